@@ -1,0 +1,42 @@
+// Package layout knows where the parts of an image are inside its directory on
+// IPFS, and what they are called.
+//
+// Format 1, which the converter writes:
+//
+//	<name>/manifests/<tag>            a manifest or index, the bytes that its digest covers
+//	<name>/manifests/sha256:<hex>     every manifest, those of an index's platforms included
+//	<name>/manifests/latest           alias, when there is one manifest and no such tag
+//	<name>/manifests/latest-v2        the same for image2ipfs servers, of a Docker manifest
+//	<name>/blobs/sha256:<hex>         configs and layers
+//	<name>/referrers/sha256:<hex>     an index of the manifests whose subject that is
+//
+// <name> is the repository without its registry host and may have slashes, or
+// be empty. Aliases are equal files, hence equal blocks, and cost nothing.
+//
+// The tree needs no server of its own: it is an OCI distribution read-only
+// endpoint as files, so that plain HTTP gateways can serve its blobs.
+package layout
+
+import (
+	"path"
+
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	manifests = "manifests"
+	blobs     = "blobs"
+	referrers = "referrers"
+
+	// Latest is the tag that clients ask for where none was given.
+	Latest = "latest"
+
+	// latestV2 is where image2ipfs keeps its only manifest.
+	latestV2 = "latest-v2"
+)
+
+// ManifestPath returns where an image keeps the manifest of a tag or digest.
+func ManifestPath(name, reference string) string { return path.Join(name, manifests, reference) }
+
+// BlobPath returns where an image keeps a config or layer.
+func BlobPath(name string, d digest.Digest) string { return path.Join(name, blobs, d.String()) }

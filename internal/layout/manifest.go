@@ -1,0 +1,74 @@
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// MaxManifest is the most bytes of a manifest or index, the 4 MiB that
+// registries are advised to accept.
+const MaxManifest = 4 << 20
+
+// Docker's media types, from before there were OCI's.
+// https://distribution.github.io/distribution/spec/manifest-v2-2/
+const (
+	DockerManifest     = "application/vnd.docker.distribution.manifest.v2+json"
+	DockerManifestList = "application/vnd.docker.distribution.manifest.list.v2+json"
+	DockerConfig       = "application/vnd.docker.container.image.v1+json"
+	DockerLayerGzip    = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+
+	ociArtifact = "application/vnd.oci.artifact.manifest.v1+json" // of a release candidate, still in use
+)
+
+// A Manifest is a manifest or index: the bytes that its digest covers, and the
+// media type that makes clients read it as what it is.
+type Manifest struct {
+	Data      []byte
+	Digest    digest.Digest
+	MediaType string
+}
+
+var errNotManifest = errors.New("not an image manifest or index")
+
+// ParseManifest tells which of the known kinds of manifest data is.
+// Gateways take every manifest for application/json, with which no client pulls,
+// so what is inside decides; and it decides among known types only, since the
+// result becomes a response header.
+func ParseManifest(data []byte) (Manifest, error) {
+	if len(data) > MaxManifest {
+		return Manifest{}, fmt.Errorf("longer than %d bytes: %w", MaxManifest, errNotManifest)
+	}
+	var fields struct {
+		SchemaVersion int             `json:"schemaVersion"`
+		MediaType     string          `json:"mediaType"`
+		Config        json.RawMessage `json:"config"`
+		Layers        json.RawMessage `json:"layers"`
+		Manifests     json.RawMessage `json:"manifests"`
+	}
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return Manifest{}, fmt.Errorf("%w: %w", errNotManifest, err)
+	}
+	m := Manifest{data, digest.FromBytes(data), fields.MediaType}
+	switch fields.MediaType {
+	case DockerManifest, DockerManifestList, v1.MediaTypeImageManifest, v1.MediaTypeImageIndex, ociArtifact:
+		return m, nil
+	case "":
+	default:
+		return Manifest{}, fmt.Errorf("the media type is %q: %w", fields.MediaType, errNotManifest)
+	}
+	switch {
+	case fields.SchemaVersion != 2:
+		return Manifest{}, fmt.Errorf("the schema version is %d: %w", fields.SchemaVersion, errNotManifest)
+	case fields.Manifests != nil:
+		m.MediaType = v1.MediaTypeImageIndex
+	case fields.Config != nil && fields.Layers != nil:
+		m.MediaType = v1.MediaTypeImageManifest
+	default:
+		return Manifest{}, errNotManifest
+	}
+	return m, nil
+}

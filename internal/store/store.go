@@ -1,0 +1,164 @@
+// Package store keeps images on disk: the converter's default destination and
+// what the registry serves without any IPFS node.
+//
+//	blobs/sha256/<hex>   blobs, as plain files: an OCI layout's own shape
+//	nodes/<xx>/<cid>     directory and file nodes, and small files
+//	files/<cid>          which blob a file's CID is, and its leaf table
+//	images/<cid>.json    what was converted, for people
+//	tmp/                 what is not complete
+//
+// CIDs are written as CIDv1 in base32, <xx> is the next-to-last two characters
+// of one, and what is said of sha256 holds for sha512.
+//
+// A file appears under its final name only when it is complete and synced, so
+// readers need no lock, several processes may share the directory, and a crash
+// leaves rubbish in tmp and nowhere else. Nothing is ever changed in place.
+// Files are readable by everybody: who serves is seldom the user who converts.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A Store is a directory of images. Its methods may be called concurrently.
+type Store struct{ dir string }
+
+// Open returns the store in dir, which need not exist before something is
+// written to it.
+func Open(dir string) *Store { return &Store{dir} }
+
+// Dir returns the directory.
+func (s *Store) Dir() string { return s.dir }
+
+const systemDir = "/var/lib/ipfs-registry"
+
+// DefaultDir returns the directory to use when none was named:
+// /var/lib/ipfs-registry for root and wherever that exists, otherwise
+// ipfs-registry in the user's data directory (XDG_DATA_HOME, ~/.local/share).
+func DefaultDir() (string, error) {
+	if info, err := os.Stat(systemDir); os.Geteuid() == 0 || err == nil && info.IsDir() {
+		return systemDir, nil
+	}
+	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
+		return filepath.Join(data, "ipfs-registry"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("finding a directory for the store: %w", err)
+	}
+	return filepath.Join(home, ".local", "share", "ipfs-registry"), nil
+}
+
+// A File is an open file of the store. Closing it is the caller's.
+type File struct {
+	*os.File
+	CID    cid.Cid
+	Digest digest.Digest
+	Size   int64 // bytes
+}
+
+// Open opens the blob at the slash-separated path below root. Where the store
+// does not have it, the error is fs.ErrNotExist.
+func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, error) {
+	c, err := unixfs.Walk(ctx, s.node, root, path)
+	if err != nil {
+		return nil, err
+	}
+	d, _, err := s.file(c)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(s.blobPath(d))
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &File{f, c, d, info.Size()}, nil
+}
+
+// ReadFile returns the content of the file at the slash-separated path below
+// root, of at most limit bytes. Where the store does not have it, the error is
+// fs.ErrNotExist.
+func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
+	c, err := unixfs.Walk(ctx, s.node, root, path)
+	if err != nil {
+		return nil, err
+	}
+	block, err := s.node(ctx, c)
+	if err == nil {
+		return unixfs.SmallFile(unixfs.Block{CID: c, Data: block})
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := s.Open(ctx, root, path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if f.Size > limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than %d", path, f.Size, limit)
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// node is a unixfs.Getter.
+func (s *Store) node(_ context.Context, c cid.Cid) ([]byte, error) {
+	return os.ReadFile(s.nodePath(c))
+}
+
+// file reads which blob a file's CID is, and the leaves of which its DAG is
+// made: a line with the digest, then the table.
+func (s *Store) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
+	path := s.filePath(c)
+	record, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil, err
+	}
+	line, leaves, _ := strings.Cut(string(record), "\n")
+	d, err := digest.Parse(line)
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", path, err)
+	}
+	t := new(unixfs.Table)
+	if err := t.UnmarshalBinary([]byte(leaves)); err != nil {
+		return "", nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return d, t, nil
+}
+
+func (s *Store) blobPath(d digest.Digest) string {
+	return filepath.Join(s.dir, "blobs", d.Algorithm().String(), d.Encoded())
+}
+
+func (s *Store) nodePath(c cid.Cid) string {
+	name := key(c)
+	return filepath.Join(s.dir, "nodes", name[len(name)-3:len(name)-1], name)
+}
+
+func (s *Store) filePath(c cid.Cid) string {
+	return filepath.Join(s.dir, "files", key(c))
+}
+
+func (s *Store) imagePath(root cid.Cid) string {
+	return filepath.Join(s.dir, "images", key(root)+".json")
+}
+
+// key is one name for both versions of a CID.
+func key(c cid.Cid) string { return cid.NewCidV1(c.Type(), c.Hash()).String() }

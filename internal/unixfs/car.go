@@ -1,0 +1,60 @@
+package unixfs
+
+import (
+	"encoding/binary"
+	"io"
+
+	"github.com/ipfs/go-cid"
+)
+
+// A CARWriter writes blocks as a CARv1. Each is written once, however often it
+// is put.
+// https://ipld.io/specs/transport/car/carv1/
+type CARWriter struct {
+	w       io.Writer
+	written map[string]struct{} // multihashes
+	buf     []byte
+}
+
+// NewCARWriter writes the header, which names the given roots, of which there
+// may be none: what the CAR holds is then not said.
+func NewCARWriter(w io.Writer, roots ...cid.Cid) (*CARWriter, error) {
+	header := carHeader(roots)
+	b := binary.AppendUvarint(nil, uint64(len(header)))
+	if _, err := w.Write(append(b, header...)); err != nil {
+		return nil, err
+	}
+	return &CARWriter{w: w, written: map[string]struct{}{}}, nil
+}
+
+// Put writes one block.
+func (c *CARWriter) Put(b Block) error {
+	key := string(b.CID.Hash())
+	if _, done := c.written[key]; done {
+		return nil
+	}
+	address := b.CID.Bytes()
+	c.buf = binary.AppendUvarint(c.buf[:0], uint64(len(address)+len(b.Data)))
+	c.buf = append(c.buf, address...)
+	if _, err := c.w.Write(c.buf); err != nil {
+		return err
+	}
+	if _, err := c.w.Write(b.Data); err != nil {
+		return err
+	}
+	c.written[key] = struct{}{}
+	return nil
+}
+
+// carHeader is the dag-cbor of {"roots": roots, "version": 1}.
+func carHeader(roots []cid.Cid) []byte {
+	b := append([]byte{0xa2, 0x65}, "roots"...)
+	b = append(b, 0x80|byte(len(roots)))
+	for _, r := range roots {
+		link := append([]byte{0x00}, r.Bytes()...) // identity multibase
+		b = append(b, 0xd8, 0x2a, 0x58, byte(len(link)))
+		b = append(b, link...)
+	}
+	b = append(append(b, 0x67), "version"...)
+	return append(b, 0x01)
+}

@@ -1,0 +1,161 @@
+package unixfs
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/ipfs/go-cid"
+	mh "github.com/multiformats/go-multihash"
+)
+
+// A Leaf is one run of a file's bytes and the sha2-256 digest of its block.
+type Leaf struct {
+	Digest [sha256.Size]byte
+	End    int64 // offset in the file of the first byte after the leaf
+}
+
+// A Table lists the leaves of one file in the order of its bytes.
+type Table struct {
+	// Wrapped says that the leaves are dag-pb nodes, as `ipfs add` makes by
+	// default: their blocks hold a few bytes before and after the file's own.
+	Wrapped bool
+	Leaves  []Leaf
+}
+
+// Size returns the number of bytes of the file.
+func (t *Table) Size() int64 {
+	if len(t.Leaves) == 0 {
+		return 0
+	}
+	return t.Leaves[len(t.Leaves)-1].End
+}
+
+// Start returns the offset in the file of leaf i's first byte.
+func (t *Table) Start(i int) int64 {
+	if i == 0 {
+		return 0
+	}
+	return t.Leaves[i-1].End
+}
+
+// Len returns the number of the file's bytes that leaf i holds.
+func (t *Table) Len(i int) int { return int(t.Leaves[i].End - t.Start(i)) }
+
+// CID returns the address of leaf i's block.
+func (t *Table) CID(i int) cid.Cid {
+	hash, err := mh.Encode(t.Leaves[i].Digest[:], mh.SHA2_256)
+	if err != nil {
+		panic(err) // sha2-256 always has 32 bytes
+	}
+	if t.Wrapped {
+		return cid.NewCidV0(hash)
+	}
+	return cid.NewCidV1(cid.Raw, hash)
+}
+
+// Block returns leaf i's block around data, the leaf's bytes of the file.
+// An unwrapped block is data itself.
+func (t *Table) Block(i int, data []byte) Block {
+	if !t.Wrapped {
+		return Block{t.CID(i), data}
+	}
+	before, after := wrapping(len(data))
+	block := make([]byte, 0, len(before)+len(data)+len(after))
+	block = append(append(append(block, before...), data...), after...)
+	return Block{t.CID(i), block}
+}
+
+// Add appends the leaf that holds data, of at most MaxLeaf bytes.
+func (t *Table) Add(data []byte) {
+	t.Leaves = append(t.Leaves, Leaf{LeafDigest(data, t.Wrapped), t.Size() + int64(len(data))})
+}
+
+// Span returns the leaves [i, j) that hold the file's bytes [from, to).
+func (t *Table) Span(from, to int64) (i, j int) {
+	after := func(offset int64) func(int) bool {
+		return func(k int) bool { return t.Leaves[k].End > offset }
+	}
+	if from >= to {
+		return 0, 0
+	}
+	i = sort.Search(len(t.Leaves), after(from))
+	j = sort.Search(len(t.Leaves), after(to-1))
+	return i, min(j+1, len(t.Leaves))
+}
+
+// LeafDigest returns the sha2-256 digest of the block that holds data.
+func LeafDigest(data []byte, wrapped bool) [sha256.Size]byte {
+	if !wrapped {
+		return sha256.Sum256(data)
+	}
+	h := sha256.New()
+	before, after := wrapping(len(data))
+	h.Write(before)
+	h.Write(data)
+	h.Write(after)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// blockLen returns the length of the block around n bytes of a file.
+func (t *Table) blockLen(n int) int {
+	if !t.Wrapped {
+		return n
+	}
+	before, after := wrapping(n)
+	return len(before) + n + len(after)
+}
+
+// wrapping returns what stands before and after n bytes of a file in a dag-pb
+// leaf: a PBNode without links whose data is a UnixFS message of type File.
+// https://specs.ipfs.tech/unixfs/
+func wrapping(n int) (before, after []byte) {
+	message := []byte{0x08, 0x02} // Type: File
+	if n > 0 {
+		message = binary.AppendUvarint(append(message, 0x12), uint64(n)) // Data
+	}
+	after = binary.AppendUvarint([]byte{0x18}, uint64(n)) // filesize
+	before = binary.AppendUvarint([]byte{0x0a}, uint64(len(message)+n+len(after)))
+	return append(before, message...), after
+}
+
+// leafRecord is a leaf on disk: its digest and its length.
+const leafRecord = sha256.Size + 4
+
+// AppendBinary appends the table in the store's form: a byte that says whether
+// the leaves are wrapped, then 36 bytes a leaf, digest and big-endian length.
+func (t *Table) AppendBinary(b []byte) ([]byte, error) {
+	wrapped := byte(0)
+	if t.Wrapped {
+		wrapped = 1
+	}
+	b = append(b, wrapped)
+	for i := range t.Leaves {
+		b = append(b, t.Leaves[i].Digest[:]...)
+		b = binary.BigEndian.AppendUint32(b, uint32(t.Len(i)))
+	}
+	return b, nil
+}
+
+// UnmarshalBinary reads what AppendBinary wrote.
+func (t *Table) UnmarshalBinary(b []byte) error {
+	if len(b) == 0 || b[0] > 1 || (len(b)-1)%leafRecord != 0 {
+		return errors.New("malformed leaf table")
+	}
+	wrapped, b := b[0] == 1, b[1:]
+	leaves := make([]Leaf, len(b)/leafRecord)
+	end := int64(0)
+	for i := range leaves {
+		record := b[i*leafRecord:][:leafRecord]
+		n := binary.BigEndian.Uint32(record[sha256.Size:])
+		if n > MaxLeaf {
+			return fmt.Errorf("malformed leaf table: a leaf of %d bytes", n)
+		}
+		end += int64(n)
+		leaves[i] = Leaf{[sha256.Size]byte(record), end}
+	}
+	*t = Table{wrapped, leaves}
+	return nil
+}
