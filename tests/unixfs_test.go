@@ -76,11 +76,11 @@ func buildTree(t *testing.T, profile unixfs.Profile, dir string) cid.Cid {
 			return err
 		}
 		defer f.Close()
-		table, err := profile.Cut(f, nil)
-		if err != nil {
+		cutter := profile.NewCutter()
+		if _, err := io.Copy(cutter, f); err != nil {
 			return err
 		}
-		file, err := profile.Layout(table)
+		file, err := profile.Layout(cutter.Table())
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,9 @@ const (
 	DockerManifest     = "application/vnd.docker.distribution.manifest.v2+json"
 	DockerManifestList = "application/vnd.docker.distribution.manifest.list.v2+json"
 	DockerConfig       = "application/vnd.docker.container.image.v1+json"
-	DockerLayerGzip    = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+	DockerLayer        = "application/vnd.docker.image.rootfs.diff.tar"
+	DockerLayerGzip    = DockerLayer + ".gzip"
+	DockerLayerZstd    = DockerLayer + ".zstd"
 
 	ociArtifact = "application/vnd.oci.artifact.manifest.v1+json" // of a release candidate, still in use
 )

@@ -2,7 +2,6 @@ package unixfs
 
 import (
 	"fmt"
-	"io"
 
 	dag "github.com/ipfs/boxo/ipld/merkledag"
 	ft "github.com/ipfs/boxo/ipld/unixfs"
@@ -20,28 +19,44 @@ type File struct {
 // NewTable returns an empty table for leaves of the profile's kind.
 func (p Profile) NewTable() *Table { return &Table{Wrapped: !p.params.RawLeaves} }
 
-// Cut reads r to its end and cuts it into leaves the way `ipfs add` does,
-// handing each to emit, which may be nil and must not keep the data.
-func (p Profile) Cut(r io.Reader, emit func(data []byte) error) (*Table, error) {
-	t := p.NewTable()
-	buf := make([]byte, p.LeafSize())
-	for {
-		n, err := io.ReadFull(r, buf)
-		if n > 0 {
-			t.Add(buf[:n])
-			if emit != nil {
-				if err := emit(buf[:n]); err != nil {
-					return nil, err
-				}
-			}
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return t, nil
-		}
-		if err != nil {
-			return nil, err
+// A Cutter cuts what is written to it into leaves, after every so many bytes,
+// the way `ipfs add` does.
+type Cutter struct {
+	table *Table
+	buf   []byte // the leaf under way
+}
+
+// NewCutter returns a cutter for the profile's kind and length of leaves.
+func (p Profile) NewCutter() *Cutter {
+	return &Cutter{p.NewTable(), make([]byte, 0, p.LeafSize())}
+}
+
+// Write takes the file's next bytes. It never fails.
+func (c *Cutter) Write(b []byte) (int, error) {
+	n := len(b)
+	for len(b) > 0 {
+		part := min(len(b), cap(c.buf)-len(c.buf))
+		c.buf = append(c.buf, b[:part]...)
+		b = b[part:]
+		if len(c.buf) == cap(c.buf) {
+			c.cut()
 		}
 	}
+	return n, nil
+}
+
+func (c *Cutter) cut() {
+	c.table.Add(c.buf)
+	c.buf = c.buf[:0]
+}
+
+// Table returns the leaves of all that was written. Nothing may be written
+// after it.
+func (c *Cutter) Table() *Table {
+	if len(c.buf) > 0 {
+		c.cut()
+	}
+	return c.table
 }
 
 // Layout lays the profile's balanced DAG over the leaves of t: groups of as

@@ -1,0 +1,100 @@
+package converter
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A Blob is a config, a layer or a large manifest, complete in a file.
+type Blob struct {
+	Path   string
+	Digest digest.Digest
+	File   *unixfs.File
+}
+
+// Size returns the number of bytes.
+func (b *Blob) Size() int64 { return b.File.Table.Size() }
+
+// workspace is the temporary directory in which blobs are made.
+type workspace struct {
+	dir     string
+	profile unixfs.Profile
+	blobs   int
+}
+
+// blobWriter writes a blob to a file, computing its digest and leaves on the
+// way.
+type blobWriter struct {
+	io.Writer
+	file    *os.File
+	digest  digest.Digester
+	cutter  *unixfs.Cutter
+	profile unixfs.Profile
+}
+
+func (ws *workspace) create() (*blobWriter, error) {
+	ws.blobs++
+	file, err := os.Create(filepath.Join(ws.dir, fmt.Sprintf("blob-%d", ws.blobs)))
+	if err != nil {
+		return nil, err
+	}
+	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: ws.profile.NewCutter(), profile: ws.profile}
+	w.Writer = io.MultiWriter(file, w.digest.Hash(), w.cutter)
+	return w, nil
+}
+
+func (w *blobWriter) finish() (*Blob, error) {
+	if err := w.file.Close(); err != nil {
+		return nil, err
+	}
+	file, err := w.profile.Layout(w.cutter.Table())
+	if err != nil {
+		return nil, err
+	}
+	return &Blob{w.file.Name(), w.digest.Digest(), file}, nil
+}
+
+// abandon removes what was written. The workspace goes with the destination,
+// but a bad archive should not fill the disk first.
+func (w *blobWriter) abandon() {
+	w.file.Close()
+	os.Remove(w.file.Name())
+}
+
+// keep copies r, as it is, into a blob.
+func (ws *workspace) keep(r io.Reader) (*Blob, error) {
+	w, err := ws.create()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(w, r); err != nil {
+		w.abandon()
+		return nil, err
+	}
+	return w.finish()
+}
+
+// compress copies r into a gzip blob.
+func (ws *workspace) compress(r io.Reader) (*Blob, error) {
+	w, err := ws.create()
+	if err != nil {
+		return nil, err
+	}
+	z := gzip.NewWriter(w)
+	if _, err := io.Copy(z, r); err != nil {
+		w.abandon()
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		w.abandon()
+		return nil, err
+	}
+	return w.finish()
+}

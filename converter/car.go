@@ -1,0 +1,105 @@
+package converter
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// toCAR writes images to a CAR file.
+type toCAR struct {
+	path string
+	tmp  string
+}
+
+// ToCAR returns a destination that writes the CARv1 file at path, replacing one
+// that is there.
+func ToCAR(path string) (Destination, error) {
+	tmp, err := os.MkdirTemp(filepath.Dir(path), ".converter-")
+	if err != nil {
+		return nil, fmt.Errorf("preparing %s: %w", path, err)
+	}
+	return &toCAR{path, tmp}, nil
+}
+
+func (d *toCAR) TempDir() string { return d.tmp }
+func (d *toCAR) Close() error    { return os.RemoveAll(d.tmp) }
+
+func (d *toCAR) Commit(ctx context.Context, t *Tree) error {
+	tmp := filepath.Join(d.tmp, "car")
+	if err := writeCARFile(ctx, tmp, t); err != nil {
+		return fmt.Errorf("writing %s: %w", d.path, err)
+	}
+	if err := os.Rename(tmp, d.path); err != nil {
+		return fmt.Errorf("writing %s: %w", d.path, err)
+	}
+	return nil
+}
+
+func writeCARFile(ctx context.Context, path string, t *Tree) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	car, err := unixfs.NewCARWriter(w, t.Root.CID)
+	if err == nil {
+		err = t.WriteBlocks(ctx, car.Put)
+	}
+	return errors.Join(err, w.Flush(), f.Sync(), f.Close())
+}
+
+// WriteBlocks hands every block of the tree to put, in an order that depends on
+// the tree alone: directories from the root down, small files, then each blob's
+// nodes and leaves. put must not keep a block's data.
+func (t *Tree) WriteBlocks(ctx context.Context, put func(unixfs.Block) error) error {
+	for i := len(t.Directories) - 1; i >= 0; i-- {
+		if err := put(t.Directories[i]); err != nil {
+			return err
+		}
+	}
+	for _, b := range t.SmallFiles() {
+		if err := put(b); err != nil {
+			return err
+		}
+	}
+	for _, b := range t.Blobs() {
+		if err := b.writeBlocks(ctx, put); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Blob) writeBlocks(ctx context.Context, put func(unixfs.Block) error) error {
+	for i := len(b.File.Nodes) - 1; i >= 0; i-- {
+		if err := put(b.File.Nodes[i]); err != nil {
+			return err
+		}
+	}
+	f, err := os.Open(b.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buf := make([]byte, unixfs.MaxLeaf)
+	for i := range b.File.Table.Leaves {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		data := buf[:b.File.Table.Len(i)]
+		if _, err := io.ReadFull(f, data); err != nil {
+			return fmt.Errorf("reading blob %s: %w", b.Digest, err)
+		}
+		if err := put(b.File.Table.Block(i, data)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package converter
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// A content is one file of the archive. It waits in the workspace in the form
+// that it will most likely be wanted in, and is turned into the other when the
+// manifests want that.
+type content struct {
+	ws     *workspace
+	name   string        // in the archive
+	digest digest.Digest // of its bytes in the archive
+	size   int64         // of its bytes in the archive
+
+	// diffID is the digest of what it decompresses to, its own where it is not
+	// compressed.
+	diffID     digest.Digest
+	compressed bool // in the archive
+
+	kept    *Blob // the bytes of the archive
+	gzipped *Blob // compressed by us
+}
+
+var (
+	gzipMagic = []byte{0x1f, 0x8b}
+	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+)
+
+// readContent takes in one file of the archive. Documents and compressed layers
+// are kept, and everything else is taken for the tar of a layer.
+func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content, error) {
+	c := &content{ws: ws, name: name, size: size}
+	plain := digest.SHA256.Digester()
+	br := bufio.NewReaderSize(io.TeeReader(r, plain.Hash()), 64<<10)
+	magic, err := br.Peek(len(zstdMagic))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(magic, gzipMagic), bytes.HasPrefix(magic, zstdMagic):
+		c.compressed = true
+		c.kept, c.diffID, err = ws.keepCompressed(br)
+	case size <= layout.MaxManifest && isDocument(magic):
+		c.kept, err = ws.keep(br)
+	default:
+		c.gzipped, err = ws.compress(br)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.digest = plain.Digest()
+	if !c.compressed {
+		c.diffID = c.digest
+	}
+	return c, nil
+}
+
+// isDocument reports whether what begins so may be JSON. A tar begins with a
+// file's name and is at least two zero blocks long.
+func isDocument(beginning []byte) bool {
+	return len(beginning) == 0 || bytes.IndexByte([]byte("{[ \t\r\n"), beginning[0]) >= 0
+}
+
+// keepCompressed keeps a compressed layer and returns the digest of what it
+// decompresses to, or none where it is broken: whether that matters is for the
+// manifests to say.
+func (ws *workspace) keepCompressed(r io.Reader) (*Blob, digest.Digest, error) {
+	pr, pw := io.Pipe()
+	inside := make(chan digest.Digest, 1)
+	go func() {
+		d, err := decompressedDigest(pr)
+		if err != nil {
+			d = ""
+		}
+		// Whatever is wrong inside, the outside is read to its end.
+		io.Copy(io.Discard, pr)
+		inside <- d
+	}()
+	blob, err := ws.keep(io.TeeReader(r, pw))
+	pw.CloseWithError(err)
+	d := <-inside
+	return blob, d, err
+}
+
+func decompressedDigest(r io.Reader) (digest.Digest, error) {
+	z, err := decompress(r)
+	if err != nil {
+		return "", err
+	}
+	defer z.Close()
+	return digest.SHA256.FromReader(z)
+}
+
+// zstdWindow is the most memory that decompressing a layer may take, in bytes.
+const zstdWindow = 128 << 20
+
+func decompress(r io.Reader) (io.ReadCloser, error) {
+	br := bufio.NewReader(r)
+	magic, err := br.Peek(len(zstdMagic))
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Equal(magic, zstdMagic) {
+		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+		if err != nil {
+			return nil, err
+		}
+		return z.IOReadCloser(), nil
+	}
+	return gzip.NewReader(br)
+}
+
+// asIs returns the blob of the archive's own bytes.
+func (c *content) asIs() (*Blob, error) {
+	if c.kept != nil {
+		return c.kept, nil
+	}
+	var err error
+	c.kept, err = c.rewrite(c.gzipped, func(r io.Reader) (*Blob, error) {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, err
+		}
+		return c.ws.keep(z)
+	})
+	return c.kept, err
+}
+
+// asLayer returns the blob of a compressed layer: as it came compressed, or
+// compressed by us.
+func (c *content) asLayer() (*Blob, error) {
+	if c.compressed {
+		return c.kept, nil
+	}
+	if c.gzipped != nil {
+		return c.gzipped, nil
+	}
+	var err error
+	c.gzipped, err = c.rewrite(c.kept, c.ws.compress)
+	return c.gzipped, err
+}
+
+func (c *content) rewrite(from *Blob, to func(io.Reader) (*Blob, error)) (*Blob, error) {
+	f, err := os.Open(from.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	blob, err := to(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.name, err)
+	}
+	return blob, nil
+}
+
+// document returns the bytes of a config or manifest.
+func (c *content) document() ([]byte, error) {
+	if c.size > layout.MaxManifest {
+		return nil, fmt.Errorf("%s has %d bytes, and a document at most %d", c.name, c.size, layout.MaxManifest)
+	}
+	blob, err := c.asIs()
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(blob.Path)
+}
+
+// remove takes the content's files away.
+func (c *content) remove() {
+	for _, b := range []*Blob{c.kept, c.gzipped} {
+		if b != nil {
+			os.Remove(b.Path)
+		}
+	}
+}

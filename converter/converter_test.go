@@ -1,0 +1,311 @@
+package converter
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+)
+
+// convert converts an archive into a new store and returns that too.
+func convert(t *testing.T, archive []byte) (*Result, *store.Store) {
+	t.Helper()
+	dir := t.TempDir()
+	result, err := tryConvert(t, dir, bytes.NewReader(archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result, store.Open(dir)
+}
+
+func tryConvert(t *testing.T, dir string, archive io.Reader) (*Result, error) {
+	t.Helper()
+	dst, err := ToStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	return Convert(t.Context(), archive, dst, Options{Logf: t.Logf})
+}
+
+func TestEveryArchiveOfAnImageHasOneRoot(t *testing.T) {
+	layer := layerTar("bin/app", 3<<20)
+	img := newTestImage([]string{"registry.example/team/app:1.0"}, layer, layerTar("etc/conf", 10), layer)
+	old, s := convert(t, oldDocker(img))
+	recent, _ := convert(t, newDocker(img))
+	if old.Root != recent.Root {
+		t.Errorf("the root is %s from an old archive and %s from a recent one", old.Root, recent.Root)
+	}
+	checkImage(t, s, old, img)
+}
+
+// checkImage pulls an image that we wrote the manifest of, as a client would,
+// and holds it against what was saved.
+func checkImage(t *testing.T, s *store.Store, result *Result, want testImage) {
+	t.Helper()
+	img := layout.Image{Root: result.Root, Name: result.Images[0].Name}
+	m, err := layout.FindManifest(t.Context(), s, img, layout.Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.MediaType != layout.DockerManifest || m.Digest != result.Images[0].Digest {
+		t.Errorf("latest is %s, %s; want %s, %s", m.Digest, m.MediaType, result.Images[0].Digest, layout.DockerManifest)
+	}
+	if again, err := layout.FindManifest(t.Context(), s, img, m.Digest.String()); err != nil || !bytes.Equal(again.Data, m.Data) {
+		t.Errorf("the manifest by digest is another: %v", err)
+	}
+	var manifest v1.Manifest
+	unmarshal(t, m.Data, &manifest)
+	if config := readBlob(t, s, img, manifest.Config); !bytes.Equal(config, want.config) {
+		t.Error("the config has changed")
+	}
+	if len(manifest.Layers) != len(want.layers) {
+		t.Fatalf("%d layers, want %d", len(manifest.Layers), len(want.layers))
+	}
+	for i, d := range manifest.Layers {
+		z, err := gzip.NewReader(bytes.NewReader(readBlob(t, s, img, d)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(z); err != nil || !bytes.Equal(got, want.layers[i]) {
+			t.Errorf("layer %d is not what was saved: %v", i, err)
+		}
+	}
+}
+
+// readBlob reads a blob that must be just what its descriptor says.
+func readBlob(t *testing.T, s *store.Store, img layout.Image, d v1.Descriptor) []byte {
+	t.Helper()
+	f, err := s.Open(t.Context(), img.Root, layout.BlobPath(img.Name, d.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digest.FromBytes(data) != d.Digest || int64(len(data)) != d.Size || f.Digest != d.Digest || f.Size != d.Size {
+		t.Errorf("blob %s of %d bytes is stored as %s of %d", d.Digest, d.Size, f.Digest, f.Size)
+	}
+	return data
+}
+
+// Whatever the order of the entries, one pass is enough.
+func TestOrderDoesNotMatter(t *testing.T) {
+	img := newTestImage([]string{"app:1.0"}, layerTar("a", 100_000), layerTar("b", 10))
+	want, _ := convert(t, newDocker(img))
+	for seed := range 5 {
+		got, _ := convert(t, shuffled(t, newDocker(img), uint64(seed)))
+		if got.Root != want.Root {
+			t.Errorf("order %d gives %s, want %s", seed, got.Root, want.Root)
+		}
+	}
+}
+
+// An index that was digested elsewhere keeps its bytes, and so does everything
+// that it names and that is there.
+func TestIndexKeepsItsBytes(t *testing.T) {
+	img := newTestImage([]string{"app:1.0"}, layerTar("a", 100_000))
+	archive, index := containerdDocker(img)
+	result, s := convert(t, archive)
+	at := layout.Image{Root: result.Root, Name: "app"}
+	for _, reference := range []string{"1.0", "latest", digest.FromBytes(index).String()} {
+		m, err := layout.FindManifest(t.Context(), s, at, reference)
+		if err != nil || !bytes.Equal(m.Data, index) || m.MediaType != v1.MediaTypeImageIndex {
+			t.Fatalf("%s is %s of type %s, %v; want the index", reference, m.Digest, m.MediaType, err)
+		}
+	}
+	var fields v1.Index
+	unmarshal(t, index, &fields)
+	m, err := layout.FindManifest(t.Context(), s, at, fields.Manifests[0].Digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest v1.Manifest
+	unmarshal(t, m.Data, &manifest)
+	if layer := readBlob(t, s, at, manifest.Layers[0]); !bytes.Equal(layer, gzipped(img.layers[0])) {
+		t.Error("a compressed layer has changed")
+	}
+}
+
+// A plain tar that a manifest digested elsewhere speaks of is stored plain.
+func TestPlainLayersOfAnIndexStayPlain(t *testing.T) {
+	img := newTestImage(nil, layerTar("a", 100_000))
+	inner := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
+		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayer, img.layers[0])}}
+	inner.SchemaVersion = 2
+	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{describe(v1.MediaTypeImageManifest, marshal(inner))}}
+	index.SchemaVersion = 2
+	tb := new(tarball).blob(img.config).blob(img.layers[0]).blob(marshal(inner))
+	top := v1.Index{Manifests: tb.named(v1.MediaTypeImageIndex, marshal(index), []string{"app:1.0"})}
+	result, s := convert(t, tb.file(ociIndex, marshal(top)).close())
+	if got := readBlob(t, s, layout.Image{Root: result.Root, Name: "app"}, inner.Layers[0]); !bytes.Equal(got, img.layers[0]) {
+		t.Error("the layer has changed")
+	}
+}
+
+func TestReferences(t *testing.T) {
+	one := newTestImage([]string{"app:1.0"}, layerTar("a", 10))
+	two := newTestImage([]string{"app:2.0", "quay.io/team/other:2.0"}, layerTar("b", 10))
+	untagged := newTestImage(nil, layerTar("c", 10))
+	for _, test := range []struct {
+		images []testImage
+		want   []string // after the address
+	}{
+		{[]testImage{one}, []string{"/app"}},
+		{[]testImage{untagged}, []string{""}},
+		{[]testImage{one, two}, []string{"/app:1.0", "/app:2.0", "/team/other:2.0"}},
+		{[]testImage{one, one}, []string{"/app"}},
+	} {
+		result, _ := convert(t, oldDocker(test.images...))
+		references, err := result.References("localhost:5000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range references {
+			const address = len("localhost:5000/") + 55
+			references[i] = r[address:]
+		}
+		if !slices.Equal(references, test.want) {
+			t.Errorf("references are %q, want %q", references, test.want)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	for s, want := range map[string]ref{
+		"nginx":                        {"nginx", "latest"},
+		"nginx:1.27":                   {"nginx", "1.27"},
+		"docker.io/library/nginx:1.27": {"nginx", "1.27"},
+		"docker.io/team/app:1":         {"team/app", "1"},
+		"ghcr.io/team/app:1":           {"team/app", "1"},
+		"localhost/app:1":              {"app", "1"},
+		"localhost:5000/a/b/c:1":       {"a/b/c", "1"},
+		"localhost:5000/ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi/app:1": {"app", "1"},
+		"localhost:5000/ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi:1":     {"", "1"},
+	} {
+		if got, err := parseRef(s); err != nil || got != want {
+			t.Errorf("parseRef(%q) = %q, %v; want %q", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "App:1", "app:-", "registry.example/app/blobs:1", "registry.example/manifests:1"} {
+		if got, err := parseRef(s); err == nil {
+			t.Errorf("parseRef(%q) = %q, want an error", s, got)
+		}
+	}
+}
+
+func TestBadArchives(t *testing.T) {
+	img := newTestImage([]string{"app:1.0"}, layerTar("a", 100_000))
+	good := oldDocker(img)
+	config := hexOf(img.config) + ".json"
+	list := func(e dockerEntry) []byte { return marshal([]dockerEntry{e}) }
+	layered := func() *tarball { return new(tarball).file("l/layer.tar", img.layers[0]).file(config, img.config) }
+	for name, test := range map[string]struct {
+		archive []byte
+		want    string // in the error
+	}{
+		"empty":          {nil, "the input is empty"},
+		"no archive":     {[]byte(strings.Repeat("this is not a tar", 100)), "no image archive"},
+		"other tar":      {new(tarball).file("readme", []byte("hello")).close(), "no image archive"},
+		"truncated":      {good[:len(good)/2], `the archive ends early, in "`},
+		"outside":        {new(tarball).file("../x", nil).close(), `"../x"`},
+		"absolute":       {new(tarball).file("/etc/passwd", nil).close(), "leads out"},
+		"link outside":   {new(tarball).symlink("a/layer.tar", "../../x").close(), "leads out"},
+		"link loop":      {layered().symlink("a", "b").symlink("b", "a").file(dockerManifests, list(dockerEntry{Config: "a"})).close(), "config a is not in the archive"},
+		"missing config": {layered().file(dockerManifests, list(dockerEntry{Config: "x.json"})).close(), "config x.json is not in the archive"},
+		"missing layer":  {layered().file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"m/layer.tar"}})).close(), "layer m/layer.tar is not in the archive"},
+		"too few layers": {layered().file(dockerManifests, list(dockerEntry{Config: config})).close(), "has 1 layers, and the manifest 0"},
+		"wrong diff_id": {layered().file("l/layer.tar", layerTar("b", 10)).file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).close(),
+			"and the config says " + digest.FromBytes(img.layers[0]).String()},
+		"not JSON":       {layered().file(dockerManifests, []byte("hello")).close(), "reading manifest.json"},
+		"long JSON":      {new(tarball).file(dockerManifests, make([]byte, layout.MaxManifest+1)).close(), "manifest.json"},
+		"no image":       {new(tarball).file(dockerManifests, []byte("[]")).close(), "holds no image"},
+		"bad name":       {oldDocker(newTestImage([]string{"app/blobs:1"}, img.layers[0])), "is no image name here"},
+		"two of a name":  {oldDocker(img, newTestImage([]string{"app:1.0"}, layerTar("b", 10))), "names two different images"},
+		"bad config":     {new(tarball).file("c.json", []byte("{")).file(dockerManifests, list(dockerEntry{Config: "c.json"})).close(), "reading config c.json"},
+		"lying blob":     {new(tarball).file(ociIndex, marshal(v1.Index{Manifests: []v1.Descriptor{describe("", []byte("x"))}})).file(blobName([]byte("x")), []byte("{}")).close(), "has the digest"},
+		"broken gzip":    {layered().file("l/layer.tar", gzipped(img.layers[0])[:5000]).file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).close(), "does not decompress"},
+		"unknown digest": {new(tarball).file(ociIndex, []byte(`{"manifests":[{"digest":"md5:00"}]}`)).close(), "md5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			_, err := tryConvert(t, dir, bytes.NewReader(test.archive))
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error is %v; want one line with %q", err, test.want)
+			}
+			if left := files(t, dir); len(left) > 0 {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+// No archive that is cut off anywhere is taken for a whole one.
+func TestTruncatedAnywhere(t *testing.T) {
+	good := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 5000)))
+	needed := bytes.LastIndex(good, []byte(`"Layers"`)) // in the list, which stands last
+	tried := 0
+	for n := 0; n < needed; n += 97 {
+		dir := t.TempDir()
+		if _, err := tryConvert(t, dir, bytes.NewReader(good[:n])); err == nil {
+			t.Fatalf("the first %d of %d bytes are taken for an image", n, len(good))
+		}
+		tried++
+	}
+	t.Logf("%d lengths refused", tried)
+}
+
+func TestCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	dir := t.TempDir()
+	dst, err := ToStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	never, w := io.Pipe()
+	defer w.Close()
+	cause := errors.New("enough")
+	cancel(cause)
+	if _, err := Convert(ctx, never, dst, Options{}); !errors.Is(err, cause) {
+		t.Errorf("a cancelled conversion ends with %v, want %v", err, cause)
+	}
+}
+
+// files lists what there is below dir, directories left out.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	var found []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			found = append(found, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func unmarshal(t *testing.T, data []byte, v any) {
+	t.Helper()
+	if err := json.Unmarshal(data, v); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,119 @@
+package converter
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// A ref is what an image is called below its root: the repository without its
+// registry host, and the tag. Both are empty for an untagged image.
+type ref struct{ name, tag string }
+
+func (r ref) String() string { return r.name + ":" + r.tag }
+
+// parseRef reads a reference as Docker, containerd and podman write it. An
+// image that was pulled from an IPFS address is called by what followed it.
+func parseRef(s string) (ref, error) {
+	named, err := reference.ParseNormalizedNamed(s)
+	if err != nil {
+		return ref{}, fmt.Errorf("image name %q: %w", s, err)
+	}
+	r := ref{name: reference.Path(named)}
+	if reference.Domain(named) == "docker.io" {
+		r.name = reference.FamiliarName(named)
+	}
+	if img, err := layout.ParseImage(r.name); err == nil {
+		r.name = img.Name
+	}
+	switch t := reference.TagNameOnly(named).(type) {
+	case reference.Tagged:
+		r.tag = t.Tag()
+	}
+	if r.name == "" {
+		return r, nil
+	}
+	return r, layout.CheckName(r.name)
+}
+
+// parseRepoTags reads the names of one image, which has one empty name where
+// the archive gives none.
+func parseRepoTags(tags []string) ([]ref, error) {
+	if len(tags) == 0 {
+		return []ref{{}}, nil
+	}
+	refs := make([]ref, len(tags))
+	for i, t := range tags {
+		var err error
+		if refs[i], err = parseRef(t); err != nil {
+			return nil, err
+		}
+	}
+	return refs, nil
+}
+
+// containerdName is the annotation in which containerd, and so Docker, keeps an
+// image's whole name. OCI's own holds the tag alone, or whatever a program likes.
+const containerdName = "io.containerd.image.name"
+
+// ociReferences names an image of an OCI index: as the index says or, where it
+// does not, as Docker's list beside it says.
+func ociReferences(d v1.Descriptor, repoTags []string) ([]ref, error) {
+	if name := d.Annotations[containerdName]; name != "" {
+		return parseRepoTags([]string{name})
+	}
+	if len(repoTags) > 0 {
+		return parseRepoTags(repoTags)
+	}
+	name := d.Annotations[v1.AnnotationRefName]
+	switch {
+	case name == "":
+		return []ref{{}}, nil
+	case strings.ContainsAny(name, ":/"):
+		return parseRepoTags([]string{name})
+	}
+	return []ref{{tag: name}}, layout.CheckTag(name)
+}
+
+// repoTags returns the names that Docker's list gives, by the config's digest.
+func (a *archive) repoTags() (map[digest.Digest][]string, error) {
+	list, err := a.dockerList()
+	if err != nil {
+		return nil, err
+	}
+	tags := map[digest.Digest][]string{}
+	for _, entry := range list {
+		c, err := a.find(entry.Config)
+		if err != nil {
+			return nil, fmt.Errorf("config %w", err)
+		}
+		tags[c.digest] = append(tags[c.digest], entry.RepoTags...)
+	}
+	return tags, nil
+}
+
+// dockerEntry is an image of manifest.json.
+// https://github.com/moby/docker-image-spec/blob/main/v1.2.md
+type dockerEntry struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+func (a *archive) dockerList() ([]dockerEntry, error) {
+	data := a.documents[dockerManifests]
+	if data == nil {
+		return nil, nil
+	}
+	var list []dockerEntry
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", dockerManifests, err)
+	}
+	return list, nil
+}

@@ -1,0 +1,170 @@
+package converter
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A Tree is the directory of a Result, complete but for being anywhere.
+type Tree struct {
+	Root   unixfs.Node
+	Images []Image
+
+	// Files are all files, by slash-separated path. Aliases share a File.
+	Files map[string]File
+
+	// Directories are the blocks of all directories, children first.
+	Directories []unixfs.Block
+}
+
+// A File of a tree is a blob, or small enough to be one block.
+type File struct {
+	Blob  *Blob
+	Small unixfs.Block // where Blob is nil
+	data  []byte       // what Small holds
+}
+
+func (f File) node() unixfs.Node {
+	if f.Blob != nil {
+		return f.Blob.File.Node
+	}
+	return unixfs.Node{CID: f.Small.CID, Size: uint64(len(f.Small.Data))}
+}
+
+// Blobs returns the tree's blobs, each once, in the order of their digests.
+func (t *Tree) Blobs() []*Blob {
+	blobs := map[digest.Digest]*Blob{}
+	for _, f := range t.Files {
+		if f.Blob != nil {
+			blobs[f.Blob.Digest] = f.Blob
+		}
+	}
+	return inOrder(blobs)
+}
+
+// SmallFiles returns the blocks of the files that are no blobs, each once.
+func (t *Tree) SmallFiles() []unixfs.Block {
+	small := map[string]unixfs.Block{}
+	for _, f := range t.Files {
+		if f.Blob == nil {
+			small[f.Small.CID.KeyString()] = f.Small
+		}
+	}
+	return inOrder(small)
+}
+
+func inOrder[K ~string, V any](m map[K]V) []V {
+	values := make([]V, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		values = append(values, m[k])
+	}
+	return values
+}
+
+func newTree(ctx context.Context, images []*image, ws *workspace) (*Tree, error) {
+	t := &Tree{Files: map[string]File{}}
+	for _, img := range images {
+		if err := t.add(img, ws); err != nil {
+			return nil, err
+		}
+	}
+	for name, of := range byName(images) {
+		if err := t.alias(name, of); err != nil {
+			return nil, err
+		}
+	}
+	nodes := make(map[string]unixfs.Node, len(t.Files))
+	for path, f := range t.Files {
+		nodes[path] = f.node()
+	}
+	var err error
+	t.Root, err = ws.profile.Tree(ctx, nodes, func(b unixfs.Block) error {
+		t.Directories = append(t.Directories, b)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building the image's directory: %w", err)
+	}
+	return t, nil
+}
+
+// add puts an image where layout says.
+func (t *Tree) add(img *image, ws *workspace) error {
+	for _, m := range append([]layout.Manifest{img.top}, img.below...) {
+		f, err := ws.file(m.Data)
+		if err != nil {
+			return err
+		}
+		t.Files[layout.ManifestPath(img.name, m.Digest.String())] = f
+	}
+	if img.tag != "" {
+		t.Files[layout.ManifestPath(img.name, img.tag)] = t.manifest(img)
+	}
+	for _, b := range img.blobs {
+		t.Files[layout.BlobPath(img.name, b.Digest)] = File{Blob: b}
+	}
+	t.Images = append(t.Images, Image{img.name, img.tag, img.top.MediaType, img.top.Digest})
+	return nil
+}
+
+func (t *Tree) manifest(img *image) File {
+	return t.Files[layout.ManifestPath(img.name, img.top.Digest.String())]
+}
+
+// alias gives a name's only manifest the name latest, and a Docker manifest of
+// that name also the one by which image2ipfs servers look for it.
+func (t *Tree) alias(name string, images []*image) error {
+	latest := latestOf(images)
+	if latest == nil {
+		return nil
+	}
+	for _, tag := range layout.LatestNames(latest.top.MediaType) {
+		path := layout.ManifestPath(name, tag)
+		if _, taken := t.Files[path]; !taken {
+			t.Files[path] = t.manifest(latest)
+		}
+	}
+	return nil
+}
+
+// latestOf returns the image with the tag latest, or the only one.
+func latestOf(images []*image) *image {
+	for _, img := range images {
+		if img.tag == layout.Latest {
+			return img
+		}
+	}
+	for _, img := range images {
+		if img.top.Digest != images[0].top.Digest {
+			return nil
+		}
+	}
+	return images[0]
+}
+
+func byName(images []*image) map[string][]*image {
+	names := map[string][]*image{}
+	for _, img := range images {
+		names[img.name] = append(names[img.name], img)
+	}
+	return names
+}
+
+// file makes a file of data: small, if one block can hold it.
+func (ws *workspace) file(data []byte) (File, error) {
+	if len(data) > ws.profile.LeafSize() {
+		b, err := ws.keep(bytes.NewReader(data))
+		return File{Blob: b}, err
+	}
+	table := ws.profile.NewTable()
+	table.Add(data)
+	return File{Small: table.Block(0, data), data: data}, nil
+}

@@ -1,0 +1,150 @@
+package trustless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+type group struct {
+	gateways []*gateway
+	next     atomic.Uint32 // whose turn it is to be first
+}
+
+func newGroup(g Group) *group {
+	out := &group{}
+	for _, u := range g.Upstreams {
+		out.gateways = append(out.gateways, &gateway{base: u, transport: g.Transport})
+	}
+	return out
+}
+
+// order returns all gateways: group after group, each from the one whose turn
+// it is, and those with a penalty at the end of all.
+func (p *Pool) order(now time.Time) []*gateway {
+	var first, last []*gateway
+	for _, g := range p.groups {
+		turn := g.next.Add(1) - 1
+		n := uint32(len(g.gateways))
+		for i := range n {
+			gw := g.gateways[(turn%n+i)%n]
+			if now.UnixNano() < gw.penalty.Load() {
+				last = append(last, gw)
+			} else {
+				first = append(first, gw)
+			}
+		}
+	}
+	return append(first, last...)
+}
+
+type gateway struct {
+	base      *url.URL
+	transport http.RoundTripper
+	penalty   atomic.Int64 // Unix time in nanoseconds until which it is tried last
+}
+
+// A strike is a penalty that can be taken back.
+type strike struct {
+	gateway     *gateway
+	before, now int64
+}
+
+func (g *gateway) strike(now time.Time) strike {
+	until := now.Add(Penalty).UnixNano()
+	return strike{g, g.penalty.Swap(until), until}
+}
+
+func (s strike) forgive() { s.gateway.penalty.CompareAndSwap(s.now, s.before) }
+
+// attempt asks one gateway once.
+func (g *gateway) attempt(ctx context.Context, x Exchange, patience time.Duration) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watch := newWatch(patience, func() { cancel(ErrStalled) })
+
+	watch.start()
+	resp, err := g.get(ctx, x)
+	watch.stop(0)
+	if err != nil {
+		return cause(ctx, err)
+	}
+	defer resp.Body.Close()
+	if err := usable(resp); err != nil {
+		return err
+	}
+	resp.Body = &body{resp.Body, ctx, watch}
+	return x.Accept(resp)
+}
+
+// get sends the request and follows redirects.
+func (g *gateway) get(ctx context.Context, x Exchange) (*http.Response, error) {
+	at := *g.base
+	at.Path += "/" + x.Path
+	for range maxRedirects + 1 {
+		req, err := g.request(ctx, &at, x)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := g.transport.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		location := resp.Header.Get("Location")
+		if !isRedirect(resp.StatusCode) || location == "" {
+			return resp, nil
+		}
+		resp.Body.Close()
+		next, err := g.follow(&at, location)
+		if err != nil {
+			return nil, Soft(err)
+		}
+		at = *next
+	}
+	return nil, Soft(fmt.Errorf("more than %d redirects", maxRedirects))
+}
+
+// request builds a request from nothing, so that nothing of a client's can get
+// into it.
+func (g *gateway) request(ctx context.Context, at *url.URL, x Exchange) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	if isLocalhost(at.Hostname()) {
+		req.URL.Host = g.base.Host
+	}
+	req.Header.Set("User-Agent", "ipfs-registry")
+	req.Header.Set("Accept-Encoding", "identity")
+	if x.Header != nil {
+		x.Header(req.Header)
+	}
+	return req, nil
+}
+
+// usable reports why an answer can be none, if so. A refusal is the gateway's
+// right; that something is not there is an answer, though it proves nothing.
+func usable(resp *http.Response) error {
+	encoding := resp.Header.Get("Content-Encoding")
+	switch code := resp.StatusCode; {
+	case code == http.StatusNotFound || code == http.StatusGone:
+		return Soft(fmt.Errorf("%s: %w", resp.Status, fs.ErrNotExist))
+	case code == http.StatusNotImplemented: // ranges of large files
+		return Soft(errors.New(resp.Status))
+	case code == http.StatusRequestedRangeNotSatisfiable:
+		return nil
+	case code >= 300 && code < 500:
+		return Soft(errors.New(resp.Status))
+	case code != http.StatusOK && code != http.StatusPartialContent:
+		return errors.New(resp.Status)
+	case encoding != "" && !strings.EqualFold(encoding, "identity"):
+		return Soft(fmt.Errorf("the answer has the encoding %q, which nobody asked for", encoding))
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+// Package trustless gets files below CIDs from HTTP gateways that nobody has to
+// trust.
+//
+// A Pool asks one gateway after the other until one gave what was wanted. What
+// was wanted is for the caller to say: Exchange.Accept reads an answer, and its
+// error tells the pool what to think of the gateway. So going on at the next
+// gateway, in the middle of a file as well, is one loop for everything.
+//
+// Failures only reorder. A gateway that lied, failed or stalled is tried after
+// all others for a while, and never left out, for anybody can make honest
+// gateways look bad: by publishing a DAG that is wrong in itself, or by asking
+// for what does not exist. An exchange in which every gateway failed says more
+// about what was asked for than about any of them, and is held against none.
+//
+// A gateway gets nothing of the client's: no header, query or credential. How
+// connections are made is the business of the http.RoundTripper of each group.
+package trustless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// Patience is how long a gateway may take until its header is there, and
+	// then for every 64 KiB. It is as long as Kubo by default looks for a block
+	// (Gateway.RetrievalTimeout), after which no answer is worth waiting for.
+	Patience = 30 * time.Second
+
+	// Penalty is how long a gateway is tried last after it failed.
+	Penalty = time.Minute
+)
+
+// A Group is a set of gateways that are as good as one another.
+type Group struct {
+	Upstreams []*url.URL // as ParseUpstream returns them
+	Transport http.RoundTripper
+}
+
+// A Pool is one or more groups of gateways. Its methods may be called
+// concurrently.
+type Pool struct {
+	Patience time.Duration // set before use; Patience unless set
+
+	groups []*group
+}
+
+// NewPool returns the pool of the given groups, most preferred first.
+func NewPool(groups ...Group) *Pool {
+	p := &Pool{Patience: Patience}
+	for _, g := range groups {
+		p.groups = append(p.groups, newGroup(g))
+	}
+	return p
+}
+
+// An Exchange is something that is wanted from whichever gateway can give it.
+type Exchange struct {
+	Path string // below the gateway's URL: ipfs/<cid>/…
+
+	// Header adds to the header of each attempt's request. It may be nil.
+	Header func(http.Header)
+
+	// Accept takes an answer of status 200, 206 or 416. Where it returns nil,
+	// the exchange is done. Otherwise Soft, Stop and Fatal say what the error
+	// means; any other is the gateway's fault, and the next one is asked.
+	// While it does not read the body, no time counts against the gateway.
+	Accept func(*http.Response) error
+
+	// Failed is told of each attempt that failed. It may be nil.
+	Failed func(Failure)
+}
+
+// A Failure is an attempt that did not give what was wanted.
+type Failure struct {
+	Gateway string // its URL
+	Err     error
+	Strike  bool // whether it counts against the gateway
+}
+
+func (f Failure) Error() string { return f.Gateway + ": " + f.Err.Error() }
+
+func (f Failure) Unwrap() error { return f.Err }
+
+// Do asks gateways until one gives what is wanted. If none does, the error is
+// an *Error; if ctx is done, its cause; and if Accept returned Stop or Fatal,
+// what they hold.
+func (p *Pool) Do(ctx context.Context, x Exchange) error {
+	var (
+		failed  Error
+		strikes []strike
+	)
+	for _, g := range p.order(time.Now()) {
+		err := g.attempt(ctx, x, p.Patience)
+		if err == nil {
+			return nil
+		}
+		// A client that leaves makes every answer fail, and no gateway bad.
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		v := judge(err)
+		f := Failure{g.base.String(), v.error, v.strike}
+		if x.Failed != nil {
+			x.Failed(f)
+		}
+		if v.strike {
+			strikes = append(strikes, g.strike(time.Now()))
+		}
+		if v.stop {
+			return v.error
+		}
+		failed = append(failed, f)
+	}
+	if len(strikes) == len(failed) {
+		for _, s := range strikes {
+			s.forgive()
+		}
+	}
+	return failed
+}
+
+// An Error says of every gateway why it did not give what was wanted.
+type Error []Failure
+
+func (e Error) Error() string {
+	if len(e) == 0 {
+		return "no gateway"
+	}
+	s := make([]string, len(e))
+	for i, f := range e {
+		s[i] = f.Error()
+	}
+	return strings.Join(s, "; ")
+}
+
+// Unwrap returns the failures, so that errors.Is finds what any of them was.
+func (e Error) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, f := range e {
+		errs[i] = f
+	}
+	return errs
+}
+
+// All reports whether every gateway failed with target.
+func (e Error) All(target error) bool {
+	for _, f := range e {
+		if !errors.Is(f, target) {
+			return false
+		}
+	}
+	return len(e) > 0
+}
+
+// A verdict is what an error means for the exchange and for the gateway.
+type verdict struct {
+	error
+	stop, strike bool
+}
+
+func (v verdict) Unwrap() error { return v.error }
+
+// Soft says that the next gateway is to be asked, and this one not to blame.
+func Soft(err error) error { return verdict{err, false, false} }
+
+// Stop says that no other gateway can do better, and that none is to blame.
+func Stop(err error) error { return verdict{err, true, false} }
+
+// Fatal says that the gateway is to blame, and that it is too late for another.
+func Fatal(err error) error { return verdict{err, true, true} }
+
+func judge(err error) verdict {
+	if v, ok := errors.AsType[verdict](err); ok {
+		return v
+	}
+	return verdict{err, false, true}
+}
+
+// ParseUpstream reads the address of a gateway: an http or https URL, with the
+// path that /ipfs/ is below if that is not the root. An address without scheme
+// gets the given one.
+func ParseUpstream(s, scheme string) (*url.URL, error) {
+	address := s
+	if !strings.Contains(address, "://") {
+		address = scheme + "://" + address
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("not a URL: %w", errors.Unwrap(err))
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("the scheme is %q: http and https are known", u.Scheme)
+	case u.Hostname() == "":
+		return nil, errors.New("no host")
+	case u.User != nil:
+		return nil, errors.New("credentials have no place in it, since it appears in logs")
+	case u.RawQuery != "" || u.ForceQuery:
+		return nil, errors.New("a query has no place in it")
+	case u.Fragment != "":
+		return nil, errors.New("a fragment has no place in it")
+	case u.RawPath != "":
+		return nil, errors.New("an escaped path has no place in it")
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}
