@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ipfs/go-cid"
 	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -236,4 +237,18 @@ func shuffled(t *testing.T, archive []byte, seed uint64) []byte {
 		out.entry(e.header, e.data)
 	}
 	return out.close()
+}
+
+// carRoot returns the one root of a CAR that has no blocks.
+func carRoot(car []byte) string {
+	const address = 36 // bytes of a CIDv1 with sha2-256
+	_, after, found := bytes.Cut(car, []byte{0xd8, 0x2a, 0x58, address + 1, 0})
+	if !found {
+		return ""
+	}
+	c, err := cid.Cast(after[:address])
+	if err != nil {
+		return ""
+	}
+	return c.String()
 }

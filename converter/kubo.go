@@ -37,6 +37,8 @@ type toKubo struct {
 	api   *url.URL
 	token string
 	tmp   string
+	stall time.Duration // how long nothing may be taken
+	pin   time.Duration // how long the answer may take
 	logf  func(string, ...any)
 }
 
@@ -51,7 +53,7 @@ func ToKubo(api, token string, logf func(format string, args ...any)) (Destinati
 	if err != nil {
 		return nil, fmt.Errorf("making a temporary directory: %w", err)
 	}
-	return &toKubo{u, token, tmp, logf}, nil
+	return &toKubo{u, token, tmp, kuboStall, kuboPin, logf}, nil
 }
 
 func parseAPI(api string) (*url.URL, error) {
@@ -85,33 +87,30 @@ func (d *toKubo) Commit(ctx context.Context, t *Tree) error {
 func (d *toKubo) importTree(ctx context.Context, t *Tree) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stall := time.AfterFunc(kuboStall, func() { cancel(fmt.Errorf("it took nothing for %s", kuboStall)) })
-	defer stall.Stop()
+	stalled := time.AfterFunc(d.stall, func() { cancel(errStalled) })
+	defer stalled.Stop()
 
 	pr, pw := io.Pipe()
-	form := multipart.NewWriter(progressWriter{pw, func() { stall.Reset(kuboStall) }})
-	sent := make(chan error, 1)
+	form := multipart.NewWriter(progressWriter{pw, func() { stalled.Reset(d.stall) }})
+	sent := make(chan struct{})
 	go func() {
+		defer close(sent)
 		err := writeImport(ctx, form, t)
-		stall.Reset(kuboPin)
-		pw.CloseWithError(err)
-		sent <- err
+		stalled.Reset(d.pin)
+		pw.CloseWithError(err) // and so call fails with it
 	}()
 	var answer importAnswer
 	query := url.Values{"pin-roots": {"true"}}
 	err := d.call(ctx, "dag/import", query, form.FormDataContentType(), pr, answer.read)
-	pr.CloseWithError(errAnswered)
-	if failed := <-sent; failed != nil && !errors.Is(failed, errAnswered) {
-		return failed
-	}
+	pr.Close() // what the node did not want to hear is not sent
+	<-sent
 	if err != nil {
 		return err
 	}
 	return answer.check(t.Root.CID)
 }
 
-// errAnswered ends the sending of what the node did not want to hear any more.
-var errAnswered = errors.New("the node has answered")
+var errStalled = errors.New("it neither takes what is sent to it nor answers")
 
 // writeImport writes two CARs: all blocks under no root, and a root with no
 // blocks, which is pinned when everything was imported. So blocks can be sent

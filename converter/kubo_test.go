@@ -1,0 +1,145 @@
+package converter
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a node says when something went wrong, in every place where it may say
+// so, never passes for success. What a real node does is tested in tests/.
+func TestKuboFailures(t *testing.T) {
+	archive := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 3<<20)))
+	testOver := make(chan struct{})
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		want   string // in the error
+	}{
+		"not pinned": {afterReading(func(w http.ResponseWriter, root string) {
+			answerRoot(w, root, "out of luck")
+		}), "out of luck"},
+		"another root": {afterReading(func(w http.ResponseWriter, _ string) {
+			answerRoot(w, "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354", "")
+		}), "does not say that"},
+		"nothing": {afterReading(func(http.ResponseWriter, string) {}), "does not say that"},
+		"late error": {afterReading(func(w http.ResponseWriter, root string) {
+			w.Header().Set("Trailer", "X-Stream-Error")
+			answerRoot(w, root, "")
+			w.Header().Set("X-Stream-Error", "disk on fire")
+		}), "disk on fire"},
+		"no JSON": {afterReading(func(w http.ResponseWriter, _ string) {
+			io.WriteString(w, "<html>")
+		}), "reading its answer"},
+		"early error": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusInternalServerError)
+			io.WriteString(w, `{"Message":"import failed"}`)
+		}, "import failed"},
+		"wrong token": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+		}, "--ipfs-api-token"},
+		"no Kubo": {func(w http.ResponseWriter, _ *http.Request) {
+			http.NotFound(w, nil)
+		}, "is that the RPC API"},
+		"gone in the middle": {func(_ http.ResponseWriter, r *http.Request) {
+			io.CopyN(io.Discard, r.Body, 1<<20)
+			panic(http.ErrAbortHandler)
+		}, "adding to the IPFS node"},
+		"silent in the middle": {func(_ http.ResponseWriter, r *http.Request) {
+			io.CopyN(io.Discard, r.Body, 1<<20)
+			<-testOver
+		}, "neither takes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			node := httptest.NewServer(test.answer)
+			defer node.Close()
+			dst, err := ToKubo(node.URL, "secret", t.Logf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dst.(*toKubo).stall = 300 * time.Millisecond
+			dst.(*toKubo).pin = 300 * time.Millisecond
+			_, err = Convert(t.Context(), bytes.NewReader(archive), dst, Options{})
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error is %v; want one line with %q", err, test.want)
+			}
+			if err := dst.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Stat(dst.TempDir()); !os.IsNotExist(err) {
+				t.Errorf("the temporary directory is left: %v", err)
+			}
+			if name == "silent in the middle" {
+				close(testOver) // or the server would wait for its handler
+			}
+		})
+	}
+}
+
+func TestKuboIsGivenTheToken(t *testing.T) {
+	var got []string
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.URL.Path+" "+r.Header.Get("Authorization"))
+		if strings.HasSuffix(r.URL.Path, "/dag/import") {
+			afterReading(func(w http.ResponseWriter, root string) { answerRoot(w, root, "") })(w, r)
+		}
+	}))
+	defer node.Close()
+	dst, err := ToKubo(node.URL, "secret", t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	if _, err := Convert(t.Context(), bytes.NewReader(oldDocker(newTestImage(nil, layerTar("a", 10)))), dst, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	want := "/api/v0/dag/import Bearer secret, /api/v0/pin/add Bearer secret"
+	if s := strings.Join(got, ", "); s != want {
+		t.Errorf("requests are %s; want %s", s, want)
+	}
+}
+
+func TestBadAPI(t *testing.T) {
+	for _, api := range []string{"", "ftp://host", "/ip4/127.0.0.1/tcp/5001", "http://"} {
+		if _, err := ToKubo(api, "", t.Logf); err == nil || !strings.Contains(err.Error(), "http://127.0.0.1:5001") {
+			t.Errorf("ToKubo(%q): %v; want an error that shows a URL", api, err)
+		}
+	}
+}
+
+// afterReading answers when the whole import was read, with the root that its
+// second CAR names.
+func afterReading(answer func(w http.ResponseWriter, root string)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		form, err := r.MultipartReader()
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		answer(w, lastRoot(form))
+	}
+}
+
+func lastRoot(form *multipart.Reader) string {
+	var last []byte
+	for {
+		part, err := form.NextPart()
+		if err != nil {
+			return carRoot(last)
+		}
+		last, _ = io.ReadAll(part)
+	}
+}
+
+func answerRoot(w io.Writer, root, pinError string) {
+	var line struct{ Root importedRoot }
+	line.Root.Cid.Link = root
+	line.Root.PinErrorMsg = pinError
+	json.NewEncoder(w).Encode(line)
+}
