@@ -76,6 +76,10 @@ func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, err
 	if err != nil {
 		return nil, err
 	}
+	return s.open(c)
+}
+
+func (s *Store) open(c cid.Cid) (*File, error) {
 	d, _, err := s.file(c)
 	if err != nil {
 		return nil, err
@@ -100,22 +104,41 @@ func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit i
 	if err != nil {
 		return nil, err
 	}
-	block, err := s.node(ctx, c)
-	if err == nil {
-		return unixfs.SmallFile(unixfs.Block{CID: c, Data: block})
+	data, err := s.read(ctx, c, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	return data, nil
+}
+
+func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
+	f, err := s.open(c)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.readSmall(ctx, c, limit)
 	}
-	f, err := s.Open(ctx, root, path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	if f.Size > limit {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", path, f.Size, limit)
+		return nil, fmt.Errorf("%d bytes, more than %d", f.Size, limit)
 	}
 	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func (s *Store) readSmall(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
+	block, err := s.node(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	data, err := unixfs.SmallFile(unixfs.Block{CID: c, Data: block})
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%d bytes, more than %d", len(data), limit)
+	}
+	return data, nil
 }
 
 // node is a unixfs.Getter.

@@ -1,0 +1,171 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+var (
+	blob  = bytes.Repeat([]byte("of a layer "), 300_000) // several leaves
+	small = []byte("a manifest")
+)
+
+// fill imports a tree with one blob and one small file, up to a step.
+func fill(t testing.TB, s *Store, profile unixfs.Profile, commit bool) cid.Cid {
+	t.Helper()
+	im, err := s.Begin()
+	check(t, err)
+	defer im.Close()
+
+	path := filepath.Join(im.TempDir(), "blob")
+	check(t, os.WriteFile(path, blob, 0o600))
+	cutter := profile.NewCutter()
+	cutter.Write(blob)
+	file, err := profile.Layout(cutter.Table())
+	check(t, err)
+	check(t, im.Blob(path, digest.FromBytes(blob), file))
+
+	table := profile.NewTable()
+	table.Add(small)
+	block := table.Block(0, small)
+	check(t, im.Node(block))
+	root, err := profile.Tree(context.Background(), map[string]unixfs.Node{
+		"app/blobs/b":     file.Node,
+		"app/manifests/m": {CID: block.CID, Size: uint64(len(block.Data))},
+	}, im.Node)
+	check(t, err)
+	if commit {
+		check(t, im.Commit(root.CID, Record{Root: root.CID.String(), Images: []Image{{Name: "app", Digest: digest.FromBytes(small)}}}))
+	}
+	return root.CID
+}
+
+func TestWhatWasStoredIsThere(t *testing.T) {
+	for _, profile := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
+		s := Open(filepath.Join(t.TempDir(), "made", "when", "needed"))
+		root := fill(t, s, profile, true)
+		got, err := s.ReadFile(t.Context(), root, "app/manifests/m", 100)
+		if err != nil || !bytes.Equal(got, small) {
+			t.Errorf("%s: the small file is %q, %v", profile, got, err)
+		}
+		got, err = s.ReadFile(t.Context(), root, "app/blobs/b", int64(len(blob)))
+		if err != nil || !bytes.Equal(got, blob) {
+			t.Errorf("%s: the blob does not come back: %v", profile, err)
+		}
+		f, err := s.Open(t.Context(), root, "app/blobs/b")
+		check(t, err)
+		defer f.Close()
+		if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, blob) || f.Size != int64(len(blob)) || f.Digest != digest.FromBytes(blob) {
+			t.Errorf("%s: the blob is %s of %d bytes, %v", profile, f.Digest, f.Size, err)
+		}
+	}
+}
+
+func TestRecord(t *testing.T) {
+	s := Open(t.TempDir())
+	root := fill(t, s, unixfs.V1, true)
+	b, err := os.ReadFile(s.imagePath(root))
+	check(t, err)
+	var r Record
+	check(t, json.Unmarshal(b, &r))
+	if len(r.Images) != 1 || r.Images[0].Name != "app" || r.Root != root.String() {
+		t.Errorf("the record is %s", b)
+	}
+}
+
+func TestWhatIsNotThere(t *testing.T) {
+	s := Open(t.TempDir())
+	root := fill(t, s, unixfs.V1, true)
+	elsewhere := Open(filepath.Join(t.TempDir(), "never made"))
+	for _, test := range []struct {
+		s    *Store
+		path string
+	}{{s, "app/blobs/c"}, {s, "x"}, {s, "app/manifests/m/x"}, {elsewhere, "app/blobs/b"}} {
+		if _, err := test.s.Open(t.Context(), root, test.path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Open %q: %v, want %v", test.path, err, fs.ErrNotExist)
+		}
+		if _, err := test.s.ReadFile(t.Context(), root, test.path, 100); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("ReadFile %q: %v, want %v", test.path, err, fs.ErrNotExist)
+		}
+	}
+	for _, path := range []string{"app/blobs/b", "app/manifests/m"} {
+		if b, err := s.ReadFile(t.Context(), root, path, 5); err == nil {
+			t.Errorf("%d bytes are read where 5 are allowed", len(b))
+		}
+	}
+}
+
+func TestAnImportThatIsGivenUpLeavesNothing(t *testing.T) {
+	s := Open(t.TempDir())
+	fill(t, s, unixfs.V1, false)
+	for _, dir := range []string{"tmp", "images"} {
+		left, err := os.ReadDir(filepath.Join(s.Dir(), dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) > 0 {
+			t.Errorf("in %s: %v, %v", dir, left, err)
+		}
+	}
+}
+
+// Whoever serves is seldom the user who converts.
+func TestEverybodyMayRead(t *testing.T) {
+	s := Open(filepath.Join(t.TempDir(), "store"))
+	fill(t, s, unixfs.V1, true)
+	err := filepath.WalkDir(s.Dir(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == filepath.Join(s.Dir(), "tmp") {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if want := map[bool]fs.FileMode{true: 0o755, false: 0o644}[d.IsDir()]; info.Mode().Perm() != want {
+			t.Errorf("%s has mode %o, want %o", path, info.Mode().Perm(), want)
+		}
+		return nil
+	})
+	check(t, err)
+}
+
+func TestManyAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			s := Open(dir)
+			root := fill(t, s, unixfs.V1, true)
+			if got, err := s.ReadFile(context.Background(), root, "app/blobs/b", int64(len(blob))); err != nil || !bytes.Equal(got, blob) {
+				t.Errorf("the blob does not come back: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestDefaultDir(t *testing.T) {
+	data := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", data)
+	dir, err := DefaultDir()
+	if err != nil || dir != systemDir && dir != filepath.Join(data, "ipfs-registry") {
+		t.Errorf("the default is %q, %v", dir, err)
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}

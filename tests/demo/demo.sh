@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# The main job, once through: an image becomes a directory addressed by its
+# content, Caddy serves it from disk, a client pulls it, and what comes out is
+# what went in. It needs no Docker, no IPFS node and no root, and leaves nothing.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+work=$(mktemp -d)
+server=
+finish() {
+	[ -z "$server" ] || kill "$server" 2>/dev/null || true
+	wait
+	rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 1' INT TERM
+
+say() { printf '\n%s\n' "$*"; }
+run() {
+	echo "+ $*"
+	"$@"
+}
+fail() {
+	echo "demo: $*" >&2
+	exit 1
+}
+listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+say "1. An image: one static program, saved as docker save would."
+CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags=-s -o "$work/hello" ./tests/demo/hello
+go run ./tests/demo/image demo/hello:1.0 "$work/hello" >"$work/hello.tar"
+# An image's ID is the digest of its config, by which old archives name it.
+id=$(tar -xOf "$work/hello.tar" manifest.json | sed 's/.*"Config":"\([0-9a-f]*\).*/\1/')
+echo "its ID: sha256:$id"
+
+port=5000
+while listening "$port"; do port=$((port + 1)); done
+
+say "2. The converter puts it into a store and prints what to pull."
+echo "+ converter <hello.tar"
+ref=$(bin/converter --quiet --store "$work/store" --registry "localhost:$port" <"$work/hello.tar")
+echo "$ref"
+
+say "3. Caddy serves the store."
+config=Caddyfile.example
+if [ "$port" != 5000 ]; then # which is taken here
+	config=$work/Caddyfile
+	sed "s/^:5000/:$port/" Caddyfile.example >"$config"
+fi
+echo "+ caddy run --config $config"
+IPFS_REGISTRY_STORE=$work/store XDG_CONFIG_HOME=$work XDG_DATA_HOME=$work \
+	bin/caddy run --config "$config" --adapter caddyfile 2>"$work/caddy.log" &
+server=$!
+until listening "$port"; do
+	kill -0 "$server" 2>/dev/null || fail "Caddy did not start: $(tail -n 1 "$work/caddy.log")"
+	sleep 0.1
+done
+
+# Each way of pulling sets pulled to the ID of what it got, and fails where its
+# program is not here or cannot work here.
+with_docker() {
+	docker info >/dev/null 2>&1 || return 1
+	run docker pull --quiet "$ref" || return 1
+	run docker run --rm --network none "$ref"
+	# The ID is the manifest's in Docker's containerd store, so ask the archive.
+	pulled=$(docker save "$ref" | tar -xO manifest.json | sed 's/.*"Config":"\(blobs.sha256.\)\{0,1\}\([0-9a-f]*\).*/\2/')
+	docker image rm "$ref" >/dev/null
+}
+with_podman() {
+	command -v podman >/dev/null || return 1
+	local podman=(podman --root "$work/podman" --runroot "$work/podman-run" --storage-driver vfs)
+	run "${podman[@]}" pull --quiet --tls-verify=false "$ref" || return 1
+	pulled=$("${podman[@]}" image inspect --format '{{.Id}}' "$ref")
+}
+with_skopeo() {
+	command -v skopeo >/dev/null || return 1
+	run skopeo copy --quiet --src-tls-verify=false "docker://$ref" "dir:$work/pulled" || return 1
+	pulled=$(sed -n '/"config"/,/}/s/.*"digest": *"sha256:\([0-9a-f]*\)".*/\1/p' "$work/pulled/manifest.json")
+}
+with_crane() {
+	go build -C tests/tools/crane -o "$work/crane" github.com/google/go-containerregistry/cmd/crane
+	run "$work/crane" pull --insecure "$ref" "$work/pulled.tar"
+	pulled=$(tar -xOf "$work/pulled.tar" manifest.json | sed 's/.*"Config":"sha256:\([0-9a-f]*\).*/\1/')
+}
+
+say "4. A client pulls it, as from any registry."
+pulled=
+with_docker || with_podman || with_skopeo || with_crane || true
+[ -n "$pulled" ] || { cat "$work/caddy.log" >&2; fail "no client could pull"; }
+
+say "5. What went in came out."
+echo "its ID: sha256:$pulled"
+[ "$pulled" = "$id" ] || fail "the image pulled is another"
+
+cat <<'END'
+
+Now with an image of yours: start the registry, and in another terminal save,
+convert and pull.
+
+    make run
+    docker save IMAGE | bin/converter
+    docker pull REFERENCE            (the line that the converter printed)
+END

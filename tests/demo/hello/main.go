@@ -1,0 +1,6 @@
+// Hello is what the demo's image runs.
+package main
+
+import "fmt"
+
+func main() { fmt.Println("Hello from an image that lives on IPFS.") }
