@@ -164,11 +164,12 @@ func (a *archive) complete(entries int) error {
 }
 
 func archiveError(err error, entries int) error {
+	damaged := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrHeader)
 	switch {
+	case damaged && entries == 0:
+		return errors.New("the input is no image archive: give what `docker save IMAGE` writes")
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the archive ends early")
-	case errors.Is(err, tar.ErrHeader) && entries == 0:
-		return errors.New("the input is no image archive: give what `docker save IMAGE` writes")
 	}
 	return fmt.Errorf("reading the archive: %w", err)
 }

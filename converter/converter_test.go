@@ -220,6 +220,7 @@ func TestBadArchives(t *testing.T) {
 		want    string // in the error
 	}{
 		"empty":          {nil, "the input is empty"},
+		"a word":         {[]byte("Error: No such image: nginx\n"), "no image archive"},
 		"no archive":     {[]byte(strings.Repeat("this is not a tar", 100)), "no image archive"},
 		"other tar":      {new(tarball).file("readme", []byte("hello")).close(), "no image archive"},
 		"truncated":      {good[:len(good)/2], `the archive ends early, in "`},

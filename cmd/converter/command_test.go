@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestHost(t *testing.T) {
+	for registry, want := range map[string]string{
+		"http://localhost:5000":         "localhost:5000",
+		"https://registry.example.com/": "registry.example.com",
+		"registry.example.com":          "registry.example.com",
+	} {
+		if got := host(registry); got != want {
+			t.Errorf("host(%q) = %q, want %q", registry, got, want)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("IPFS_API", "")
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"nginx"}, "unknown command"},
+		{[]string{"--nonsense"}, "unknown flag"},
+		{[]string{"--store", dir, "--car", "x.car"}, "none of the others"},
+		{[]string{"--store", dir, "--cid-profile", "v2"}, "unixfs-v1-2025"},
+		{[]string{"--store", dir, "-i", filepath.Join(dir, "missing.tar")}, "opening the archive"},
+		{[]string{"--store", dir}, "the input is empty"},
+		{[]string{"--ipfs-api", "/ip4/127.0.0.1/tcp/5001"}, "http://127.0.0.1:5001"},
+		{[]string{"--car", filepath.Join(dir, "missing", "x.car")}, "x.car"},
+	} {
+		stdout, _, err := run(t, "", test.args...)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: the error is %v; want one line with %q", test.args, err, test.want)
+		}
+		if stdout != "" {
+			t.Errorf("%q: prints %q", test.args, stdout)
+		}
+	}
+}
+
+// A terminal is told from a pipe before anything is done.
+func TestTerminal(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatalf("no terminal can be had: %v", err)
+	}
+	defer terminal.Close()
+	cmd := newCommand()
+	cmd.SetArgs([]string{"--store", t.TempDir()})
+	cmd.SetIn(terminal)
+	if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "the input is a terminal") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func run(t *testing.T, input string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	var out, errors bytes.Buffer
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetIn(strings.NewReader(input))
+	cmd.SetOut(&out)
+	cmd.SetErr(&errors)
+	err = cmd.ExecuteContext(t.Context())
+	return out.String(), errors.String(), err
+}

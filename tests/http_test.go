@@ -1,0 +1,48 @@
+package tests
+
+import (
+	"io"
+	"net/http"
+	"testing"
+)
+
+type response struct {
+	*http.Response
+	body string
+}
+
+// direct follows no redirects.
+var direct = &http.Client{
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	Timeout:       patience,
+}
+
+func get(t *testing.T, url string) response {
+	t.Helper()
+	resp, err := fetch(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// fetch fails where the answer has less than was announced, as get does.
+func fetch(url string) (response, error) {
+	resp, err := direct.Get(url)
+	if err != nil {
+		return response{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return response{resp, string(body)}, err
+}
+
+// answers tells whether the URL is served.
+func answers(url string) bool {
+	resp, err := direct.Get(url)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}

@@ -1,0 +1,122 @@
+package tests
+
+import (
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// An archive has one address, wherever the converter puts it, and what it puts
+// there is the same.
+func TestOneRootEverywhere(t *testing.T) {
+	t.Parallel()
+	img := testImage(t)
+	kubo := newKubo(t)
+	car := filepath.Join(t.TempDir(), "image.car")
+	address := root(t, convert(t, img.archive, "--store="+t.TempDir()))
+	for flag, value := range map[string]string{"--ipfs-api": kubo.api, "--car": car} {
+		if got := root(t, convert(t, img.archive, flag+"="+value)); got != address {
+			t.Errorf("%s gives %s, and the store %s", flag, got, address)
+		}
+	}
+	dir := convert(t, img.archive, "--no-add")
+	t.Cleanup(func() { os.RemoveAll(dir) })
+
+	t.Run("directory", func(t *testing.T) {
+		if got := ciq(t, kubo.repo, ipfsAdd(t, "unixfs-v1-2025", dir)); got != address {
+			t.Errorf("ipfs add of the directory gives %s, and the store %s", got, address)
+		}
+	})
+	t.Run("kubo", func(t *testing.T) {
+		mustBePinned(t, kubo.repo, address, imageName+":v1")
+		mustBeListed(t, kubo.repo, address, dir)
+		out := filepath.Join(t.TempDir(), "out")
+		ipfs(t, kubo.repo, "get", "--output="+out, cidV1(t, address))
+		if !maps.Equal(tree(t, out), tree(t, dir)) {
+			t.Errorf("ipfs get gives %v, and --no-add %v", names(t, out), names(t, dir))
+		}
+	})
+	t.Run("car", func(t *testing.T) {
+		repo := newRepo(t)
+		ipfs(t, repo, "dag", "import", car)
+		mustBePinned(t, repo, address, "")
+		out := filepath.Join(t.TempDir(), "out")
+		ipfs(t, repo, "get", "--output="+out, cidV1(t, address))
+		if !maps.Equal(tree(t, out), tree(t, dir)) {
+			t.Errorf("from the CAR come %v, and from --no-add %v", names(t, out), names(t, dir))
+		}
+	})
+}
+
+// The environment may say which node.
+func TestNodeFromEnvironment(t *testing.T) {
+	t.Parallel()
+	img := testImage(t)
+	kubo := newKubo(t)
+	cmd := converter(t, img.archive)
+	cmd.Env = append(os.Environ(), "IPFS_API="+kubo.api)
+	mustBePinned(t, kubo.repo, root(t, runForLine(t, cmd)), imageName+":v1")
+}
+
+// Blobs cut as ipfs add cuts them by default give its addresses, which
+// image2ipfs gave.
+func TestRootsOfIPFSAdd(t *testing.T) {
+	t.Parallel()
+	img := testImage(t)
+	const profile = "unixfs-v0-2015"
+	address := root(t, convert(t, img.archive, "--store="+t.TempDir(), "--cid-profile="+profile))
+	dir := convert(t, img.archive, "--no-add", "--cid-profile="+profile)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if got := ciq(t, newRepo(t), ipfsAdd(t, profile, dir)); got != address {
+		t.Errorf("ipfs add of the directory gives %s, and the store %s", got, address)
+	}
+}
+
+// mustBePinned looks for the root among the pins, where it has a name if it is
+// to.
+func mustBePinned(t *testing.T, repo, address, name string) {
+	t.Helper()
+	want := strings.TrimSpace(cidV1(t, address) + " recursive " + name)
+	pins := ipfs(t, repo, "pin", "ls", "--type=recursive", "--names")
+	if !slices.Contains(strings.Split(pins, "\n"), want) {
+		t.Errorf("no %q among the pins\n%s", want, pins)
+	}
+}
+
+// mustBeListed walks the directory that the converter left, and ipfs ls must
+// show the same at every step.
+func mustBeListed(t *testing.T, repo, address, dir string) {
+	t.Helper()
+	for name := range tree(t, dir) {
+		if !strings.HasSuffix(name, "/") {
+			continue
+		}
+		entries, err := os.ReadDir(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, e := range entries {
+			want = append(want, e.Name())
+		}
+		var got []string
+		for line := range strings.Lines(ipfs(t, repo, "ls", path.Join("/ipfs", cidV1(t, address), name))) {
+			fields := strings.Fields(line) // CID SIZE NAME
+			got = append(got, strings.TrimSuffix(fields[len(fields)-1], "/"))
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("in %s, ipfs ls shows %v, and there are %v", name, got, want)
+		}
+	}
+}
+
+// names is what is below dir, for people.
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	return slices.Sorted(maps.Keys(tree(t, dir)))
+}
