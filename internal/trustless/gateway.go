@@ -71,7 +71,7 @@ func (g *gateway) attempt(ctx context.Context, x Exchange, patience time.Duratio
 
 	watch.start()
 	resp, err := g.get(ctx, x)
-	watch.stop(0)
+	watch.stop(step)
 	if err != nil {
 		return cause(ctx, err)
 	}

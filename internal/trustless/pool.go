@@ -184,29 +184,36 @@ func judge(err error) verdict {
 
 // ParseUpstream reads the address of a gateway: an http or https URL, with the
 // path that /ipfs/ is below if that is not the root. An address without scheme
-// gets the given one.
+// gets the given one. Errors name the address, but no password in it.
 func ParseUpstream(s, scheme string) (*url.URL, error) {
-	address := s
-	if !strings.Contains(address, "://") {
-		address = scheme + "://" + address
+	if !strings.Contains(s, "://") {
+		s = scheme + "://" + s
 	}
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
+	u, err := url.Parse(s)
+	if err != nil {
 		return nil, fmt.Errorf("not a URL: %w", errors.Unwrap(err))
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("the scheme is %q: http and https are known", u.Scheme)
-	case u.Hostname() == "":
-		return nil, errors.New("no host")
-	case u.User != nil:
-		return nil, errors.New("credentials have no place in it, since it appears in logs")
-	case u.RawQuery != "" || u.ForceQuery:
-		return nil, errors.New("a query has no place in it")
-	case u.Fragment != "":
-		return nil, errors.New("a fragment has no place in it")
-	case u.RawPath != "":
-		return nil, errors.New("an escaped path has no place in it")
+	}
+	if wrong := whatIsWrong(u); wrong != "" {
+		return nil, fmt.Errorf("%s: %s", u.Redacted(), wrong)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	return u, nil
+}
+
+func whatIsWrong(u *url.URL) string {
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "a gateway has an http or https URL"
+	case u.Hostname() == "":
+		return "there is no host in it"
+	case u.User != nil:
+		return "credentials have no place in it, since it appears in logs"
+	case u.RawQuery != "" || u.ForceQuery:
+		return "a query has no place in it"
+	case u.Fragment != "":
+		return "a fragment has no place in it"
+	case u.RawPath != "":
+		return "an escaped path has no place in it"
+	}
+	return ""
 }

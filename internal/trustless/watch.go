@@ -37,12 +37,12 @@ func (w *watch) start() {
 	w.timer.Reset(w.left)
 }
 
-// stop ends a wait that yielded n bytes. The header is a step of its own.
+// stop ends a wait that yielded n bytes.
 func (w *watch) stop(n int) {
 	w.timer.Stop()
 	w.left -= time.Since(w.since)
 	w.got += n
-	if w.got >= step || n == 0 {
+	if w.got >= step {
 		w.got, w.left = 0, w.patience
 	}
 }

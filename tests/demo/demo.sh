@@ -48,7 +48,7 @@ if [ "$port" != 5000 ]; then # which is taken here
 	sed "s/^:5000/:$port/" Caddyfile.example >"$config"
 fi
 echo "+ caddy run --config $config"
-IPFS_REGISTRY_STORE=$work/store XDG_CONFIG_HOME=$work XDG_DATA_HOME=$work \
+IPFS_REGISTRY_STORE=$work/store CADDY_ADMIN=unix//$work/admin.sock XDG_CONFIG_HOME=$work XDG_DATA_HOME=$work \
 	bin/caddy run --config "$config" --adapter caddyfile 2>"$work/caddy.log" &
 server=$!
 until listening "$port"; do

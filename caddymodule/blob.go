@@ -1,0 +1,113 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+)
+
+// blobType is the media type of all blobs. What they are, manifests say.
+const blobType = "application/octet-stream"
+
+// serveBlob answers from the store, or else in the way that is configured.
+func (h *Handler) serveBlob(w http.ResponseWriter, r *http.Request, q request) error {
+	err := fs.ErrNotExist
+	if h.store != nil {
+		var f *store.File
+		f, err = h.openBlob(r, q)
+		if err == nil {
+			defer f.Close()
+			serveFile(w, r, q, f)
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			h.logStore(q, err)
+		}
+	}
+	switch {
+	case h.redirect != nil:
+		h.redirectBlob(w, q)
+		return nil
+	case h.pool != nil:
+		return h.proxyBlob(w, r, q)
+	}
+	return unanswered(r.Context(), err, blobUnknown(q))
+}
+
+func blobUnknown(q request) *registryError {
+	return &registryError{codeBlobUnknown, "there is no blob " + q.digest.String() + " at this address"}
+}
+
+// openBlob opens the blob in the store. What stands under the digest's name in
+// a directory need not have that digest, since anybody can publish directories;
+// the store knows the digest that it has.
+func (h *Handler) openBlob(r *http.Request, q request) (*store.File, error) {
+	f, err := h.store.Open(r.Context(), q.image.Root, layout.BlobPath(q.image.Name, q.digest))
+	if err != nil {
+		return nil, err
+	}
+	if f.Digest != q.digest {
+		f.Close()
+		return nil, fmt.Errorf("blob %s: %w, which is %s", q.digest, layout.ErrDigest, f.Digest)
+	}
+	return f, nil
+}
+
+func serveFile(w http.ResponseWriter, r *http.Request, q request, f *store.File) {
+	setImmutable(w, r, q.digest, blobType)
+	http.ServeContent(fileWriter{w}, r, "", time.Time{}, f.File)
+}
+
+// fileWriter lets http.ServeContent end in sendfile(2). The standard library
+// takes that path for a file behind one io.LimitedReader, of which ServeContent
+// and Caddy's idle timeout make two. A limit at the end of the file is none, so
+// it is taken off.
+type fileWriter struct{ http.ResponseWriter }
+
+func (w fileWriter) ReadFrom(r io.Reader) (int64, error) {
+	if limited, ok := r.(*io.LimitedReader); ok {
+		if f, ok := limited.R.(*os.File); ok && isRest(f, limited.N) {
+			r = f
+		}
+	}
+	return io.Copy(w.ResponseWriter, r)
+}
+
+// Unwrap is for http.ResponseController.
+func (w fileWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// isRest reports whether n bytes are what is left to read of f.
+func isRest(f *os.File, n int64) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	return err == nil && at+n == info.Size()
+}
+
+// redirectBlob sends the client to a gateway, with the status that other
+// registries use for that and all clients follow. Where to may change with the
+// configuration, so the answer is not to be kept.
+func (h *Handler) redirectBlob(w http.ResponseWriter, q request) {
+	header := w.Header()
+	header.Set("Location", gatewayURL(h.redirect, q).String())
+	header.Set("Cache-Control", "no-store")
+	header.Set("Docker-Content-Digest", q.digest.String())
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
+func gatewayURL(gateway *url.URL, q request) *url.URL {
+	u := *gateway
+	u.Path = path.Join("/", u.Path, "ipfs", q.image.Root.String(), layout.BlobPath(q.image.Name, q.digest))
+	return &u
+}

@@ -1,0 +1,165 @@
+package caddymodule
+
+import (
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("ipfs_registry", parseCaddyfile)
+	// Only /v2 is answered, so whatever serves the rest of a site comes after.
+	httpcaddyfile.RegisterDirectiveOrder("ipfs_registry", httpcaddyfile.Before, "reverse_proxy")
+}
+
+func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return handler, nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	ipfs_registry [<matcher>] [<gateways...>] {
+//	    gateway <upstreams...> {
+//	        transport <name> {
+//	            ...
+//	        }
+//	    }
+//	    store [<directory>]
+//	    blobs proxy | redirect [<gateway>]
+//	}
+//
+// Gateways after the directive are a group of their own, asked before those in
+// blocks. The transports are those of the reverse_proxy directive. With neither
+// gateways nor a store, images are served from the converter's own store.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume directive name
+	if gateways := d.RemainingArgs(); len(gateways) > 0 {
+		g, err := newGateway(d, gateways)
+		if err != nil {
+			return err
+		}
+		h.Gateways = append(h.Gateways, g)
+	}
+	for d.NextBlock(0) {
+		var err error
+		switch d.Val() {
+		case "gateway":
+			err = h.unmarshalGateway(d)
+		case "store":
+			err = h.unmarshalStore(d)
+		case "blobs":
+			err = h.unmarshalBlobs(d)
+		default:
+			err = d.Errf("unrecognized subdirective '%s'", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalGateway(d *caddyfile.Dispenser) error {
+	g, err := newGateway(d, d.RemainingArgs())
+	if err != nil {
+		return err
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "transport":
+			if err := g.unmarshalTransport(d); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unrecognized gateway subdirective '%s'", d.Val())
+		}
+	}
+	h.Gateways = append(h.Gateways, g)
+	return nil
+}
+
+func newGateway(d *caddyfile.Dispenser, upstreams []string) (*Gateway, error) {
+	if len(upstreams) == 0 {
+		return nil, d.ArgErr()
+	}
+	for _, s := range upstreams {
+		if _, err := trustless.ParseUpstream(s, "http"); err != nil {
+			return nil, d.Errf("invalid gateway: %v", err)
+		}
+	}
+	return &Gateway{Upstreams: upstreams}, nil
+}
+
+func (g *Gateway) unmarshalTransport(d *caddyfile.Dispenser) error {
+	if g.TransportRaw != nil {
+		return d.Err("transport already specified")
+	}
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	name := d.Val()
+	id := "http.reverse_proxy.transport." + name
+	module, err := caddyfile.UnmarshalModule(d, id)
+	if err != nil {
+		return err
+	}
+	if _, ok := module.(http.RoundTripper); !ok {
+		return d.Errf("module %s (%T) is not a RoundTripper", id, module)
+	}
+	g.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
+	return nil
+}
+
+func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
+	if h.Store != nil {
+		return d.Err("store already specified")
+	}
+	h.Store = new(Store)
+	args := d.RemainingArgs()
+	switch len(args) {
+	case 0:
+	case 1:
+		h.Store.Directory = args[0]
+	default:
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalBlobs(d *caddyfile.Dispenser) error {
+	if h.Blobs != nil {
+		return d.Err("blobs already specified")
+	}
+	h.Blobs = new(Blobs)
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.ArgErr()
+	}
+	h.Blobs.Mode, args = args[0], args[1:]
+	switch {
+	case h.Blobs.Mode == modeProxy && len(args) == 0:
+	case h.Blobs.Mode == modeRedirect && len(args) == 0:
+	case h.Blobs.Mode == modeRedirect && len(args) == 1:
+		h.Blobs.Gateway = args[0]
+		if _, err := trustless.ParseUpstream(args[0], "http"); err != nil {
+			return d.Errf("invalid gateway: %v", err)
+		}
+	case h.Blobs.Mode == modeProxy || h.Blobs.Mode == modeRedirect:
+		return d.ArgErr()
+	default:
+		return d.Errf("unknown mode of blobs '%s': it is '%s' or '%s'", h.Blobs.Mode, modeProxy, modeRedirect)
+	}
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

@@ -1,0 +1,106 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+func TestDefaults(t *testing.T) {
+	dir, err := store.DefaultDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for config, want := range map[string]struct {
+		store    string
+		gateways bool
+		redirect string
+	}{
+		`{}`:                          {store: dir},
+		`{"store":{}}`:                {store: dir},
+		`{"store":{"directory":"x"}}`: {store: "x"},
+		`{"gateways":[{"upstreams":["http://gw"]}]}`:                                                                   {gateways: true},
+		`{"gateways":[{"upstreams":["http://gw"]}],"store":{}}`:                                                        {store: dir, gateways: true},
+		`{"gateways":[{"upstreams":["http://gw","http://b"]},{"upstreams":["http://c"]}],"blobs":{"mode":"redirect"}}`: {gateways: true, redirect: "http://gw"},
+		`{"blobs":{"mode":"redirect","gateway":"https://ipfs.io/"}}`:                                                   {store: dir, redirect: "https://ipfs.io"},
+		`{"gateways":[{"upstreams":["gw:8080"]}],"blobs":{"mode":"redirect"}}`:                                         {gateways: true, redirect: "http://gw:8080"},
+		`{"gateways":[{"upstreams":["gw"],"transport":{"protocol":"http","tls":{}}}],"blobs":{"mode":"redirect"}}`:     {gateways: true, redirect: "https://gw"},
+		`{"gateways":[{"upstreams":["http://gw"]}],"blobs":{"mode":"proxy"}}`:                                          {gateways: true},
+	} {
+		h, err := provision(t, config)
+		if err != nil {
+			t.Errorf("%s: %v", config, err)
+			continue
+		}
+		if got := h.store; (got != nil) != (want.store != "") || got != nil && got.Dir() != want.store {
+			t.Errorf("%s: store %v, want %q", config, got, want.store)
+		}
+		if (h.pool != nil) != want.gateways {
+			t.Errorf("%s: pool %v", config, h.pool)
+		}
+		if got := h.redirect; (got != nil) != (want.redirect != "") || got != nil && got.String() != want.redirect {
+			t.Errorf("%s: redirects to %v, want %q", config, got, want.redirect)
+		}
+	}
+}
+
+func TestRefusedConfig(t *testing.T) {
+	for config, want := range map[string]string{
+		`{"gateway":[]}`:    "unknown field",
+		`{"gateways":[{}]}`: "setting up gateway group 0: no upstreams",
+		`{"gateways":[{"upstreams":["http://a"]},{"upstreams":["ftp://a"]}]}`:                             `setting up gateway group 1: invalid upstream: ftp://a`,
+		`{"gateways":[{"upstreams":["http://a?b"]}]}`:                                                     "a query has no place in it",
+		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"carrier_pigeon"}}]}`:             "loading transport",
+		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"http","tls":{}}}]}`:              "is plain HTTP, but the transport has TLS enabled",
+		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"http","proxy_protocol":"v2"}}]}`: "proxy_protocol has no use here",
+		`{"blobs":{"mode":"redirect"}}`:                                                                   "no gateway to redirect blobs to",
+		`{"blobs":{"mode":"teleport"}}`:                                                                   "unknown mode of blobs 'teleport'",
+		`{"blobs":{"gateway":"https://ipfs.io"}}`:                                                         "of use in mode 'redirect' only",
+		`{"blobs":{"mode":"redirect","gateway":"ipfs://x"}}`:                                              "invalid gateway: ipfs://x",
+	} {
+		_, err := provision(t, config)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", config, err, want)
+		}
+	}
+}
+
+// The command starts what the same flags would be in JSON.
+func TestCommand(t *testing.T) {
+	h := newHandler([]string{"http://a", "http://b"}, "/images", true)
+	want := `{"gateways":[{"upstreams":["http://a","http://b"]}],"store":{"directory":"/images"},"blobs":{"mode":"redirect"}}`
+	if got := string(caddyconfig.JSON(h, nil)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := string(caddyconfig.JSON(newHandler(nil, "", false), nil)); got != "{}" {
+		t.Errorf("no flags are %s", got)
+	}
+
+	cfg := newConfig(h, ":5000", true, true)
+	var app struct {
+		Servers map[string]struct {
+			Listen []string
+			Logs   *struct{}
+		}
+	}
+	if err := json.Unmarshal(cfg.AppsRaw["http"], &app); err != nil {
+		t.Fatal(err)
+	}
+	server := app.Servers["registry"]
+	if len(server.Listen) != 1 || server.Listen[0] != ":5000" || server.Logs == nil || !cfg.Admin.Disabled || cfg.Logging == nil {
+		t.Errorf("config %s", caddyconfig.JSON(cfg, nil))
+	}
+	for _, bad := range []bool{false, true} {
+		h := newHandler(nil, t.TempDir(), bad) // there is nowhere to redirect to
+		if err := caddy.Validate(newConfig(h, ":5000", false, false)); (err != nil) != bad {
+			t.Errorf("redirect %v: %v", bad, err)
+		}
+	}
+}

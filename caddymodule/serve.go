@@ -1,0 +1,121 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/opencontainers/go-digest"
+	"go.uber.org/zap"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+)
+
+// serve answers a request that is ours. Its error is a *registryError, which is
+// an answer too, or Caddy's.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return &registryError{codeUnsupported, "this registry is read-only"}
+	}
+	q, err := parseRequest(r.URL)
+	if err != nil {
+		return err
+	}
+	switch q.kind {
+	case kindManifest:
+		return h.serveManifest(w, r, q)
+	case kindBlob:
+		return h.serveBlob(w, r, q)
+	}
+	return writeJSON(w, r, http.StatusOK, []byte("{}"))
+}
+
+// setImmutable sets the header of an answer that will always be the same, since
+// a CID stands in its URL.
+func setImmutable(w http.ResponseWriter, r *http.Request, d digest.Digest, mediaType string) {
+	scope := "public"
+	if authorised(r) {
+		scope = "private"
+	}
+	header := w.Header()
+	header.Set("Content-Type", mediaType)
+	header.Set("Docker-Content-Digest", d.String())
+	header.Set("ETag", etag(d))
+	header.Set("Cache-Control", scope+", max-age=31536000, immutable, no-transform")
+}
+
+func etag(d digest.Digest) string { return `"` + d.String() + `"` }
+
+// authorised reports whether the client may have shown credentials, by its own
+// account or by that of a handler before this one.
+func authorised(r *http.Request) bool {
+	if r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		return true
+	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	_, user := repl.Get("http.auth.user.id")
+	return user
+}
+
+// unanswered makes the error for a client out of one of the store or of the
+// gateways: notFound where the thing is nowhere, Caddy's error where that
+// cannot be known.
+func unanswered(ctx context.Context, err error, notFound *registryError) error {
+	const clientClosedRequest = 499 // as reverse_proxy answers
+	switch {
+	case ctx.Err() != nil:
+		return caddyhttp.Error(clientClosedRequest, err)
+	case everywhere(err, fs.ErrNotExist):
+		return notFound
+	case !asked(err):
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	case everywhere(err, trustless.ErrStalled):
+		return caddyhttp.Error(http.StatusGatewayTimeout, err)
+	}
+	return caddyhttp.Error(http.StatusBadGateway, err)
+}
+
+// asked reports whether err is the gateways'.
+func asked(err error) bool {
+	_, ok := errors.AsType[trustless.Error](err)
+	return ok
+}
+
+// everywhere reports whether err is target, at every gateway if any was asked.
+func everywhere(err, target error) bool {
+	if failed, ok := errors.AsType[trustless.Error](err); ok {
+		return failed.All(target)
+	}
+	return errors.Is(err, target)
+}
+
+// file is what the gateways may have at a path of the image.
+func (h *Handler) file(q request, path string) trustless.File {
+	return trustless.File{Pool: h.pool, Root: q.image.Root, Path: path, Failed: func(f trustless.Failure) {
+		h.logFailure(q, f)
+	}}
+}
+
+// logFailure logs a gateway's failure as loudly as it matters: a lie is for
+// somebody to look at, that a gateway does not have something is daily life.
+func (h *Handler) logFailure(q request, f trustless.Failure) {
+	level, message := zap.DebugLevel, "gateway did not answer"
+	switch {
+	case errors.Is(f.Err, trustless.ErrMismatch):
+		level, message = zap.ErrorLevel, "gateway sent false content"
+	case f.Strike:
+		level, message = zap.WarnLevel, "gateway failed"
+	}
+	if c := h.logger.Check(level, message); c != nil {
+		c.Write(q.fields(zap.String("gateway", f.Gateway), zap.Error(f.Err))...)
+	}
+}
+
+// logStore logs that the store cannot read what it has.
+func (h *Handler) logStore(q request, err error) {
+	h.logger.Error("store failed", q.fields(zap.String("store", h.store.Dir()), zap.Error(err))...)
+}

@@ -1,0 +1,222 @@
+package trustless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// piece is how much of a file is read before it is written, and how much at
+// most is held back at its end. What is not longer is checked before anything
+// of it is written, so a gateway that lies about it is passed over and nobody
+// notices. The message that Kubo appends to a body with which it cannot go on
+// (Gateway.RetrievalTimeout) is shorter as well, and so is never written.
+const piece = 256 << 10
+
+// A Sink takes what is copied.
+type Sink interface {
+	io.Writer
+
+	// Start is called once, before anything is written: the bytes [from, to)
+	// of size will be. Where nobody said the size, it and to are negative.
+	Start(from, to, size int64)
+}
+
+// Copy writes the file to sink, or a part of it if part is not nil. What one
+// gateway began, another goes on with. The last piece is held back until the
+// whole has the digest d. If it has not, or if no gateway can go on, the sink
+// has got less than Start said.
+//
+// A part cannot be checked by a digest of the whole. Whoever asks for parts
+// checks what it puts together from them, as all container tools do.
+func (f File) Copy(ctx context.Context, d digest.Digest, part *Range, sink Sink) error {
+	if err := d.Validate(); err != nil {
+		return err
+	}
+	bufs := buffers.Get().(*buffer)
+	defer buffers.Put(bufs)
+	t := &transfer{sink: sink, part: part, digest: d, hash: d.Algorithm().Hash(), bufs: bufs}
+
+	// As long as a round of all gateways brought something, the next one may:
+	// connections break for reasons that pass.
+	for {
+		before := t.sent
+		err := f.Pool.Do(ctx, f.exchange(t.header, t.accept))
+		if _, all := errors.AsType[Error](err); !all || t.sent == before {
+			return err
+		}
+	}
+}
+
+type buffer [2][piece]byte
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// A transfer is one copy, however many gateways it takes.
+type transfer struct {
+	sink   Sink
+	part   *Range
+	digest digest.Digest
+	bufs   *buffer
+
+	started bool
+	content           // what the sink was told will come
+	sent    int64     // bytes that the sink has
+	hash    hash.Hash // of these, and of the last piece in the end
+	answers int       // that they came from
+}
+
+func (t *transfer) header(h http.Header) {
+	switch {
+	case t.started:
+		t.rest().set(h)
+	case t.part != nil:
+		t.part.set(h)
+	}
+}
+
+// rest is the part that the sink does not have yet.
+func (t *transfer) rest() Range { return Range{t.from + t.sent, t.to - 1} }
+
+func (t *transfer) accept(resp *http.Response) error {
+	c, err := t.offered(resp)
+	if err != nil {
+		return err
+	}
+	if t.started {
+		if t.size >= 0 && c.size != t.size {
+			return fmt.Errorf("a file of %d bytes, which had %d", c.size, t.size)
+		}
+		t.size, t.to = c.size, c.to
+	} else {
+		t.content = c
+	}
+	return t.pump(resp.Body)
+}
+
+// offered returns what part of the file an answer is, if it is the one that was
+// asked for.
+func (t *transfer) offered(resp *http.Response) (content, error) {
+	if !t.started && t.part == nil {
+		if resp.StatusCode != http.StatusOK {
+			return content{}, errors.New(resp.Status)
+		}
+		return content{0, resp.ContentLength, resp.ContentLength}, nil
+	}
+	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && !t.started {
+		return content{}, t.unsatisfied(resp)
+	}
+	c, err := partial(resp)
+	if err != nil {
+		return content{}, err
+	}
+	want := t.part
+	if t.started {
+		rest := t.rest()
+		want = &rest
+	}
+	if !want.matches(c) {
+		return content{}, fmt.Errorf("%s in answer to %s", c, want)
+	}
+	return c, nil
+}
+
+func (t *transfer) unsatisfied(resp *http.Response) error {
+	size, err := unsatisfied(resp)
+	if err != nil {
+		return err
+	}
+	if from, to := t.part.Resolve(size); from < to {
+		return fmt.Errorf("%s is within %d bytes, which the gateway denies", t.part, size)
+	}
+	return Soft(RangeError{size})
+}
+
+// pump writes the body to the sink, always one piece behind. What it has not
+// written when the body breaks off is forgotten, and asked for again.
+func (t *transfer) pump(body io.Reader) error {
+	if !t.started {
+		t.answers = 0
+		t.hash.Reset()
+	}
+	t.answers++
+	var held []byte
+	for i := 0; ; i++ {
+		next, err := fill(body, t.bufs[i%2][:])
+		if t.to >= 0 && t.from+t.sent+int64(len(held)+len(next)) > t.to {
+			return fmt.Errorf("more bytes than the %d that it said", t.to-t.from)
+		}
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if len(next) == 0 {
+			return t.finish(held)
+		}
+		if len(held) > 0 {
+			t.hash.Write(held)
+			if err := t.write(held); err != nil {
+				return err
+			}
+		}
+		held = next
+		if err == io.EOF {
+			return t.finish(held)
+		}
+	}
+}
+
+// fill reads until buf is full or there is an error.
+func fill(r io.Reader, buf []byte) ([]byte, error) {
+	n := 0
+	for n < len(buf) {
+		m, err := r.Read(buf[n:])
+		n += m
+		if err != nil {
+			return buf[:n], err
+		}
+	}
+	return buf[:n], nil
+}
+
+func (t *transfer) finish(held []byte) error {
+	if end := t.from + t.sent + int64(len(held)); t.to >= 0 && end != t.to {
+		return fmt.Errorf("ends after %d bytes of %d", end-t.from, t.to-t.from)
+	}
+	if whole := t.from == 0 && t.to == t.size; whole {
+		t.hash.Write(held)
+		if digest.NewDigest(t.digest.Algorithm(), t.hash) != t.digest {
+			return t.mismatch()
+		}
+	}
+	return t.write(held)
+}
+
+// mismatch is the error of a whole that has the wrong digest. Which answer was
+// wrong cannot be known if there were several.
+func (t *transfer) mismatch() error {
+	if !t.started {
+		return ErrMismatch
+	}
+	if t.answers > 1 {
+		return Fatal(fmt.Errorf("%w, put together from %d answers", ErrMismatch, t.answers))
+	}
+	return Fatal(ErrMismatch)
+}
+
+func (t *transfer) write(b []byte) error {
+	if !t.started {
+		t.started = true
+		t.sink.Start(t.from, t.to, t.size)
+	}
+	if _, err := t.sink.Write(b); err != nil {
+		return Stop(err)
+	}
+	t.sent += int64(len(b))
+	return nil
+}

@@ -1,0 +1,89 @@
+package trustless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+
+	"github.com/ipfs/go-cid"
+)
+
+// ErrMismatch says that content is not what it was asked for by. It wraps
+// nothing, so that no lie can look like the end of a file.
+var ErrMismatch = errors.New("content does not match its digest")
+
+// A File is a file below a CID, which any gateway of the pool may have.
+type File struct {
+	Pool *Pool
+	Root cid.Cid
+	Path string // slash-separated, below Root
+
+	// Failed is told of each attempt that failed. It may be nil.
+	Failed func(Failure)
+}
+
+func (f File) exchange(header func(http.Header), accept func(*http.Response) error) Exchange {
+	return Exchange{
+		Path:   path.Join("ipfs", f.Root.String(), f.Path),
+		Header: header,
+		Accept: accept,
+		Failed: f.Failed,
+	}
+}
+
+// ReadAll returns the whole content, of at most limit bytes, that check does
+// not find fault with. Its errors mean what those of Exchange.Accept mean.
+func (f File) ReadAll(ctx context.Context, limit int64, check func([]byte) error) ([]byte, error) {
+	var data []byte
+	err := f.Pool.Do(ctx, f.exchange(nil, func(resp *http.Response) (err error) {
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		data, err = io.ReadAll(io.LimitReader(resp.Body, limit+1))
+		if err != nil {
+			return err
+		}
+		if int64(len(data)) > limit {
+			return fmt.Errorf("more than %d bytes", limit)
+		}
+		return check(data)
+	}))
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// Size returns the number of bytes of the file, as a gateway states it. It asks
+// for one byte, not by HEAD, which some gateways answer without looking.
+func (f File) Size(ctx context.Context) (int64, error) {
+	first := Range{0, 0}
+	var size int64
+	err := f.Pool.Do(ctx, f.exchange(first.set, func(resp *http.Response) error {
+		switch resp.StatusCode {
+		case http.StatusOK: // ranges are optional
+			size = resp.ContentLength
+			if size < 0 {
+				return Soft(errors.New("the answer does not say how long it is"))
+			}
+			return nil
+		case http.StatusRequestedRangeNotSatisfiable:
+			n, err := unsatisfied(resp)
+			if err == nil && n != 0 {
+				err = fmt.Errorf("no first byte of %d", n)
+			}
+			size = n
+			return err
+		}
+		c, err := partial(resp)
+		if err == nil && !first.matches(c) {
+			err = fmt.Errorf("%s in answer to %s", c, first)
+		}
+		size = c.size
+		return err
+	}))
+	return size, err
+}

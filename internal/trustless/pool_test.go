@@ -1,0 +1,469 @@
+package trustless
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fake is a gateway in this process. That no network is between makes time
+// the tests' own.
+type fake func(*http.Request) *http.Response
+
+func (f fake) RoundTrip(r *http.Request) (*http.Response, error) {
+	if resp := f(r); resp != nil {
+		resp.Request = r
+		return resp, nil
+	}
+	<-r.Context().Done()
+	return nil, r.Context().Err() // as http.Transport of old: without the cause
+}
+
+// silence answers nothing until the request is given up.
+var silence fake = func(*http.Request) *http.Response { return nil }
+
+func status(code int) fake {
+	return func(*http.Request) *http.Response { return response(code, nil, strings.NewReader("<html>")) }
+}
+
+func says(s string) fake {
+	return func(*http.Request) *http.Response { return response(http.StatusOK, nil, strings.NewReader(s)) }
+}
+
+func response(code int, header http.Header, body io.Reader) *http.Response {
+	if header == nil {
+		header = http.Header{}
+	}
+	resp := &http.Response{
+		StatusCode:    code,
+		Status:        fmt.Sprintf("%d %s", code, http.StatusText(code)),
+		Header:        header,
+		Body:          io.NopCloser(body),
+		ContentLength: -1,
+	}
+	if sized, ok := body.(interface{ Len() int }); ok {
+		resp.ContentLength = int64(sized.Len())
+	}
+	return resp
+}
+
+// farm counts the requests to each of its gateways, whose names are a, b, c….
+type farm struct {
+	gateways []fake
+	asked    []string
+}
+
+func (f *farm) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.asked = append(f.asked, r.URL.Host)
+	return f.gateways[r.URL.Host[0]-'a'].RoundTrip(r)
+}
+
+// pool returns the gateways as one group.
+func (f *farm) pool() *Pool {
+	g := Group{Transport: f}
+	for i := range f.gateways {
+		g.Upstreams = append(g.Upstreams, upstream(i))
+	}
+	return NewPool(g)
+}
+
+// groups returns the gateways as groups of one.
+func (f *farm) groups() *Pool {
+	var groups []Group
+	for i := range f.gateways {
+		groups = append(groups, Group{[]*url.URL{upstream(i)}, f})
+	}
+	return NewPool(groups...)
+}
+
+func upstream(i int) *url.URL { return &url.URL{Scheme: "http", Host: string(rune('a' + i))} }
+
+// want is the exchange for the content s.
+func want(s string) Exchange {
+	return Exchange{Path: "x", Accept: func(resp *http.Response) error {
+		b, err := io.ReadAll(resp.Body)
+		if err == nil && string(b) != s {
+			err = ErrMismatch
+		}
+		return err
+	}}
+}
+
+func TestFailover(t *testing.T) {
+	for name, bad := range map[string]fake{
+		"lie":       says("something else"),
+		"not found": status(404),
+		"limited":   status(429),
+		"broken":    status(500),
+		"refused":   status(403),
+		"silent":    silence,
+		"encoded": func(*http.Request) *http.Response {
+			return response(200, http.Header{"Content-Encoding": {"gzip"}}, strings.NewReader("right"))
+		},
+		"breaks off": func(*http.Request) *http.Response {
+			return response(200, nil, io.MultiReader(strings.NewReader("ri"), broken{}))
+		},
+		"stalls": func(r *http.Request) *http.Response {
+			return response(200, nil, io.MultiReader(strings.NewReader("ri"), hung{r.Context()}))
+		},
+		"drips": func(r *http.Request) *http.Response {
+			return response(200, nil, drip{r.Context()})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &farm{gateways: []fake{bad, bad, says("right")}}
+				if err := f.pool().Do(t.Context(), want("right")); err != nil {
+					t.Error(err)
+				}
+				if !slices.Equal(f.asked, []string{"a", "b", "c"}) {
+					t.Errorf("asked %v", f.asked)
+				}
+			})
+		})
+	}
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+type hung struct{ context.Context }
+
+func (h hung) Read([]byte) (int, error) {
+	<-h.Done()
+	return 0, h.Err()
+}
+
+// drip is an endless body of a byte every second.
+type drip struct{ context.Context }
+
+func (d drip) Read(b []byte) (int, error) {
+	select {
+	case <-d.Done():
+		return 0, d.Err()
+	case <-time.After(time.Second):
+		b[0] = 'r'
+		return 1, nil
+	}
+}
+
+func TestRoundRobin(t *testing.T) {
+	f := &farm{gateways: []fake{says("right"), says("right"), says("right")}}
+	p := f.pool()
+	for range 6 {
+		if err := p.Do(t.Context(), want("right")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(f.asked, ""); got != "abcabc" {
+		t.Errorf("asked %s in turn", got)
+	}
+}
+
+func TestGroupsInOrder(t *testing.T) {
+	f := &farm{gateways: []fake{status(404), says("right")}}
+	p := f.groups()
+	for range 3 {
+		if err := p.Do(t.Context(), want("right")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(f.asked, ""); got != "ababab" {
+		t.Errorf("asked %s in turn", got)
+	}
+}
+
+// A strike puts a gateway behind all others for a while.
+func TestPenalty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &farm{gateways: []fake{says("lie"), says("right"), status(404)}}
+		p := f.groups()
+		ask := func() string {
+			f.asked = nil
+			if err := p.Do(t.Context(), want("right")); err != nil {
+				t.Fatal(err)
+			}
+			return strings.Join(f.asked, "")
+		}
+		for i, want := range []string{"ab", "b", "b"} {
+			if got := ask(); got != want {
+				t.Errorf("request %d: asked %s, want %s", i, got, want)
+			}
+		}
+		time.Sleep(Penalty)
+		if got := ask(); got != "ab" {
+			t.Errorf("after the penalty: asked %s", got)
+		}
+	})
+}
+
+// The last resort is asked, however bad it was.
+func TestPenaltyDoesNotExclude(t *testing.T) {
+	f := &farm{gateways: []fake{says("lie"), says("right")}}
+	p := f.groups()
+	if err := p.Do(t.Context(), want("right")); err != nil {
+		t.Fatal(err)
+	}
+	f.gateways = []fake{says("right"), status(404)}
+	f.asked = nil
+	if err := p.Do(t.Context(), want("right")); err != nil {
+		t.Error(err)
+	}
+	if got := strings.Join(f.asked, ""); got != "ba" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+// What is wrong at every gateway is wrong in itself, and must not change who is
+// asked for the next thing.
+func TestFailureEverywhereIsForgiven(t *testing.T) {
+	f := &farm{gateways: []fake{says("right"), says("right")}}
+	p := f.groups()
+	if err := p.Do(t.Context(), want("what is published wrongly")); !isAll(err, ErrMismatch) {
+		t.Fatal(err)
+	}
+	f.asked = nil
+	if err := p.Do(t.Context(), want("right")); err != nil || f.asked[0] != "a" {
+		t.Errorf("asked %v, %v", f.asked, err)
+	}
+}
+
+// But what only some could have known is not.
+func TestFailureIsNotForgivenForSilenceOfOthers(t *testing.T) {
+	f := &farm{gateways: []fake{says("lie"), status(404)}}
+	p := f.groups()
+	if err := p.Do(t.Context(), want("right")); err == nil {
+		t.Fatal("no error")
+	}
+	f.asked = nil
+	_ = p.Do(t.Context(), want("right"))
+	if got := strings.Join(f.asked, ""); got != "ba" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+func isAll(err, target error) bool {
+	e, ok := errors.AsType[Error](err)
+	return ok && e.All(target)
+}
+
+func TestErrors(t *testing.T) {
+	for _, test := range []struct {
+		gateways []fake
+		target   error
+		all      bool
+	}{
+		{[]fake{status(404), status(410)}, fs.ErrNotExist, true},
+		{[]fake{status(404), status(500)}, fs.ErrNotExist, false},
+		{[]fake{silence, silence}, ErrStalled, true},
+		{[]fake{silence, status(404)}, ErrStalled, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &farm{gateways: test.gateways}
+			err := f.pool().Do(t.Context(), want("right"))
+			if !errors.Is(err, test.target) || isAll(err, test.target) != test.all {
+				t.Errorf("%v: all %v", err, isAll(err, test.target))
+			}
+			for _, name := range []string{"http://a", "http://b"} {
+				if !strings.Contains(err.Error(), name) {
+					t.Errorf("%q does not name %s", err, name)
+				}
+			}
+		})
+	}
+	if isAll(NewPool().Do(t.Context(), want("")), fs.ErrNotExist) {
+		t.Error("no gateway at all says that something does not exist")
+	}
+}
+
+// A client that leaves is nobody's fault, wherever the exchange is.
+func TestClientLeaves(t *testing.T) {
+	left := errors.New("left")
+	for name, gateway := range map[string]fake{
+		"before the header": silence,
+		"in the body": func(r *http.Request) *http.Response {
+			return response(200, nil, io.MultiReader(strings.NewReader("ri"), hung{r.Context()}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &farm{gateways: []fake{gateway, says("right")}}
+				p := f.groups()
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(time.Second, func() { cancel(left) })
+				x := want("right")
+				x.Failed = func(f Failure) { t.Errorf("a failure is reported: %v", f) }
+				if err := p.Do(ctx, x); !errors.Is(err, left) {
+					t.Errorf("error %v", err)
+				}
+				if len(f.asked) != 1 {
+					t.Errorf("asked %v", f.asked)
+				}
+				f.gateways[0], f.asked = says("right"), nil
+				if err := p.Do(t.Context(), x); err != nil || f.asked[0] != "a" {
+					t.Errorf("afterwards: asked %v, %v", f.asked, err)
+				}
+			})
+		})
+	}
+}
+
+// A client that reads slowly does not count against the gateway.
+func TestSlowClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := bytes.Repeat([]byte("x"), 10*step)
+		f := &farm{gateways: []fake{func(*http.Request) *http.Response {
+			return response(200, nil, bytes.NewReader(content))
+		}}}
+		err := f.pool().Do(t.Context(), Exchange{Accept: func(resp *http.Response) error {
+			for buf := make([]byte, step/3); ; time.Sleep(2 * Patience) {
+				if _, err := resp.Body.Read(buf); err == io.EOF {
+					return nil
+				} else if err != nil {
+					return err
+				}
+			}
+		}})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A gateway that is slow but steady is waited for, however long it takes.
+func TestSlowGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		steps := 0
+		f := &farm{gateways: []fake{func(*http.Request) *http.Response {
+			return response(200, nil, readerFunc(func(b []byte) (int, error) {
+				if steps++; steps > 100 {
+					return 0, io.EOF
+				}
+				time.Sleep(Patience * 9 / 10)
+				return min(len(b), step), nil
+			}))
+		}}}
+		err := f.pool().Do(t.Context(), Exchange{Accept: func(resp *http.Response) error {
+			_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, resp.Body, make([]byte, step))
+			return err
+		}})
+		if err != nil || steps != 101 {
+			t.Errorf("%d steps, %v", steps, err)
+		}
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+func TestVerdicts(t *testing.T) {
+	cause := errors.New("cause")
+	for _, test := range []struct {
+		err          error
+		stop, strike bool
+	}{
+		{cause, false, true}, {Soft(cause), false, false}, {Stop(cause), true, false}, {Fatal(cause), true, true},
+		{fmt.Errorf("wrapped: %w", Stop(cause)), true, false},
+	} {
+		f := &farm{gateways: []fake{says("a"), says("b")}}
+		var failures []Failure
+		err := f.pool().Do(t.Context(), Exchange{
+			Accept: func(*http.Response) error { return test.err },
+			Failed: func(f Failure) { failures = append(failures, f) },
+		})
+		if !errors.Is(err, cause) {
+			t.Errorf("%v: error %v", test, err)
+		}
+		want := 2
+		if test.stop {
+			want = 1
+		}
+		if len(f.asked) != want || len(failures) != want {
+			t.Errorf("%v: asked %v, reported %v", test, f.asked, failures)
+		}
+		if failures[0].Strike != test.strike || failures[0].Gateway != "http://a" {
+			t.Errorf("%v: reported %+v", test, failures[0])
+		}
+	}
+}
+
+// Nothing but what is needed goes to a gateway.
+func TestRequest(t *testing.T) {
+	var got *http.Request
+	f := &farm{gateways: []fake{func(r *http.Request) *http.Response {
+		got = r
+		return response(200, nil, strings.NewReader(""))
+	}}}
+	base, err := ParseUpstream("http://a/below/", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := want("")
+	x.Path = "ipfs/bafy/blobs/sha256:00"
+	x.Header = func(h http.Header) { h.Set("Range", "bytes=1-") }
+	if err := NewPool(Group{[]*url.URL{base}, f}).Do(t.Context(), x); err != nil {
+		t.Fatal(err)
+	}
+	if got.Method != http.MethodGet || got.URL.String() != "http://a/below/ipfs/bafy/blobs/sha256:00" {
+		t.Errorf("%s %s", got.Method, got.URL)
+	}
+	header := http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {"ipfs-registry"}, "Range": {"bytes=1-"}}
+	if fmt.Sprint(got.Header) != fmt.Sprint(header) {
+		t.Errorf("header %v, want %v", got.Header, header)
+	}
+}
+
+func TestParseUpstream(t *testing.T) {
+	for s, want := range map[string]string{
+		"http://127.0.0.1:8080":   "http://127.0.0.1:8080",
+		"https://ipfs.io/":        "https://ipfs.io",
+		"https://gw.example/a/b/": "https://gw.example/a/b",
+		"127.0.0.1:8080":          "http://127.0.0.1:8080",
+		"localhost":               "http://localhost",
+		"[::1]:8080":              "http://[::1]:8080",
+	} {
+		u, err := ParseUpstream(s, "http")
+		if err != nil || u.String() != want {
+			t.Errorf("ParseUpstream(%q) = %v, %v; want %s", s, u, err, want)
+		}
+	}
+	for s, want := range map[string]string{
+		"":                       "no host in it",
+		"http://":                "no host in it",
+		"http://:8080":           "no host in it",
+		"ftp://x":                "ftp://x: a gateway has an http or https URL",
+		"h2c://x":                "h2c://x: a gateway has an http or https URL",
+		"http://user:secret@x":   "credentials",
+		"http://user@x":          "credentials",
+		"http://x?a=b":           "query",
+		"http://x?":              "query",
+		"http://x#a":             "fragment",
+		"http://x/a%2fb":         "escaped",
+		"http://x:port":          "not a URL",
+		"http://x:1:2":           "not a URL",
+		"http://us er:secret@x:": "not a URL",
+	} {
+		_, err := ParseUpstream(s, "http")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseUpstream(%q): %v, want %q", s, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("ParseUpstream(%q) tells a secret: %v", s, err)
+		}
+	}
+	if u, err := ParseUpstream("x", "https"); err != nil || u.Scheme != "https" {
+		t.Errorf("%v, %v", u, err)
+	}
+}

@@ -1,0 +1,126 @@
+package trustless
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// A Range is a part of a file as HTTP asks for it: from First to Last, both
+// included; to the end where Last is negative; the last -First bytes where
+// First is.
+type Range struct{ First, Last int64 }
+
+// String returns the value of a Range header.
+func (r Range) String() string {
+	switch {
+	case r.First < 0:
+		return fmt.Sprintf("bytes=%d", r.First)
+	case r.Last < 0:
+		return fmt.Sprintf("bytes=%d-", r.First)
+	}
+	return fmt.Sprintf("bytes=%d-%d", r.First, r.Last)
+}
+
+func (r Range) set(h http.Header) { h.Set("Range", r.String()) }
+
+// Resolve returns the part of a file of size bytes, [from, to), which is empty
+// where the range cannot be satisfied.
+func (r Range) Resolve(size int64) (from, to int64) {
+	from, to = r.First, size
+	if from < 0 {
+		from = max(0, size+from)
+	}
+	if r.First >= 0 && r.Last >= 0 {
+		to = min(size, r.Last+1)
+	}
+	return min(from, to), to
+}
+
+// ParseRange reads a Range header that asks for one part. Any other is to be
+// ignored, which HTTP allows: ok is false.
+func ParseRange(header string) (r Range, ok bool) {
+	first, last, ok := strings.Cut(strings.TrimPrefix(header, "bytes="), "-")
+	if !ok || !strings.HasPrefix(header, "bytes=") {
+		return Range{}, false
+	}
+	if first == "" {
+		n, err := parseOffset(last)
+		return Range{-n, -1}, err == nil && n > 0
+	}
+	r = Range{Last: -1}
+	var err error
+	if r.First, err = parseOffset(first); err != nil {
+		return Range{}, false
+	}
+	if last == "" {
+		return r, true
+	}
+	r.Last, err = parseOffset(last)
+	return r, err == nil && r.First <= r.Last
+}
+
+// parseOffset reads digits and nothing else.
+func parseOffset(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 62)
+	return int64(n), err
+}
+
+// content is what a Content-Range header says: [from, to) of size bytes.
+type content struct{ from, to, size int64 }
+
+func (c content) String() string {
+	return fmt.Sprintf("bytes %d-%d/%d", c.from, c.to-1, c.size)
+}
+
+func (r Range) matches(c content) bool {
+	from, to := r.Resolve(c.size)
+	return from < to && from == c.from && to == c.to
+}
+
+var errContentRange = errors.New("malformed Content-Range")
+
+// partial reads what part of the file the body of a 206 is.
+func partial(resp *http.Response) (content, error) {
+	if resp.StatusCode != http.StatusPartialContent {
+		return content{}, Soft(fmt.Errorf("%s in answer to a range", resp.Status))
+	}
+	header := resp.Header.Get("Content-Range")
+	part, size, _ := strings.Cut(strings.TrimPrefix(header, "bytes "), "/")
+	first, last, _ := strings.Cut(part, "-")
+	from, err1 := parseOffset(first)
+	to, err2 := parseOffset(last)
+	n, err3 := parseOffset(size)
+	c := content{from, to + 1, n}
+	if errors.Join(err1, err2, err3) != nil || c.String() != header {
+		return content{}, fmt.Errorf("%w: %q", errContentRange, header)
+	}
+	if resp.ContentLength >= 0 && resp.ContentLength != c.to-c.from {
+		return content{}, fmt.Errorf("%s with %d bytes", c, resp.ContentLength)
+	}
+	return c, nil
+}
+
+// unsatisfied reads the size of the file from a 416.
+func unsatisfied(resp *http.Response) (int64, error) {
+	header := resp.Header.Get("Content-Range")
+	size, found := strings.CutPrefix(header, "bytes */")
+	n, err := parseOffset(size)
+	if !found || err != nil {
+		return 0, fmt.Errorf("%w: %q", errContentRange, header)
+	}
+	return n, nil
+}
+
+// ErrRange says that a range has no byte in the file. The error holds a
+// RangeError.
+var ErrRange = errors.New("the range is not within the file")
+
+// A RangeError is an ErrRange with the file's size.
+type RangeError struct{ Size int64 }
+
+func (e RangeError) Error() string { return fmt.Sprintf("%v of %d bytes", ErrRange, e.Size) }
+
+func (e RangeError) Unwrap() error { return ErrRange }
