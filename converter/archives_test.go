@@ -36,8 +36,14 @@ func newTestImage(repoTags []string, layers ...[]byte) testImage {
 
 func layerTar(name string, size int) []byte {
 	content := make([]byte, size)
-	rand.NewChaCha8(sha256.Sum256([]byte(name))).Read(content[size/2:])
+	copy(content[size/2:], random(name, size-size/2))
 	return new(tarball).file(name, content).close()
+}
+
+func random(seed string, n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8(sha256.Sum256([]byte(seed))).Read(b)
+	return b
 }
 
 // oldDocker is the archive that Docker wrote before 25: a repeated layer is a

@@ -1,12 +1,12 @@
 package converter
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -22,10 +22,34 @@ type Blob struct {
 // Size returns the number of bytes.
 func (b *Blob) Size() int64 { return b.File.Table.Size() }
 
+// recut gives the blob the leaves that end at the given offsets, where the
+// profile leaves a choice.
+func (b *Blob) recut(p unixfs.Profile, ends []int64) error {
+	f, err := os.Open(b.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	cutter := p.NewCutter()
+	buf := make([]byte, unixfs.MaxLeaf)
+	start := int64(0)
+	for _, end := range ends {
+		leaf := buf[:end-start]
+		if _, err := io.ReadFull(f, leaf); err != nil {
+			return err
+		}
+		cutter.WriteLeaf(leaf, sha256.Sum256(leaf))
+		start = end
+	}
+	b.File, err = p.Layout(cutter.Table())
+	return err
+}
+
 // workspace is the temporary directory in which blobs are made.
 type workspace struct {
 	dir     string
 	profile unixfs.Profile
+	workers int // that compress, as many as processors if 0
 	blobs   int
 }
 
@@ -48,6 +72,17 @@ func (ws *workspace) create() (*blobWriter, error) {
 	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: ws.profile.NewCutter(), profile: ws.profile}
 	w.Writer = io.MultiWriter(file, w.digest.Hash(), w.cutter)
 	return w, nil
+}
+
+// writeLeaf writes a run of bytes that is to be a leaf of its own, and has the
+// given digest.
+func (w *blobWriter) writeLeaf(b []byte, digest [sha256.Size]byte) error {
+	if _, err := w.file.Write(b); err != nil {
+		return err
+	}
+	w.digest.Hash().Write(b)
+	w.cutter.WriteLeaf(b, digest)
+	return nil
 }
 
 func (w *blobWriter) finish() (*Blob, error) {
@@ -75,24 +110,6 @@ func (ws *workspace) keep(r io.Reader) (*Blob, error) {
 		return nil, err
 	}
 	if _, err := io.Copy(w, r); err != nil {
-		w.abandon()
-		return nil, err
-	}
-	return w.finish()
-}
-
-// compress copies r into a gzip blob.
-func (ws *workspace) compress(r io.Reader) (*Blob, error) {
-	w, err := ws.create()
-	if err != nil {
-		return nil, err
-	}
-	z := gzip.NewWriter(w)
-	if _, err := io.Copy(z, r); err != nil {
-		w.abandon()
-		return nil, err
-	}
-	if err := z.Close(); err != nil {
 		w.abandon()
 		return nil, err
 	}

@@ -78,49 +78,58 @@ func isDocument(beginning []byte) bool {
 // manifests to say.
 func (ws *workspace) keepCompressed(r io.Reader) (*Blob, digest.Digest, error) {
 	pr, pw := io.Pipe()
-	inside := make(chan digest.Digest, 1)
+	inside := make(chan layerInside, 1)
 	go func() {
-		d, err := decompressedDigest(pr)
-		if err != nil {
-			d = ""
-		}
+		inside <- look(pr)
 		// Whatever is wrong inside, the outside is read to its end.
 		io.Copy(io.Discard, pr)
-		inside <- d
 	}()
 	blob, err := ws.keep(io.TeeReader(r, pw))
 	pw.CloseWithError(err)
-	d := <-inside
-	return blob, d, err
+	layer := <-inside
+	if err != nil || layer.cuts == nil {
+		return blob, layer.diffID, err
+	}
+	return blob, layer.diffID, blob.recut(ws.profile, layer.cuts)
 }
 
-func decompressedDigest(r io.Reader) (digest.Digest, error) {
-	z, err := decompress(r)
+// layerInside is what decompressing a layer shows.
+type layerInside struct {
+	diffID digest.Digest // empty where the layer is broken
+	cuts   []int64       // where its leaves should end, nil if anywhere
+}
+
+func look(r io.Reader) layerInside {
+	br := bufio.NewReader(r)
+	if magic, _ := br.Peek(len(zstdMagic)); bytes.Equal(magic, zstdMagic) {
+		return lookIntoZstd(br)
+	}
+	z, err := newMemberReader(br)
 	if err != nil {
-		return "", err
+		return layerInside{}
+	}
+	d, err := digest.SHA256.FromReader(z)
+	if err != nil {
+		return layerInside{}
+	}
+	return layerInside{d, z.cuts()}
+}
+
+func lookIntoZstd(r io.Reader) layerInside {
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+	if err != nil {
+		return layerInside{}
 	}
 	defer z.Close()
-	return digest.SHA256.FromReader(z)
+	d, err := digest.SHA256.FromReader(z)
+	if err != nil {
+		return layerInside{}
+	}
+	return layerInside{diffID: d}
 }
 
 // zstdWindow is the most memory that decompressing a layer may take, in bytes.
 const zstdWindow = 128 << 20
-
-func decompress(r io.Reader) (io.ReadCloser, error) {
-	br := bufio.NewReader(r)
-	magic, err := br.Peek(len(zstdMagic))
-	if err != nil {
-		return nil, err
-	}
-	if bytes.Equal(magic, zstdMagic) {
-		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	}
-	return gzip.NewReader(br)
-}
 
 // asIs returns the blob of the archive's own bytes.
 func (c *content) asIs() (*Blob, error) {

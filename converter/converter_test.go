@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // convert converts an archive into a new store and returns that too.
@@ -308,5 +309,57 @@ func unmarshal(t *testing.T, data []byte, v any) {
 	t.Helper()
 	if err := json.Unmarshal(data, v); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What we wrote, pulled and saved again by a store that keeps layers compressed,
+// is made of the same leaves.
+func TestOurLayersAreCutAsBefore(t *testing.T) {
+	img := newTestImage([]string{"app:1.0"}, goldenLayer(1))
+	result, s := convert(t, oldDocker(img))
+	at := layout.Image{Root: result.Root, Name: "app"}
+	m, err := layout.FindManifest(t.Context(), s, at, layout.Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest v1.Manifest
+	unmarshal(t, m.Data, &manifest)
+	layer := readBlob(t, s, at, manifest.Layers[0])
+
+	tb := new(tarball).blob(img.config).blob(layer)
+	top := v1.Index{Manifests: tb.named(layout.DockerManifest, m.Data, img.repoTags)}
+	again, _ := convert(t, tb.file(ociIndex, marshal(top)).close())
+	if again.Root != result.Root {
+		t.Errorf("the root is %s, and was %s", again.Root, result.Root)
+	}
+}
+
+// A gzip file's members end where they end, however small, and one that is too
+// large for a block makes the layer a file like any other.
+func TestMembers(t *testing.T) {
+	word, large := gzipped([]byte("word")), gzipped(random("x", unixfs.MaxLeaf+1))
+	for name, test := range map[string]struct {
+		members [][]byte
+		cuts    int
+		broken  bool
+	}{
+		"one":         {[][]byte{word}, 1, false},
+		"several":     {[][]byte{word, gzipped(nil), gzipped(layerTar("a", 10_000)), word}, 4, false},
+		"large":       {[][]byte{word, large}, 0, false},
+		"damaged":     {[][]byte{word, word[:15]}, 0, true},
+		"then a byte": {[][]byte{word, {0}}, 0, true},
+		"then zeros":  {[][]byte{word, make([]byte, 100)}, 0, true},
+		"cut off":     {[][]byte{word[:5]}, 0, true},
+	} {
+		layer := look(bytes.NewReader(slices.Concat(test.members...)))
+		if len(layer.cuts) != test.cuts || (layer.diffID == "") != test.broken {
+			t.Errorf("%s: %d cuts, contents %q", name, len(layer.cuts), layer.diffID)
+		}
+		end := 0
+		for i, cut := range layer.cuts {
+			if end += len(test.members[i]); cut != int64(end) {
+				t.Errorf("%s: member %d ends at %d, want %d", name, i, cut, end)
+			}
+		}
 	}
 }

@@ -15,7 +15,8 @@ type toDirectory struct {
 
 // ToDirectory returns a destination that writes the tree as plain files into a
 // new directory below the system's temporary one, and the directory's path.
-// `ipfs add` of it with the same profile gives the root.
+// `ipfs add -r` of it gives the root where the profile is unixfs.V0, which cuts
+// files as that does.
 func ToDirectory() (Destination, string, error) {
 	parent, err := os.MkdirTemp("", "converter-")
 	if err != nil {

@@ -1,6 +1,7 @@
 package unixfs
 
 import (
+	"crypto/sha256"
 	"fmt"
 
 	dag "github.com/ipfs/boxo/ipld/merkledag"
@@ -43,6 +44,20 @@ func (c *Cutter) Write(b []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// WriteLeaf takes bytes that are to be a leaf of their own, at most MaxLeaf, and
+// their sha2-256 digest. A profile that leaves no choice where to cut, V0, takes
+// them like any others.
+func (c *Cutter) WriteLeaf(b []byte, digest [sha256.Size]byte) {
+	if c.table.Wrapped {
+		c.Write(b)
+		return
+	}
+	if len(c.buf) > 0 {
+		c.cut()
+	}
+	c.table.Leaves = append(c.table.Leaves, Leaf{digest, c.table.Size() + int64(len(b))})
 }
 
 func (c *Cutter) cut() {
