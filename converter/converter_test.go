@@ -363,3 +363,97 @@ func TestMembers(t *testing.T) {
 		}
 	}
 }
+
+// A signature is found by what it signs, under the same name, and is no image
+// of its own.
+func TestReferrers(t *testing.T) {
+	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
+	z := gzipped(img.layers[0])
+	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
+		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayerGzip, z)}}
+	m.SchemaVersion = 2
+	subject := describe(v1.MediaTypeImageManifest, marshal(m))
+	tb := new(tarball).blob(img.config).blob(z)
+	index := v1.Index{Manifests: tb.named(v1.MediaTypeImageManifest, marshal(m), img.repoTags)}
+	signs := map[digest.Digest]digest.Digest{}
+	for _, text := range []string{"signature", "signature of the signature"} {
+		s := v1.Manifest{MediaType: v1.MediaTypeImageManifest, ArtifactType: "application/x.signature", Subject: &subject,
+			Config: describe(v1.MediaTypeEmptyJSON, []byte("{}")), Layers: []v1.Descriptor{describe("text/plain", []byte(text))}}
+		s.SchemaVersion = 2
+		tb.blob([]byte("{}")).blob([]byte(text))
+		signs[digest.FromBytes(marshal(s))] = subject.Digest
+		index.Manifests = append(index.Manifests, tb.named(v1.MediaTypeImageManifest, marshal(s), nil)...)
+		subject = describe(v1.MediaTypeImageManifest, marshal(s))
+	}
+	result, s := convert(t, tb.file(ociIndex, marshal(index)).close())
+	if len(result.Images) != 1 {
+		t.Errorf("there are %d images, want 1: %v", len(result.Images), result.Images)
+	}
+	at := layout.Image{Root: result.Root, Name: "app"}
+	for signature, signed := range signs {
+		data, err := s.ReadFile(t.Context(), at.Root, layout.ReferrersPath("app", signed), layout.MaxManifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found v1.Index
+		unmarshal(t, data, &found)
+		if len(found.Manifests) != 1 || found.Manifests[0].Digest != signature || found.Manifests[0].ArtifactType != "application/x.signature" {
+			t.Errorf("of %s there is %s, want %s", signed, data, signature)
+		}
+		if _, err := layout.FindManifest(t.Context(), s, at, signature.String()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A manifest of plain tars is written anew, unless something speaks of it by its
+// digest.
+func TestSubjectKeepsItsBytes(t *testing.T) {
+	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
+	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
+		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayer, img.layers[0])}}
+	m.SchemaVersion = 2
+	subject := describe(v1.MediaTypeImageManifest, marshal(m))
+	signature := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Subject: &subject, Config: describe(v1.MediaTypeEmptyJSON, []byte("{}"))}
+	signature.SchemaVersion = 2
+	for signed, want := range map[bool]string{false: layout.DockerManifest, true: v1.MediaTypeImageManifest} {
+		tb := new(tarball).blob(img.config).blob(img.layers[0]).blob([]byte("{}"))
+		index := v1.Index{Manifests: tb.named(v1.MediaTypeImageManifest, marshal(m), img.repoTags)}
+		if signed {
+			index.Manifests = append(index.Manifests, tb.named(v1.MediaTypeImageManifest, marshal(signature), nil)...)
+		}
+		result, _ := convert(t, tb.file(ociIndex, marshal(index)).close())
+		if got := result.Images[0].MediaType; got != want {
+			t.Errorf("signed %t: the manifest is %s, want %s", signed, got, want)
+		}
+		if kept := result.Images[0].Digest == subject.Digest; kept != signed {
+			t.Errorf("signed %t: the manifest has the digest %s, and had %s", signed, result.Images[0].Digest, subject.Digest)
+		}
+	}
+}
+
+// Indexes that name one another again and again are read once each.
+func TestNestedIndexes(t *testing.T) {
+	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
+	z := gzipped(img.layers[0])
+	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
+		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayerGzip, z)}}
+	m.SchemaVersion = 2
+	for depth, want := range map[int]string{1: "", 2: "", maxNesting: "", maxNesting + 1: "name one another", 30: "name one another"} {
+		tb := new(tarball).blob(img.config).blob(z).blob(marshal(m))
+		inner := describe(v1.MediaTypeImageManifest, marshal(m))
+		var data []byte
+		for range depth {
+			index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: slices.Repeat([]v1.Descriptor{inner}, 20)}
+			index.SchemaVersion = 2
+			data = marshal(index)
+			tb.blob(data)
+			inner = describe(v1.MediaTypeImageIndex, data)
+		}
+		top := v1.Index{Manifests: tb.named(v1.MediaTypeImageIndex, data, img.repoTags)}
+		_, err := tryConvert(t, t.TempDir(), bytes.NewReader(tb.file(ociIndex, marshal(top)).close()))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d indexes: %v, want %q", depth, err, want)
+		}
+	}
+}

@@ -39,6 +39,10 @@ func (a *archive) images(ctx context.Context, logf func(string, ...any)) ([]*ima
 	if len(images) == 0 {
 		return nil, errors.New("the archive holds no image")
 	}
+	images, err = attachReferrers(images)
+	if err != nil {
+		return nil, err
+	}
 	return distinct(images)
 }
 

@@ -30,9 +30,13 @@ func (a *archive) ociImages(_ context.Context, logf func(string, ...any)) ([]*im
 	if err != nil {
 		return nil, err
 	}
+	fixed := map[digest.Digest]bool{}
+	if err := a.markFixed(fixed, index.Manifests, 0); err != nil {
+		return nil, err
+	}
 	var images []*image
 	for _, d := range index.Manifests {
-		img, err := a.ociImage(d, logf)
+		img, err := a.ociImage(d, fixed[d.Digest], logf)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +53,52 @@ func (a *archive) ociImages(_ context.Context, logf func(string, ...any)) ([]*im
 	return images, nil
 }
 
-func (a *archive) ociImage(d v1.Descriptor, logf func(string, ...any)) (*image, error) {
+// maxNesting is how many indexes may name one another. Two are in use.
+const maxNesting = 8
+
+// markFixed notes which manifests others speak of by digest: those that an index
+// names, and subjects.
+func (a *archive) markFixed(fixed map[digest.Digest]bool, descriptors []v1.Descriptor, depth int) error {
+	if depth > maxNesting {
+		return fmt.Errorf("more than %d indexes name one another", maxNesting)
+	}
+	for _, d := range descriptors {
+		m, err := a.manifest(d)
+		if errors.Is(err, errMissing) {
+			continue // whether that matters is seen later
+		}
+		if err != nil {
+			return err
+		}
+		r, ok, err := referrerOf(m)
+		if err != nil {
+			return err
+		}
+		if ok {
+			fixed[r.subject] = true
+		}
+		if !isIndex(m) {
+			continue
+		}
+		var index v1.Index
+		if err := json.Unmarshal(m.Data, &index); err != nil {
+			return fmt.Errorf("reading index %s: %w", m.Digest, err)
+		}
+		var below []v1.Descriptor
+		for _, d := range index.Manifests {
+			if !fixed[d.Digest] {
+				fixed[d.Digest] = true
+				below = append(below, d)
+			}
+		}
+		if err := a.markFixed(fixed, below, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *archive) ociImage(d v1.Descriptor, fixed bool, logf func(string, ...any)) (*image, error) {
 	m, err := a.manifest(d)
 	if err != nil {
 		return nil, err
@@ -62,7 +111,7 @@ func (a *archive) ociImage(d v1.Descriptor, logf func(string, ...any)) (*image, 
 	if err != nil {
 		return nil, err
 	}
-	if parts.isImage && allPlain(parts.layers) {
+	if parts.isImage && allPlain(parts.layers) && !fixed {
 		return makeImage(parts.config, parts.layers)
 	}
 	img := &image{top: m}
@@ -78,6 +127,10 @@ func (a *archive) addIndex(img *image, index layout.Manifest, logf func(string, 
 	}
 	found := 0
 	for _, d := range fields.Manifests {
+		if img.has(d.Digest) {
+			found++
+			continue
+		}
 		err := a.addBelow(img, d, logf)
 		if errors.Is(err, errMissing) {
 			logf("%s (%s) is left out: %v", platform(d), d.Digest, err)

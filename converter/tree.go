@@ -77,7 +77,8 @@ func newTree(ctx context.Context, images []*image, ws *workspace) (*Tree, error)
 		}
 	}
 	for name, of := range byName(images) {
-		if err := t.alias(name, of); err != nil {
+		t.alias(name, of)
+		if err := t.addReferrers(name, of, ws); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +99,7 @@ func newTree(ctx context.Context, images []*image, ws *workspace) (*Tree, error)
 
 // add puts an image where layout says.
 func (t *Tree) add(img *image, ws *workspace) error {
-	for _, m := range append([]layout.Manifest{img.top}, img.below...) {
+	for _, m := range img.manifests() {
 		f, err := ws.file(m.Data)
 		if err != nil {
 			return err
@@ -121,16 +122,30 @@ func (t *Tree) manifest(img *image) File {
 
 // alias gives a name's only manifest the name latest, and a Docker manifest of
 // that name also the one by which image2ipfs servers look for it.
-func (t *Tree) alias(name string, images []*image) error {
+func (t *Tree) alias(name string, images []*image) {
 	latest := latestOf(images)
 	if latest == nil {
-		return nil
+		return
 	}
 	for _, tag := range layout.LatestNames(latest.top.MediaType) {
 		path := layout.ManifestPath(name, tag)
 		if _, taken := t.Files[path]; !taken {
 			t.Files[path] = t.manifest(latest)
 		}
+	}
+}
+
+func (t *Tree) addReferrers(name string, images []*image, ws *workspace) error {
+	indexes, err := referrerIndexes(images)
+	if err != nil {
+		return err
+	}
+	for subject, data := range indexes {
+		f, err := ws.file(data)
+		if err != nil {
+			return err
+		}
+		t.Files[layout.ReferrersPath(name, subject)] = f
 	}
 	return nil
 }

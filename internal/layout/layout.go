@@ -41,6 +41,11 @@ func ManifestPath(name, reference string) string { return path.Join(name, manife
 // BlobPath returns where an image keeps a config or layer.
 func BlobPath(name string, d digest.Digest) string { return path.Join(name, blobs, d.String()) }
 
+// ReferrersPath returns where an image keeps the index of a manifest's referrers.
+func ReferrersPath(name string, d digest.Digest) string {
+	return path.Join(name, referrers, d.String())
+}
+
 // LatestNames returns the names below manifests by which a manifest of that
 // media type is found when no tag is given: latest, and latest-v2 for image2ipfs
 // servers, which know Docker's manifests only.
