@@ -24,8 +24,9 @@ e2e: build ## the end-to-end tests alone
 	tests/setup.sh
 	go test -count=1 -v -timeout 25m ./tests
 
-bench: build ## measure against named peers
-	go test -run '^$$' -bench . ./...
+bench: build ## measure against skopeo, docker-registry and Kubo
+	tests/setup.sh
+	go run ./tests/bench
 
 FUZZTIME ?= 20s
 fuzz: ## every fuzz test for FUZZTIME

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -46,7 +47,7 @@ func newCommand() *cobra.Command {
 		Short:         "Put container images on IPFS",
 		Long:          description,
 		Example:       examples,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,7 +67,21 @@ func newCommand() *cobra.Command {
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print references and errors only")
 	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where")
 	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car", "no-add")
+	cmd.AddCommand(newNameCommand())
 	return cmd
+}
+
+// noArgs refuses arguments, of which those that people try have answers.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if _, err := cidname.Parse(args[0]); err == nil {
+		return fmt.Errorf("%s is an address already: pull it, or see `converter name`", args[0])
+	} else if spelling, ok := errors.AsType[*cidname.SpellingError](err); ok {
+		return spelling
+	}
+	return fmt.Errorf("unexpected %q: the archive is read from standard input, or from -i FILE", args[0])
 }
 
 func (f *flags) run(cmd *cobra.Command) error {

@@ -27,7 +27,10 @@ func TestErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"nginx"}, "unknown command"},
+		{[]string{"nginx"}, "standard input"},
+		{[]string{"QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a"}, "is written ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi"},
+		{[]string{"ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi"}, "converter name"},
+		{[]string{"name", "nginx"}, "not a CID"},
 		{[]string{"--nonsense"}, "unknown flag"},
 		{[]string{"--store", dir, "--car", "x.car"}, "none of the others"},
 		{[]string{"--store", dir, "--cid-profile", "v2"}, "unixfs-v1-2025"},
@@ -43,6 +46,14 @@ func TestErrors(t *testing.T) {
 		if stdout != "" {
 			t.Errorf("%q: prints %q", test.args, stdout)
 		}
+	}
+}
+
+func TestName(t *testing.T) {
+	stdout, _, err := run(t, "", "name", "QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a")
+	if err != nil || !strings.Contains(stdout, "ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi\n") ||
+		!strings.Contains(stdout, "bafybeiemubpxrd4g74pzywujnoix6mouqf6culv4jsbaah5foeqlirx7de\n") {
+		t.Errorf("prints %q, %v", stdout, err)
 	}
 }
 

@@ -53,6 +53,43 @@ func Format(c cid.Cid) (string, error) {
 	return encoding.EncodeToString(c.Hash()), nil
 }
 
+// ParseAny reads a CID in any spelling that anybody uses: those of Parse, and
+// whatever go-cid reads. It is for people, not for names that clients send.
+func ParseAny(s string) (cid.Cid, error) {
+	if c, err := Parse(s); err == nil {
+		return c, nil
+	}
+	c, err := cid.Decode(s)
+	if err != nil {
+		return cid.Undef, fmt.Errorf("%q: %w", s, ErrNotCID)
+	}
+	return c, check(c)
+}
+
+// A Spelling is one way to write a CID.
+type Spelling struct{ Form, Text string }
+
+// Spellings returns all ways to write a CID that are in use, the one that the
+// converter prints first.
+func Spellings(c cid.Cid) ([]Spelling, error) {
+	if err := check(c); err != nil {
+		return nil, err
+	}
+	var all []Spelling
+	if name, err := Format(c); err == nil {
+		all = append(all, Spelling{"image name", name}, Spelling{"CIDv0", cid.NewCidV0(c.Hash()).String()})
+	}
+	c = cid.NewCidV1(c.Type(), c.Hash())
+	for _, base := range []multibase.Encoding{multibase.Base32, multibase.Base36, multibase.Base16} {
+		text, err := c.StringOfBase(base)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Spelling{"CIDv1, " + multibase.EncodingToStr[base], text})
+	}
+	return all, nil
+}
+
 // Parse reads a component of an image name as the CID of a file or directory:
 // the "ciq…" form or a CIDv1 in base32, base36 or base16, in its one accepted
 // spelling, with codec dag-pb or raw and a full sha2-256 digest.

@@ -84,6 +84,27 @@ func TestParseNamesTheRightSpelling(t *testing.T) {
 	}
 }
 
+func TestSpellings(t *testing.T) {
+	for _, v := range vectors {
+		want := cid.MustParse(v.v1)
+		spellings, err := Spellings(want)
+		if err != nil || len(spellings) != 5 || spellings[0].Text != v.ciq || spellings[1].Text != v.v0 {
+			t.Fatalf("Spellings(%s) = %v, %v", want, spellings, err)
+		}
+		for _, s := range spellings {
+			got, err := ParseAny(s.Text)
+			if err != nil || got.Hash().B58String() != want.Hash().B58String() {
+				t.Errorf("ParseAny(%q) = %s, %v; want %s", s.Text, got, err, want)
+			}
+		}
+	}
+	for _, s := range []string{"", "nginx", "bafkqaaa"} {
+		if c, err := ParseAny(s); !errors.Is(err, ErrNotCID) {
+			t.Errorf("ParseAny(%q) = %s, %v; want %v", s, c, err, ErrNotCID)
+		}
+	}
+}
+
 // Seven of the eight strings that decode to the same bytes are refused.
 func TestParseAcceptsOneSpelling(t *testing.T) {
 	for _, v := range vectors {

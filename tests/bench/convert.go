@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// store compares converting into a store with pushing into Docker's registry.
+func (b *bench) store() error {
+	const address = "127.0.0.1:15055"
+	config := filepath.Join(b.work, "registry.yml")
+	data := filepath.Join(b.work, "registry")
+	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", data, address)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	stop, err := b.start("http://"+address+"/v2/", exec.CommandContext(b.ctx, "docker-registry", "serve", config))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	dir := filepath.Join(b.work, "store")
+	return b.compare("archive → store : skopeo copy → docker-registry, time", 0.5, func() error {
+		return errors.Join(os.RemoveAll(dir), os.RemoveAll(filepath.Join(data, "docker")))
+	}, func() error {
+		return b.convert(b.v2, "--store", dir)
+	}, func() error {
+		return b.command("skopeo", "copy", "--quiet", "--dest-tls-verify=false", "docker-archive:"+b.v2, "docker://"+address+"/bench:1")
+	})
+}
+
+// kubo compares converting onto an IPFS node with adding the archive to it.
+func (b *bench) kubo() error {
+	repo := filepath.Join(b.work, "kubo")
+	env := append(os.Environ(), "IPFS_PATH="+repo)
+	ipfs := func(args ...string) error {
+		cmd := exec.CommandContext(b.ctx, "bin/ipfs", args...)
+		cmd.Env = env
+		return output(cmd)
+	}
+	const api, address = "127.0.0.1:15056", "/ip4/127.0.0.1/tcp/15056"
+	err := errors.Join(
+		ipfs("init", "--profile=test"),
+		ipfs("config", "Addresses.API", address),
+		ipfs("config", "Addresses.Gateway", "/ip4/127.0.0.1/tcp/15057"))
+	if err != nil {
+		return err
+	}
+	daemon := exec.CommandContext(b.ctx, "bin/ipfs", "daemon", "--offline")
+	daemon.Env = env
+	stop, err := b.start("http://127.0.0.1:15057/ipfs/bafkqaaa", daemon)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	empty := func() error {
+		return errors.Join(b.unpinAll(repo), ipfs("repo", "gc", "--quiet"))
+	}
+	return b.compare("archive → Kubo : ipfs add of the archive, time", 2.0, empty, func() error {
+		return b.convert(b.v2, "--ipfs-api", "http://"+api)
+	}, func() error {
+		return ipfs("add", "--quieter", b.v2)
+	})
+}
+
+func (b *bench) unpinAll(repo string) error {
+	list := exec.CommandContext(b.ctx, "bin/ipfs", "pin", "ls", "--type=recursive", "--quiet")
+	list.Env = append(os.Environ(), "IPFS_PATH="+repo)
+	out, err := list.Output()
+	if err != nil {
+		return err
+	}
+	for cid := range strings.FieldsSeq(string(out)) {
+		rm := exec.CommandContext(b.ctx, "bin/ipfs", "pin", "rm", cid)
+		rm.Env = list.Env
+		if err := output(rm); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// size compares the layer with what gzip -6 makes of it.
+func (b *bench) size() error {
+	gz := exec.CommandContext(b.ctx, "gzip", "-6")
+	in, err := gz.StdinPipe()
+	if err != nil {
+		return err
+	}
+	var n counter
+	gz.Stdout = &n
+	if err := gz.Start(); err != nil {
+		return err
+	}
+	if err := errors.Join(layerOf(b.v2, in), in.Close(), gz.Wait()); err != nil {
+		return err
+	}
+	layer, err := b.layer(b.v2)
+	if err != nil {
+		return err
+	}
+	total := sum(layer)
+	report("size of the layer : gzip -6", float64(total)/float64(n), 1.04, fmt.Sprintf("%d members", len(layer)))
+	return nil
+}
+
+// secondVersion counts the bytes of leaves that a version adds to another.
+func (b *bench) secondVersion() error {
+	v1, err := b.layer(b.v1)
+	if err != nil {
+		return err
+	}
+	v2, err := b.layer(b.v2)
+	if err != nil {
+		return err
+	}
+	touched, err := b.layer(b.touched)
+	if err != nil {
+		return err
+	}
+	reportNew("new bytes of version 2 : all of its bytes", v1, v2, 0.20)
+	reportNew("the same where nothing but all times changed", v2, touched, 0)
+	return nil
+}
+
+func reportNew(name string, before, after map[string]int64, limit float64) {
+	var added int64
+	for member, n := range after {
+		if _, shared := before[member]; !shared {
+			added += n
+		}
+	}
+	report(name, float64(added)/float64(sum(after)), limit, fmt.Sprintf("%.1f of %.1f MB", float64(added)/1e6, float64(sum(after))/1e6))
+}
+
+// memory prints the most that converting images of different sizes took.
+func (b *bench) memory() error {
+	small, err := b.peak(b.v2, 1)
+	if err != nil {
+		return err
+	}
+	large, err := b.peak(b.v2, 10)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-58s %d MiB, and %d MiB with a layer ten times as large\n", "peak memory", small>>20, large>>20)
+	return nil
+}
+
+// peak converts an image whose layer is the archive's, several times over, and
+// returns the most memory that the converter held, in bytes.
+func (b *bench) peak(archive string, times int) (int64, error) {
+	layer := filepath.Join(b.work, "layer")
+	f, err := os.Create(layer)
+	if err != nil {
+		return 0, err
+	}
+	for range times {
+		if err := layerOf(archive, f); err != nil {
+			return 0, err
+		}
+	}
+	image := filepath.Join(b.work, "image.tar")
+	if err := errors.Join(f.Close(), writeArchive(layer, image), os.Remove(layer)); err != nil {
+		return 0, err
+	}
+	defer os.Remove(image)
+	dir := filepath.Join(b.work, "peak")
+	defer os.RemoveAll(dir)
+	cmd := exec.CommandContext(b.ctx, b.converter, "--quiet", "--input", image, "--store", dir)
+	if err := output(cmd); err != nil {
+		return 0, err
+	}
+	return cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10, nil
+}
+
+// layer converts an archive of one layer and returns the layer's members.
+func (b *bench) layer(archive string) (map[string]int64, error) {
+	dir := filepath.Join(b.work, "layer-store")
+	defer os.RemoveAll(dir)
+	if err := b.convert(archive, "--store", dir); err != nil {
+		return nil, err
+	}
+	blobs, err := filepath.Glob(filepath.Join(dir, "blobs", "sha256", "*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, blob := range blobs {
+		content, err := os.ReadFile(blob)
+		if err != nil {
+			return nil, err
+		}
+		if !json.Valid(content) {
+			return gzipMembers(content)
+		}
+	}
+	return nil, errors.New("the store has no layer")
+}
+
+// gzipMembers returns the lengths of a gzip file's members, by their content.
+func gzipMembers(content []byte) (map[string]int64, error) {
+	members := map[string]int64{}
+	r := bytes.NewReader(content)
+	var z gzip.Reader
+	for r.Len() > 0 {
+		start := len(content) - r.Len()
+		if err := z.Reset(r); err != nil {
+			return nil, err
+		}
+		z.Multistream(false)
+		if _, err := io.Copy(io.Discard, &z); err != nil {
+			return nil, err
+		}
+		member := content[start : len(content)-r.Len()]
+		members[hexDigest(member)] = int64(len(member))
+	}
+	return members, nil
+}
+
+func sum(members map[string]int64) (total int64) {
+	for _, n := range members {
+		total += n
+	}
+	return total
+}
+
+func (b *bench) convert(archive string, to ...string) error {
+	return b.command(b.converter, append([]string{"--quiet", "--input", archive}, to...)...)
+}
+
+func (b *bench) command(name string, args ...string) error {
+	return output(exec.CommandContext(b.ctx, name, args...))
+}
+
+// output runs a command, whose output is in the error if it fails.
+func output(cmd *exec.Cmd) error {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
+
+// start runs a server until stop is called, and waits until it answers at url.
+func (b *bench) start(url string, cmd *exec.Cmd) (stop func(), err error) {
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}
+	for range 300 {
+		resp, err := http.Get(url)
+		if err == nil {
+			resp.Body.Close()
+			return stop, nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	stop()
+	return nil, fmt.Errorf("%s does not answer at %s", cmd, url)
+}
+
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}

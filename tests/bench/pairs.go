@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	pairs     = 15
+	fewPairs  = 5
+	slowCycle = 10 * time.Second // beyond which there are fewer
+)
+
+// compare runs ours and the peer's by turns and prints how long ours took in
+// terms of the peer's. What an earlier turn left, reset takes away, untimed. A
+// limit of 0 is no bar.
+func (b *bench) compare(name string, limit float64, reset, ours, peer func() error) error {
+	var ratios []float64
+	var mine, theirs []time.Duration
+	n := pairs
+	for i := 0; i < n; i++ {
+		t, err := timed(reset, ours)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		p, err := timed(reset, peer)
+		if err != nil {
+			return fmt.Errorf("%s: the peer: %w", name, err)
+		}
+		if max(t, p) > slowCycle {
+			n = fewPairs
+		}
+		mine, theirs = append(mine, t), append(theirs, p)
+		ratios = append(ratios, t.Seconds()/p.Seconds())
+	}
+	low, median, high := quartiles(ratios)
+	_, our, _ := quartiles(mine)
+	_, their, _ := quartiles(theirs)
+	fmt.Printf("%-58s %.2f  [%.2f, %.2f]  %s  (%s : %s, %d pairs)\n", name, median, low, high,
+		verdict(low, limit), our.Round(time.Millisecond), their.Round(time.Millisecond), len(ratios))
+	return b.ctx.Err()
+}
+
+// report prints a figure that is the same in every run.
+func report(name string, ratio, limit float64, detail string) {
+	fmt.Printf("%-58s %.3f  %s  (%s)\n", name, ratio, verdict(ratio, limit), detail)
+}
+
+func verdict(best, limit float64) string {
+	switch {
+	case limit == 0:
+		return "no bar"
+	case best <= limit:
+		return fmt.Sprintf("meets %.2f", limit)
+	}
+	return fmt.Sprintf("MISSES %.2f", limit)
+}
+
+func timed(reset, f func() error) (time.Duration, error) {
+	if err := reset(); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	err := f()
+	return time.Since(start), err
+}
+
+func quartiles[T float64 | time.Duration](values []T) (low, median, high T) {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return sorted[n/4], sorted[n/2], sorted[n-1-n/4]
+}
