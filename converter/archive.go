@@ -2,7 +2,6 @@ package converter
 
 import (
 	"archive/tar"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 // An archive is what was read of a Docker or OCI archive.
 type archive struct {
 	ws        *workspace
+	logf      func(string, ...any)
 	documents map[string][]byte   // manifest.json and index.json
 	contents  map[string]*content // by path
 	links     map[string]string   // from path to path
@@ -27,13 +27,17 @@ const (
 
 // readArchive reads a tar to its end. Where a path occurs again, the later
 // entry counts, as it does when a tar is unpacked.
-func readArchive(ctx context.Context, r io.Reader, ws *workspace) (*archive, error) {
-	a := &archive{ws, map[string][]byte{}, map[string]*content{}, map[string]string{}}
-	tr := tar.NewReader(newReadAhead(ctx, r))
+func readArchive(r io.Reader, ws *workspace, logf func(string, ...any)) (*archive, error) {
+	a := &archive{ws, logf, map[string][]byte{}, map[string]*content{}, map[string]string{}}
+	input, err := newInput(ws.ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	tr := tar.NewReader(input)
 	for entries := 0; ; entries++ {
 		header, err := tr.Next()
 		if err == io.EOF {
-			return a, a.complete(entries)
+			return a, a.complete(input, entries)
 		}
 		if err != nil {
 			return nil, archiveError(err, entries)
@@ -128,7 +132,7 @@ func (a *archive) find(name string) (*content, error) {
 		}
 		at = next
 	}
-	return nil, fmt.Errorf("%s %w", name, errMissing)
+	return nil, fmt.Errorf("%q %w", name, errMissing)
 }
 
 // entryPath cleans the path of an entry, which must not lead out of the archive.
@@ -153,9 +157,16 @@ func readDocument(r io.Reader) ([]byte, error) {
 	return b, nil
 }
 
-func (a *archive) complete(entries int) error {
+func (a *archive) complete(in *input, entries int) error {
 	if entries == 0 {
 		return errors.New("the input is empty: pipe the output of `docker save IMAGE` into converter")
+	}
+	if in.ended { // and no tar says that it ends
+		return errors.New("the archive ends early")
+	}
+	// Whoever writes the pipe must not be told that nobody reads it.
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		return fmt.Errorf("reading the archive: %w", err)
 	}
 	if a.documents[dockerManifests] == nil && a.documents[ociIndex] == nil {
 		return fmt.Errorf("the input is no image archive, or ends early: it has neither %s nor %s", dockerManifests, ociIndex)

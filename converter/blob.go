@@ -1,6 +1,7 @@
 package converter
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -22,9 +23,22 @@ type Blob struct {
 // Size returns the number of bytes.
 func (b *Blob) Size() int64 { return b.File.Table.Size() }
 
+// contextReader ends a long copy when its context is done.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r contextReader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
+}
+
 // recut gives the blob the leaves that end at the given offsets, where the
 // profile leaves a choice.
-func (b *Blob) recut(p unixfs.Profile, ends []int64) error {
+func (b *Blob) recut(ctx context.Context, p unixfs.Profile, ends []int64) error {
 	f, err := os.Open(b.Path)
 	if err != nil {
 		return err
@@ -35,7 +49,7 @@ func (b *Blob) recut(p unixfs.Profile, ends []int64) error {
 	start := int64(0)
 	for _, end := range ends {
 		leaf := buf[:end-start]
-		if _, err := io.ReadFull(f, leaf); err != nil {
+		if _, err := io.ReadFull(contextReader{ctx, f}, leaf); err != nil {
 			return err
 		}
 		cutter.WriteLeaf(leaf, sha256.Sum256(leaf))
@@ -47,6 +61,7 @@ func (b *Blob) recut(p unixfs.Profile, ends []int64) error {
 
 // workspace is the temporary directory in which blobs are made.
 type workspace struct {
+	ctx     context.Context // of the whole conversion
 	dir     string
 	profile unixfs.Profile
 	workers int // that compress, as many as processors if 0
@@ -109,7 +124,7 @@ func (ws *workspace) keep(r io.Reader) (*Blob, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := io.Copy(w, r); err != nil {
+	if _, err := io.Copy(w, contextReader{ws.ctx, r}); err != nil {
 		w.abandon()
 		return nil, err
 	}

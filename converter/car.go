@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -21,6 +22,10 @@ type toCAR struct {
 // ToCAR returns a destination that writes the CARv1 file at path, replacing one
 // that is there.
 func ToCAR(path string) (Destination, error) {
+	path, err := regularFile(path)
+	if err != nil {
+		return nil, err
+	}
 	tmp, err := os.MkdirTemp(filepath.Dir(path), ".converter-")
 	if err != nil {
 		return nil, fmt.Errorf("preparing %s: %w", path, err)
@@ -28,15 +33,39 @@ func ToCAR(path string) (Destination, error) {
 	return &toCAR{path, tmp}, nil
 }
 
+// regularFile returns where a path leads, which must be a file or nothing: what
+// is renamed to it would take a device's or a directory's place.
+func regularFile(path string) (string, error) {
+	target, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(target)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no regular file, and a CAR is written to one", path)
+	}
+	return target, nil
+}
+
 func (d *toCAR) TempDir() string { return d.tmp }
 func (d *toCAR) Close() error    { return os.RemoveAll(d.tmp) }
 
 func (d *toCAR) Commit(ctx context.Context, t *Tree) error {
 	tmp := filepath.Join(d.tmp, "car")
-	if err := writeCARFile(ctx, tmp, t); err != nil {
-		return fmt.Errorf("writing %s: %w", d.path, err)
+	err := writeCARFile(ctx, tmp, t)
+	if err == nil {
+		err = os.Rename(tmp, d.path)
 	}
-	if err := os.Rename(tmp, d.path); err != nil {
+	if err == nil {
+		err = syncDir(filepath.Dir(d.path))
+	}
+	if err != nil {
 		return fmt.Errorf("writing %s: %w", d.path, err)
 	}
 	return nil
@@ -47,12 +76,31 @@ func writeCARFile(ctx context.Context, path string, t *Tree) error {
 	if err != nil {
 		return err
 	}
+	defer f.Close()
 	w := bufio.NewWriterSize(f, 1<<20)
 	car, err := unixfs.NewCARWriter(w, t.Root.CID)
-	if err == nil {
-		err = t.WriteBlocks(ctx, car.Put)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, w.Flush(), f.Sync(), f.Close())
+	if err := t.WriteBlocks(ctx, car.Put); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // WriteBlocks hands every block of the tree to put, in an order that depends on

@@ -26,9 +26,12 @@ func (ws *workspace) compress(r io.Reader) (*Blob, error) {
 	}
 	m := newMembers(w, ws.workers)
 	cutter := align.NewCutter(m.compress)
-	_, err = io.Copy(cutter, r)
+	n, err := io.Copy(cutter, contextReader{ws.ctx, r})
 	if err == nil {
 		err = cutter.Close()
+	}
+	if err == nil && n == 0 { // no bytes have no piece, and yet a member
+		err = m.compress(nil)
 	}
 	if err := m.close(err); err != nil {
 		w.abandon()

@@ -3,6 +3,7 @@ package converter
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,14 +25,24 @@ type content struct {
 	digest digest.Digest // of its bytes in the archive
 	size   int64         // of its bytes in the archive
 
-	// diffID is the digest of what it decompresses to, its own where it is not
-	// compressed.
-	diffID     digest.Digest
-	compressed bool // in the archive
+	// diffID is the digest of what it decompresses to: its own where it is not
+	// compressed, and none where it is broken.
+	diffID   digest.Digest
+	encoding encoding // in the archive
 
 	kept    *Blob // the bytes of the archive
 	gzipped *Blob // compressed by us
+
+	layers []digest.Digest // what diffIDs has read
 }
+
+type encoding int
+
+const (
+	uncompressed encoding = iota
+	gzipEncoding
+	zstdEncoding
+)
 
 var (
 	gzipMagic = []byte{0x1f, 0x8b}
@@ -42,17 +53,17 @@ var (
 // are kept, and everything else is taken for the tar of a layer.
 func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content, error) {
 	c := &content{ws: ws, name: name, size: size}
-	plain := digest.SHA256.Digester()
-	br := bufio.NewReaderSize(io.TeeReader(r, plain.Hash()), 64<<10)
+	sum := digest.SHA256.Digester()
+	br := bufio.NewReaderSize(io.TeeReader(r, sum.Hash()), 64<<10)
 	magic, err := br.Peek(len(zstdMagic))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
+	c.encoding = encodingOf(magic)
 	switch {
-	case bytes.HasPrefix(magic, gzipMagic), bytes.HasPrefix(magic, zstdMagic):
-		c.compressed = true
+	case c.encoding != uncompressed:
 		c.kept, c.diffID, err = ws.keepCompressed(br)
-	case size <= layout.MaxManifest && isDocument(magic):
+	case size < smallestTar, size <= layout.MaxManifest && isDocument(magic):
 		c.kept, err = ws.keep(br)
 	default:
 		c.gzipped, err = ws.compress(br)
@@ -60,15 +71,28 @@ func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content
 	if err != nil {
 		return nil, err
 	}
-	c.digest = plain.Digest()
-	if !c.compressed {
+	c.digest = sum.Digest()
+	if c.encoding == uncompressed {
 		c.diffID = c.digest
 	}
 	return c, nil
 }
 
+// smallestTar is the length of a tar without entries: two zero blocks.
+const smallestTar = 1024
+
+func encodingOf(beginning []byte) encoding {
+	switch {
+	case bytes.HasPrefix(beginning, gzipMagic):
+		return gzipEncoding
+	case bytes.HasPrefix(beginning, zstdMagic):
+		return zstdEncoding
+	}
+	return uncompressed
+}
+
 // isDocument reports whether what begins so may be JSON. A tar begins with a
-// file's name and is at least two zero blocks long.
+// file's name.
 func isDocument(beginning []byte) bool {
 	return len(beginning) == 0 || bytes.IndexByte([]byte("{[ \t\r\n"), beginning[0]) >= 0
 }
@@ -90,7 +114,7 @@ func (ws *workspace) keepCompressed(r io.Reader) (*Blob, digest.Digest, error) {
 	if err != nil || layer.cuts == nil {
 		return blob, layer.diffID, err
 	}
-	return blob, layer.diffID, blob.recut(ws.profile, layer.cuts)
+	return blob, layer.diffID, blob.recut(ws.ctx, ws.profile, layer.cuts)
 }
 
 // layerInside is what decompressing a layer shows.
@@ -101,7 +125,7 @@ type layerInside struct {
 
 func look(r io.Reader) layerInside {
 	br := bufio.NewReader(r)
-	if magic, _ := br.Peek(len(zstdMagic)); bytes.Equal(magic, zstdMagic) {
+	if magic, _ := br.Peek(len(zstdMagic)); encodingOf(magic) == zstdEncoding {
 		return lookIntoZstd(br)
 	}
 	z, err := newMemberReader(br)
@@ -116,7 +140,7 @@ func look(r io.Reader) layerInside {
 }
 
 func lookIntoZstd(r io.Reader) layerInside {
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+	z, err := newZstdReader(r)
 	if err != nil {
 		return layerInside{}
 	}
@@ -130,6 +154,10 @@ func lookIntoZstd(r io.Reader) layerInside {
 
 // zstdWindow is the most memory that decompressing a layer may take, in bytes.
 const zstdWindow = 128 << 20
+
+func newZstdReader(r io.Reader) (*zstd.Decoder, error) {
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+}
 
 // asIs returns the blob of the archive's own bytes.
 func (c *content) asIs() (*Blob, error) {
@@ -150,7 +178,7 @@ func (c *content) asIs() (*Blob, error) {
 // asLayer returns the blob of a compressed layer: as it came compressed, or
 // compressed by us.
 func (c *content) asLayer() (*Blob, error) {
-	if c.compressed {
+	if c.encoding != uncompressed {
 		return c.kept, nil
 	}
 	if c.gzipped != nil {
@@ -172,6 +200,41 @@ func (c *content) rewrite(from *Blob, to func(io.Reader) (*Blob, error)) (*Blob,
 		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return blob, nil
+}
+
+// layerType returns the media type of what asLayer returns.
+func (c *content) layerType() string {
+	if c.encoding == zstdEncoding {
+		return layout.DockerLayerZstd
+	}
+	return layout.DockerLayerGzip
+}
+
+// diffIDs reads a config as far as it matters here: the digests of its layers
+// uncompressed.
+func (c *content) diffIDs() ([]digest.Digest, error) {
+	if c.layers != nil {
+		return c.layers, nil
+	}
+	data, err := c.document()
+	if err != nil {
+		return nil, err
+	}
+	var fields struct {
+		RootFS struct {
+			DiffIDs []digest.Digest `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, fmt.Errorf("reading config %s: %w", c.name, err)
+	}
+	for _, d := range fields.RootFS.DiffIDs {
+		if _, err := layout.ParseDigest(d.String()); err != nil {
+			return nil, fmt.Errorf("a diff_id of config %s: %w", c.name, err)
+		}
+	}
+	c.layers = append([]digest.Digest{}, fields.RootFS.DiffIDs...)
+	return c.layers, nil
 }
 
 // document returns the bytes of a config or manifest.

@@ -60,16 +60,16 @@ func Convert(ctx context.Context, r io.Reader, dst Destination, o Options) (*Res
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ws := &workspace{dir: dst.TempDir(), profile: o.Profile}
-	a, err := readArchive(ctx, r, ws)
+	ws := &workspace{ctx: ctx, dir: dst.TempDir(), profile: o.Profile}
+	a, err := readArchive(r, ws, o.Logf)
 	if err != nil {
 		return nil, err
 	}
-	images, err := a.images(ctx, o.Logf)
+	images, err := a.images()
 	if err != nil {
 		return nil, err
 	}
-	tree, err := newTree(ctx, images, ws)
+	tree, err := newTree(images, ws)
 	if err != nil {
 		return nil, err
 	}

@@ -40,8 +40,11 @@ func (d *toDirectory) Close() error {
 	return os.RemoveAll(filepath.Dir(d.dir))
 }
 
-func (d *toDirectory) Commit(_ context.Context, t *Tree) error {
+func (d *toDirectory) Commit(ctx context.Context, t *Tree) error {
 	for path, f := range t.Files {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		path = filepath.Join(d.dir, filepath.FromSlash(path))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err

@@ -46,7 +46,7 @@ func TestGoldenRoots(t *testing.T) {
 		}
 		for profile, want := range map[unixfs.Profile]string{unixfs.V1: test.v1, unixfs.V0: test.v0} {
 			for _, workers := range []int{1, 2, 7} {
-				ws := &workspace{dir: t.TempDir(), profile: profile, workers: workers}
+				ws := &workspace{ctx: t.Context(), dir: t.TempDir(), profile: profile, workers: workers}
 				if got := rootOf(t, ws, test.archive); got != want {
 					t.Errorf("%s: %s with %d workers gives %s, want %s", test.name, profile, workers, got, want)
 				}
@@ -78,15 +78,15 @@ func compressible(seed string, n int) []byte {
 
 func rootOf(t *testing.T, ws *workspace, archive []byte) string {
 	t.Helper()
-	a, err := readArchive(t.Context(), bytes.NewReader(archive), ws)
+	a, err := readArchive(bytes.NewReader(archive), ws, func(string, ...any) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := a.images(t.Context(), func(string, ...any) {})
+	images, err := a.images()
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := newTree(t.Context(), images, ws)
+	tree, err := newTree(images, ws)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,12 @@
 package converter
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
@@ -27,12 +25,12 @@ type image struct {
 // An OCI index says which manifests there are, bytes and all, and a Docker list
 // only of which configs and layers to make them, so the index is preferred. Both
 // name the same images where a program wrote both.
-func (a *archive) images(ctx context.Context, logf func(string, ...any)) ([]*image, error) {
+func (a *archive) images() ([]*image, error) {
 	list := a.dockerImages
 	if a.documents[ociIndex] != nil {
 		list = a.ociImages
 	}
-	images, err := list(ctx, logf)
+	images, err := list()
 	if err != nil {
 		return nil, err
 	}
@@ -50,10 +48,14 @@ func (a *archive) images(ctx context.Context, logf func(string, ...any)) ([]*ima
 // things.
 func distinct(images []*image) ([]*image, error) {
 	seen := map[ref]*image{}
+	untagged := map[digest.Digest]bool{}
 	kept := images[:0]
 	for _, img := range images {
 		if img.tag == "" {
-			kept = append(kept, img)
+			if !untagged[img.top.Digest] {
+				kept = append(kept, img)
+			}
+			untagged[img.top.Digest] = true
 			continue
 		}
 		first := seen[img.ref]
@@ -71,13 +73,16 @@ func distinct(images []*image) ([]*image, error) {
 }
 
 // dockerImages reads Docker's own list.
-func (a *archive) dockerImages(context.Context, func(string, ...any)) ([]*image, error) {
+func (a *archive) dockerImages() ([]*image, error) {
 	list, err := a.dockerList()
 	if err != nil {
 		return nil, err
 	}
 	var images []*image
-	for _, entry := range list {
+	for i, entry := range list {
+		if entry.Config == "" {
+			return nil, fmt.Errorf("image %d of %s has no config", i+1, dockerManifests)
+		}
 		config, err := a.find(entry.Config)
 		if err != nil {
 			return nil, fmt.Errorf("config %w", err)
@@ -94,13 +99,20 @@ func (a *archive) dockerImages(context.Context, func(string, ...any)) ([]*image,
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range references {
-			named := *img
-			named.ref = r
-			images = append(images, &named)
-		}
+		images = append(images, img.named(references)...)
 	}
 	return images, nil
+}
+
+// named returns the image once for each of its names.
+func (img *image) named(references []ref) []*image {
+	images := make([]*image, len(references))
+	for i, r := range references {
+		named := *img
+		named.ref = r
+		images[i] = &named
+	}
+	return images
 }
 
 func (a *archive) findAll(names []string) ([]*content, error) {
@@ -138,7 +150,7 @@ func makeImage(config *content, layers []*content) (*image, error) {
 			return nil, err
 		}
 		blobs = append(blobs, blob)
-		manifest.Layers[i] = descriptor{layout.DockerLayerGzip, blob.Size(), blob.Digest}
+		manifest.Layers[i] = descriptor{l.layerType(), blob.Size(), blob.Digest}
 	}
 	data, err := json.Marshal(manifest)
 	if err != nil {
@@ -169,24 +181,18 @@ type descriptor struct {
 // checkDiffIDs holds the layers against the digests that the config gives for
 // them uncompressed, with which every client will compare them.
 func checkDiffIDs(config *content, layers []*content) error {
-	data, err := config.document()
+	want, err := config.diffIDs()
 	if err != nil {
 		return err
 	}
-	var fields v1.Image
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return fmt.Errorf("reading config %s: %w", config.name, err)
-	}
-	want := fields.RootFS.DiffIDs
 	if len(want) != len(layers) {
 		return fmt.Errorf("config %s has %d layers, and the manifest %d", config.name, len(want), len(layers))
 	}
 	for i, l := range layers {
-		switch l.diffID {
-		case want[i]:
-		case "":
+		if l.diffID == "" {
 			return fmt.Errorf("layer %s does not decompress", l.name)
-		default:
+		}
+		if l.diffID != want[i] {
 			return fmt.Errorf("layer %s is %s uncompressed, and the config says %s", l.name, l.diffID, want[i])
 		}
 	}
@@ -195,5 +201,5 @@ func checkDiffIDs(config *content, layers []*content) error {
 
 // allPlain reports whether none of the layers came compressed.
 func allPlain(layers []*content) bool {
-	return !slices.ContainsFunc(layers, func(l *content) bool { return l.compressed })
+	return !slices.ContainsFunc(layers, func(l *content) bool { return l.encoding != uncompressed })
 }

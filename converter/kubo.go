@@ -64,6 +64,7 @@ func parseAPI(api string) (*url.URL, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("%q is no URL of an IPFS RPC API: http://127.0.0.1:5001 is one", api)
 	}
+	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v0") // as Kubo prints it
 	return u, nil
 }
 
@@ -78,6 +79,8 @@ func (d *toKubo) Commit(ctx context.Context, t *Tree) error {
 		return fmt.Errorf("adding to the IPFS node at %s: %w", d.api.Redacted(), err)
 	}
 	query := url.Values{"arg": {t.Root.CID.String()}, "name": {pinName(t.Images)}}
+	ctx, cancel := context.WithTimeoutCause(ctx, d.pin, errStalled)
+	defer cancel()
 	if err := d.call(ctx, "pin/add", query, "", nil, drain); err != nil {
 		d.logf("the image is pinned, and its pin could not be named: %v", err)
 	}

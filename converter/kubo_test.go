@@ -3,6 +3,7 @@ package converter
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -79,6 +80,35 @@ func TestKuboFailures(t *testing.T) {
 				close(testOver) // or the server would wait for its handler
 			}
 		})
+	}
+}
+
+// A node that falls silent when all is pinned does not keep the result.
+func TestKuboThatDoesNotNameThePin(t *testing.T) {
+	testOver := make(chan struct{})
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/pin/add") {
+			<-testOver
+			return
+		}
+		afterReading(func(w http.ResponseWriter, root string) { answerRoot(w, root, "") })(w, r)
+	}))
+	defer node.Close()
+	defer close(testOver)
+	var notes []string
+	dst, err := ToKubo(node.URL+"/api/v0/", "", func(format string, args ...any) {
+		notes = append(notes, fmt.Sprintf(format, args...))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	dst.(*toKubo).pin = 200 * time.Millisecond
+	if _, err := Convert(t.Context(), bytes.NewReader(oldDocker(newTestImage(nil, layerTar("a", 10)))), dst, Options{}); err != nil {
+		t.Error(err)
+	}
+	if len(notes) != 1 || !strings.Contains(notes[0], "could not be named") {
+		t.Errorf("notes are %q", notes)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -39,8 +40,14 @@ func parseRef(s string) (ref, error) {
 	if r.name == "" {
 		return r, nil
 	}
+	if len(r.name) > maxName {
+		return ref{}, fmt.Errorf("image name %q has %d characters, and below an address there is room for %d", r.name, len(r.name), maxName)
+	}
 	return r, layout.CheckName(r.name)
 }
+
+// maxName is what is left for a name after an address and a slash.
+const maxName = layout.MaxName - cidname.Length - 1
 
 // parseRepoTags reads the names of one image, which has one empty name where
 // the archive gives none.

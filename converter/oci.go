@@ -1,7 +1,7 @@
 package converter
 
 import (
-	"context"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +21,7 @@ import (
 // anew, as those of older archives are, and the address is the same. What
 // speaks of compressed layers, or is named by another manifest, was digested
 // elsewhere and keeps its bytes.
-func (a *archive) ociImages(_ context.Context, logf func(string, ...any)) ([]*image, error) {
+func (a *archive) ociImages() ([]*image, error) {
 	var index v1.Index
 	if err := json.Unmarshal(a.documents[ociIndex], &index); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", ociIndex, err)
@@ -36,7 +36,7 @@ func (a *archive) ociImages(_ context.Context, logf func(string, ...any)) ([]*im
 	}
 	var images []*image
 	for _, d := range index.Manifests {
-		img, err := a.ociImage(d, fixed[d.Digest], logf)
+		img, err := a.ociImage(d, fixed[d.Digest])
 		if err != nil {
 			return nil, err
 		}
@@ -44,11 +44,7 @@ func (a *archive) ociImages(_ context.Context, logf func(string, ...any)) ([]*im
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range references {
-			named := *img
-			named.ref = r
-			images = append(images, &named)
-		}
+		images = append(images, img.named(references)...)
 	}
 	return images, nil
 }
@@ -98,14 +94,14 @@ func (a *archive) markFixed(fixed map[digest.Digest]bool, descriptors []v1.Descr
 	return nil
 }
 
-func (a *archive) ociImage(d v1.Descriptor, fixed bool, logf func(string, ...any)) (*image, error) {
+func (a *archive) ociImage(d v1.Descriptor, fixed bool) (*image, error) {
 	m, err := a.manifest(d)
 	if err != nil {
 		return nil, err
 	}
 	if isIndex(m) {
 		img := &image{top: m}
-		return img, a.addIndex(img, m, logf)
+		return img, a.addIndex(img, m)
 	}
 	parts, err := a.parts(m)
 	if err != nil {
@@ -119,8 +115,9 @@ func (a *archive) ociImage(d v1.Descriptor, fixed bool, logf func(string, ...any
 }
 
 // addIndex adds what an index names, as far as the archive has it: Docker saves
-// only the platforms that it pulled.
-func (a *archive) addIndex(img *image, index layout.Manifest, logf func(string, ...any)) error {
+// only the platforms that it pulled. One of them at least must be there, and not
+// only what was attested about it.
+func (a *archive) addIndex(img *image, index layout.Manifest) error {
 	var fields v1.Index
 	if err := json.Unmarshal(index.Data, &fields); err != nil {
 		return fmt.Errorf("reading index %s: %w", index.Digest, err)
@@ -131,15 +128,17 @@ func (a *archive) addIndex(img *image, index layout.Manifest, logf func(string, 
 			found++
 			continue
 		}
-		err := a.addBelow(img, d, logf)
+		err := a.addBelow(img, d)
 		if errors.Is(err, errMissing) {
-			logf("%s (%s) is left out: %v", platform(d), d.Digest, err)
+			a.logf("%s (%s) is left out: %v", platform(d), d.Digest, err)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		found++
+		if !isAttestation(d) {
+			found++
+		}
 	}
 	if found == 0 {
 		return fmt.Errorf("all that index %s names %w", index.Digest, errMissing)
@@ -147,13 +146,13 @@ func (a *archive) addIndex(img *image, index layout.Manifest, logf func(string, 
 	return nil
 }
 
-func (a *archive) addBelow(img *image, d v1.Descriptor, logf func(string, ...any)) error {
+func (a *archive) addBelow(img *image, d v1.Descriptor) error {
 	m, err := a.manifest(d)
 	if err != nil {
 		return err
 	}
 	if isIndex(m) {
-		if err := a.addIndex(img, m, logf); err != nil {
+		if err := a.addIndex(img, m); err != nil {
 			return err
 		}
 		img.below = append(img.below, m)
@@ -190,6 +189,9 @@ func (a *archive) blob(d v1.Descriptor) (*content, error) {
 	if _, err := layout.ParseDigest(d.Digest.String()); err != nil {
 		return nil, err
 	}
+	if d.Digest.Algorithm() != digest.SHA256 {
+		return nil, fmt.Errorf("digest %s: only sha256 is supported", d.Digest)
+	}
 	c, err := a.find(path.Join("blobs", d.Digest.Algorithm().String(), d.Digest.Encoded()))
 	if err != nil {
 		return nil, err
@@ -219,14 +221,26 @@ func (a *archive) parts(m layout.Manifest) (*parts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config of manifest %s: %w", m.Digest, err)
 	}
-	p := &parts{config: config, isImage: len(fields.Layers) > 0}
+	p := &parts{config: config, isImage: isConfig(fields.Config.MediaType)}
+	var missing error
 	for _, d := range fields.Layers {
+		p.isImage = p.isImage && isLayer(d.MediaType)
 		l, err := a.blob(d)
+		if errors.Is(err, errMissing) {
+			missing = cmp.Or(missing, err)
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("layer of manifest %s: %w", m.Digest, err)
 		}
 		p.layers = append(p.layers, l)
-		p.isImage = p.isImage && isLayer(d.MediaType)
+	}
+	switch {
+	case missing == nil:
+	case len(p.layers) == 0: // it was not saved, which may be meant
+		return nil, fmt.Errorf("layers of manifest %s: %w", m.Digest, missing)
+	default:
+		return nil, fmt.Errorf("layer of manifest %s: %v", m.Digest, missing)
 	}
 	if !p.isImage {
 		return p, nil
@@ -256,6 +270,16 @@ func (img *image) config() digest.Digest {
 
 func isIndex(m layout.Manifest) bool {
 	return m.MediaType == v1.MediaTypeImageIndex || m.MediaType == layout.DockerManifestList
+}
+
+func isConfig(mediaType string) bool {
+	return mediaType == v1.MediaTypeImageConfig || mediaType == layout.DockerConfig
+}
+
+// isAttestation reports whether an index's entry is about another one, as those
+// of buildx are, which no platform would choose.
+func isAttestation(d v1.Descriptor) bool {
+	return d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }
 
 func isLayer(mediaType string) bool {

@@ -68,6 +68,7 @@ func (a *readAhead) Read(p []byte) (int, error) {
 func (a *readAhead) next() error {
 	if a.buf != nil {
 		a.free <- a.buf
+		a.buf = nil
 	}
 	select {
 	case <-a.ctx.Done():

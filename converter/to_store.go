@@ -21,8 +21,11 @@ func ToStore(dir string) (Destination, error) {
 	return toStore{im}, nil
 }
 
-func (d toStore) Commit(_ context.Context, t *Tree) error {
+func (d toStore) Commit(ctx context.Context, t *Tree) error {
 	for _, b := range t.Blobs() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err := d.Blob(b.Path, b.Digest, b.File); err != nil {
 			return err
 		}

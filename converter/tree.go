@@ -2,7 +2,6 @@ package converter
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -69,7 +68,7 @@ func inOrder[K ~string, V any](m map[K]V) []V {
 	return values
 }
 
-func newTree(ctx context.Context, images []*image, ws *workspace) (*Tree, error) {
+func newTree(images []*image, ws *workspace) (*Tree, error) {
 	t := &Tree{Files: map[string]File{}}
 	for _, img := range images {
 		if err := t.add(img, ws); err != nil {
@@ -87,7 +86,7 @@ func newTree(ctx context.Context, images []*image, ws *workspace) (*Tree, error)
 		nodes[path] = f.node()
 	}
 	var err error
-	t.Root, err = ws.profile.Tree(ctx, nodes, func(b unixfs.Block) error {
+	t.Root, err = ws.profile.Tree(ws.ctx, nodes, func(b unixfs.Block) error {
 		t.Directories = append(t.Directories, b)
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -89,6 +90,15 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	host, err := host(f.registry)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"store", "ipfs-api", "car"} {
+		if flag := cmd.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
+			return fmt.Errorf("--%s has no value", name)
+		}
+	}
 	input, err := f.open(cmd.InOrStdin())
 	if err != nil {
 		return err
@@ -108,7 +118,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), where)
 		return err
 	}
-	return f.print(cmd.OutOrStdout(), result)
+	return printReferences(cmd.OutOrStdout(), result, host)
 }
 
 func convert(ctx context.Context, input io.Reader, dst converter.Destination, o converter.Options, keep bool) (*converter.Result, error) {
@@ -117,11 +127,15 @@ func convert(ctx context.Context, input io.Reader, dst converter.Destination, o 
 		o.Logf("temporary files are in %s", dst.TempDir())
 		return result, err
 	}
-	return result, errors.Join(err, dst.Close())
+	closed := dst.Close()
+	if err != nil {
+		return nil, err
+	}
+	return result, closed
 }
 
-func (f *flags) print(w io.Writer, result *converter.Result) error {
-	references, err := result.References(host(f.registry))
+func printReferences(w io.Writer, result *converter.Result, host string) error {
+	references, err := result.References(host)
 	if err != nil {
 		return err
 	}
@@ -133,12 +147,18 @@ func (f *flags) print(w io.Writer, result *converter.Result) error {
 	return nil
 }
 
-// host is a registry's URL as image references begin.
-func host(registry string) string {
+// host is a registry's URL as image references begin, if they can.
+func host(registry string) (string, error) {
+	host := registry
 	if _, rest, found := strings.Cut(registry, "://"); found {
-		registry = rest
+		host = rest
 	}
-	return strings.TrimRight(registry, "/")
+	host = strings.TrimRight(host, "/")
+	named, err := reference.ParseNormalizedNamed(host + "/image")
+	if err != nil || reference.Domain(named) != host || host != strings.ToLower(host) {
+		return "", errors.New("--registry is not what a reference can begin with: give a host name with a dot or a port, such as localhost:5000")
+	}
+	return host, nil
 }
 
 func (f *flags) open(stdin io.Reader) (io.ReadCloser, error) {
@@ -194,5 +214,5 @@ func (f *flags) logf(w io.Writer) func(string, ...any) {
 	if f.quiet {
 		return func(string, ...any) {}
 	}
-	return func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+	return func(format string, args ...any) { fmt.Fprintln(w, oneLine(fmt.Sprintf(format, args...))) }
 }

@@ -14,8 +14,13 @@ func TestHost(t *testing.T) {
 		"https://registry.example.com/": "registry.example.com",
 		"registry.example.com":          "registry.example.com",
 	} {
-		if got := host(registry); got != want {
-			t.Errorf("host(%q) = %q, want %q", registry, got, want)
+		if got, err := host(registry); err != nil || got != want {
+			t.Errorf("host(%q) = %q, %v; want %q", registry, got, err, want)
+		}
+	}
+	for _, registry := range []string{"", "/", "registry", "http://registry", "https://Example.COM", "http://u:p@host:5000/x?y", "host:5000/x"} {
+		if got, err := host(registry); err == nil {
+			t.Errorf("host(%q) = %q, want an error", registry, got)
 		}
 	}
 }
@@ -36,6 +41,8 @@ func TestErrors(t *testing.T) {
 		{[]string{"--store", dir, "--cid-profile", "v2"}, "unixfs-v1-2025"},
 		{[]string{"--store", dir, "-i", filepath.Join(dir, "missing.tar")}, "opening the archive"},
 		{[]string{"--store", dir}, "the input is empty"},
+		{[]string{"--store", ""}, "--store has no value"},
+		{[]string{"--car", dir, "-i", os.DevNull}, "no regular file"},
 		{[]string{"--ipfs-api", "/ip4/127.0.0.1/tcp/5001"}, "http://127.0.0.1:5001"},
 		{[]string{"--car", filepath.Join(dir, "missing", "x.car")}, "x.car"},
 	} {

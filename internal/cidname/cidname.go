@@ -27,14 +27,13 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multibase"
-	"github.com/multiformats/go-multicodec"
 	mh "github.com/multiformats/go-multihash"
 )
 
-const (
-	prefix = "ciq"
-	length = 55 // base32 of a 34-byte multihash
-)
+// Length is the number of characters of the "ciq…" spelling: base32 of 34 bytes.
+const Length = 55
+
+const prefix = "ciq"
 
 // ErrNotCID is wrapped by every error of Parse.
 var ErrNotCID = errors.New("not a CID that an image name can hold")
@@ -48,7 +47,7 @@ func Format(c cid.Cid) (string, error) {
 		return "", err
 	}
 	if c.Type() != cid.DagProtobuf {
-		return "", fmt.Errorf("%s has the codec %s and no %s… form: %w", c, multicodec.Code(c.Type()), prefix, ErrNotCID)
+		return "", fmt.Errorf("%s has the codec 0x%x and no %s… form: %w", c, c.Type(), prefix, ErrNotCID)
 	}
 	return encoding.EncodeToString(c.Hash()), nil
 }
@@ -127,7 +126,7 @@ func (e *SpellingError) Error() string {
 func (e *SpellingError) Unwrap() error { return ErrNotCID }
 
 func isFormat(s string) bool {
-	return len(s) == length && strings.HasPrefix(s, prefix)
+	return len(s) == Length && strings.HasPrefix(s, prefix)
 }
 
 func parseFormat(s string) (cid.Cid, error) {
@@ -157,7 +156,7 @@ func check(c cid.Cid) error {
 		return fmt.Errorf("%s does not have a full sha2-256 digest: %w", c, ErrNotCID)
 	}
 	if p.Codec != cid.DagProtobuf && p.Codec != cid.Raw {
-		return fmt.Errorf("%s has the codec %s and is no file or directory: %w", c, multicodec.Code(c.Type()), ErrNotCID)
+		return fmt.Errorf("%s has the codec 0x%x and is no file or directory: %w", c, c.Type(), ErrNotCID)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -20,21 +21,38 @@ import (
 type Import struct {
 	store *Store
 	tmp   string
-	dirs  map[string]struct{} // to sync: files were renamed into them
+	dirs  map[string]struct{} // to sync: something was put into them
+	made  []string            // directories of the store that were not there
 	temps int
 }
 
 // Begin starts an import. Close must be called in the end.
 func (s *Store) Begin() (*Import, error) {
-	tmp := filepath.Join(s.dir, "tmp")
-	if err := mkdir(tmp); err != nil {
-		return nil, fmt.Errorf("opening the store: %w", err)
+	im := &Import{store: s, dirs: map[string]struct{}{}}
+	var err error
+	for range 10 { // another import may take away the empty store that we find
+		im.tmp, err = im.makeTemp()
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	tmp, err := os.MkdirTemp(tmp, "import-")
 	if err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
-	return &Import{store: s, tmp: tmp, dirs: map[string]struct{}{}}, nil
+	return im, nil
+}
+
+func (im *Import) makeTemp() (string, error) {
+	if err := os.MkdirAll(filepath.Dir(im.store.dir), 0o755); err != nil {
+		return "", err
+	}
+	tmp := filepath.Join(im.store.dir, "tmp")
+	for _, dir := range []string{im.store.dir, tmp} {
+		if err := im.mkdir(dir); err != nil {
+			return "", err
+		}
+	}
+	return os.MkdirTemp(tmp, "import-")
 }
 
 // TempDir is where to write blobs before they are handed to Blob.
@@ -48,7 +66,9 @@ func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 		if err := os.Remove(path); err != nil {
 			return err
 		}
-		im.dirs[filepath.Dir(final)] = struct{}{}
+		if err := im.mkdirs(filepath.Dir(final)); err != nil {
+			return err
+		}
 	} else if err := im.adopt(path, final); err != nil {
 		return fmt.Errorf("storing blob %s: %w", d, err)
 	}
@@ -99,8 +119,15 @@ func (im *Import) Commit(root cid.Cid, r Record) error {
 	return im.sync()
 }
 
-// Close removes what was not stored.
-func (im *Import) Close() error { return os.RemoveAll(im.tmp) }
+// Close removes what is temporary, and of the directories that the import made
+// those that stayed empty.
+func (im *Import) Close() error {
+	err := os.RemoveAll(im.tmp)
+	for _, dir := range slices.Backward(im.made) {
+		os.Remove(dir) // which fails where there is something in it
+	}
+	return err
+}
 
 // write stores data under its final name. What is there already is written
 // anew, which mends it if it rotted.
@@ -121,12 +148,43 @@ func (im *Import) adopt(path, final string) error {
 	if err := syncPath(path); err != nil {
 		return err
 	}
-	dir := filepath.Dir(final)
-	if err := mkdir(dir); err != nil {
+	var err error
+	for range 2 { // another import, giving up, may take away an empty directory
+		if err = im.mkdirs(filepath.Dir(final)); err != nil {
+			return err
+		}
+		if err = os.Rename(path, final); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
+}
+
+// mkdirs makes a directory below the store's, and notes that it and those above
+// it are to be synced, also where another process made them just now.
+func (im *Import) mkdirs(dir string) error {
+	im.dirs[dir] = struct{}{}
+	if dir == im.store.dir {
+		im.dirs[filepath.Dir(dir)] = struct{}{}
+		return nil
+	}
+	if err := im.mkdirs(filepath.Dir(dir)); err != nil {
 		return err
 	}
-	im.dirs[dir] = struct{}{}
-	return os.Rename(path, final)
+	return im.mkdir(dir)
+}
+
+// mkdir makes a directory that everybody may read, whatever the umask says.
+func (im *Import) mkdir(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if err == nil {
+		im.made = append(im.made, dir)
+		return os.Chmod(dir, 0o755)
+	}
+	if info, other := os.Stat(dir); other == nil && info.IsDir() {
+		return nil
+	}
+	return err
 }
 
 func (im *Import) sync() error {
@@ -145,28 +203,4 @@ func syncPath(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-// mkdir makes a directory of the store and syncs those that it had to make,
-// which everybody may read whatever the umask says.
-func mkdir(dir string) error {
-	if info, err := os.Stat(dir); err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s is not a directory", dir)
-		}
-		return nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if err := mkdir(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
-	}
-	return syncPath(parent)
 }

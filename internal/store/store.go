@@ -7,12 +7,14 @@
 //	images/<cid>.json    what was converted, for people
 //	tmp/                 what is not complete
 //
-// CIDs are written as CIDv1 in base32, <xx> is the next-to-last two characters
-// of one, and what is said of sha256 holds for sha512.
+// CIDs are written as CIDv1 in base32, and <xx> is the next-to-last two
+// characters of one.
 //
 // A file appears under its final name only when it is complete and synced, so
 // readers need no lock, several processes may share the directory, and a crash
-// leaves rubbish in tmp and nowhere else. Nothing is ever changed in place.
+// leaves rubbish in tmp and nowhere else. An import that fails while it commits,
+// as on a full disk, may leave whole blobs that no image names yet. Nothing is
+// ever changed in place.
 // Files are readable by everybody: who serves is seldom the user who converts.
 package store
 

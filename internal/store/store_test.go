@@ -117,6 +117,15 @@ func TestAnImportThatIsGivenUpLeavesNothing(t *testing.T) {
 			t.Errorf("in %s: %v, %v", dir, left, err)
 		}
 	}
+	there := t.TempDir()
+	for dir, want := range map[string]error{there: nil, filepath.Join(there, "never", "used"): fs.ErrNotExist} {
+		im, err := Open(dir).Begin()
+		check(t, err)
+		check(t, im.Close())
+		if _, err := os.Stat(dir); !errors.Is(err, want) {
+			t.Errorf("after an import of nothing, %s: %v, want %v", dir, err, want)
+		}
+	}
 }
 
 // Whoever serves is seldom the user who converts.

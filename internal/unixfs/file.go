@@ -24,22 +24,23 @@ func (p Profile) NewTable() *Table { return &Table{Wrapped: !p.params.RawLeaves}
 // the way `ipfs add` does.
 type Cutter struct {
 	table *Table
+	size  int    // of a leaf
 	buf   []byte // the leaf under way
 }
 
 // NewCutter returns a cutter for the profile's kind and length of leaves.
 func (p Profile) NewCutter() *Cutter {
-	return &Cutter{p.NewTable(), make([]byte, 0, p.LeafSize())}
+	return &Cutter{table: p.NewTable(), size: p.LeafSize()}
 }
 
 // Write takes the file's next bytes. It never fails.
 func (c *Cutter) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 {
-		part := min(len(b), cap(c.buf)-len(c.buf))
+		part := min(len(b), c.size-len(c.buf))
 		c.buf = append(c.buf, b[:part]...)
 		b = b[part:]
-		if len(c.buf) == cap(c.buf) {
+		if len(c.buf) == c.size {
 			c.cut()
 		}
 	}

@@ -6,7 +6,7 @@
 // list, Table, is what the rest of the project works with: building lays nodes
 // over a table, verifying holds bytes against it, and the store cuts blocks out
 // of a plain file by it. Leaves may have any size up to MaxLeaf, since where to
-// cut is the caller's business; Profile.Cut does it the way `ipfs add` does.
+// cut is the caller's business; a Cutter does it the way `ipfs add` does.
 //
 // Nothing here holds a whole file, and no global of boxo is touched.
 package unixfs

@@ -1,0 +1,48 @@
+package tests
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Who may import what, so that it stays so: users of the converter get no
+// Caddy, and what boxo is used for can be read in one package.
+func TestDependencies(t *testing.T) {
+	t.Parallel()
+	const module = "github.com/seed-9e24ebb9/caddy-ipfs-registry"
+	for _, rule := range []struct {
+		packages  []string
+		never     string
+		why       string
+		all       bool   // dependencies of dependencies as well
+		exception string // a package
+	}{
+		{[]string{"./converter/...", "./internal/...", "./cmd/converter"}, "github.com/caddyserver/", "only caddymodule and cmd/caddy import Caddy", true, ""},
+		{[]string{"./..."}, "github.com/ipfs/boxo", "internal/unixfs is the one door to boxo", false, module + "/internal/unixfs"},
+		{[]string{"./caddymodule"}, module + "/converter", "the two sides do not import each other", true, ""},
+		{[]string{"./...", "./cmd/..."}, "github.com/libp2p/go-libp2p", "a peer-to-peer node is no part of this", true, ""},
+		{[]string{".", "./cmd/..."}, "github.com/docker/", "Docker's own packages are heavy", true, ""},
+	} {
+		format := `{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`
+		if rule.all {
+			format = `{{$p := .ImportPath}}{{range .Deps}}{{$p}} {{.}}{{"\n"}}{{end}}`
+		}
+		list := exec.Command("go", append([]string{"list", "-f", format}, rule.packages...)...)
+		list.Dir = inRepo("")
+		edges := 0
+		for line := range strings.Lines(run(t, list)) {
+			from, to, found := strings.Cut(strings.TrimSpace(line), " ")
+			if !found {
+				continue
+			}
+			edges++
+			if strings.HasPrefix(to, rule.never) && from != rule.exception {
+				t.Errorf("%s imports %s: %s", from, to, rule.why)
+			}
+		}
+		if edges == 0 {
+			t.Errorf("%q import nothing", rule.packages)
+		}
+	}
+}
