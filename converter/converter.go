@@ -31,6 +31,10 @@ type Options struct {
 	// Profile fixes how files are cut into blocks. Default: unixfs.V1.
 	Profile unixfs.Profile
 
+	// Name and Tag are what to call the archive's one image instead of what the
+	// archive calls it. Default: as the archive does.
+	Name, Tag string
+
 	// Logf reports what happens, a line a call. Default: nobody is told.
 	Logf func(format string, args ...any)
 }
@@ -58,6 +62,9 @@ func Convert(ctx context.Context, r io.Reader, dst Destination, o Options) (*Res
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
+	if err := checkRef(ref{o.Name, o.Tag}); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ws := &workspace{ctx: ctx, dir: dst.TempDir(), profile: o.Profile}
@@ -65,7 +72,7 @@ func Convert(ctx context.Context, r io.Reader, dst Destination, o Options) (*Res
 	if err != nil {
 		return nil, err
 	}
-	images, err := a.images()
+	images, err := a.images(ref{o.Name, o.Tag})
 	if err != nil {
 		return nil, err
 	}

@@ -203,9 +203,52 @@ func TestNames(t *testing.T) {
 			t.Errorf("parseRef(%q) = %q, %v; want %q", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "App:1", "app:-", "registry.example/app/blobs:1", "registry.example/manifests:1"} {
+	for _, s := range []string{"", "App:1", "app:-"} {
 		if got, err := parseRef(s); err == nil {
 			t.Errorf("parseRef(%q) = %q, want an error", s, got)
+		}
+	}
+	for _, r := range []ref{{"app/blobs", "1"}, {"manifests", ""}, {"App", ""}, {"app", ".1"}, {strings.Repeat("a", maxName+1), ""}} {
+		if err := checkRef(r); err == nil {
+			t.Errorf("%q is accepted", r)
+		}
+	}
+	for _, r := range []ref{{}, {"app", ""}, {"", "1"}, {strings.Repeat("a", maxName), "1"}} {
+		if err := checkRef(r); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRename(t *testing.T) {
+	one, two := newTestImage([]string{"app/blobs:1", "b:2"}, layerTar("a", 10)), newTestImage([]string{"c:3"}, layerTar("b", 10))
+	for _, test := range []struct {
+		images    []testImage
+		name, tag string
+		want      ref
+		err       string
+	}{
+		{[]testImage{one}, "team/app", "", ref{"team/app", "1"}, ""},
+		{[]testImage{two}, "", "4", ref{"c", "4"}, ""},
+		{[]testImage{one}, "team/app", "5", ref{"team/app", "5"}, ""},
+		{[]testImage{two}, "Team", "", ref{}, "no image name"},
+		{[]testImage{one, two}, "app", "", ref{}, "several images"},
+		{[]testImage{one}, "", "", ref{}, "--name"},
+	} {
+		dst, err := ToStore(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dst.Close()
+		result, err := Convert(t.Context(), bytes.NewReader(oldDocker(test.images...)), dst, Options{Name: test.name, Tag: test.tag})
+		if test.err != "" {
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("%q, %q: the error is %v, want %q", test.name, test.tag, err, test.err)
+			}
+			continue
+		}
+		if err != nil || len(result.Images) != 1 || (ref{result.Images[0].Name, result.Images[0].Tag}) != test.want {
+			t.Errorf("%q, %q: %v, %v; want %v", test.name, test.tag, result, err, test.want)
 		}
 	}
 }

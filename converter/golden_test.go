@@ -82,7 +82,7 @@ func rootOf(t *testing.T, ws *workspace, archive []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := a.images()
+	images, err := a.images(ref{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ type image struct {
 // An OCI index says which manifests there are, bytes and all, and a Docker list
 // only of which configs and layers to make them, so the index is preferred. Both
 // name the same images where a program wrote both.
-func (a *archive) images() ([]*image, error) {
+func (a *archive) images(as ref) ([]*image, error) {
 	list := a.dockerImages
 	if a.documents[ociIndex] != nil {
 		list = a.ociImages
@@ -41,7 +41,33 @@ func (a *archive) images() ([]*image, error) {
 	if err != nil {
 		return nil, err
 	}
+	if as != (ref{}) {
+		return rename(images, as)
+	}
+	for _, img := range images {
+		if err := checkRef(img.ref); err != nil {
+			return nil, fmt.Errorf("%w: call it something else with --name", err)
+		}
+	}
 	return distinct(images)
+}
+
+// rename calls the one image that there is, under however many names, by
+// another.
+func rename(images []*image, as ref) ([]*image, error) {
+	img := images[0]
+	for _, other := range images {
+		if other.top.Digest != img.top.Digest {
+			return nil, errors.New("the archive holds several images: --name and --tag are for one")
+		}
+	}
+	if as.name != "" {
+		img.name = as.name
+	}
+	if as.tag != "" {
+		img.tag = as.tag
+	}
+	return images[:1], nil
 }
 
 // distinct drops images that are named twice, and refuses names that mean two
@@ -65,7 +91,7 @@ func distinct(images []*image) ([]*image, error) {
 			continue
 		}
 		if first.top.Digest != img.top.Digest {
-			return nil, fmt.Errorf("%s names two different images, %s and %s: save them one by one",
+			return nil, fmt.Errorf("%s names two different images, %s and %s: save one of them alone, and call it something else with --tag",
 				img.ref, first.top.Digest, img.top.Digest)
 		}
 	}

@@ -37,13 +37,24 @@ func parseRef(s string) (ref, error) {
 	case reference.Tagged:
 		r.tag = t.Tag()
 	}
-	if r.name == "" {
-		return r, nil
-	}
+	return r, nil
+}
+
+// checkRef reports why clients could not pull what is called so below an
+// address, if so.
+func checkRef(r ref) error {
 	if len(r.name) > maxName {
-		return ref{}, fmt.Errorf("image name %q has %d characters, and below an address there is room for %d", r.name, len(r.name), maxName)
+		return fmt.Errorf("image name %q has %d characters, and below an address there is room for %d", r.name, len(r.name), maxName)
 	}
-	return r, layout.CheckName(r.name)
+	if r.name != "" {
+		if err := layout.CheckName(r.name); err != nil {
+			return err
+		}
+	}
+	if r.tag != "" {
+		return layout.CheckTag(r.tag)
+	}
+	return nil
 }
 
 // maxName is what is left for a name after an address and a slash.

@@ -36,6 +36,8 @@ type flags struct {
 	token    string
 	car      string
 	profile  string
+	name     string
+	tag      string
 	noAdd    bool
 	quiet    bool
 	debug    bool
@@ -65,6 +67,8 @@ func newCommand() *cobra.Command {
 	fs.StringVar(&f.car, "car", "", "write images to this CAR `file`")
 	fs.BoolVarP(&f.noAdd, "no-add", "n", false, "write images to a directory and print it")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "how files become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
+	fs.StringVar(&f.name, "name", "", "call the archive's one image this")
+	fs.StringVar(&f.tag, "tag", "", "give it this tag")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print references and errors only")
 	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where")
 	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car", "no-add")
@@ -109,7 +113,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	result, err := convert(cmd.Context(), input, dst, converter.Options{Profile: profile, Logf: logf}, f.debug)
+	result, err := convert(cmd.Context(), input, dst, converter.Options{Profile: profile, Name: f.name, Tag: f.tag, Logf: logf}, f.debug)
 	if err != nil {
 		return err
 	}
