@@ -110,8 +110,7 @@ func (b *bench) size() error {
 	if err != nil {
 		return err
 	}
-	total := sum(layer)
-	report("size of the layer : gzip -6", float64(total)/float64(n), 1.04, fmt.Sprintf("%d members", len(layer)))
+	report("size of the layer : gzip -6", float64(layer.size)/float64(n), 1.04, fmt.Sprintf("%d different members", len(layer.members)))
 	return nil
 }
 
@@ -134,14 +133,20 @@ func (b *bench) secondVersion() error {
 	return nil
 }
 
-func reportNew(name string, before, after map[string]int64, limit float64) {
+func reportNew(name string, before, after layer, limit float64) {
 	var added int64
-	for member, n := range after {
-		if _, shared := before[member]; !shared {
+	for member, n := range after.members {
+		if _, shared := before.members[member]; !shared {
 			added += n
 		}
 	}
-	report(name, float64(added)/float64(sum(after)), limit, fmt.Sprintf("%.1f of %.1f MB", float64(added)/1e6, float64(sum(after))/1e6))
+	report(name, float64(added)/float64(after.size), limit, fmt.Sprintf("%.1f of %.1f MB", float64(added)/1e6, float64(after.size)/1e6))
+}
+
+// A layer is what the converter made of one.
+type layer struct {
+	size    int64            // bytes
+	members map[string]int64 // lengths, by content
 }
 
 // memory prints the most that converting images of different sizes took.
@@ -166,13 +171,8 @@ func (b *bench) peak(archive string, times int) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for range times {
-		if err := layerOf(archive, f); err != nil {
-			return 0, err
-		}
-	}
 	image := filepath.Join(b.work, "image.tar")
-	if err := errors.Join(f.Close(), writeArchive(layer, image), os.Remove(layer)); err != nil {
+	if err := errors.Join(layerOf(archive, f), f.Close(), writeArchive(layer, image, times), os.Remove(layer)); err != nil {
 		return 0, err
 	}
 	defer os.Remove(image)
@@ -186,53 +186,46 @@ func (b *bench) peak(archive string, times int) (int64, error) {
 }
 
 // layer converts an archive of one layer and returns the layer's members.
-func (b *bench) layer(archive string) (map[string]int64, error) {
+func (b *bench) layer(archive string) (layer, error) {
 	dir := filepath.Join(b.work, "layer-store")
 	defer os.RemoveAll(dir)
 	if err := b.convert(archive, "--store", dir); err != nil {
-		return nil, err
+		return layer{}, err
 	}
 	blobs, err := filepath.Glob(filepath.Join(dir, "blobs", "sha256", "*"))
 	if err != nil {
-		return nil, err
+		return layer{}, err
 	}
 	for _, blob := range blobs {
 		content, err := os.ReadFile(blob)
 		if err != nil {
-			return nil, err
+			return layer{}, err
 		}
 		if !json.Valid(content) {
 			return gzipMembers(content)
 		}
 	}
-	return nil, errors.New("the store has no layer")
+	return layer{}, errors.New("the store has no layer")
 }
 
 // gzipMembers returns the lengths of a gzip file's members, by their content.
-func gzipMembers(content []byte) (map[string]int64, error) {
-	members := map[string]int64{}
+func gzipMembers(content []byte) (layer, error) {
+	l := layer{int64(len(content)), map[string]int64{}}
 	r := bytes.NewReader(content)
 	var z gzip.Reader
 	for r.Len() > 0 {
 		start := len(content) - r.Len()
 		if err := z.Reset(r); err != nil {
-			return nil, err
+			return layer{}, err
 		}
 		z.Multistream(false)
 		if _, err := io.Copy(io.Discard, &z); err != nil {
-			return nil, err
+			return layer{}, err
 		}
 		member := content[start : len(content)-r.Len()]
-		members[hexDigest(member)] = int64(len(member))
+		l.members[hexDigest(member)] = int64(len(member))
 	}
-	return members, nil
-}
-
-func sum(members map[string]int64) (total int64) {
-	for _, n := range members {
-		total += n
-	}
-	return total
+	return l, nil
 }
 
 func (b *bench) convert(archive string, to ...string) error {

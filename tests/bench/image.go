@@ -39,24 +39,24 @@ func images(ctx context.Context) (v1, v2, touched string, err error) {
 		return "", "", "", fmt.Errorf("making the images: %w", err)
 	}
 	for layer, archive := range map[string]string{"v1.layer": v1, "v2.layer": v2, "touched.layer": touched} {
-		if err := writeArchive(filepath.Join(dir, layer), archive); err != nil {
+		if err := writeArchive(filepath.Join(dir, layer), archive, 1); err != nil {
 			return "", "", "", err
 		}
 	}
 	return v1, v2, touched, nil
 }
 
-// writeArchive writes what docker save wrote before 25 for an image of the one
-// layer.
-func writeArchive(layer, archive string) error {
-	content, err := os.ReadFile(layer)
+// writeArchive writes what docker save wrote before 25 for an image whose one
+// layer is the given file's content, several times over.
+func writeArchive(layer, archive string, times int) error {
+	size, diffID, err := measure(layer, times)
 	if err != nil {
 		return err
 	}
 	config, err := json.Marshal(map[string]any{
 		"architecture": "amd64",
 		"os":           "linux",
-		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hexDigest(content)}},
+		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + diffID}},
 	})
 	if err != nil {
 		return err
@@ -73,7 +73,8 @@ func writeArchive(layer, archive string) error {
 	}
 	w := tar.NewWriter(f)
 	err = errors.Join(
-		addFile(w, "1/layer.tar", content),
+		w.WriteHeader(&tar.Header{Name: "1/layer.tar", Mode: 0o644, Size: size}),
+		repeat(layer, times, w),
 		addFile(w, hexDigest(config)+".json", config),
 		addFile(w, "manifest.json", list),
 		w.Close(), f.Close())
@@ -81,6 +82,30 @@ func writeArchive(layer, archive string) error {
 		return err
 	}
 	return os.Rename(archive+".part", archive)
+}
+
+func measure(path string, times int) (size int64, digest string, err error) {
+	h := sha256.New()
+	if err := repeat(path, times, h); err != nil {
+		return 0, "", err
+	}
+	return fileSize(path) * int64(times), fmt.Sprintf("%x", h.Sum(nil)), nil
+}
+
+// repeat writes a file's content to w so many times. It does not hold it: the
+// most memory that a process had counts for those that it starts, too.
+func repeat(path string, times int, w io.Writer) error {
+	for range times {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(w, f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func addFile(w *tar.Writer, name string, content []byte) error {
