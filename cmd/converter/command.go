@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -186,6 +187,8 @@ func (f *flags) destination(logf func(string, ...any)) (converter.Destination, s
 		api = os.Getenv("IPFS_API")
 	}
 	switch {
+	case api == "" && f.token != "":
+		return nil, "", errors.New("--ipfs-api-token is for a node, and neither --ipfs-api nor IPFS_API names one")
 	case api != "":
 		dst, err := converter.ToKubo(api, f.token, logf)
 		return dst, "the IPFS node", err
@@ -203,6 +206,9 @@ func (f *flags) destination(logf func(string, ...any)) (converter.Destination, s
 		}
 	}
 	dst, err := converter.ToStore(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: name a directory of yours with --store, and to Caddy", err)
+	}
 	return dst, dir, err
 }
 

@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # The main job, once through: an image becomes a directory addressed by its
 # content, Caddy serves it from disk, a client pulls it, and what comes out is
-# what went in. It needs no Docker, no IPFS node and no root, and leaves nothing.
+# what went in. It needs no Docker, no IPFS node and no root, and leaves nothing
+# running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-work=$(mktemp -d)
+work=$(mktemp -d -t ipfs-registry-demo.XXXXXX)
 server=
+pulled_by_docker=
 finish() {
+	trap '' INT TERM
+	[ -z "$pulled_by_docker" ] || docker image rm "$pulled_by_docker" >/dev/null || true
 	[ -z "$server" ] || kill "$server" 2>/dev/null || true
 	wait
 	rm -rf "$work"
@@ -58,23 +62,27 @@ done
 
 # Each way of pulling sets pulled to the ID of what it got, and fails where its
 # program is not here or cannot work here.
+cannot() {
+	echo "$1 cannot pull here; trying the next client"
+	return 1
+}
 with_docker() {
 	docker info >/dev/null 2>&1 || return 1
-	run docker pull --quiet "$ref" || return 1
+	run docker pull --quiet "$ref" || cannot docker || return 1
+	pulled_by_docker=$ref
 	run docker run --rm --network none "$ref"
 	# The ID is the manifest's in Docker's containerd store, so ask the archive.
 	pulled=$(docker save "$ref" | tar -xO manifest.json | sed 's/.*"Config":"\(blobs.sha256.\)\{0,1\}\([0-9a-f]*\).*/\2/')
-	docker image rm "$ref" >/dev/null
 }
 with_podman() {
 	command -v podman >/dev/null || return 1
 	local podman=(podman --root "$work/podman" --runroot "$work/podman-run" --storage-driver vfs)
-	run "${podman[@]}" pull --quiet --tls-verify=false "$ref" || return 1
+	run "${podman[@]}" pull --quiet --tls-verify=false "$ref" || cannot podman || return 1
 	pulled=$("${podman[@]}" image inspect --format '{{.Id}}' "$ref")
 }
 with_skopeo() {
 	command -v skopeo >/dev/null || return 1
-	run skopeo copy --quiet --src-tls-verify=false "docker://$ref" "dir:$work/pulled" || return 1
+	run skopeo copy --quiet --src-tls-verify=false "docker://$ref" "dir:$work/pulled" || cannot skopeo || return 1
 	pulled=$(sed -n '/"config"/,/}/s/.*"digest": *"sha256:\([0-9a-f]*\)".*/\1/p' "$work/pulled/manifest.json")
 }
 with_crane() {
