@@ -5,13 +5,15 @@
 # Usage: xcaddy.sh [OUTPUT]     (default: bin/caddy-xcaddy)
 set -euo pipefail
 
-output=$(realpath -m -- "${1:-$(dirname -- "$0")/bin/caddy-xcaddy}")
+output=${1:-bin/caddy-xcaddy}
+if (($# > 0)) && [[ $output != /* ]]; then
+	output=$PWD/$output
+fi
 cd -- "$(dirname -- "$0")"
 
+# The pinned one. Go's build cache knows whether there is anything to do.
 xcaddy=$PWD/bin/xcaddy
-if [[ ! -x $xcaddy ]]; then
-	go build -C tests/tools/xcaddy -o "$xcaddy" github.com/caddyserver/xcaddy/cmd/xcaddy
-fi
+go build -C tests/tools/xcaddy -o "$xcaddy" github.com/caddyserver/xcaddy/cmd/xcaddy
 
 module=$(go list -m)
 caddy=$(go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)

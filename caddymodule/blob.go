@@ -1,15 +1,13 @@
 package caddymodule
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"path"
-	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
@@ -20,18 +18,13 @@ const blobType = "application/octet-stream"
 
 // serveBlob answers from the store, or else in the way that is configured.
 func (h *Handler) serveBlob(w http.ResponseWriter, r *http.Request, q request) error {
-	err := fs.ErrNotExist
-	if h.store != nil {
-		var f *store.File
-		f, err = h.openBlob(r, q)
-		if err == nil {
-			defer f.Close()
-			serveFile(w, r, q, f)
-			return nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			h.logStore(q, err)
-		}
+	f, err := fromStores(h, q, func(s *store.Store) (*store.File, error) { return openBlob(r.Context(), s, q) })
+	if err == nil {
+		defer f.Close()
+		setContent(w, q.digest, blobType)
+		w.Header().Set("Cache-Control", immutable(r))
+		serveContent(w, r, q.digest, f.File)
+		return nil
 	}
 	switch {
 	case h.redirect != nil:
@@ -50,8 +43,8 @@ func blobUnknown(q request) *registryError {
 // openBlob opens the blob in the store. What stands under the digest's name in
 // a directory need not have that digest, since anybody can publish directories;
 // the store knows the digest that it has.
-func (h *Handler) openBlob(r *http.Request, q request) (*store.File, error) {
-	f, err := h.store.Open(r.Context(), q.image.Root, layout.BlobPath(q.image.Name, q.digest))
+func openBlob(ctx context.Context, s *store.Store, q request) (*store.File, error) {
+	f, err := s.Open(ctx, q.image.Root, layout.BlobPath(q.image.Name, q.digest))
 	if err != nil {
 		return nil, err
 	}
@@ -60,11 +53,6 @@ func (h *Handler) openBlob(r *http.Request, q request) (*store.File, error) {
 		return nil, fmt.Errorf("blob %s: %w, which is %s", q.digest, layout.ErrDigest, f.Digest)
 	}
 	return f, nil
-}
-
-func serveFile(w http.ResponseWriter, r *http.Request, q request, f *store.File) {
-	setImmutable(w, r, q.digest, blobType)
-	http.ServeContent(fileWriter{w}, r, "", time.Time{}, f.File)
 }
 
 // fileWriter lets http.ServeContent end in sendfile(2). The standard library

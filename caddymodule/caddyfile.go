@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"net/http"
-
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -14,7 +12,7 @@ import (
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("ipfs_registry", parseCaddyfile)
 	// Only /v2 is answered, so whatever serves the rest of a site comes after.
-	httpcaddyfile.RegisterDirectiveOrder("ipfs_registry", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterDirectiveOrder("ipfs_registry", httpcaddyfile.Before, "respond")
 }
 
 func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -29,7 +27,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 //	ipfs_registry [<matcher>] [<gateways...>] {
 //	    gateway <upstreams...> {
-//	        transport <name> {
+//	        transport http {
 //	            ...
 //	        }
 //	    }
@@ -38,7 +36,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	}
 //
 // Gateways after the directive are a group of their own, asked before those in
-// blocks. The transports are those of the reverse_proxy directive. With neither
+// blocks. The transport is the http one of the reverse_proxy directive. With neither
 // gateways nor a store, images are served from the converter's own store.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
@@ -106,16 +104,14 @@ func (g *Gateway) unmarshalTransport(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return d.ArgErr()
 	}
-	name := d.Val()
-	id := "http.reverse_proxy.transport." + name
-	module, err := caddyfile.UnmarshalModule(d, id)
+	if d.Val() != protocol {
+		return d.Errf("unknown transport '%s': gateways are reached by '%s'", d.Val(), protocol)
+	}
+	module, err := caddyfile.UnmarshalModule(d, "http.reverse_proxy.transport."+protocol)
 	if err != nil {
 		return err
 	}
-	if _, ok := module.(http.RoundTripper); !ok {
-		return d.Errf("module %s (%T) is not a RoundTripper", id, module)
-	}
-	g.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
+	g.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", protocol, nil)
 	return nil
 }
 

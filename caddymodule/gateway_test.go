@@ -1,21 +1,29 @@
 package caddymodule
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/zap"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // fault is something that a gateway does instead of its job.
@@ -83,11 +91,20 @@ var faults = map[string]fault{
 	"hangs up": func(http.ResponseWriter, *http.Request, []byte) { panic(http.ErrAbortHandler) },
 }
 
+// hurry makes a test of what stalls end soon. Patience is for the honest gateway
+// too, so there is enough of it for a machine that is busy.
+func (s *site) hurry(fault string) {
+	if strings.HasPrefix(fault, "stalls") {
+		s.handler.pool.Patience = time.Second
+	}
+}
+
 // A bad gateway costs time, and nobody else notices.
 func TestBadGatewayBesideAnHonestOne(t *testing.T) {
 	im := newImages(t)
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for _, test := range []struct {
 				path string
 				want []byte
@@ -97,7 +114,7 @@ func TestBadGatewayBesideAnHonestOne(t *testing.T) {
 			} {
 				bad, good := im.gateway(t).breaks(fault), im.gateway(t)
 				s := newSite(t, gateways(bad, good))
-				s.handler.pool.Patience = 100 * time.Millisecond
+				s.hurry(name)
 				if _, body := s.get(t, 200, test.path); !bytes.Equal(body, test.want) {
 					t.Errorf("%s: %q", test.path, body)
 				}
@@ -127,8 +144,9 @@ func TestBadGatewayAlone(t *testing.T) {
 		"another part": 502, "compresses": 502, "hangs up": 502,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, gateways(im.gateway(t).breaks(faults[name])))
-			s.handler.pool.Patience = 100 * time.Millisecond
+			s.hurry(name)
 			for _, path := range []string{im.manifests(t, ours, digest.FromBytes(im.manifest).String()), im.blob(t, im.config)} {
 				s.get(t, want, path)
 				if err, ok := errors.AsType[caddyhttp.HandlerError](<-s.errs); !ok || err.StatusCode != want {
@@ -180,18 +198,19 @@ func TestBlobGoesOn(t *testing.T) {
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			bad, good := im.gateway(t).breaks(test.bad), im.gateway(t)
 			h := gateways(bad, good)
 			if test.alone {
 				h = gateways(bad)
 			}
 			s := newSite(t, h)
-			s.handler.pool.Patience = 200 * time.Millisecond
+			s.hurry(name)
 			resp, body := s.get(t, 200, im.blob(t, im.layer))
 			if !bytes.Equal(body, im.layer) {
 				t.Errorf("%d bytes, not the right %d", len(body), len(im.layer))
 			}
-			checkHeader(t, resp, blobType, digest.FromBytes(im.layer), len(im.layer), "public, "+immutable)
+			checkHeader(t, resp, blobType, digest.FromBytes(im.layer), len(im.layer), forever)
 			if test.alone {
 				good = bad
 			}
@@ -203,8 +222,8 @@ func TestBlobGoesOn(t *testing.T) {
 	}
 }
 
-// A false blob never arrives whole. Who lied is in the log, and is asked last
-// from then on.
+// A false blob never arrives whole. Who sent it is in the log, and is asked for it
+// last from then on.
 func TestFalseBlob(t *testing.T) {
 	im := newImages(t)
 	liar, good := im.gateway(t).breaks(flip), im.gateway(t)
@@ -214,7 +233,7 @@ func TestFalseBlob(t *testing.T) {
 	if err == nil || resp.StatusCode != 200 || len(body) >= len(im.layer) {
 		t.Fatalf("%s, %d bytes, %v", resp.Status, len(body), err)
 	}
-	entries := s.logged("gateway sent false content")
+	entries := s.logged("content does not have its digest")
 	if len(entries) != 1 {
 		t.Fatalf("logged %v", s.logs.All())
 	}
@@ -244,22 +263,202 @@ func TestFalseBlob(t *testing.T) {
 	s.get(t, 200, path)
 }
 
-// A blob that is a lie everywhere is cut off too, by HTTP/1.1's means and when
-// its length was not said.
-func TestFalseBlobWithoutLength(t *testing.T) {
+// chunked does not say how long the content is.
+func chunked(w http.ResponseWriter, _ *http.Request, content []byte) {
+	w.Write(content[:len(content)/2])
+	http.NewResponseController(w).Flush()
+	w.Write(content[len(content)/2:])
+}
+
+// A client of HTTP/1.0 takes whatever came before the connection was closed for
+// the whole, unless it was told the length.
+func TestBlobWithoutLength(t *testing.T) {
 	im := newImages(t)
-	s := newSite(t, gateways(im.gateway(t).breaks(func(w http.ResponseWriter, _ *http.Request, content []byte) {
-		w.Write(content[:len(content)/2])
-		http.NewResponseController(w).Flush()
-		w.Write(content[:len(content)-len(content)/2]) // the same again
-	})))
-	_, body, err := s.do(t, http.MethodGet, im.blob(t, im.layer))
-	if err == nil || len(body) >= len(im.layer) {
-		t.Errorf("%d bytes arrived whole", len(body))
+	for name, test := range map[string]struct {
+		fault  fault
+		status int
+	}{
+		"says it of parts": {func(w http.ResponseWriter, r *http.Request, content []byte) {
+			if r.Header.Get("Range") == "" {
+				chunked(w, r, content)
+				return
+			}
+			honest(w, r, content)
+		}, 200},
+		"never says it": {chunked, 502},
+		"goes on for ever": {func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+			for b := make([]byte, 1<<20); ; {
+				if _, err := w.Write(b); err != nil {
+					return
+				}
+			}
+		}, 502},
+	} {
+		s := newSite(t, gateways(im.gateway(t).breaks(test.fault)))
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: x\r\n\r\n", im.blob(t, im.layer))
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != test.status {
+			t.Errorf("%s: %s, %d bytes, %v", name, resp.Status, len(body), err)
+		}
+		if test.status == 200 && (!bytes.Equal(body, im.layer) || resp.ContentLength != int64(len(im.layer))) {
+			t.Errorf("%s: %d bytes, %d were announced", name, len(body), resp.ContentLength)
+		}
 	}
-	if len(s.logged("blob cut off")) != 1 {
-		t.Errorf("logged %v", s.logs.All())
+}
+
+// HTTP allows a gateway to know no ranges, and us to answer one with the whole.
+func TestGatewayWithoutRanges(t *testing.T) {
+	im := newImages(t)
+	g := im.gateway(t).breaks(func(w http.ResponseWriter, _ *http.Request, content []byte) {
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		w.Write(content)
+	})
+	s := newSite(t, gateways(g))
+	resp, body := s.get(t, 200, im.blob(t, im.layer), "Range", "bytes=5-")
+	if !bytes.Equal(body, im.layer) {
+		t.Errorf("%d bytes", len(body))
 	}
+	checkHeader(t, resp, blobType, digest.FromBytes(im.layer), len(im.layer), forever)
+	// Another gateway that does is better.
+	resp, body = newSite(t, gateways(g, im.gateway(t))).get(t, 206, im.blob(t, im.layer), "Range", "bytes=5-")
+	if !bytes.Equal(body, im.layer[5:]) {
+		t.Errorf("%s, %d bytes", resp.Status, len(body))
+	}
+}
+
+// Whoever publishes something false must not be able to send everybody's requests
+// past the gateway that was preferred.
+func TestFalseBlobKeepsTheOrderOfGroups(t *testing.T) {
+	im := newImages(t)
+	im.files[layout.BlobPath(ours, digest.FromString("false and long"))] = random(400_000)
+	im.build(t, func(unixfs.Block) error { return nil })
+	own, public := im.gateway(t), im.gateway(t)
+	s := newSite(t, gateways(own, public))
+	_, _, err := s.do(t, http.MethodGet, "/v2/"+im.repository(t, ours)+"/blobs/"+digest.FromString("false and long").String())
+	if err == nil {
+		t.Error("a false blob arrived whole")
+	}
+	public.asked()
+	s.get(t, 200, im.blob(t, im.config))
+	s.get(t, 200, im.manifests(t, ours, "v1"))
+	if n := len(public.asked()); n != 0 {
+		t.Errorf("the second group was asked %d times", n)
+	}
+}
+
+// That the older name cannot be looked up is not known to be a 404.
+func TestOlderLayoutAtABrokenGateway(t *testing.T) {
+	im := newImages(t)
+	g := im.gateway(t).breaks(func(w http.ResponseWriter, _ *http.Request, _ []byte) { w.WriteHeader(500) })
+	for _, reference := range []string{"latest", digest.FromBytes(im.manifest).String()} {
+		newSite(t, gateways(g)).get(t, 502, im.manifests(t, older, reference))
+		newSite(t, gateways(im.gateway(t).breaks(faults["has nothing"]), g)).get(t, 502, im.manifests(t, older, reference))
+	}
+}
+
+// Connections to gateways are used again, whatever the answers were.
+func TestConnectionsAreKept(t *testing.T) {
+	im := newImages(t)
+	g := im.gateway(t)
+	page := strings.Repeat("not here\n", 50)
+	for name, test := range map[string]struct {
+		fault        fault
+		method, path string
+		want         int
+	}{
+		"manifest": {nil, http.MethodGet, im.manifests(t, ours, "v1"), 200},
+		"blob":     {nil, http.MethodGet, im.blob(t, im.layer), 200},
+		"HEAD":     {nil, http.MethodHead, im.blob(t, im.layer), 200},
+		"404":      {func(w http.ResponseWriter, _ *http.Request, _ []byte) { http.Error(w, page, 404) }, http.MethodGet, im.blob(t, im.config), 404},
+		"redirect": {func(w http.ResponseWriter, r *http.Request, content []byte) {
+			if r.URL.RawQuery == "" {
+				http.Redirect(w, r, r.URL.Path+"?again", 301)
+				return
+			}
+			honest(w, r, content)
+		}, http.MethodGet, im.blob(t, im.layer), 200},
+	} {
+		var connections atomic.Int64
+		server := httptest.NewUnstartedServer(g.breaks(test.fault))
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				connections.Add(1)
+			}
+		}
+		server.Start()
+		t.Cleanup(server.Close)
+		s := newSite(t, Handler{Gateways: []*Gateway{{Upstreams: []string{server.URL}}}})
+		for range 5 {
+			if resp, _, err := s.do(t, test.method, test.path); err != nil || resp.StatusCode != test.want {
+				t.Errorf("%s: %s, %v", name, resp.Status, err)
+			}
+		}
+		if n := connections.Load(); n != 1 {
+			t.Errorf("%s: %d connections", name, n)
+		}
+	}
+}
+
+// HTTP/2 takes megabytes for every client that is slow, so it is for who asks
+// for it.
+func TestHTTPVersion(t *testing.T) {
+	im := newImages(t)
+	var proto atomic.Value
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proto.Store(r.Proto)
+		im.gateway(t).ServeHTTP(w, r)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	for versions, want := range map[string]string{"": "HTTP/1.1", `,"versions":["1.1","2"]`: "HTTP/2.0"} {
+		h := Handler{Gateways: []*Gateway{{Upstreams: []string{server.URL}}}}
+		h.Gateways[0].TransportRaw = []byte(`{"protocol":"http","tls":{"insecure_skip_verify":true}` + versions + `}`)
+		newSite(t, h).get(t, 200, im.blob(t, im.config))
+		if got := proto.Load(); got != want {
+			t.Errorf("versions %q: %s, want %s", versions, got, want)
+		}
+	}
+}
+
+// What a transport can learn is the gateway's, and nothing of the client's.
+func TestTransportContext(t *testing.T) {
+	im := newImages(t)
+	server := httptest.NewTLSServer(im.gateway(t))
+	defer server.Close()
+	h := Handler{Gateways: []*Gateway{{
+		Upstreams:    []string{server.URL},
+		TransportRaw: []byte(`{"protocol":"http","tls":{"insecure_skip_verify":true,"server_name":"{http.request.host}x{http.reverse_proxy.upstream.host}"}}`),
+	}}}
+	var sni atomic.Value
+	server.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		sni.Store(hello.ServerName)
+		return nil, nil
+	}
+	newSite(t, h).get(t, 200, im.blob(t, im.config))
+	if got := sni.Load(); got != "x127.0.0.1" {
+		t.Errorf("the gateway was told %q", got)
+	}
+
+	type key struct{}
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "secret"))
+	b := &bare{ctx, caddy.NewReplacer(), map[string]any{}}
+	if got := b.Value(key{}); got != nil {
+		t.Errorf("the transport is told %v", got)
+	}
+	derived, end := context.WithCancel(b)
+	defer end()
+	cancel()
+	<-derived.Done()
 }
 
 // Gateways learn nothing of the client.

@@ -45,18 +45,32 @@ func init() {
 // store is looked at first. Without either, it is the store in which the
 // converter keeps images by default.
 //
-// Gateways are not trusted. Content that was asked for by its digest is checked
-// against it, a blob while it passes: if it is not what it should be, the
-// connection is cut before the blob's last bytes. Where a gateway fails, another
-// goes on, in the middle of an answer too. One that failed or lied is asked last
-// for a minute, but never left out.
+// Gateways are not trusted. A manifest that was asked for by its digest is
+// checked against it, and so is a blob while it passes: if it is not what it
+// should be, the connection is cut before the blob's last bytes. Not checked is
+// what a gateway says about which manifest a tag is, about the size of a blob in
+// answer to HEAD, and parts of blobs, asked for with a Range: clients check the
+// blob that they put together from them.
+//
+// Where a gateway fails, another goes on, in the middle of an answer too. For a
+// minute, one that failed or lied is asked after all others for the same thing,
+// and for anything else after the others of its group, but never left out. If no
+// gateway could give what was wanted, that is held against none of them.
 //
 // Only requests for `/v2` and below it are answered. All others are passed to
 // the next handler, so a registry can share its site. The registry is read-only.
+// The directive comes before `respond`, so that a site's last words do not
+// swallow `/v2`, and after all that decides who may ask: `basic_auth`,
+// `forward_auth`, `error` and `abort`. To refuse somebody, use one of these,
+// such as `error @denied 403`, or a `route`; a `respond @denied 403` comes too
+// late.
 //
-// Content never changes under a CID, so answers may be kept for a year, by
-// public caches too unless the request was authorised. There is no use in
-// compressing them again, and they say so to the `encode` handler.
+// Content never changes under a CID. What came from the store, or has the digest
+// that it was asked for by, may be kept for a year, by public caches too unless
+// the request was authorised or had a cookie. What a gateway's word was taken
+// for may not: a tag has to be asked for again (`no-cache`), which costs a 304;
+// parts of blobs and answers to HEAD are not to be kept (`no-store`). There is no
+// use in compressing any of it again, and answers say so to the `encode` handler.
 type Handler struct {
 	// Groups of IPFS gateways, in order of preference. The next group is asked
 	// when none in those before it has what is wanted.
@@ -71,7 +85,7 @@ type Handler struct {
 	Blobs *Blobs `json:"blobs,omitempty"`
 
 	logger   *zap.Logger
-	store    *store.Store    // nil if there is none
+	stores   []*store.Store  // where to look for images on disk, one after the other
 	pool     *trustless.Pool // nil if there are no gateways
 	redirect *url.URL        // nil if blobs are proxied
 }
@@ -91,11 +105,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Store == nil && len(h.Gateways) == 0 {
 		h.Store = new(Store)
 	}
+	var err error
 	if h.Store != nil {
-		if err := h.Store.provision(); err != nil {
+		h.stores, err = h.Store.provision(h.logger)
+		if err != nil {
 			return fmt.Errorf("setting up the store: %w", err)
 		}
-		h.store = store.Open(h.Store.Directory)
 	}
 
 	var groups []trustless.Group
@@ -113,7 +128,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.Blobs == nil {
 		h.Blobs = new(Blobs)
 	}
-	var err error
 	h.redirect, err = h.Blobs.provision(groups)
 	if err != nil {
 		return fmt.Errorf("setting up blobs: %w", err)

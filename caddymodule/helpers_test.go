@@ -213,9 +213,14 @@ func (g *gateway) asked() []*http.Request {
 	return requests
 }
 
+// Caddy provisions one configuration at a time.
+var provisioning sync.Mutex
+
 // provision loads a handler from its JSON, as Caddy does.
 func provision(t testing.TB, config string) (*Handler, error) {
 	t.Helper()
+	provisioning.Lock()
+	defer provisioning.Unlock()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +248,7 @@ func newSite(t testing.TB, h Handler) *site {
 	}
 	core, logs := observer.New(zap.DebugLevel)
 	handler.logger = zap.New(core)
-	s := &site{handler: handler, logs: logs, errs: make(chan error, 100)}
+	s := &site{handler: handler, logs: logs, errs: make(chan error, 10_000)}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s

@@ -3,16 +3,15 @@ package caddymodule
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
-	"time"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
@@ -20,31 +19,31 @@ import (
 // It is never redirected: a gateway would get its media type wrong, which is
 // how clients know what it is.
 func (h *Handler) serveManifest(w http.ResponseWriter, r *http.Request, q request) error {
-	m, err := h.findManifest(r.Context(), q)
+	m, stored, err := h.findManifest(r.Context(), q)
 	if err != nil {
 		return unanswered(r.Context(), err, &registryError{codeManifestUnknown, "there is no manifest " + q.reference + " at this address"})
 	}
-	setImmutable(w, r, m.Digest, m.MediaType)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(m.Data))
+	setContent(w, m.Digest, m.MediaType)
+	cache := immutable(r)
+	if !stored && q.digest == "" {
+		cache = revalidated(r) // which manifest a tag is, a gateway may have lied about
+	}
+	w.Header().Set("Cache-Control", cache)
+	serveContent(w, r, m.Digest, bytes.NewReader(m.Data))
 	return nil
 }
 
 // findManifest looks in the store, then at the gateways. What the store cannot
 // read, a gateway may still have.
-func (h *Handler) findManifest(ctx context.Context, q request) (m layout.Manifest, err error) {
-	if h.store != nil {
-		m, err = layout.FindManifest(ctx, h.store, q.image, q.reference)
-		if err == nil {
-			return m, nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			h.logStore(q, err)
-		}
+func (h *Handler) findManifest(ctx context.Context, q request) (m layout.Manifest, stored bool, err error) {
+	m, err = fromStores(h, q, func(s *store.Store) (layout.Manifest, error) {
+		return layout.FindManifest(ctx, s, q.image, q.reference)
+	})
+	if err != nil && h.pool != nil {
+		m, err = layout.FindManifest(ctx, manifests{h, q}, q.image, q.reference)
+		return m, false, err
 	}
-	if h.pool != nil {
-		return layout.FindManifest(ctx, manifests{h, q}, q.image, q.reference)
-	}
-	return m, err
+	return m, true, err
 }
 
 // manifests is the layout.Tree of the gateways, for one request. It takes from

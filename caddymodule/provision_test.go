@@ -2,11 +2,18 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 
@@ -14,10 +21,11 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	dir, err := store.DefaultDir()
-	if err != nil {
-		t.Fatal(err)
+	dir := strings.Join(store.DefaultDirs(), " ")
+	if written, err := store.DefaultDir(); err != nil || !slices.Contains(store.DefaultDirs(), written) {
+		t.Fatalf("the converter writes to %s, %v; we look in %s", written, err, dir)
 	}
+	t.Setenv("IMAGES", "/srv/images")
 	for config, want := range map[string]struct {
 		store    string
 		gateways bool
@@ -26,6 +34,7 @@ func TestDefaults(t *testing.T) {
 		`{}`:                          {store: dir},
 		`{"store":{}}`:                {store: dir},
 		`{"store":{"directory":"x"}}`: {store: "x"},
+		`{"store":{"directory":"{env.IMAGES}/x"}}`:                                                                     {store: "/srv/images/x"},
 		`{"gateways":[{"upstreams":["http://gw"]}]}`:                                                                   {gateways: true},
 		`{"gateways":[{"upstreams":["http://gw"]}],"store":{}}`:                                                        {store: dir, gateways: true},
 		`{"gateways":[{"upstreams":["http://gw","http://b"]},{"upstreams":["http://c"]}],"blobs":{"mode":"redirect"}}`: {gateways: true, redirect: "http://gw"},
@@ -39,8 +48,12 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s: %v", config, err)
 			continue
 		}
-		if got := h.store; (got != nil) != (want.store != "") || got != nil && got.Dir() != want.store {
-			t.Errorf("%s: store %v, want %q", config, got, want.store)
+		var dirs []string
+		for _, s := range h.stores {
+			dirs = append(dirs, s.Dir())
+		}
+		if got := strings.Join(dirs, " "); got != want.store {
+			t.Errorf("%s: stores %q, want %q", config, got, want.store)
 		}
 		if (h.pool != nil) != want.gateways {
 			t.Errorf("%s: pool %v", config, h.pool)
@@ -51,13 +64,64 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// Where the converter puts its first image is seen by a Caddy that runs already.
+func TestDefaultStoreMayComeLater(t *testing.T) {
+	data := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", data)
+	im := newImages(t)
+	s := newSite(t, Handler{})
+	path := im.blob(t, im.layer)
+	checkError(t, s, http.MethodGet, path, "BLOB_UNKNOWN", 404)
+	checkError(t, s, http.MethodGet, im.manifests(t, ours, "v1"), "MANIFEST_UNKNOWN", 404)
+
+	if err := os.Rename(im.store(t), filepath.Join(data, "ipfs-registry")); err != nil {
+		t.Fatal(err)
+	}
+	s.get(t, 200, path)
+	s.get(t, 200, im.manifests(t, ours, "v1"))
+
+	// And if one of the two cannot be read, that is no reason not to look in the
+	// other.
+	broken := t.TempDir()
+	if err := os.WriteFile(filepath.Join(broken, "nodes"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.handler.stores = slices.Insert(s.handler.stores, 0, store.Open(broken))
+	s.get(t, 200, path)
+	if len(s.logged("store failed")) != 1 {
+		t.Errorf("logged %v", s.logs.All())
+	}
+}
+
+// Where images on disk are looked for is in the log, and if there is nothing.
+func TestStoreIsLogged(t *testing.T) {
+	dir := t.TempDir()
+	for _, at := range []string{dir, filepath.Join(dir, "absent")} {
+		core, logs := observer.New(zap.InfoLevel)
+		if _, err := (&Store{Directory: at}).provision(zap.New(core)); err != nil {
+			t.Fatal(err)
+		}
+		entries := logs.FilterMessage("images on disk are served").All()
+		if len(entries) != 1 || entries[0].Level != zap.InfoLevel || !strings.Contains(fmt.Sprint(entries[0].ContextMap()), at) {
+			t.Errorf("%s: logged %v", at, logs.All())
+		}
+		if warned := logs.FilterLevelExact(zap.WarnLevel).Len() == 1; warned != (at != dir) {
+			t.Errorf("%s: logged %v", at, logs.All())
+		}
+	}
+}
+
 func TestRefusedConfig(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"gateway":[]}`:    "unknown field",
 		`{"gateways":[{}]}`: "setting up gateway group 0: no upstreams",
 		`{"gateways":[{"upstreams":["http://a"]},{"upstreams":["ftp://a"]}]}`:                             `setting up gateway group 1: invalid upstream: ftp://a`,
 		`{"gateways":[{"upstreams":["http://a?b"]}]}`:                                                     "a query has no place in it",
-		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"carrier_pigeon"}}]}`:             "loading transport",
+		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"carrier_pigeon"}}]}`:             `unknown transport "carrier_pigeon": gateways are reached by 'http'`,
+		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"fastcgi"}}]}`:                    "unknown transport",
+		`{"gateways":[{"upstreams":["unix//run/kubo.sock"]}]}`:                                            "not by Unix sockets",
+		`{"store":{"directory":"{env.NOT_SET_ANYWHERE}/x"}}`:                                              "setting up the store: invalid directory",
+		`{"store":{"directory":"{nothing}/x"}}`:                                                           "setting up the store: invalid directory",
 		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"http","tls":{}}}]}`:              "is plain HTTP, but the transport has TLS enabled",
 		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"http","proxy_protocol":"v2"}}]}`: "proxy_protocol has no use here",
 		`{"blobs":{"mode":"redirect"}}`:                                                                   "no gateway to redirect blobs to",

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"go.uber.org/zap"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -16,12 +16,19 @@ import (
 // proxyBlob answers with what gateways have.
 func (h *Handler) proxyBlob(w http.ResponseWriter, r *http.Request, q request) error {
 	f := h.file(q, layout.BlobPath(q.image.Name, q.digest))
-	a := &answer{w: w, part: wantedRange(r, etag(q.digest)), header: func() { setImmutable(w, r, q.digest, blobType) }}
-	unchanged := matchesETag(r.Header.Get("If-None-Match"), etag(q.digest))
-	if r.Method == http.MethodHead || unchanged {
-		return a.withoutBody(r, q, f, unchanged)
+	status := condition(r, etag(q.digest))
+	if r.Method == http.MethodHead || status != 0 {
+		return withoutBody(w, r, q, f, status)
+	}
+	a := &answer{w: w, r: r, digest: q.digest}
+	if ranges := wantedRanges(r, etag(q.digest)); len(ranges) == 1 { // any others may be ignored
+		a.part = &ranges[0]
 	}
 	err := f.Copy(r.Context(), q.digest, a.part, a)
+	if a.part != nil && !a.started && onlyWhole(err) {
+		a.part = nil
+		err = f.Copy(r.Context(), q.digest, nil, a)
+	}
 	if err == nil {
 		return nil
 	}
@@ -33,7 +40,7 @@ func (h *Handler) proxyBlob(w http.ResponseWriter, r *http.Request, q request) e
 		}
 		panic(http.ErrAbortHandler)
 	}
-	if outside, ok := errors.AsType[trustless.RangeError](err); ok && everywhere(err, trustless.ErrRange) {
+	if outside, ok := errors.AsType[trustless.RangeError](err); ok && a.part != nil && everywhere(err, trustless.ErrRange) {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", outside.Size))
 		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 		return nil
@@ -41,46 +48,39 @@ func (h *Handler) proxyBlob(w http.ResponseWriter, r *http.Request, q request) e
 	return unanswered(r.Context(), err, blobUnknown(q))
 }
 
-// wantedRange returns the part of a blob that the client wants, nil for all of
-// it. A client that has another blob than this, by If-Range, wants all.
-func wantedRange(r *http.Request, etag string) *trustless.Range {
-	if valid := r.Header.Get("If-Range"); valid != "" && valid != etag {
-		return nil
+// onlyWhole reports whether a range failed because there is no gateway that
+// gives parts, or because nothing has none. A client that wanted to limit the
+// size takes the whole then, as http.ServeContent has it too.
+func onlyWhole(err error) bool {
+	if outside, ok := errors.AsType[trustless.RangeError](err); ok && outside.Size == 0 {
+		return everywhere(err, trustless.ErrRange)
 	}
-	part, ok := trustless.ParseRange(r.Header.Get("Range"))
-	if !ok {
-		return nil
-	}
-	return &part
-}
-
-// matchesETag reports whether an If-None-Match header names the entity tag.
-func matchesETag(header, etag string) bool {
-	for tag := range strings.SplitSeq(header, ",") {
-		tag = strings.TrimSpace(tag)
-		if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
-			return true
-		}
-	}
-	return false
+	return errors.Is(err, trustless.ErrNoRanges)
 }
 
 // An answer is the trustless.Sink that is a client.
 type answer struct {
 	w       http.ResponseWriter
+	r       *http.Request
+	digest  digest.Digest
 	part    *trustless.Range // that was asked for, nil for the whole
-	header  func()           // sets what every good answer has
 	started bool
 }
 
 // Start implements trustless.Sink.
 func (a *answer) Start(from, to, size int64) {
 	a.started = true
-	a.header()
+	setContent(a.w, a.digest, blobType)
 	header := a.w.Header()
 	header.Set("Accept-Ranges", "bytes")
-	if size >= 0 {
-		header.Set("Content-Length", strconv.FormatInt(to-from, 10))
+	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
+	if whole := from == 0 && to == size; whole {
+		header.Set("Cache-Control", immutable(a.r))
+	} else {
+		// Nobody may put a part together with others because of our word that
+		// they are of the same content: that takes a strong tag.
+		header.Set("Cache-Control", unchecked)
+		header.Set("ETag", "W/"+etag(a.digest))
 	}
 	if a.part == nil {
 		a.w.WriteHeader(http.StatusOK)
@@ -93,21 +93,24 @@ func (a *answer) Start(from, to, size int64) {
 // Write implements trustless.Sink.
 func (a *answer) Write(b []byte) (int, error) { return a.w.Write(b) }
 
-// withoutBody answers HEAD, and a client that has the blob already. Both are
-// told so only if there is a blob.
-func (a *answer) withoutBody(r *http.Request, q request, f trustless.File, unchanged bool) error {
+// withoutBody answers HEAD, and a client whose preconditions want a status in
+// place of the blob. All are told so only if there is a blob.
+func withoutBody(w http.ResponseWriter, r *http.Request, q request, f trustless.File, status int) error {
 	size, err := f.Size(r.Context())
 	if err != nil {
 		return unanswered(r.Context(), err, blobUnknown(q))
 	}
-	if !unchanged {
-		a.part = nil // HEAD has no ranges
-		a.Start(0, size, size)
+	setContent(w, q.digest, blobType)
+	header := w.Header()
+	if status != 0 {
+		header.Set("Cache-Control", immutable(r)) // what the client has is the blob
+		writeCondition(w, status)
 		return nil
 	}
-	a.header()
-	a.w.Header().Del("Content-Type")
-	a.w.WriteHeader(http.StatusNotModified)
+	header.Set("Cache-Control", unchecked)
+	header.Set("Accept-Ranges", "bytes")
+	header.Set("Content-Length", strconv.FormatInt(size, 10))
+	w.WriteHeader(http.StatusOK)
 	return nil
 }
 

@@ -34,18 +34,34 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, http.StatusOK, []byte("{}"))
 }
 
-// setImmutable sets the header of an answer that will always be the same, since
-// a CID stands in its URL.
-func setImmutable(w http.ResponseWriter, r *http.Request, d digest.Digest, mediaType string) {
-	scope := "public"
-	if authorised(r) {
-		scope = "private"
-	}
+// setContent sets the header of every answer that is content, or about it.
+func setContent(w http.ResponseWriter, d digest.Digest, mediaType string) {
 	header := w.Header()
 	header.Set("Content-Type", mediaType)
 	header.Set("Docker-Content-Digest", d.String())
 	header.Set("ETag", etag(d))
-	header.Set("Cache-Control", scope+", max-age=31536000, immutable, no-transform")
+}
+
+// immutable is the Cache-Control of what is known to be right. It will always be
+// the same, since a CID stands in its URL.
+func immutable(r *http.Request) string {
+	return scope(r) + ", max-age=31536000, immutable, no-transform"
+}
+
+// revalidated is the Cache-Control of what a gateway may have lied about, where
+// a client's own copy is of use if it is what the next gateway says too.
+func revalidated(r *http.Request) string { return scope(r) + ", no-cache, no-transform" }
+
+// unchecked is the Cache-Control of what a gateway may have lied about. In a
+// cache, a lie would go on for longer than the gateway does, to more clients,
+// and no second try would help.
+const unchecked = "no-store, no-transform"
+
+func scope(r *http.Request) string {
+	if authorised(r) {
+		return "private"
+	}
+	return "public"
 }
 
 func etag(d digest.Digest) string { return `"` + d.String() + `"` }
@@ -53,7 +69,7 @@ func etag(d digest.Digest) string { return `"` + d.String() + `"` }
 // authorised reports whether the client may have shown credentials, by its own
 // account or by that of a handler before this one.
 func authorised(r *http.Request) bool {
-	if r.Header.Get("Authorization") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+	if r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		return true
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
@@ -85,10 +101,21 @@ func asked(err error) bool {
 	return ok
 }
 
-// everywhere reports whether err is target, at every gateway if any was asked.
+// everywhere reports whether err is target: at every gateway if any was asked,
+// and under every name if there were several.
 func everywhere(err, target error) bool {
-	if failed, ok := errors.AsType[trustless.Error](err); ok {
-		return failed.All(target)
+	switch err := err.(type) {
+	case trustless.Error:
+		return err.All(target)
+	case interface{ Unwrap() []error }:
+		for _, e := range err.Unwrap() {
+			if !everywhere(e, target) {
+				return false
+			}
+		}
+		return true
+	case interface{ Unwrap() error }:
+		return errors.Is(err.(error), target) && everywhere(err.Unwrap(), target)
 	}
 	return errors.Is(err, target)
 }
@@ -100,22 +127,19 @@ func (h *Handler) file(q request, path string) trustless.File {
 	}}
 }
 
-// logFailure logs a gateway's failure as loudly as it matters: a lie is for
+// logFailure logs a gateway's failure as loudly as it matters: false content is for
 // somebody to look at, that a gateway does not have something is daily life.
 func (h *Handler) logFailure(q request, f trustless.Failure) {
 	level, message := zap.DebugLevel, "gateway did not answer"
 	switch {
 	case errors.Is(f.Err, trustless.ErrMismatch):
-		level, message = zap.ErrorLevel, "gateway sent false content"
+		// Whose fault it is, the gateway's or that of who published it, only a
+		// proof by the DAG could tell.
+		level, message = zap.ErrorLevel, "content does not have its digest"
 	case f.Strike:
 		level, message = zap.WarnLevel, "gateway failed"
 	}
 	if c := h.logger.Check(level, message); c != nil {
 		c.Write(q.fields(zap.String("gateway", f.Gateway), zap.Error(f.Err))...)
 	}
-}
-
-// logStore logs that the store cannot read what it has.
-func (h *Handler) logStore(q request, err error) {
-	h.logger.Error("store failed", q.fields(zap.String("store", h.store.Dir()), zap.Error(err))...)
 }

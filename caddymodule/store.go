@@ -1,20 +1,72 @@
 package caddymodule
 
-import "github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+)
 
 // Store is a directory of images on disk, as the converter fills it.
 type Store struct {
 	// The directory. It need not exist yet, may be filled while Caddy runs, and
-	// is only read. Default: where the converter keeps images when it is not
-	// told either, which is `/var/lib/ipfs-registry` for root and wherever that
-	// exists, otherwise `ipfs-registry` in the user's data directory
+	// is only read. Global placeholders such as `{env.HOME}` are replaced when
+	// the configuration is loaded. Default: wherever the converter keeps images
+	// when it is not told either, so both `/var/lib/ipfs-registry` and
+	// `ipfs-registry` in the data directory of the user that Caddy runs as
 	// (`$XDG_DATA_HOME`, `~/.local/share`).
 	Directory string `json:"directory,omitempty"`
 }
 
-func (s *Store) provision() (err error) {
-	if s.Directory == "" {
-		s.Directory, err = store.DefaultDir()
+// provision opens the store, which by default is more than one directory: which
+// of them the converter will use can change while we run, and with who runs it.
+func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
+	dirs := store.DefaultDirs()
+	if s.Directory != "" {
+		dir, err := caddy.NewReplacer().ReplaceOrErr(s.Directory, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("invalid directory '%s': %w", s.Directory, err)
+		}
+		s.Directory, dirs = dir, []string{dir}
 	}
-	return err
+	var (
+		stores []*store.Store
+		absent []error
+	)
+	for _, dir := range dirs {
+		stores = append(stores, store.Open(dir))
+		if _, err := os.Stat(dir); err != nil {
+			absent = append(absent, err)
+		}
+	}
+	logger.Info("images on disk are served", zap.Strings("store", dirs))
+	if len(absent) == len(dirs) {
+		logger.Warn("there is no store yet", zap.Errors("errors", absent))
+	}
+	return stores, nil
+}
+
+// fromStores is what read gets from the first store that has it. That one cannot
+// be read is logged, and no reason not to look in the next.
+func fromStores[T any](h *Handler, q request, read func(*store.Store) (T, error)) (T, error) {
+	var (
+		none T
+		err  error = fs.ErrNotExist
+	)
+	for _, s := range h.stores {
+		found, failed := read(s)
+		if failed == nil {
+			return found, nil
+		}
+		if !errors.Is(failed, fs.ErrNotExist) {
+			h.logger.Error("store failed", q.fields(zap.String("store", s.Dir()), zap.Error(failed))...)
+			err = failed
+		}
+	}
+	return none, err
 }

@@ -133,13 +133,20 @@ func (l *log) tail(n int) string {
 	return said[max(0, len(said)-n):]
 }
 
-// freePort is a TCP port that nobody listens on now.
+// freePort is a TCP port that nobody listens on now, and that no other test got.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if _, taken := ports.LoadOrStore(port, true); !taken {
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
+
+var ports sync.Map // that freePort gave away

@@ -28,6 +28,22 @@ missing() {
 	done
 }
 
+# refuse_services makes Debian start none of the services that come with packages,
+# until this script ends: the tests start what they need, and the machine is not
+# theirs. (Debian enables them for the next boot all the same.) A policy that
+# somebody set stays.
+policy=/usr/sbin/policy-rc.d
+refuse_services() {
+	if [ -e "$policy" ] || [ -L "$policy" ]; then
+		say "$policy is there already, and decides which services start"
+		return 0
+	fi
+	trap 'rm -f "$policy"' EXIT
+	trap 'exit 1' HUP INT TERM
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+}
+
 clients() {
 	[ -n "$(missing)" ] || return 0
 	say "not here: $(missing | tr '\n' ' ')"
@@ -38,7 +54,8 @@ clients() {
 	apt-get update -q >&2 || say "apt-get update failed; going on with the package lists there are"
 	# From Debian 13 on, Docker's client is a package of its own.
 	apt-cache show docker-cli >/dev/null 2>&1 && packages="$packages docker-cli"
-	say "installing with apt-get: $packages"
+	say "installing with apt-get, without starting any service: $packages"
+	refuse_services
 	# shellcheck disable=SC2086 # one word a package
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $packages >&2 ||
 		say "apt-get failed; some tests can't run"

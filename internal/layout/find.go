@@ -27,7 +27,11 @@ func FindManifest(ctx context.Context, tree Tree, img Image, reference string) (
 	}
 	m, err := readManifest(ctx, tree, img, reference)
 	if errors.Is(err, fs.ErrNotExist) && reference == Latest {
-		return readManifest(ctx, tree, img, latestV2)
+		only, alias := readManifest(ctx, tree, img, latestV2)
+		if alias == nil {
+			return only, nil
+		}
+		return Manifest{}, missing(err, alias)
 	}
 	return m, err
 }
@@ -40,10 +44,23 @@ func findByDigest(ctx context.Context, tree Tree, img Image, d digest.Digest) (M
 	if !errors.Is(err, fs.ErrNotExist) {
 		return Manifest{}, err
 	}
-	if only, alias := readManifest(ctx, tree, img, latestV2); alias == nil && only.is(d) {
+	only, alias := readManifest(ctx, tree, img, latestV2)
+	switch {
+	case alias == nil && only.is(d):
 		return only.as(d)
+	case alias == nil || errors.Is(alias, errNotManifest): // it is another one, or none
+		return Manifest{}, err
 	}
-	return Manifest{}, err
+	return Manifest{}, missing(err, alias)
+}
+
+// missing is the error for what is under neither of two names, if that is what
+// their errors say. It wraps both, since each may know that only in part.
+func missing(err, alias error) error {
+	if !errors.Is(alias, fs.ErrNotExist) {
+		return alias
+	}
+	return fmt.Errorf("%w; %w", err, alias)
 }
 
 func readManifest(ctx context.Context, tree Tree, img Image, reference string) (Manifest, error) {

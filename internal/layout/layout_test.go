@@ -156,6 +156,30 @@ func TestFindManifestChecksTheDigest(t *testing.T) {
 	}
 }
 
+// That an older name cannot be looked up does not mean that there is nothing.
+func TestFindManifestWhereTheAliasFails(t *testing.T) {
+	failed := errors.New("no gateway answers")
+	for _, reference := range []string{Latest, digest.FromString(manifest).String()} {
+		_, err := FindManifest(context.Background(), failing{tree{}, failed}, Image{Root: cid.MustParse(bafy)}, reference)
+		if !errors.Is(err, failed) || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", reference, err)
+		}
+	}
+}
+
+// failing is a tree that cannot look up latest-v2.
+type failing struct {
+	tree
+	err error
+}
+
+func (f failing) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
+	if strings.HasSuffix(path, latestV2) {
+		return nil, f.err
+	}
+	return f.tree.ReadFile(ctx, root, path, limit)
+}
+
 // tree is the files below one root.
 type tree map[string]string
 

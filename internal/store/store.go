@@ -53,6 +53,20 @@ func DefaultDir() (string, error) {
 	if info, err := os.Stat(systemDir); os.Geteuid() == 0 || err == nil && info.IsDir() {
 		return systemDir, nil
 	}
+	return userDir()
+}
+
+// DefaultDirs returns every directory that DefaultDir may return to somebody
+// with this home, now or later: where to look for images.
+func DefaultDirs() []string {
+	dirs := []string{systemDir}
+	if dir, err := userDir(); err == nil {
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
+
+func userDir() (string, error) {
 	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
 		return filepath.Join(data, "ipfs-registry"), nil
 	}

@@ -1,6 +1,7 @@
 package trustless
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ type Sink interface {
 	io.Writer
 
 	// Start is called once, before anything is written: the bytes [from, to)
-	// of size will be. Where nobody said the size, it and to are negative.
+	// of size will be.
 	Start(from, to, size int64)
 }
 
@@ -34,25 +35,37 @@ type Sink interface {
 // has got less than Start said.
 //
 // A part cannot be checked by a digest of the whole. Whoever asks for parts
-// checks what it puts together from them, as all container tools do.
+// checks what it puts together from them, as all container tools do. Where no
+// gateway gives parts, the error is ErrNoRanges at one of them at least.
+//
+// A sink is always told the size, or some could not tell an answer that was cut
+// off from a whole one, and a body without end would have none. So if a gateway
+// does not say it, what is longer than a piece is asked for as a part from the
+// first byte on: with that comes the size.
 func (f File) Copy(ctx context.Context, d digest.Digest, part *Range, sink Sink) error {
 	if err := d.Validate(); err != nil {
 		return err
 	}
-	bufs := buffers.Get().(*buffer)
-	defer buffers.Put(bufs)
-	t := &transfer{sink: sink, part: part, digest: d, hash: d.Algorithm().Hash(), bufs: bufs}
+	t := &transfer{sink: sink, part: part, digest: d, hash: d.Algorithm().Hash()}
 
 	// As long as a round of all gateways brought something, the next one may:
 	// connections break for reasons that pass.
 	for {
 		before := t.sent
 		err := f.Pool.Do(ctx, f.exchange(t.header, t.accept))
-		if _, all := errors.AsType[Error](err); !all || t.sent == before {
+		_, all := errors.AsType[Error](err)
+		switch {
+		case !all:
+			return err
+		case t.part == nil && errors.Is(err, errUnsized) && !t.started:
+			t.part = &Range{0, -1}
+		case t.sent == before:
 			return err
 		}
 	}
 }
+
+var errUnsized = errors.New("the answer does not say how long it is")
 
 type buffer [2][piece]byte
 
@@ -63,7 +76,6 @@ type transfer struct {
 	sink   Sink
 	part   *Range
 	digest digest.Digest
-	bufs   *buffer
 
 	started bool
 	content           // what the sink was told will come
@@ -89,15 +101,24 @@ func (t *transfer) accept(resp *http.Response) error {
 	if err != nil {
 		return err
 	}
-	if t.started {
-		if t.size >= 0 && c.size != t.size {
-			return fmt.Errorf("a file of %d bytes, which had %d", c.size, t.size)
+	bufs := buffers.Get().(*buffer)
+	defer buffers.Put(bufs)
+	body := io.Reader(resp.Body)
+	if c.size < 0 {
+		whole, err := fill(body, bufs[1][:])
+		if err == nil {
+			return Soft(errUnsized)
 		}
-		t.size, t.to = c.size, c.to
-	} else {
+		if err != io.EOF {
+			return err
+		}
+		n := int64(len(whole))
+		c, body = content{0, n, n}, bytes.NewReader(whole)
+	}
+	if !t.started {
 		t.content = c
 	}
-	return t.pump(resp.Body)
+	return t.pump(body, bufs)
 }
 
 // offered returns what part of the file an answer is, if it is the one that was
@@ -118,6 +139,10 @@ func (t *transfer) offered(resp *http.Response) (content, error) {
 	}
 	want := t.part
 	if t.started {
+		// Who is wrong about it, the first one or this one, nobody knows.
+		if c.size != t.size {
+			return content{}, Soft(fmt.Errorf("a file of %d bytes, which had %d", c.size, t.size))
+		}
 		rest := t.rest()
 		want = &rest
 	}
@@ -140,7 +165,7 @@ func (t *transfer) unsatisfied(resp *http.Response) error {
 
 // pump writes the body to the sink, always one piece behind. What it has not
 // written when the body breaks off is forgotten, and asked for again.
-func (t *transfer) pump(body io.Reader) error {
+func (t *transfer) pump(body io.Reader, bufs *buffer) error {
 	if !t.started {
 		t.answers = 0
 		t.hash.Reset()
@@ -148,8 +173,8 @@ func (t *transfer) pump(body io.Reader) error {
 	t.answers++
 	var held []byte
 	for i := 0; ; i++ {
-		next, err := fill(body, t.bufs[i%2][:])
-		if t.to >= 0 && t.from+t.sent+int64(len(held)+len(next)) > t.to {
+		next, err := fill(body, bufs[i%2][:])
+		if t.from+t.sent+int64(len(held)+len(next)) > t.to {
 			return fmt.Errorf("more bytes than the %d that it said", t.to-t.from)
 		}
 		if err != nil && err != io.EOF {
@@ -185,7 +210,7 @@ func fill(r io.Reader, buf []byte) ([]byte, error) {
 }
 
 func (t *transfer) finish(held []byte) error {
-	if end := t.from + t.sent + int64(len(held)); t.to >= 0 && end != t.to {
+	if end := t.from + t.sent + int64(len(held)); end != t.to {
 		return fmt.Errorf("ends after %d bytes of %d", end-t.from, t.to-t.from)
 	}
 	if whole := t.from == 0 && t.to == t.size; whole {
@@ -198,13 +223,14 @@ func (t *transfer) finish(held []byte) error {
 }
 
 // mismatch is the error of a whole that has the wrong digest. Which answer was
-// wrong cannot be known if there were several.
+// wrong cannot be known if there were several; all but the last one broke off,
+// which is held against them already.
 func (t *transfer) mismatch() error {
 	if !t.started {
 		return ErrMismatch
 	}
 	if t.answers > 1 {
-		return Fatal(fmt.Errorf("%w, put together from %d answers", ErrMismatch, t.answers))
+		return Stop(fmt.Errorf("%w, put together from %d answers", ErrMismatch, t.answers))
 	}
 	return Fatal(ErrMismatch)
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -193,7 +194,7 @@ func TestCopySizes(t *testing.T) {
 			if got.starts != 1 {
 				t.Errorf("%d bytes: started %d times", n, got.starts)
 			}
-			if got.size >= 0 && (got.size != int64(n) || got.to != int64(n)) {
+			if got.size != int64(n) || got.to != int64(n) {
 				t.Errorf("%d bytes: started %+v", n, got)
 			}
 		}
@@ -311,9 +312,87 @@ func TestCopyOfAnotherSize(t *testing.T) {
 	got := new(sink)
 	err := f.file(f.groups()).Copy(t.Context(), digest.FromBytes(content), nil, got)
 	// Only the first one does, when it is its turn again.
-	if err != nil || !bytes.Equal(got.Bytes(), content) || strings.Join(f.asked, "") != "ababa" {
+	if err != nil || !bytes.Equal(got.Bytes(), content) || strings.Join(f.asked, "") != "abbaba" {
 		t.Errorf("%v, %d bytes, asked %v", err, got.Len(), f.asked)
 	}
+}
+
+// Whatever a gateway does to a blob that an honest one has as well, trying again
+// helps. Each is honest about parts.
+func TestCopySecondTry(t *testing.T) {
+	content := random(long)
+	longer := func(f fake) fake {
+		return func(r *http.Request) *http.Response {
+			resp := f(r)
+			if r.Header.Get("Range") == "" {
+				resp.ContentLength++
+			}
+			return resp
+		}
+	}
+	for name, lie := range map[string]fake{
+		"flips":            honest(flipped(content, 9), nil),
+		"flips and breaks": honest(flipped(content, 9), breaking(2*piece)),
+		"a byte too many":  longer(honest(content, after(long, broken{}))),
+		"and cleanly":      longer(honest(content, nil)),
+	} {
+		for _, pool := range []func(*farm) *Pool{(*farm).groups, (*farm).pool} {
+			parts, whole := honest(content, nil), lie
+			f := &farm{gateways: []fake{func(r *http.Request) *http.Response {
+				if r.Header.Get("Range") != "" {
+					return parts(r)
+				}
+				return whole(r)
+			}, honest(content, nil)}}
+			file := f.file(pool(f))
+			got := new(sink)
+			if err := file.Copy(t.Context(), digest.FromBytes(content), nil, got); err == nil || got.Len() >= long && got.to <= long {
+				t.Errorf("%s: first try: %v, %d bytes", name, err, got.Len())
+			}
+			for range 3 {
+				copyOfFile(t, file, content)
+			}
+		}
+	}
+}
+
+// A size that is not said is asked for, so that a body can neither go on for
+// ever nor end early without anybody noticing.
+func TestCopyOfUnsaidSize(t *testing.T) {
+	content := random(long)
+	got := copyOf(t, &farm{gateways: []fake{func(r *http.Request) *http.Response {
+		if r.Header.Get("Range") != "" {
+			return honest(content, nil)(r)
+		}
+		return unsized(honest(content, nil))(r)
+	}}}, content)
+	if got.from != 0 || got.to != long || got.size != long {
+		t.Errorf("started %+v", got)
+	}
+
+	f := &farm{gateways: []fake{func(*http.Request) *http.Response {
+		return response(200, nil, readerFunc(func(b []byte) (int, error) { return len(b), nil }))
+	}}}
+	got = new(sink)
+	err := f.file(f.pool()).Copy(t.Context(), digest.FromBytes(content), nil, got)
+	if !errors.Is(err, ErrNoRanges) || got.starts != 0 || len(f.asked) != 2 {
+		t.Errorf("endless: %v, %+v, asked %v", err, got.starts, f.asked)
+	}
+}
+
+// Who waits for a gateway holds no buffer, however many wait.
+func TestCopyTakesBuffersLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer func() { buffers = sync.Pool{New: func() any { return new(buffer) }} }()
+		buffers = sync.Pool{New: func() any {
+			t.Error("a buffer is taken")
+			return new(buffer)
+		}}
+		f := &farm{gateways: []fake{silence, status(404)}}
+		if err := f.file(f.pool()).Copy(t.Context(), digest.FromString(""), nil, new(sink)); err == nil {
+			t.Error("no error")
+		}
+	})
 }
 
 type leaving struct{ sink }

@@ -67,7 +67,7 @@ func (f File) Size(ctx context.Context) (int64, error) {
 		case http.StatusOK: // ranges are optional
 			size = resp.ContentLength
 			if size < 0 {
-				return Soft(errors.New("the answer does not say how long it is"))
+				return Soft(errUnsized)
 			}
 			return nil
 		case http.StatusRequestedRangeNotSatisfiable:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -25,16 +26,13 @@ func newGroup(g Group) *group {
 	return out
 }
 
-// order returns all gateways: group after group, each from the one whose turn
-// it is, and those with a penalty at the end of all.
-func (p *Pool) order(now time.Time) []*gateway {
+// order returns all gateways, as they are to be asked for path: group after
+// group, and at the end of all those that failed with that path.
+func (p *Pool) order(path string, now time.Time) []*gateway {
 	var first, last []*gateway
 	for _, g := range p.groups {
-		turn := g.next.Add(1) - 1
-		n := uint32(len(g.gateways))
-		for i := range n {
-			gw := g.gateways[(turn%n+i)%n]
-			if now.UnixNano() < gw.penalty.Load() {
+		for _, gw := range g.order(now) {
+			if p.marks.has(gw, path, now) {
 				last = append(last, gw)
 			} else {
 				first = append(first, gw)
@@ -44,10 +42,27 @@ func (p *Pool) order(now time.Time) []*gateway {
 	return append(first, last...)
 }
 
+// order returns the group's gateways from the one whose turn it is, and those
+// with a penalty at the end.
+func (g *group) order(now time.Time) []*gateway {
+	var first, last []*gateway
+	turn := g.next.Add(1) - 1
+	n := uint32(len(g.gateways))
+	for i := range n {
+		gw := g.gateways[(turn%n+i)%n]
+		if now.UnixNano() < gw.penalty.Load() {
+			last = append(last, gw)
+		} else {
+			first = append(first, gw)
+		}
+	}
+	return append(first, last...)
+}
+
 type gateway struct {
 	base      *url.URL
 	transport http.RoundTripper
-	penalty   atomic.Int64 // Unix time in nanoseconds until which it is tried last
+	penalty   atomic.Int64 // Unix time in nanoseconds until which it is last in its group
 }
 
 // A strike is a penalty that can be taken back.
@@ -70,12 +85,12 @@ func (g *gateway) attempt(ctx context.Context, x Exchange, patience time.Duratio
 	watch := newWatch(patience, func() { cancel(ErrStalled) })
 
 	watch.start()
-	resp, err := g.get(ctx, x)
+	resp, err := g.get(ctx, cancel, x)
 	watch.stop(step)
 	if err != nil {
 		return cause(ctx, err)
 	}
-	defer resp.Body.Close()
+	defer drain(resp, cancel)
 	if err := usable(resp); err != nil {
 		return err
 	}
@@ -84,7 +99,7 @@ func (g *gateway) attempt(ctx context.Context, x Exchange, patience time.Duratio
 }
 
 // get sends the request and follows redirects.
-func (g *gateway) get(ctx context.Context, x Exchange) (*http.Response, error) {
+func (g *gateway) get(ctx context.Context, cancel context.CancelCauseFunc, x Exchange) (*http.Response, error) {
 	at := *g.base
 	at.Path += "/" + x.Path
 	for range maxRedirects + 1 {
@@ -100,7 +115,7 @@ func (g *gateway) get(ctx context.Context, x Exchange) (*http.Response, error) {
 		if !isRedirect(resp.StatusCode) || location == "" {
 			return resp, nil
 		}
-		resp.Body.Close()
+		drain(resp, cancel)
 		next, err := g.follow(&at, location)
 		if err != nil {
 			return nil, Soft(err)
@@ -108,6 +123,24 @@ func (g *gateway) get(ctx context.Context, x Exchange) (*http.Response, error) {
 		at = *next
 	}
 	return nil, Soft(fmt.Errorf("more than %d redirects", maxRedirects))
+}
+
+// What is left of a body when nobody wants it any more is read if it is not much
+// and there soon, such as a page that says 404: then the connection is not lost.
+const (
+	leftover         = 4 << 10
+	leftoverPatience = time.Second
+)
+
+// drain ends an answer.
+func drain(resp *http.Response, cancel context.CancelCauseFunc) {
+	defer resp.Body.Close()
+	if resp.ContentLength > leftover {
+		return
+	}
+	timer := time.AfterFunc(leftoverPatience, func() { cancel(ErrStalled) })
+	defer timer.Stop()
+	_, _ = io.CopyN(io.Discard, resp.Body, leftover)
 }
 
 // request builds a request from nothing, so that nothing of a client's can get

@@ -6,11 +6,15 @@
 // error tells the pool what to think of the gateway. So going on at the next
 // gateway, in the middle of a file as well, is one loop for everything.
 //
-// Failures only reorder. A gateway that lied, failed or stalled is tried after
-// all others for a while, and never left out, for anybody can make honest
-// gateways look bad: by publishing a DAG that is wrong in itself, or by asking
-// for what does not exist. An exchange in which every gateway failed says more
-// about what was asked for than about any of them, and is held against none.
+// Failures only reorder, and a gateway is never left out, for anybody can make
+// honest gateways look bad: by publishing a DAG that is wrong in itself, or by
+// asking for what does not exist. A gateway that lied, failed or stalled comes,
+// for a while, last in its own group; which group is asked first does not
+// change, since somebody preferred it. Only the path with which it failed is
+// asked for at all other gateways before, so that trying again does better even
+// where the preferred group has but the one. An exchange in which every gateway
+// failed says more about what was asked for than about any of them: beyond that
+// path, it is held against none.
 //
 // A gateway gets nothing of the client's: no header, query or credential. How
 // connections are made is the business of the http.RoundTripper of each group.
@@ -22,6 +26,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -32,7 +37,7 @@ const (
 	// (Gateway.RetrievalTimeout), after which no answer is worth waiting for.
 	Patience = 30 * time.Second
 
-	// Penalty is how long a gateway is tried last after it failed.
+	// Penalty is how long a failure is remembered.
 	Penalty = time.Minute
 )
 
@@ -48,6 +53,7 @@ type Pool struct {
 	Patience time.Duration // set before use; Patience unless set
 
 	groups []*group
+	marks  marks
 }
 
 // NewPool returns the pool of the given groups, most preferred first.
@@ -88,14 +94,14 @@ func (f Failure) Error() string { return f.Gateway + ": " + f.Err.Error() }
 func (f Failure) Unwrap() error { return f.Err }
 
 // Do asks gateways until one gives what is wanted. If none does, the error is
-// an *Error; if ctx is done, its cause; and if Accept returned Stop or Fatal,
+// an Error; if ctx is done, its cause; and if Accept returned Stop or Fatal,
 // what they hold.
 func (p *Pool) Do(ctx context.Context, x Exchange) error {
 	var (
 		failed  Error
 		strikes []strike
 	)
-	for _, g := range p.order(time.Now()) {
+	for _, g := range p.order(x.Path, time.Now()) {
 		err := g.attempt(ctx, x, p.Patience)
 		if err == nil {
 			return nil
@@ -110,17 +116,17 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 			x.Failed(f)
 		}
 		if v.strike {
-			strikes = append(strikes, g.strike(time.Now()))
+			now := time.Now()
+			strikes = append(strikes, g.strike(now))
+			p.marks.add(g, x.Path, now)
 		}
 		if v.stop {
 			return v.error
 		}
 		failed = append(failed, f)
 	}
-	if len(strikes) == len(failed) {
-		for _, s := range strikes {
-			s.forgive()
-		}
+	for _, s := range strikes {
+		s.forgive()
 	}
 	return failed
 }
@@ -186,6 +192,9 @@ func judge(err error) verdict {
 // path that /ipfs/ is below if that is not the root. An address without scheme
 // gets the given one. Errors name the address, but no password in it.
 func ParseUpstream(s, scheme string) (*url.URL, error) {
+	if strings.HasPrefix(s, "unix/") || strings.HasPrefix(s, "unix:") {
+		return nil, fmt.Errorf("%s: gateways are reached by http and https, not by Unix sockets", s)
+	}
 	if !strings.Contains(s, "://") {
 		s = scheme + "://" + s
 	}
@@ -206,6 +215,8 @@ func whatIsWrong(u *url.URL) string {
 		return "a gateway has an http or https URL"
 	case u.Hostname() == "":
 		return "there is no host in it"
+	case !isPort(u.Port()):
+		return "there is no such port"
 	case u.User != nil:
 		return "credentials have no place in it, since it appears in logs"
 	case u.RawQuery != "" || u.ForceQuery:
@@ -214,6 +225,14 @@ func whatIsWrong(u *url.URL) string {
 		return "a fragment has no place in it"
 	case u.RawPath != "":
 		return "an escaped path has no place in it"
+	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/ipfs"):
+		return "leave out /ipfs: a gateway's URL ends before it"
 	}
 	return ""
+}
+
+// isPort reports whether s is a TCP port, or empty.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
 }

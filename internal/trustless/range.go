@@ -85,7 +85,11 @@ var errContentRange = errors.New("malformed Content-Range")
 // partial reads what part of the file the body of a 206 is.
 func partial(resp *http.Response) (content, error) {
 	if resp.StatusCode != http.StatusPartialContent {
-		return content{}, Soft(fmt.Errorf("%s in answer to a range", resp.Status))
+		err := fmt.Errorf("%s in answer to a range", resp.Status)
+		if resp.StatusCode == http.StatusOK {
+			err = ErrNoRanges
+		}
+		return content{}, Soft(err)
 	}
 	header := resp.Header.Get("Content-Range")
 	part, size, _ := strings.Cut(strings.TrimPrefix(header, "bytes "), "/")
@@ -113,6 +117,10 @@ func unsatisfied(resp *http.Response) (int64, error) {
 	}
 	return n, nil
 }
+
+// ErrNoRanges says that a gateway answers with the whole where a part was asked
+// for, which HTTP allows.
+var ErrNoRanges = errors.New("the whole in answer to a range")
 
 // ErrRange says that a range has no byte in the file. The error holds a
 // RangeError.

@@ -1,0 +1,54 @@
+package trustless
+
+import (
+	"sync"
+	"time"
+)
+
+// maxMarks bounds the memory for what anybody can cause.
+const maxMarks = 1024
+
+// marks remember which gateway failed with which path, as long as a Penalty
+// lasts. The zero value is ready for use.
+type marks struct {
+	mu    sync.Mutex
+	until map[mark]time.Time
+}
+
+type mark struct {
+	gateway *gateway
+	path    string
+}
+
+func (m *marks) has(g *gateway, path string, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return now.Before(m.until[mark{g, path}])
+}
+
+func (m *marks) add(g *gateway, path string, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.until == nil {
+		m.until = map[mark]time.Time{}
+	}
+	if len(m.until) >= maxMarks {
+		m.makeRoom(now)
+	}
+	m.until[mark{g, path}] = now.Add(Penalty)
+}
+
+// makeRoom removes what is over, and any one if nothing is.
+func (m *marks) makeRoom(now time.Time) {
+	for k, until := range m.until {
+		if !now.Before(until) {
+			delete(m.until, k)
+		}
+	}
+	for k := range m.until {
+		if len(m.until) < maxMarks {
+			return
+		}
+		delete(m.until, k)
+	}
+}
