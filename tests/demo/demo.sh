@@ -83,7 +83,7 @@ with_podman() {
 with_skopeo() {
 	command -v skopeo >/dev/null || return 1
 	run skopeo copy --quiet --src-tls-verify=false "docker://$ref" "dir:$work/pulled" || cannot skopeo || return 1
-	pulled=$(sed -n '/"config"/,/}/s/.*"digest": *"sha256:\([0-9a-f]*\)".*/\1/p' "$work/pulled/manifest.json")
+	pulled=$(sed 's/.*"config":{[^}]*"digest":"sha256:\([0-9a-f]*\).*/\1/' "$work/pulled/manifest.json")
 }
 with_crane() {
 	go build -C tests/tools/crane -o "$work/crane" github.com/google/go-containerregistry/cmd/crane
