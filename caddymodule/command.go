@@ -47,7 +47,7 @@ func run(fs caddycmd.Flags) (int, error) {
 
 	gateways, err := fs.GetStringArray("gateway")
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, fmt.Errorf("invalid gateway flag: %v", err)
+		return caddy.ExitCodeFailedStartup, fmt.Errorf("invalid gateway flag: %w", err)
 	}
 	handler := newHandler(gateways, fs.String("store"), fs.Bool("redirect"))
 	listen := fs.String("listen")

@@ -62,7 +62,7 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, body []byte) 
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		w.Write(body) // fails if the client left, which is nobody's fault
+		_, _ = w.Write(body) // fails if the client left, which is nobody's fault
 	}
 	return nil
 }

@@ -76,15 +76,15 @@ var faults = map[string]fault{
 	"has enough":     func(w http.ResponseWriter, _ *http.Request, _ []byte) { w.WriteHeader(429) },
 	"sends a page":   func(w http.ResponseWriter, _ *http.Request, _ []byte) { io.WriteString(w, "<html>Welcome</html>") },
 	"sends people away": func(w http.ResponseWriter, r *http.Request, _ []byte) {
-		http.Redirect(w, r, "https://example.com/", 302)
+		http.Redirect(w, r, "https://example.com/", http.StatusFound)
 	},
-	"loops": func(w http.ResponseWriter, r *http.Request, _ []byte) { http.Redirect(w, r, r.URL.Path, 302) },
+	"loops": func(w http.ResponseWriter, r *http.Request, _ []byte) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
 	"another part": func(w http.ResponseWriter, _ *http.Request, content []byte) {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes 1-2/%d", len(content)))
 		w.WriteHeader(206)
 		io.WriteString(w, "xx")
 	},
-	"compresses": func(w http.ResponseWriter, r *http.Request, content []byte) {
+	"compresses": func(w http.ResponseWriter, _ *http.Request, content []byte) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Write(content)
 	},
@@ -381,7 +381,7 @@ func TestConnectionsAreKept(t *testing.T) {
 		"404":      {func(w http.ResponseWriter, _ *http.Request, _ []byte) { http.Error(w, page, 404) }, http.MethodGet, im.blob(t, im.config), 404},
 		"redirect": {func(w http.ResponseWriter, r *http.Request, content []byte) {
 			if r.URL.RawQuery == "" {
-				http.Redirect(w, r, r.URL.Path+"?again", 301)
+				http.Redirect(w, r, r.URL.Path+"?again", http.StatusMovedPermanently)
 				return
 			}
 			honest(w, r, content)

@@ -54,10 +54,8 @@ func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 // fromStores is what read gets from the first store that has it. That one cannot
 // be read is logged, and no reason not to look in the next.
 func fromStores[T any](h *Handler, q request, read func(*store.Store) (T, error)) (T, error) {
-	var (
-		none T
-		err  error = fs.ErrNotExist
-	)
+	var none T
+	err := fs.ErrNotExist
 	for _, s := range h.stores {
 		found, failed := read(s)
 		if failed == nil {

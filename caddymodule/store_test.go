@@ -244,9 +244,18 @@ func TestBlobRanges(t *testing.T) {
 			header   string
 			from, to int // the whole if equal
 		}{
-			{"bytes=0-", 0, size}, {"bytes=5-9", 5, 10}, {"bytes=-7", size - 7, size}, {"bytes=300000-", 300000, size},
-			{"bytes=10-9999999", 10, size}, {"bytes=0-0", 0, 1}, {fmt.Sprintf("bytes=%d-", size-1), size - 1, size},
-			{"items=0-1", 0, 0}, {"bytes=9-5", 0, 0}, {"bytes=-0", 0, 0}, {"bytes=x", 0, 0}, {"bytes=0-1,x", 0, 0},
+			{"bytes=0-", 0, size},
+			{"bytes=5-9", 5, 10},
+			{"bytes=-7", size - 7, size},
+			{"bytes=300000-", 300000, size},
+			{"bytes=10-9999999", 10, size},
+			{"bytes=0-0", 0, 1},
+			{fmt.Sprintf("bytes=%d-", size-1), size - 1, size},
+			{"items=0-1", 0, 0},
+			{"bytes=9-5", 0, 0},
+			{"bytes=-0", 0, 0},
+			{"bytes=x", 0, 0},
+			{"bytes=0-1,x", 0, 0},
 		} {
 			status, want := 206, im.layer[test.from:test.to]
 			if test.from == test.to {

@@ -119,7 +119,8 @@ func (m *members) write(w *blobWriter) {
 		<-next.done
 		if err := w.writeLeaf(next.gzip.Bytes(), next.digest); err != nil {
 			m.failed <- err
-			for range m.ordered { // whose senders must not wait
+			for next := range m.ordered { // whose sender must not wait
+				<-next.done
 			}
 			return
 		}

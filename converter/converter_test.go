@@ -146,8 +146,10 @@ func TestIndexKeepsItsBytes(t *testing.T) {
 // A plain tar that a manifest digested elsewhere speaks of is stored plain.
 func TestPlainLayersOfAnIndexStayPlain(t *testing.T) {
 	img := newTestImage(nil, layerTar("a", 100_000))
-	inner := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
-		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayer, img.layers[0])}}
+	inner := v1.Manifest{
+		MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
+		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayer, img.layers[0])},
+	}
 	inner.SchemaVersion = 2
 	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{describe(v1.MediaTypeImageManifest, marshal(inner))}}
 	index.SchemaVersion = 2
@@ -275,8 +277,10 @@ func TestBadArchives(t *testing.T) {
 		"missing config": {layered().file(dockerManifests, list(dockerEntry{Config: "x.json"})).close(), `config "x.json" is not in the archive`},
 		"missing layer":  {layered().file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"m/layer.tar"}})).close(), `layer "m/layer.tar" is not in the archive`},
 		"too few layers": {layered().file(dockerManifests, list(dockerEntry{Config: config})).close(), "has 1 layers, and the manifest 0"},
-		"wrong diff_id": {layered().file("l/layer.tar", layerTar("b", 10)).file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).close(),
-			"and the config says " + digest.FromBytes(img.layers[0]).String()},
+		"wrong diff_id": {
+			layered().file("l/layer.tar", layerTar("b", 10)).file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).close(),
+			"and the config says " + digest.FromBytes(img.layers[0]).String(),
+		},
 		"not JSON":       {layered().file(dockerManifests, []byte("hello")).close(), "reading manifest.json"},
 		"long JSON":      {new(tarball).file(dockerManifests, make([]byte, layout.MaxManifest+1)).close(), "manifest.json"},
 		"no image":       {new(tarball).file(dockerManifests, []byte("[]")).close(), "holds no image"},
@@ -415,16 +419,20 @@ func TestMembers(t *testing.T) {
 func TestReferrers(t *testing.T) {
 	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
 	z := gzipped(img.layers[0])
-	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
-		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayerGzip, z)}}
+	m := v1.Manifest{
+		MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
+		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayerGzip, z)},
+	}
 	m.SchemaVersion = 2
 	subject := describe(v1.MediaTypeImageManifest, marshal(m))
 	tb := new(tarball).blob(img.config).blob(z)
 	index := v1.Index{Manifests: tb.named(v1.MediaTypeImageManifest, marshal(m), img.repoTags)}
 	signs := map[digest.Digest]digest.Digest{}
 	for _, text := range []string{"signature", "signature of the signature"} {
-		s := v1.Manifest{MediaType: v1.MediaTypeImageManifest, ArtifactType: "application/x.signature", Subject: &subject,
-			Config: describe(v1.MediaTypeEmptyJSON, []byte("{}")), Layers: []v1.Descriptor{describe("text/plain", []byte(text))}}
+		s := v1.Manifest{
+			MediaType: v1.MediaTypeImageManifest, ArtifactType: "application/x.signature", Subject: &subject,
+			Config: describe(v1.MediaTypeEmptyJSON, []byte("{}")), Layers: []v1.Descriptor{describe("text/plain", []byte(text))},
+		}
 		s.SchemaVersion = 2
 		tb.blob([]byte("{}")).blob([]byte(text))
 		signs[digest.FromBytes(marshal(s))] = subject.Digest
@@ -456,8 +464,10 @@ func TestReferrers(t *testing.T) {
 // digest.
 func TestSubjectKeepsItsBytes(t *testing.T) {
 	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
-	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
-		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayer, img.layers[0])}}
+	m := v1.Manifest{
+		MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
+		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayer, img.layers[0])},
+	}
 	m.SchemaVersion = 2
 	subject := describe(v1.MediaTypeImageManifest, marshal(m))
 	signature := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Subject: &subject, Config: describe(v1.MediaTypeEmptyJSON, []byte("{}"))}
@@ -482,8 +492,10 @@ func TestSubjectKeepsItsBytes(t *testing.T) {
 func TestNestedIndexes(t *testing.T) {
 	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
 	z := gzipped(img.layers[0])
-	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
-		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayerGzip, z)}}
+	m := v1.Manifest{
+		MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
+		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayerGzip, z)},
+	}
 	m.SchemaVersion = 2
 	for depth, want := range map[int]string{1: "", 2: "", maxNesting: "", maxNesting + 1: "name one another", 30: "name one another"} {
 		tb := new(tarball).blob(img.config).blob(z).blob(marshal(m))

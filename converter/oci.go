@@ -240,6 +240,7 @@ func (a *archive) parts(m layout.Manifest) (*parts, error) {
 	case len(p.layers) == 0: // it was not saved, which may be meant
 		return nil, fmt.Errorf("layers of manifest %s: %w", m.Digest, missing)
 	default:
+		//nolint:errorlint // what is missing in part may not be left out, so this is not errMissing
 		return nil, fmt.Errorf("layer of manifest %s: %v", m.Digest, missing)
 	}
 	if !p.isImage {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"--ipfs-api", "/ip4/127.0.0.1/tcp/5001"}, "http://127.0.0.1:5001"},
 		{[]string{"--car", filepath.Join(dir, "missing", "x.car")}, "x.car"},
 	} {
-		stdout, _, err := run(t, "", test.args...)
+		stdout, err := run(t, test.args...)
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: the error is %v; want one line with %q", test.args, err, test.want)
 		}
@@ -58,7 +59,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestName(t *testing.T) {
-	stdout, _, err := run(t, "", "name", "QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a")
+	stdout, err := run(t, "name", "QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a")
 	if err != nil || !strings.Contains(stdout, "ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi\n") ||
 		!strings.Contains(stdout, "bafybeiemubpxrd4g74pzywujnoix6mouqf6culv4jsbaah5foeqlirx7de\n") {
 		t.Errorf("prints %q, %v", stdout, err)
@@ -80,14 +81,15 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-func run(t *testing.T, input string, args ...string) (stdout, stderr string, err error) {
+// run runs the program without input and returns its standard output.
+func run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	var out, errors bytes.Buffer
+	var stdout bytes.Buffer
 	cmd := newCommand()
 	cmd.SetArgs(args)
-	cmd.SetIn(strings.NewReader(input))
-	cmd.SetOut(&out)
-	cmd.SetErr(&errors)
-	err = cmd.ExecuteContext(t.Context())
-	return out.String(), errors.String(), err
+	cmd.SetIn(strings.NewReader(""))
+	cmd.SetOut(&stdout)
+	cmd.SetErr(io.Discard)
+	err := cmd.ExecuteContext(t.Context())
+	return stdout.String(), err
 }

@@ -118,15 +118,18 @@ func TestFindManifest(t *testing.T) {
 	}{
 		"ours": {
 			tree{"app/manifests/1.0": manifest, "app/manifests/" + d.String(): manifest},
-			[]string{"1.0", d.String()}, []string{"latest", "1", other.String()},
+			[]string{"1.0", d.String()},
+			[]string{"latest", "1", other.String()},
 		},
 		"image2ipfs": {
 			tree{"app/manifests/latest-v2": manifest},
-			[]string{"latest", "latest-v2", d.String(), wide.String()}, []string{"1.0", other.String()},
+			[]string{"latest", "latest-v2", d.String(), wide.String()},
+			[]string{"1.0", other.String()},
 		},
 		"both": {
 			tree{"app/manifests/latest": manifest, "app/manifests/latest-v2": "{}"},
-			[]string{"latest"}, []string{other.String()},
+			[]string{"latest"},
+			[]string{other.String()},
 		},
 	} {
 		img := Image{Root: cid.MustParse(bafy), Name: "app"}

@@ -441,7 +441,10 @@ func TestSize(t *testing.T) {
 		bad  fake
 		size int
 	}{
-		{status(404), 12}, {silence, 12}, {honest(random(12), nil), 12}, {honest(nil, nil), 0},
+		{status(404), 12},
+		{silence, 12},
+		{honest(random(12), nil), 12},
+		{honest(nil, nil), 0},
 		{says("without ranges"), len("without ranges")},
 		{unsized(says("neither length")), 12},
 		{func(*http.Request) *http.Response {

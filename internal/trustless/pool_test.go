@@ -422,7 +422,10 @@ func TestVerdicts(t *testing.T) {
 		err          error
 		stop, strike bool
 	}{
-		{cause, false, true}, {Soft(cause), false, false}, {Stop(cause), true, false}, {Fatal(cause), true, true},
+		{cause, false, true},
+		{Soft(cause), false, false},
+		{Stop(cause), true, false},
+		{Fatal(cause), true, true},
 		{fmt.Errorf("wrapped: %w", Stop(cause)), true, false},
 	} {
 		f := &farm{gateways: []fake{says("a"), says("b")}}

@@ -107,8 +107,16 @@ func TestSpan(t *testing.T) {
 		from, to int64
 		i, j     int
 	}{
-		{0, 1, 0, 1}, {0, 10, 0, 1}, {0, 11, 0, 2}, {9, 12, 0, 3}, {10, 11, 1, 2},
-		{11, 31, 2, 3}, {30, 31, 2, 3}, {0, 31, 0, 3}, {5, 5, 0, 0}, {31, 40, 3, 3},
+		{0, 1, 0, 1},
+		{0, 10, 0, 1},
+		{0, 11, 0, 2},
+		{9, 12, 0, 3},
+		{10, 11, 1, 2},
+		{11, 31, 2, 3},
+		{30, 31, 2, 3},
+		{0, 31, 0, 3},
+		{5, 5, 0, 0},
+		{31, 40, 3, 3},
 	} {
 		if i, j := table.Span(test.from, test.to); i != test.i || j != test.j {
 			t.Errorf("Span(%d, %d) = %d, %d; want %d, %d", test.from, test.to, i, j, test.i, test.j)
@@ -161,7 +169,7 @@ func FuzzWalk(f *testing.F) {
 	for _, b := range blocks {
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(_ *testing.T, data []byte) {
 		get := func(context.Context, cid.Cid) ([]byte, error) { return data, nil }
 		_, _ = Walk(context.Background(), get, root.CID, "a/b")
 		_, _ = SmallFile(Block{root.CID, data})
