@@ -78,7 +78,9 @@ var faults = map[string]fault{
 	"sends people away": func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		http.Redirect(w, r, "https://example.com/", http.StatusFound)
 	},
-	"loops": func(w http.ResponseWriter, r *http.Request, _ []byte) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
+	"loops": func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		http.Redirect(w, r, r.URL.Path, http.StatusFound)
+	},
 	"another part": func(w http.ResponseWriter, _ *http.Request, content []byte) {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes 1-2/%d", len(content)))
 		w.WriteHeader(206)
