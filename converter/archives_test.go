@@ -138,6 +138,20 @@ func (t *tarball) named(mediaType string, manifest []byte, repoTags []string) []
 	return descriptors
 }
 
+// imageManifest is the manifest of a config and layers, gzipped or plain.
+func imageManifest(config []byte, mediaType string, layers ...[]byte) v1.Manifest {
+	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(mediaType, config), Layers: []v1.Descriptor{}}
+	m.SchemaVersion = 2
+	for _, l := range layers {
+		layerType := v1.MediaTypeImageLayer
+		if bytes.HasPrefix(l, gzipMagic) {
+			layerType = v1.MediaTypeImageLayerGzip
+		}
+		m.Layers = append(m.Layers, describe(layerType, l))
+	}
+	return m
+}
+
 func describe(mediaType string, data []byte) v1.Descriptor {
 	return v1.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 }

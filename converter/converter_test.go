@@ -146,11 +146,7 @@ func TestIndexKeepsItsBytes(t *testing.T) {
 // A plain tar that a manifest digested elsewhere speaks of is stored plain.
 func TestPlainLayersOfAnIndexStayPlain(t *testing.T) {
 	img := newTestImage(nil, layerTar("a", 100_000))
-	inner := v1.Manifest{
-		MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
-		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayer, img.layers[0])},
-	}
-	inner.SchemaVersion = 2
+	inner := imageManifest(img.config, v1.MediaTypeImageConfig, img.layers[0])
 	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{describe(v1.MediaTypeImageManifest, marshal(inner))}}
 	index.SchemaVersion = 2
 	tb := new(tarball).blob(img.config).blob(img.layers[0]).blob(marshal(inner))
@@ -419,11 +415,7 @@ func TestMembers(t *testing.T) {
 func TestReferrers(t *testing.T) {
 	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
 	z := gzipped(img.layers[0])
-	m := v1.Manifest{
-		MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
-		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayerGzip, z)},
-	}
-	m.SchemaVersion = 2
+	m := imageManifest(img.config, v1.MediaTypeImageConfig, z)
 	subject := describe(v1.MediaTypeImageManifest, marshal(m))
 	tb := new(tarball).blob(img.config).blob(z)
 	index := v1.Index{Manifests: tb.named(v1.MediaTypeImageManifest, marshal(m), img.repoTags)}
@@ -464,11 +456,7 @@ func TestReferrers(t *testing.T) {
 // digest.
 func TestSubjectKeepsItsBytes(t *testing.T) {
 	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
-	m := v1.Manifest{
-		MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
-		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayer, img.layers[0])},
-	}
-	m.SchemaVersion = 2
+	m := imageManifest(img.config, v1.MediaTypeImageConfig, img.layers[0])
 	subject := describe(v1.MediaTypeImageManifest, marshal(m))
 	signature := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Subject: &subject, Config: describe(v1.MediaTypeEmptyJSON, []byte("{}"))}
 	signature.SchemaVersion = 2
@@ -492,11 +480,7 @@ func TestSubjectKeepsItsBytes(t *testing.T) {
 func TestNestedIndexes(t *testing.T) {
 	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
 	z := gzipped(img.layers[0])
-	m := v1.Manifest{
-		MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, img.config),
-		Layers: []v1.Descriptor{describe(v1.MediaTypeImageLayerGzip, z)},
-	}
-	m.SchemaVersion = 2
+	m := imageManifest(img.config, v1.MediaTypeImageConfig, z)
 	for depth, want := range map[int]string{1: "", 2: "", maxNesting: "", maxNesting + 1: "name one another", 30: "name one another"} {
 		tb := new(tarball).blob(img.config).blob(z).blob(marshal(m))
 		inner := describe(v1.MediaTypeImageManifest, marshal(m))

@@ -16,20 +16,12 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// ociManifest describes a manifest that was put into the archive, with some of
-// its parts if so wanted.
+// ociManifest puts a manifest into the archive, without what it speaks of, and
+// describes it.
 func ociManifest(tb *tarball, config []byte, mediaType string, layers ...[]byte) v1.Descriptor {
-	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(mediaType, config), Layers: []v1.Descriptor{}}
-	m.SchemaVersion = 2
-	for _, l := range layers {
-		layerType := v1.MediaTypeImageLayer
-		if bytes.HasPrefix(l, gzipMagic) {
-			layerType = v1.MediaTypeImageLayerGzip
-		}
-		m.Layers = append(m.Layers, describe(layerType, l))
-	}
-	tb.blob(marshal(m))
-	return describe(v1.MediaTypeImageManifest, marshal(m))
+	m := marshal(imageManifest(config, mediaType, layers...))
+	tb.blob(m)
+	return describe(v1.MediaTypeImageManifest, m)
 }
 
 // indexArchive is an archive of one image whose index names the given manifests.
