@@ -66,6 +66,10 @@ type workspace struct {
 	profile unixfs.Profile
 	workers int // that compress, as many as processors if 0
 	blobs   int
+
+	compression Compression
+	level       int  // of gzip
+	recompress  bool // layers that come compressed
 }
 
 // blobWriter writes a blob to a file, computing its digest and leaves on the

@@ -31,6 +31,17 @@ type Options struct {
 	// Profile fixes how files are cut into blocks. Default: unixfs.V1.
 	Profile unixfs.Profile
 
+	// Compression is what layers that come as plain tars become. Default: Gzip.
+	Compression Compression
+
+	// Level is the level of Gzip, 1 to 9. Default: that of format 1. Another
+	// gives other addresses.
+	Level int
+
+	// Recompress has layers that come compressed treated as the tars that are
+	// in them. Default: they are kept to the byte.
+	Recompress bool
+
 	// Name and Tag are what to call the archive's one image instead of what the
 	// archive calls it. Default: as the archive does.
 	Name, Tag string
@@ -38,6 +49,17 @@ type Options struct {
 	// Logf reports what happens, a line a call. Default: nobody is told.
 	Logf func(format string, args ...any)
 }
+
+// A Compression is a form of layers.
+type Compression string
+
+const (
+	// Gzip compresses layers in pieces, each a leaf.
+	Gzip Compression = "gzip"
+
+	// Uncompressed keeps layers as the tars that they are, cut at the same places.
+	Uncompressed Compression = "none"
+)
 
 // A Result says where the images of an archive are now.
 type Result struct {
@@ -59,6 +81,12 @@ func Convert(ctx context.Context, r io.Reader, dst Destination, o Options) (*Res
 	if o.Profile == (unixfs.Profile{}) {
 		o.Profile = unixfs.V1
 	}
+	if o.Compression == "" {
+		o.Compression = Gzip
+	}
+	if o.Level == 0 {
+		o.Level = level
+	}
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
@@ -67,7 +95,7 @@ func Convert(ctx context.Context, r io.Reader, dst Destination, o Options) (*Res
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ws := &workspace{ctx: ctx, dir: dst.TempDir(), profile: o.Profile}
+	ws := &workspace{ctx: ctx, dir: dst.TempDir(), profile: o.Profile, compression: o.Compression, level: o.Level, recompress: o.Recompress}
 	a, err := readArchive(r, ws, o.Logf)
 	if err != nil {
 		return nil, err
