@@ -23,6 +23,10 @@ import (
 // blocks of 1 MiB; many refuse more than 2.
 const MaxLeaf = 1 << 20
 
+// MaxBlock is the most bytes of a block that is read. IPFS nodes hand on no
+// larger ones.
+const MaxBlock = 2 << 20
+
 // A Profile is a set of import settings that fixes the CID of every file and
 // directory (IPIP-499). It changes the DAG, never a byte of a file.
 type Profile struct {

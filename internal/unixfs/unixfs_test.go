@@ -172,6 +172,8 @@ func FuzzWalk(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		get := func(context.Context, cid.Cid) ([]byte, error) { return data, nil }
 		_, _ = Walk(context.Background(), get, root.CID, "a/b")
+		_, _ = List(context.Background(), get, root.CID)
+		_, _ = ReadFile(context.Background(), get, root.CID)
 		_, _ = SmallFile(Block{root.CID, data})
 	})
 }
@@ -186,7 +188,7 @@ func (m blockMap) put(b Block) error {
 func (m blockMap) get(_ context.Context, c cid.Cid) ([]byte, error) {
 	data, ok := m[string(c.Hash())]
 	if !ok {
-		return nil, fmt.Errorf("no block %s", c)
+		return nil, fmt.Errorf("block %s: %w", c, fs.ErrNotExist)
 	}
 	return data, nil
 }

@@ -1,0 +1,118 @@
+package layout
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+)
+
+// A Lister returns the entries of a directory by name, or nil where the CID is
+// that of a file.
+type Lister func(ctx context.Context, dir cid.Cid) (map[string]cid.Cid, error)
+
+// maxDirectories is how many directories are looked into for the names of one
+// root.
+const maxDirectories = 1 << 14
+
+// Names returns the names below which a root has images, sorted. The empty name
+// is among them where the root is an image itself.
+func Names(ctx context.Context, list Lister, root cid.Cid) ([]string, error) {
+	n := names{ctx: ctx, list: list}
+	if err := n.add("", root); err != nil {
+		return nil, err
+	}
+	slices.Sort(n.found)
+	return n.found, nil
+}
+
+type names struct {
+	ctx         context.Context
+	list        Lister
+	found       []string
+	directories int
+}
+
+func (n *names) add(name string, dir cid.Cid) error {
+	if n.directories++; n.directories > maxDirectories {
+		return fmt.Errorf("more than %d directories below one root", maxDirectories)
+	}
+	entries, err := n.list(n.ctx, dir)
+	if err != nil {
+		return err
+	}
+	if _, ok := entries[manifests]; ok {
+		n.found = append(n.found, name)
+	}
+	for _, c := range slices.Sorted(maps.Keys(entries)) {
+		below := path.Join(name, c)
+		if len(below) > MaxName || CheckName(below) != nil {
+			continue
+		}
+		if err := n.add(below, entries[c]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Tags returns the tags among the entries of an image's manifests, sorted, and
+// not the aliases. Where latest stands beside another tag of the only manifest
+// that is tagged, it is taken for the alias that it would be if nobody had
+// tagged anything latest: nothing tells the two apart.
+func Tags(entries map[string]cid.Cid) []string {
+	tagged := map[string]cid.Cid{}
+	for name, c := range entries {
+		if name != latestV2 && !IsDigest(name) && CheckTag(name) == nil {
+			tagged[name] = c
+		}
+	}
+	different := map[cid.Cid]struct{}{}
+	for _, c := range tagged {
+		different[c] = struct{}{}
+	}
+	if len(different) == 1 && len(tagged) > 1 {
+		delete(tagged, Latest)
+	}
+	return slices.Sorted(maps.Keys(tagged))
+}
+
+// Aliases returns the entries of an image's manifests that are no tags but other
+// names of what has one, or a digest.
+func Aliases(entries map[string]cid.Cid) []string {
+	tags := Tags(entries)
+	var aliases []string
+	for _, alias := range []string{Latest, latestV2} {
+		c, there := entries[alias]
+		if !there || slices.Contains(tags, alias) {
+			continue
+		}
+		for name, other := range entries {
+			if name != Latest && name != latestV2 && other.Equals(c) {
+				aliases = append(aliases, alias)
+				break
+			}
+		}
+	}
+	return aliases
+}
+
+// ManifestsDir, BlobsDir and ReferrersDir return where an image keeps what
+// ManifestPath, BlobPath and ReferrersPath name.
+func ManifestsDir(name string) string { return path.Join(name, manifests) }
+
+// BlobsDir is ManifestsDir for blobs.
+func BlobsDir(name string) string { return path.Join(name, blobs) }
+
+// IsReferrersPath reports whether a path is that of an index of referrers.
+func IsReferrersPath(p string) bool { return path.Base(path.Dir(p)) == referrers }
+
+// IsBlobPath reports whether a path is that of a config or layer, or of nothing
+// that layout knows: of no manifest and no index of referrers.
+func IsBlobPath(p string) bool {
+	dir := path.Base(path.Dir(p))
+	return dir != manifests && dir != referrers
+}

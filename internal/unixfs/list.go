@@ -1,0 +1,69 @@
+package unixfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	ft "github.com/ipfs/boxo/ipld/unixfs"
+	"github.com/ipfs/boxo/ipld/unixfs/hamt"
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+)
+
+// maxDirectory is how many bytes of blocks a directory may have that is listed.
+// Its entries are bounded by it as well, and those of no image come near.
+const maxDirectory = 32 << 20
+
+// ErrNotDirectory says that a CID is that of a file or of something else.
+var ErrNotDirectory = errors.New("not a directory")
+
+// List returns the entries of a directory, sharded or not, by name. What is no
+// directory gives ErrNotDirectory.
+func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error) {
+	if dir.Type() != cid.DagProtobuf {
+		return nil, ErrNotDirectory
+	}
+	ds := readOnly{get: limited(get, maxDirectory)}
+	nd, err := ds.node(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	fsn, err := ft.FSNodeFromBytes(nd.Data())
+	if err != nil {
+		return nil, fmt.Errorf("%s is not UnixFS: %w", dir, err)
+	}
+	entries := map[string]Node{}
+	switch fsn.Type() {
+	case ft.TDirectory:
+		for _, l := range nd.Links() {
+			entries[l.Name] = Node{l.Cid, l.Size}
+		}
+		return entries, nil
+	case ft.THAMTShard:
+		shard, err := hamt.NewHamtFromDag(ds, nd)
+		if err != nil {
+			return nil, fmt.Errorf("reading the sharded directory %s: %w", dir, err)
+		}
+		return entries, shard.ForEachLink(ctx, func(l *ipld.Link) error {
+			entries[l.Name] = Node{l.Cid, l.Size}
+			return nil
+		})
+	}
+	return nil, ErrNotDirectory
+}
+
+// limited returns a getter of so many bytes in all, however often one block is
+// among them: shards may name one another's blocks again and again.
+func limited(get Getter, bytes int) Getter {
+	return func(ctx context.Context, c cid.Cid) ([]byte, error) {
+		data, err := get(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if bytes -= max(len(data), 1<<10); bytes < 0 {
+			return nil, errors.New("a directory larger than any image's")
+		}
+		return data, nil
+	}
+}

@@ -1,0 +1,174 @@
+package unixfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	dag "github.com/ipfs/boxo/ipld/merkledag"
+	ft "github.com/ipfs/boxo/ipld/unixfs"
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+	mh "github.com/multiformats/go-multihash"
+)
+
+const (
+	maxLeaves    = 1 << 21 // of a file: half a terabyte in leaves of `ipfs add`
+	maxFileDepth = 16      // nodes above a leaf
+)
+
+// ErrShape says that a file's DAG is none that a table can stand for, though it
+// may be a right one: leaves are dag-pb as `ipfs add` makes them or raw, of
+// sha2-256 and at most MaxLeaf bytes, and everything above them only links.
+var ErrShape = errors.New("a file of an unusual shape")
+
+// ReadFile reads the nodes of a file above its leaves and returns the file with
+// its table. Leaves are not read, but for a file that is one: what they hold is
+// still to be held against the table, and so is their length, which is only what
+// the nodes say.
+func ReadFile(ctx context.Context, get Getter, c cid.Cid) (*File, error) {
+	r := fileReader{ctx: ctx, get: get, table: new(Table), seen: cid.NewSet()}
+	size, err := r.root(c)
+	if err != nil {
+		return nil, fmt.Errorf("reading the nodes of %s: %w", c, err)
+	}
+	return &File{Node: Node{c, size}, Table: r.table, Nodes: r.nodes}, nil
+}
+
+type fileReader struct {
+	ctx   context.Context
+	get   Getter
+	table *Table
+	nodes []Block
+	seen  *cid.Set // of nodes
+}
+
+// root returns the bytes of all blocks.
+func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
+	data, err := r.get(r.ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	if c.Type() == cid.Raw {
+		return uint64(len(data)), r.leaf(c, int64(len(data)))
+	}
+	nd, fsn, err := decodeFile(c, data)
+	if err != nil {
+		return 0, err
+	}
+	if len(nd.Links()) == 0 {
+		return uint64(len(data)), r.leaf(c, int64(len(fsn.Data())))
+	}
+	if err := r.node(Block{c, data}, nd, fsn, maxFileDepth); err != nil {
+		return 0, err
+	}
+	size, err = nd.Size()
+	return size, err
+}
+
+// node reads what is below a node, and then adds the node itself.
+func (r *fileReader) node(b Block, nd *dag.ProtoNode, fsn *ft.FSNode, depth int) error {
+	if len(fsn.Data()) > 0 || fsn.NumChildren() != len(nd.Links()) {
+		return fmt.Errorf("%s: %w", b.CID, ErrShape)
+	}
+	for i, l := range nd.Links() {
+		if err := r.child(l, fsn.BlockSize(i), depth-1); err != nil {
+			return err
+		}
+	}
+	if r.seen.Visit(b.CID) {
+		r.nodes = append(r.nodes, b)
+	}
+	return nil
+}
+
+func (r *fileReader) child(l *ipld.Link, bytes uint64, depth int) error {
+	if bytes <= MaxLeaf && isLeaf(l, int(bytes)) {
+		return r.leaf(l.Cid, int64(bytes))
+	}
+	if depth == 0 {
+		return fmt.Errorf("deeper than %d nodes: %w", maxFileDepth, ErrShape)
+	}
+	data, err := r.get(r.ctx, l.Cid)
+	if err != nil {
+		return err
+	}
+	nd, fsn, err := decodeFile(l.Cid, data)
+	if err != nil {
+		return err
+	}
+	if len(nd.Links()) == 0 {
+		return r.leaf(l.Cid, int64(len(fsn.Data())))
+	}
+	if fsn.FileSize() != bytes {
+		return fmt.Errorf("%s has %d bytes, and the node above says %d", l.Cid, fsn.FileSize(), bytes)
+	}
+	return r.node(Block{l.Cid, data}, nd, fsn, depth)
+}
+
+// isLeaf reports whether a link of a file's node, with n of the file's bytes
+// below, leads to a leaf. A link says how many bytes all blocks below it have,
+// which is not enough for a node between. Where it lies, the leaf's bytes do not
+// match.
+func isLeaf(l *ipld.Link, n int) bool {
+	if l.Cid.Type() == cid.Raw {
+		return true
+	}
+	before, after := wrapping(n)
+	return l.Size == uint64(len(before)+n+len(after))
+}
+
+func (r *fileReader) leaf(c cid.Cid, n int64) error {
+	prefix := c.Prefix()
+	wrapped := prefix.Codec == cid.DagProtobuf
+	digest, err := mh.Decode(c.Hash())
+	switch {
+	case err != nil:
+		return err
+	case prefix.MhType != mh.SHA2_256 || !wrapped && prefix.Codec != cid.Raw,
+		n > MaxLeaf,
+		len(r.table.Leaves) > 0 && wrapped != r.table.Wrapped:
+		return fmt.Errorf("leaf %s of %d bytes: %w", c, n, ErrShape)
+	case len(r.table.Leaves) == maxLeaves:
+		return fmt.Errorf("more than %d leaves: %w", maxLeaves, ErrShape)
+	}
+	r.table.Wrapped = wrapped
+	r.table.Leaves = append(r.table.Leaves, Leaf{[32]byte(digest.Digest), r.table.Size() + n})
+	return nil
+}
+
+func decodeFile(c cid.Cid, data []byte) (*dag.ProtoNode, *ft.FSNode, error) {
+	if c.Type() != cid.DagProtobuf {
+		return nil, nil, fmt.Errorf("%s: %w", c, ErrShape)
+	}
+	nd, err := dag.DecodeProtobuf(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("decoding %s: %w", c, err)
+	}
+	fsn, err := ft.FSNodeFromBytes(nd.Data())
+	if err != nil {
+		return nil, nil, fmt.Errorf("decoding %s: %w", c, err)
+	}
+	if t := fsn.Type(); t != ft.TFile && t != ft.TRaw {
+		return nil, nil, fmt.Errorf("%s is no file", c)
+	}
+	return nd, fsn, nil
+}
+
+// Verify reports whether data is what leaf i holds.
+func (t *Table) Verify(i int, data []byte) bool {
+	return LeafDigest(data, t.Wrapped) == t.Leaves[i].Digest
+}
+
+// Unwrap returns leaf i's bytes of the file, given its block. The block is
+// trusted to be the leaf's.
+func (t *Table) Unwrap(i int, block []byte) ([]byte, error) {
+	if !t.Wrapped {
+		return block, nil
+	}
+	before, after := wrapping(t.Len(i))
+	if len(block) != len(before)+t.Len(i)+len(after) {
+		return nil, fmt.Errorf("leaf %s: %w", t.CID(i), ErrShape)
+	}
+	return block[len(before) : len(block)-len(after)], nil
+}

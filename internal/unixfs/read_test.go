@@ -1,0 +1,173 @@
+package unixfs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+)
+
+// What Layout wrote, ReadFile reads: nodes, table and all.
+func TestReadFile(t *testing.T) {
+	for _, p := range []Profile{V0, V1} {
+		width := p.params.FileDAGWidth
+		for _, leaves := range []int{0, 1, 2, width, width + 1, width*2 + 3} {
+			blocks := blockMap{}
+			want := layOut(t, p, leaves, blocks)
+			got, err := ReadFile(context.Background(), blocks.get, want.CID)
+			if err != nil {
+				t.Errorf("%s, %d leaves: %v", p, leaves, err)
+				continue
+			}
+			if !reflect.DeepEqual(got.Node, want.Node) || !reflect.DeepEqual(got.Table.Leaves, want.Table.Leaves) || !reflect.DeepEqual(got.Nodes, want.Nodes) {
+				t.Errorf("%s, %d leaves: read %v of %d nodes and %d leaves, want %v of %d and %d", p, leaves,
+					got.Node, len(got.Nodes), len(got.Table.Leaves), want.Node, len(want.Nodes), len(want.Table.Leaves))
+			}
+		}
+	}
+}
+
+// layOut builds a file of so many small leaves, of which only the nodes and, if
+// it is all that there is, the leaf are put.
+func layOut(t *testing.T, p Profile, leaves int, blocks blockMap) *File {
+	t.Helper()
+	table := p.NewTable()
+	for i := range leaves {
+		table.Add(fmt.Appendf(nil, "leaf %d", i))
+	}
+	f, err := p.Layout(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, nd := range f.Nodes {
+		check(t, blocks.put(nd))
+	}
+	switch leaves {
+	case 0:
+		check(t, blocks.put(table.Block(0, nil)))
+	case 1:
+		check(t, blocks.put(table.Block(0, []byte("leaf 0"))))
+	}
+	return f
+}
+
+func TestReadFileRefuses(t *testing.T) {
+	blocks := blockMap{}
+	f := layOut(t, V1, 3000, blocks)
+	delete(blocks, string(f.Nodes[1].CID.Hash()))
+	if _, err := ReadFile(context.Background(), blocks.get, f.CID); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without one of its nodes: %v", err)
+	}
+	dir, err := V1.Directory(context.Background(), map[string]Node{"a": f.Node}, blocks.put)
+	check(t, err)
+	if _, err := ReadFile(context.Background(), blocks.get, dir.CID); err == nil {
+		t.Error("a directory is read as a file")
+	}
+}
+
+func TestList(t *testing.T) {
+	for _, p := range []Profile{V0, V1} {
+		for _, n := range []int{0, 1, 100, 20_000} { // the last is sharded
+			blocks := blockMap{}
+			want := map[string]Node{}
+			for i := range n {
+				want[fmt.Sprintf("entry-%d", i)] = Node{layOut(t, p, 1, blockMap{}).CID, uint64(i)}
+			}
+			dir, err := p.Directory(context.Background(), want, blocks.put)
+			check(t, err)
+			got, err := List(context.Background(), blocks.get, dir.CID)
+			if err != nil || !maps.Equal(got, want) {
+				t.Errorf("%s: %d entries come back as %d, %v", p, n, len(got), err)
+			}
+		}
+		f := layOut(t, p, 1, blockMap{})
+		blocks := blockMap{}
+		layOut(t, p, 1, blocks)
+		if _, err := List(context.Background(), blocks.get, f.CID); !errors.Is(err, ErrNotDirectory) {
+			t.Errorf("%s: listing a file: %v", p, err)
+		}
+	}
+}
+
+func TestCARIsReadBack(t *testing.T) {
+	blocks := blockMap{}
+	f := layOut(t, V1, 2500, blocks)
+	file := writeCAR(t, blocks, f.CID)
+	car, err := OpenCAR(bytes.NewReader(file), int64(len(file)))
+	check(t, err)
+	if len(car.Roots) != 1 || !car.Roots[0].Equals(f.CID) {
+		t.Errorf("the roots are %v", car.Roots)
+	}
+	for hash, want := range blocks {
+		c := cid.NewCidV1(cid.Raw, []byte(hash))
+		if got, found, err := car.Block(c); !found || err != nil || !bytes.Equal(got, want) {
+			t.Errorf("block %s: %d bytes, %v, %v", c, len(got), found, err)
+		}
+	}
+	for n := 0; n < len(file); n += 101 {
+		car, err := OpenCAR(bytes.NewReader(file[:n]), int64(n))
+		if err == nil && len(car.blocks) == len(blocks) {
+			t.Fatalf("cut off at %d of %d bytes it has all blocks", n, len(file))
+		}
+	}
+}
+
+func writeCAR(t testing.TB, blocks blockMap, root cid.Cid) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := NewCARWriter(&b, root)
+	check(t, err)
+	for _, hash := range slices.Sorted(maps.Keys(blocks)) {
+		check(t, w.Put(Block{cid.NewCidV1(cid.Raw, []byte(hash)), blocks[hash]}))
+	}
+	return b.Bytes()
+}
+
+// Whatever a CAR holds, reading it ends, within bounds.
+func FuzzCARReader(f *testing.F) {
+	blocks := blockMap{}
+	for _, b := range []Block{{layOutOne("a"), []byte("a")}, {layOutOne("b"), []byte("b")}} {
+		check(f, blocks.put(b))
+	}
+	f.Add(writeCAR(f, blocks, layOutOne("a")))
+	f.Add([]byte("\x0a\xa1gversion\x02" + string(make([]byte, 40))))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if car, err := OpenCAR(bytes.NewReader(file), int64(len(file))); err == nil {
+			for hash := range car.blocks {
+				if at := car.blocks[hash]; at.offset+int64(at.length) > int64(len(file)) {
+					t.Fatalf("a block ends at %d of %d bytes", at.offset+int64(at.length), len(file))
+				}
+			}
+		}
+		r, err := NewCARReader(bytes.NewReader(file))
+		for err == nil {
+			if _, _, err = r.Next(); err == nil {
+				_, err = r.Block()
+			}
+		}
+		if err == io.ErrNoProgress {
+			t.Fatal(err)
+		}
+	})
+}
+
+func layOutOne(content string) cid.Cid {
+	table := V1.NewTable()
+	table.Add([]byte(content))
+	return table.CID(0)
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
