@@ -1,0 +1,99 @@
+package origin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// FromCAR reads from a CAR file, and returns its roots as well.
+func FromCAR(path string) (Origin, []cid.Cid, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Origin{}, nil, fmt.Errorf("opening the CAR file: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("no regular file, and a CAR is read in any order")
+	}
+	var car *unixfs.CAR
+	if err == nil {
+		car, err = unixfs.OpenCAR(f, info.Size())
+	}
+	if err != nil {
+		f.Close()
+		return Origin{}, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return Origin{&inCAR{car, f}}, car.Roots, nil
+}
+
+type inCAR struct {
+	car  *unixfs.CAR
+	file *os.File
+}
+
+func (p *inCAR) block(_ context.Context, c cid.Cid) ([]byte, error) {
+	data, found, err := p.car.Block(c)
+	if !found && err == nil {
+		err = missing(c)
+	}
+	return data, err
+}
+
+func (p *inCAR) open(_ context.Context, f *unixfs.File) (io.ReadCloser, error) {
+	return io.NopCloser(&leafReader{car: p.car, table: f.Table}), nil
+}
+
+func (p *inCAR) Close() error   { return p.file.Close() }
+func (p *inCAR) String() string { return "the CAR file " + p.file.Name() }
+
+// A leafReader puts a file together from the blocks of its leaves.
+type leafReader struct {
+	car   *unixfs.CAR
+	table *unixfs.Table
+	next  int // leaf
+	at    bytes.Reader
+}
+
+func (r *leafReader) Read(p []byte) (int, error) {
+	for r.at.Len() == 0 {
+		if r.next == len(r.table.Leaves) {
+			return 0, io.EOF
+		}
+		c := r.table.CID(r.next)
+		block, found, err := r.car.Block(c)
+		if err != nil {
+			return 0, err
+		}
+		if !found {
+			return 0, missing(c)
+		}
+		data, err := r.table.Unwrap(r.next, block)
+		if err != nil {
+			return 0, err
+		}
+		r.at.Reset(data)
+		r.next++
+	}
+	return r.at.Read(p)
+}
+
+// oneBlock returns the content of a file that is one block.
+func oneBlock(ctx context.Context, p place, f *unixfs.File) (io.ReadCloser, error) {
+	data, err := p.block(ctx, f.CID)
+	if err != nil {
+		return nil, err
+	}
+	content, err := unixfs.SmallFile(unixfs.Block{CID: f.CID, Data: data})
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(bytes.NewReader(content)), nil
+}

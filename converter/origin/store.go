@@ -1,0 +1,40 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// FromStore reads from the store in dir.
+func FromStore(dir string) (Origin, error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return Origin{}, fmt.Errorf("there is no store in %s", dir)
+	} else if err != nil {
+		return Origin{}, fmt.Errorf("opening the store: %w", err)
+	}
+	return Origin{inStore{store.Open(dir)}}, nil
+}
+
+type inStore struct{ *store.Store }
+
+func (p inStore) block(ctx context.Context, c cid.Cid) ([]byte, error) { return p.Block(ctx, c) }
+
+func (p inStore) open(ctx context.Context, f *unixfs.File) (io.ReadCloser, error) {
+	blob, err := p.OpenBlob(f.CID)
+	if errors.Is(err, fs.ErrNotExist) && len(f.Nodes) == 0 {
+		return oneBlock(ctx, p, f)
+	}
+	return blob, err
+}
+
+func (p inStore) Close() error   { return nil }
+func (p inStore) String() string { return "the store in " + p.Dir() }

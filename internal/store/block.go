@@ -1,0 +1,41 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/ipfs/go-cid"
+)
+
+// Block returns a block as it is on disk, unverified: a directory, a node of a
+// file, a small file, or a blob that is one block. Other leaves are parts of
+// blobs. Where the store does not have it, the error is fs.ErrNotExist.
+func (s *Store) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
+	data, err := s.node(ctx, c)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return data, err
+	}
+	d, table, err := s.file(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(table.Leaves) != 1 {
+		return nil, fs.ErrNotExist
+	}
+	f, err := os.Open(s.blobPath(d))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	leaf := make([]byte, table.Size())
+	if _, err := f.ReadAt(leaf, 0); err != nil {
+		return nil, err
+	}
+	return table.Block(0, leaf).Data, nil
+}
+
+// OpenBlob opens the blob that is the file c, unverified. Where the store does
+// not have it, the error is fs.ErrNotExist.
+func (s *Store) OpenBlob(c cid.Cid) (*File, error) { return s.open(c) }
