@@ -114,6 +114,9 @@ func (im *images) store(t testing.TB) string {
 		t.Fatal(err)
 	}
 	defer imp.Close()
+	if err := imp.Lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for path, content := range im.files {
 		if strings.Contains(path, "manifests/") {
 			err = imp.Node(im.built[path].Table.Block(0, content))

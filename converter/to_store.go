@@ -3,6 +3,7 @@ package converter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
@@ -22,11 +23,15 @@ func ToStore(dir string) (Destination, error) {
 }
 
 func (d toStore) Commit(ctx context.Context, t *Tree) error {
-	for _, b := range t.Blobs() {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := d.Blob(b.Path, b.Digest, b.File); err != nil {
+	blobs, err := d.fetch(ctx, t.Blobs())
+	if err != nil {
+		return err
+	}
+	if err := d.Lock(ctx); err != nil {
+		return err
+	}
+	for _, b := range blobs {
+		if err := d.put(ctx, b); err != nil {
 			return err
 		}
 	}
@@ -40,8 +45,42 @@ func (d toStore) Commit(ctx context.Context, t *Tree) error {
 		return err
 	}
 	record := store.Record{Root: root, Created: time.Now().UTC().Truncate(time.Second)}
-	for _, img := range t.Images {
+	for _, img := range append(slices.Clone(t.Kept), t.Images...) {
 		record.Images = append(record.Images, store.Image(img))
 	}
 	return d.Import.Commit(t.Root.CID, record)
+}
+
+// fetch returns the blobs with files here, but for those that the store has.
+// That takes as long as they are large, so it is done before the store is
+// locked.
+func (d toStore) fetch(ctx context.Context, blobs []*Blob) ([]*Blob, error) {
+	for i, b := range blobs {
+		if b.Path != "" || d.Has(b.File.CID) {
+			continue
+		}
+		var err error
+		if blobs[i], err = b.fetch(ctx, d.TempDir()); err != nil {
+			return nil, err
+		}
+	}
+	return blobs, nil
+}
+
+// put stores a blob that is not there. One that was when fetch looked may have
+// been collected.
+func (d toStore) put(ctx context.Context, b *Blob) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if b.Path == "" {
+		if d.Has(b.File.CID) {
+			return nil
+		}
+		var err error
+		if b, err = b.fetch(ctx, d.TempDir()); err != nil {
+			return err
+		}
+	}
+	return d.Blob(b.Path, b.Digest, b.File)
 }

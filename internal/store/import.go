@@ -1,15 +1,16 @@
 package store
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
-	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
@@ -20,47 +21,85 @@ import (
 // Commit, and afterwards it is on disk to stay. It is for one goroutine.
 type Import struct {
 	store *Store
-	tmp   string
+	temp  *temp
+	lock  *flock.Flock        // nil where it is not held
 	dirs  map[string]struct{} // to sync: something was put into them
 	made  []string            // directories of the store that were not there
 	temps int
 }
 
-// Begin starts an import. Close must be called in the end.
+// Begin starts an import. Close must be called in the end. What killed imports
+// left is removed in passing.
 func (s *Store) Begin() (*Import, error) {
+	s.leftovers((*temp).remove) // which matters to whoever looks for room
 	im := &Import{store: s, dirs: map[string]struct{}{}}
-	var err error
-	for range 10 { // another import may take away the empty store that we find
-		im.tmp, err = im.makeTemp()
-		if !errors.Is(err, fs.ErrNotExist) {
-			break
+	err := im.retry(func() (err error) {
+		if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
+			return err
 		}
-	}
+		for _, dir := range []string{s.dir, s.tmp()} {
+			if err := im.mkdir(dir); err != nil {
+				return err
+			}
+		}
+		im.temp, err = s.makeTemp()
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
 	return im, nil
 }
 
-func (im *Import) makeTemp() (string, error) {
-	if err := os.MkdirAll(filepath.Dir(im.store.dir), 0o755); err != nil {
-		return "", err
-	}
-	tmp := filepath.Join(im.store.dir, "tmp")
-	for _, dir := range []string{im.store.dir, tmp} {
-		if err := im.mkdir(dir); err != nil {
-			return "", err
+// retry does again what failed since another import, giving up, took away a
+// directory that was empty.
+func (im *Import) retry(do func() error) (err error) {
+	for range 10 {
+		if err = do(); !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
 	}
-	return os.MkdirTemp(tmp, "import-")
+	return err
 }
 
-// TempDir is where to write blobs before they are handed to Blob.
-func (im *Import) TempDir() string { return im.tmp }
+// TempDir is where to write blobs before they are handed to Blob. The file lock
+// in it is the store's.
+func (im *Import) TempDir() string { return im.temp.dir }
+
+// Lock makes sure that what is in the store stays there, until Commit or Close.
+// It must be called before Blob, Node and Commit. It waits while somebody removes
+// things from the store, who in turn waits for us: there should be nothing left
+// to do by then but to put things in place.
+func (im *Import) Lock(ctx context.Context) error {
+	err := im.retry(func() (err error) {
+		if err := im.mkdirs(im.store.images()); err != nil {
+			return err
+		}
+		im.lock, err = im.store.lock(ctx, shared)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("locking the store: %w", err)
+	}
+	im.made = nil // a store stays one
+	return nil
+}
+
+var errNotLocked = errors.New("an import puts things in place before Lock")
+
+func (im *Import) unlock() {
+	if im.lock != nil {
+		im.lock.Unlock()
+		im.lock = nil
+	}
+}
 
 // Blob takes over the file at path in TempDir: the blob with the given digest,
 // whose DAG is f.
 func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
+	if im.lock == nil {
+		return errNotLocked
+	}
 	final := im.store.blobPath(d)
 	if info, err := os.Stat(final); err == nil && info.Size() == f.Table.Size() {
 		if err := os.Remove(path); err != nil {
@@ -81,39 +120,50 @@ func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 	if err != nil {
 		return err
 	}
+	if len(record) > maxTable {
+		return fmt.Errorf("storing blob %s: %d leaves, more than a blob can have", d, len(f.Table.Leaves))
+	}
 	return im.write(im.store.filePath(f.CID), record)
 }
 
 // Node stores a directory, a node of a file, or a small file that is one block.
 func (im *Import) Node(b unixfs.Block) error {
+	if im.lock == nil {
+		return errNotLocked
+	}
 	return im.write(im.store.nodePath(b.CID), b.Data)
 }
 
-// A Record says what a root holds, for people and for eviction.
-type Record struct {
-	Root    string    `json:"root"` // as image names spell it
-	Images  []Image   `json:"images"`
-	Created time.Time `json:"created"`
-}
-
-// An Image is one tag of a Record, or an untagged image.
-type Image struct {
-	Name      string        `json:"name,omitempty"`
-	Tag       string        `json:"tag,omitempty"`
-	MediaType string        `json:"mediaType"`
-	Digest    digest.Digest `json:"digest"`
+// Has reports whether the store has the blob that is the file c, with its nodes
+// and leaf table, so that it need not be handed over again. Nodes are verified
+// and the blob has its size, but what it holds is not read. After Lock it stays
+// so; before, it can have changed by the next call.
+func (im *Import) Has(c cid.Cid) bool {
+	d, table, err := im.store.file(c)
+	if err != nil {
+		return false
+	}
+	w := im.store.newWalk()
+	if im.lock != nil { // who put it there may not have synced it yet
+		w.found = func(path string) error { return im.mkdirs(filepath.Dir(path)) }
+	}
+	return w.file(c, d, table) == nil
 }
 
 // Commit makes the root durable. When it returns nil, the image is on disk.
 func (im *Import) Commit(root cid.Cid, r Record) error {
-	if err := im.sync(); err != nil {
-		return err
+	if im.lock == nil {
+		return errNotLocked
 	}
-	b, err := json.MarshalIndent(r, "", "\t")
+	defer im.unlock()
+	b, err := r.encode()
 	if err != nil {
 		return err
 	}
-	if err := im.write(im.store.imagePath(root), append(b, '\n')); err != nil {
+	if err := im.sync(); err != nil {
+		return err
+	}
+	if err := im.write(im.store.imagePath(root), b); err != nil {
 		return err
 	}
 	return im.sync()
@@ -122,7 +172,8 @@ func (im *Import) Commit(root cid.Cid, r Record) error {
 // Close removes what is temporary, and of the directories that the import made
 // those that stayed empty.
 func (im *Import) Close() error {
-	err := os.RemoveAll(im.tmp)
+	im.unlock()
+	err := im.temp.remove()
 	for _, dir := range slices.Backward(im.made) {
 		os.Remove(dir) // which fails where there is something in it
 	}
@@ -133,7 +184,7 @@ func (im *Import) Close() error {
 // anew, which mends it if it rotted.
 func (im *Import) write(final string, data []byte) error {
 	im.temps++
-	path := filepath.Join(im.tmp, fmt.Sprintf("record-%d", im.temps))
+	path := filepath.Join(im.temp.dir, fmt.Sprintf("record-%d", im.temps))
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		return err
 	}
@@ -145,19 +196,15 @@ func (im *Import) adopt(path, final string) error {
 	if err := os.Chmod(path, 0o644); err != nil {
 		return err
 	}
-	if err := syncPath(path); err != nil {
+	if err := syncFile(path); err != nil {
 		return err
 	}
-	var err error
-	for range 2 { // another import, giving up, may take away an empty directory
-		if err = im.mkdirs(filepath.Dir(final)); err != nil {
+	return im.retry(func() error {
+		if err := im.mkdirs(filepath.Dir(final)); err != nil {
 			return err
 		}
-		if err = os.Rename(path, final); !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return err
+		return os.Rename(path, final)
+	})
 }
 
 // mkdirs makes a directory below the store's, and notes that it and those above
@@ -189,7 +236,7 @@ func (im *Import) mkdir(dir string) error {
 
 func (im *Import) sync() error {
 	for dir := range im.dirs {
-		if err := syncPath(dir); err != nil {
+		if err := syncDir(dir); err != nil {
 			return err
 		}
 	}
@@ -197,8 +244,21 @@ func (im *Import) sync() error {
 	return nil
 }
 
-func syncPath(path string) error {
-	f, err := os.Open(path)
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// syncDir makes durable which files are in a directory, where a system has a way
+// to ask for that: Windows has none.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

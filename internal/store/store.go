@@ -6,6 +6,7 @@
 //	files/<cid>          which blob a file's CID is, and its leaf table
 //	images/<cid>.json    what was converted, for people
 //	tmp/                 what is not complete
+//	lock, gate           who adds and who removes wait for one another here
 //
 // CIDs are written as CIDv1 in base32, and <xx> is the next-to-last two
 // characters of one.
@@ -13,8 +14,13 @@
 // A file appears under its final name only when it is complete and synced, so
 // readers need no lock, several processes may share the directory, and a crash
 // leaves rubbish in tmp and nowhere else. An import that fails while it commits,
-// as on a full disk, may leave whole blobs that no image names yet. Nothing is
-// ever changed in place.
+// as on a full disk, may leave whole blobs that no image names yet; Collect
+// removes them. Nothing is ever changed in place.
+//
+// Whoever adds holds a shared lock from the first thing that it puts in place, or
+// relies on, until its record is synced. Whoever removes holds the lock alone.
+// Nobody holds it for longer than a commit or a collection takes.
+//
 // Files are readable by everybody: who serves is seldom the user who converts.
 package store
 
@@ -158,15 +164,21 @@ func (s *Store) readSmall(ctx context.Context, c cid.Cid, limit int64) ([]byte, 
 }
 
 // node is a unixfs.Getter.
-func (s *Store) node(_ context.Context, c cid.Cid) ([]byte, error) {
-	return os.ReadFile(s.nodePath(c))
+func (s *Store) node(_ context.Context, c cid.Cid) ([]byte, error) { return s.readNode(c) }
+
+func (s *Store) readNode(c cid.Cid) ([]byte, error) {
+	return readFile(s.nodePath(c), unixfs.MaxBlock)
 }
+
+// maxTable is the most bytes of a leaf table on disk: a blob of half a terabyte
+// in leaves of 64 KiB.
+const maxTable = 256 << 20
 
 // file reads which blob a file's CID is, and the leaves of which its DAG is
 // made: a line with the digest, then the table.
 func (s *Store) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
 	path := s.filePath(c)
-	record, err := os.ReadFile(path)
+	record, err := readFile(path, maxTable)
 	if err != nil {
 		return "", nil, err
 	}
@@ -188,16 +200,26 @@ func (s *Store) blobPath(d digest.Digest) string {
 
 func (s *Store) nodePath(c cid.Cid) string {
 	name := key(c)
-	return filepath.Join(s.dir, "nodes", name[len(name)-3:len(name)-1], name)
+	return filepath.Join(s.dir, "nodes", shardOf(name), name)
 }
+
+func shardOf(name string) string { return name[len(name)-3 : len(name)-1] }
 
 func (s *Store) filePath(c cid.Cid) string {
 	return filepath.Join(s.dir, "files", key(c))
 }
 
 func (s *Store) imagePath(root cid.Cid) string {
-	return filepath.Join(s.dir, "images", key(root)+".json")
+	return filepath.Join(s.images(), key(root)+".json")
 }
+
+func (s *Store) images() string { return filepath.Join(s.dir, "images") }
 
 // key is one name for both versions of a CID.
 func key(c cid.Cid) string { return cid.NewCidV1(c.Type(), c.Hash()).String() }
+
+// parseKey reads the name of a file as key writes it.
+func parseKey(name string) (cid.Cid, bool) {
+	c, err := cid.Decode(name)
+	return c, err == nil && key(c) == name
+}

@@ -29,6 +29,7 @@ func fill(t testing.TB, s *Store, profile unixfs.Profile, commit bool) cid.Cid {
 	im, err := s.Begin()
 	check(t, err)
 	defer im.Close()
+	check(t, im.Lock(context.Background()))
 
 	path := filepath.Join(im.TempDir(), "blob")
 	check(t, os.WriteFile(path, blob, 0o600))

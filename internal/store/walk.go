@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+	mh "github.com/multiformats/go-multihash"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A walk follows DAGs down to the blobs and makes sure that everything is there:
+// each node with the bytes that its CID says, each file with the leaves that its
+// nodes say, each blob with as many bytes. It remembers what it came by.
+type walk struct {
+	store   *Store
+	entries map[nodeKey]struct{} // of directories, with what is below them
+	inner   map[nodeKey]struct{} // nodes of files, which may be files elsewhere
+	blobs   map[digest.Digest]struct{}
+
+	found func(path string) error // is told of every file of the store, if set
+}
+
+// A nodeKey is what a walk knows a CID by: a sha2-256 digest and a codec, since
+// the bytes of a directory can be a file, too. The number of them is all that
+// bounds how many images a store can hold.
+type nodeKey [sha256.Size + 1]byte
+
+func keyOf(c cid.Cid) nodeKey {
+	p := c.Prefix()
+	if p.MhType != mh.SHA2_256 || p.MhLength != sha256.Size || p.Codec != cid.Raw && p.Codec != cid.DagProtobuf {
+		return makeKey(sha256.Sum256([]byte(key(c))), 0)
+	}
+	hash := c.Hash()
+	return makeKey([sha256.Size]byte(hash[len(hash)-sha256.Size:]), byte(p.Codec))
+}
+
+func makeKey(digest [sha256.Size]byte, codec byte) (k nodeKey) {
+	copy(k[:], digest[:])
+	k[sha256.Size] = codec
+	return k
+}
+
+func leafKey(t *unixfs.Table, i int) nodeKey {
+	if t.Wrapped {
+		return makeKey(t.Leaves[i].Digest, cid.DagProtobuf)
+	}
+	return makeKey(t.Leaves[i].Digest, cid.Raw)
+}
+
+func (s *Store) newWalk() *walk {
+	return &walk{
+		store:   s,
+		entries: map[nodeKey]struct{}{},
+		inner:   map[nodeKey]struct{}{},
+		blobs:   map[digest.Digest]struct{}{},
+		found:   func(string) error { return nil },
+	}
+}
+
+// has reports whether the walk came by a CID.
+func (w *walk) has(c cid.Cid) bool {
+	k := keyOf(c)
+	_, entry := w.entries[k]
+	_, inner := w.inner[k]
+	return entry || inner
+}
+
+// follow walks what is below root, but for what it came by before. After an
+// error the walk is of no more use.
+func (w *walk) follow(ctx context.Context, root cid.Cid) error {
+	todo := []cid.Cid{root}
+	for len(todo) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if _, done := w.entries[keyOf(c)]; done {
+			continue
+		}
+		below, err := w.entry(c)
+		if err != nil {
+			return err
+		}
+		w.entries[keyOf(c)] = struct{}{}
+		for _, e := range below {
+			todo = append(todo, e.CID)
+		}
+	}
+	return nil
+}
+
+// entry takes in what a directory names, and returns what is below it if that is
+// a directory too.
+func (w *walk) entry(c cid.Cid) ([]unixfs.Node, error) {
+	d, table, noFile := w.store.file(c)
+	if noFile == nil {
+		noFile = w.file(c, d, table)
+	}
+	if noFile == nil || !errors.Is(noFile, fs.ErrNotExist) {
+		return nil, noFile
+	}
+	children, directory, err := w.node(c)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && table != nil: // it is a file, and its blob is missing
+		return nil, noFile
+	case err == nil && !directory && len(children) > 0: // many leaves, and of which blob?
+		return nil, noFile
+	}
+	return children, err
+}
+
+// file follows the nodes of a file to the leaves, which are to be those of its
+// table, in that order.
+func (w *walk) file(c cid.Cid, d digest.Digest, table *unixfs.Table) error {
+	path := w.store.filePath(c)
+	if err := w.found(path); err != nil {
+		return err
+	}
+	leaf := 0
+	for todo := []cid.Cid{c}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if leaf < len(table.Leaves) && leafKey(table, leaf) == keyOf(at) {
+			leaf++
+			continue
+		}
+		children, directory, err := w.node(at)
+		if err != nil {
+			return err
+		}
+		if directory || len(children) == 0 {
+			return fmt.Errorf("%s is %w: it does not have the leaf %s", path, ErrDamaged, at)
+		}
+		w.inner[keyOf(at)] = struct{}{}
+		for _, child := range slices.Backward(children) {
+			todo = append(todo, child.CID)
+		}
+	}
+	if leaf < len(table.Leaves) {
+		return fmt.Errorf("%s is %w: it has %d leaves and should have %d", path, ErrDamaged, len(table.Leaves), leaf)
+	}
+	return w.blob(d, table.Size())
+}
+
+func (w *walk) blob(d digest.Digest, size int64) error {
+	path := w.store.blobPath(d)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Size() != size {
+		return fmt.Errorf("%s is %w: it has %d bytes and should have %d", path, ErrDamaged, info.Size(), size)
+	}
+	w.blobs[d] = struct{}{}
+	return w.found(path)
+}
+
+// node reads a directory, a node of a file, or a small file.
+func (w *walk) node(c cid.Cid) (children []unixfs.Node, directory bool, err error) {
+	path := w.store.nodePath(c)
+	data, err := w.store.readNode(c)
+	if err != nil {
+		return nil, false, err
+	}
+	if sum, err := c.Prefix().Sum(data); err != nil || !sum.Equals(c) {
+		return nil, false, fmt.Errorf("%s is %w: it has other bytes than its name says", path, ErrDamaged)
+	}
+	if err := w.found(path); err != nil {
+		return nil, false, err
+	}
+	return unixfs.Children(unixfs.Block{CID: c, Data: data})
+}
