@@ -7,17 +7,29 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Blob is a config, a layer or a large manifest, complete in a file.
+// A Blob is a config, a layer or a large manifest: complete in a file, or still
+// where it was found.
 type Blob struct {
-	Path   string
+	Path   string // empty where it has no file here
 	Digest digest.Digest
 	File   *unixfs.File
+
+	from func(context.Context) (io.ReadCloser, error) // where Path is empty
+}
+
+// Open returns the blob's bytes, which are what File says.
+func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
+	if b.Path == "" {
+		return b.from(ctx)
+	}
+	return os.Open(b.Path)
 }
 
 // Size returns the number of bytes.
@@ -65,11 +77,14 @@ type workspace struct {
 	dir     string
 	profile unixfs.Profile
 	workers int // that compress, as many as processors if 0
-	blobs   int
+	blobs   atomic.Int64
 
 	compression Compression
-	level       int  // of gzip
+	level       int  // of gzip, that of format 1 if 0
 	recompress  bool // layers that come compressed
+
+	onto *Tree // what the root holds besides, or nil
+	logf func(format string, args ...any)
 }
 
 // blobWriter writes a blob to a file, computing its digest and leaves on the
@@ -83,8 +98,7 @@ type blobWriter struct {
 }
 
 func (ws *workspace) create() (*blobWriter, error) {
-	ws.blobs++
-	file, err := os.Create(filepath.Join(ws.dir, fmt.Sprintf("blob-%d", ws.blobs)))
+	file, err := os.Create(filepath.Join(ws.dir, fmt.Sprintf("blob-%d", ws.blobs.Add(1))))
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +126,7 @@ func (w *blobWriter) finish() (*Blob, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Blob{w.file.Name(), w.digest.Digest(), file}, nil
+	return &Blob{Path: w.file.Name(), Digest: w.digest.Digest(), File: file}, nil
 }
 
 // abandon removes what was written. The workspace goes with the destination,

@@ -131,7 +131,7 @@ func (b *Blob) writeBlocks(ctx context.Context, put func(unixfs.Block) error) er
 			return err
 		}
 	}
-	f, err := os.Open(b.Path)
+	f, err := b.Open(ctx)
 	if err != nil {
 		return err
 	}

@@ -31,9 +31,11 @@ type content struct {
 	encoding encoding // in the archive
 
 	kept    *Blob // the bytes of the archive
-	gzipped *Blob // compressed by us
+	aligned *Blob // the tar, in the form that the layers that we align have
 
 	layers []digest.Digest // what diffIDs has read
+
+	other, otherDiffID digest.Digest // by another algorithm than sha256, once asked for
 }
 
 type encoding int
@@ -53,26 +55,32 @@ var (
 // are kept, and everything else is taken for the tar of a layer.
 func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content, error) {
 	c := &content{ws: ws, name: name, size: size}
-	sum := digest.SHA256.Digester()
-	br := bufio.NewReaderSize(io.TeeReader(r, sum.Hash()), 64<<10)
+	br := bufio.NewReaderSize(r, 64<<10)
 	magic, err := br.Peek(len(zstdMagic))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	c.encoding = encodingOf(magic)
 	switch {
-	case c.encoding != uncompressed:
-		c.kept, c.diffID, err = ws.keepCompressed(br)
+	case c.cameCompressed():
+		err = c.keepCompressed(br)
 	case size < smallestTar, size <= layout.MaxManifest && isDocument(magic):
 		c.kept, err = ws.keep(br)
+	case ws.compression == Uncompressed:
+		c.kept, err = ws.align(br, Uncompressed)
+		c.aligned = c.kept
 	default:
-		c.gzipped, err = ws.compress(br)
+		sum := digest.SHA256.Digester()
+		c.aligned, err = ws.align(io.TeeReader(br, sum.Hash()), Gzip)
+		c.digest = sum.Digest()
 	}
 	if err != nil {
 		return nil, err
 	}
-	c.digest = sum.Digest()
-	if c.encoding == uncompressed {
+	if c.kept != nil {
+		c.digest = c.kept.Digest
+	}
+	if !c.cameCompressed() {
 		c.diffID = c.digest
 	}
 	return c, nil
@@ -97,59 +105,92 @@ func isDocument(beginning []byte) bool {
 	return len(beginning) == 0 || bytes.IndexByte([]byte("{[ \t\r\n"), beginning[0]) >= 0
 }
 
-// keepCompressed keeps a compressed layer and returns the digest of what it
-// decompresses to, or none where it is broken: whether that matters is for the
-// manifests to say.
-func (ws *workspace) keepCompressed(r io.Reader) (*Blob, digest.Digest, error) {
+func (c *content) cameCompressed() bool { return c.encoding != uncompressed }
+
+// keepCompressed keeps a compressed layer, and looks into it on the way.
+func (c *content) keepCompressed(r io.Reader) error {
 	pr, pw := io.Pipe()
-	inside := make(chan layerInside, 1)
+	var inside inside
+	looked := make(chan struct{})
 	go func() {
-		inside <- look(pr)
+		defer close(looked)
+		var err error
+		if inside, err = c.look(pr); err != nil {
+			pr.CloseWithError(err) // and so keep fails with it
+		}
 		// Whatever is wrong inside, the outside is read to its end.
 		io.Copy(io.Discard, pr)
 	}()
-	blob, err := ws.keep(io.TeeReader(r, pw))
+	blob, err := c.ws.keep(io.TeeReader(r, pw))
 	pw.CloseWithError(err)
-	layer := <-inside
-	if err != nil || layer.cuts == nil {
-		return blob, layer.diffID, err
+	<-looked
+	if err != nil {
+		return err
 	}
-	return blob, layer.diffID, blob.recut(ws.ctx, ws.profile, layer.cuts)
+	c.kept, c.aligned, c.diffID = blob, inside.aligned, inside.diffID
+	if inside.cuts == nil {
+		return nil
+	}
+	return blob.recut(c.ws.ctx, c.ws.profile, inside.cuts)
 }
 
-// layerInside is what decompressing a layer shows.
-type layerInside struct {
-	diffID digest.Digest // empty where the layer is broken
-	cuts   []int64       // where its leaves should end, nil if anywhere
+// inside is what decompressing a layer shows: nothing where the layer is
+// broken. Whether that matters is for the manifests to say.
+type inside struct {
+	diffID  digest.Digest
+	cuts    []int64 // where its leaves should end, nil if anywhere
+	aligned *Blob   // where it is to be recompressed
 }
 
-func look(r io.Reader) layerInside {
-	br := bufio.NewReader(r)
-	if magic, _ := br.Peek(len(zstdMagic)); encodingOf(magic) == zstdEncoding {
-		return lookIntoZstd(br)
-	}
-	z, err := newMemberReader(br)
+// look decompresses a layer. An error is not the layer's fault.
+func (c *content) look(compressed io.Reader) (inside, error) {
+	z, err := newDecompressor(compressed, c.encoding)
 	if err != nil {
-		return layerInside{}
-	}
-	d, err := digest.SHA256.FromReader(z)
-	if err != nil {
-		return layerInside{}
-	}
-	return layerInside{d, z.cuts()}
-}
-
-func lookIntoZstd(r io.Reader) layerInside {
-	z, err := newZstdReader(r)
-	if err != nil {
-		return layerInside{}
+		return inside{}, nil
 	}
 	defer z.Close()
-	d, err := digest.SHA256.FromReader(z)
-	if err != nil {
-		return layerInside{}
+	sum := digest.SHA256.Digester()
+	tar := &source{r: io.TeeReader(z, sum.Hash())}
+	var aligned *Blob
+	if c.ws.recompress {
+		aligned, err = c.ws.align(tar, c.ws.compression)
+	} else {
+		_, err = io.Copy(io.Discard, tar)
 	}
-	return layerInside{diffID: d}
+	switch {
+	case tar.broken:
+		return inside{}, nil
+	case err != nil:
+		return inside{}, err
+	}
+	return inside{sum.Digest(), z.cuts(), aligned}, nil
+}
+
+// A source tells whether it was reading that failed.
+type source struct {
+	r      io.Reader
+	broken bool
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.broken = err != nil && err != io.EOF
+	return n, err
+}
+
+// A decompressor reads the tar in a compressed layer.
+type decompressor interface {
+	io.Reader
+	Close()
+	cuts() []int64 // once all is read: where the layer's leaves should end, nil if anywhere
+}
+
+func newDecompressor(r io.Reader, e encoding) (decompressor, error) {
+	if e == gzipEncoding {
+		return newMemberReader(r)
+	}
+	z, err := newZstdReader(r)
+	return zstdReader{z}, err
 }
 
 // zstdWindow is the most memory that decompressing a layer may take, in bytes.
@@ -159,34 +200,40 @@ func newZstdReader(r io.Reader) (*zstd.Decoder, error) {
 	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
 }
 
+type zstdReader struct{ *zstd.Decoder }
+
+func (zstdReader) cuts() []int64 { return nil }
+
 // asIs returns the blob of the archive's own bytes.
 func (c *content) asIs() (*Blob, error) {
 	if c.kept != nil {
 		return c.kept, nil
 	}
 	var err error
-	c.kept, err = c.rewrite(c.gzipped, func(r io.Reader) (*Blob, error) {
+	c.kept, err = c.rewrite(c.aligned, func(r io.Reader) (*Blob, error) {
 		z, err := gzip.NewReader(r)
 		if err != nil {
 			return nil, err
 		}
-		return c.ws.keep(z)
+		return c.ws.align(z, Uncompressed)
 	})
 	return c.kept, err
 }
 
-// asLayer returns the blob of a compressed layer: as it came compressed, or
-// compressed by us.
+// asLayer returns the blob of a layer for a manifest that we write: aligned or,
+// where it came compressed, perhaps as it came.
 func (c *content) asLayer() (*Blob, error) {
-	if c.encoding != uncompressed {
+	if c.aligned != nil {
+		return c.aligned, nil
+	}
+	if c.cameCompressed() {
 		return c.kept, nil
 	}
-	if c.gzipped != nil {
-		return c.gzipped, nil
-	}
 	var err error
-	c.gzipped, err = c.rewrite(c.kept, c.ws.compress)
-	return c.gzipped, err
+	c.aligned, err = c.rewrite(c.kept, func(r io.Reader) (*Blob, error) {
+		return c.ws.align(r, c.ws.compression)
+	})
+	return c.aligned, err
 }
 
 func (c *content) rewrite(from *Blob, to func(io.Reader) (*Blob, error)) (*Blob, error) {
@@ -204,8 +251,12 @@ func (c *content) rewrite(from *Blob, to func(io.Reader) (*Blob, error)) (*Blob,
 
 // layerType returns the media type of what asLayer returns.
 func (c *content) layerType() string {
-	if c.encoding == zstdEncoding {
+	kept := c.cameCompressed() && c.aligned == nil
+	switch {
+	case kept && c.encoding == zstdEncoding:
 		return layout.DockerLayerZstd
+	case !kept && c.ws.compression == Uncompressed:
+		return layout.DockerLayer
 	}
 	return layout.DockerLayerGzip
 }
@@ -251,7 +302,7 @@ func (c *content) document() ([]byte, error) {
 
 // remove takes the content's files away.
 func (c *content) remove() {
-	for _, b := range []*Blob{c.kept, c.gzipped} {
+	for _, b := range []*Blob{c.kept, c.aligned} {
 		if b != nil {
 			os.Remove(b.Path)
 		}

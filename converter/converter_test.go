@@ -397,7 +397,11 @@ func TestMembers(t *testing.T) {
 		"then zeros":  {[][]byte{word, make([]byte, 100)}, 0, true},
 		"cut off":     {[][]byte{word[:5]}, 0, true},
 	} {
-		layer := look(bytes.NewReader(slices.Concat(test.members...)))
+		c := &content{ws: &workspace{}, encoding: gzipEncoding}
+		layer, err := c.look(bytes.NewReader(slices.Concat(test.members...)))
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(layer.cuts) != test.cuts || (layer.diffID == "") != test.broken {
 			t.Errorf("%s: %d cuts, contents %q", name, len(layer.cuts), layer.diffID)
 		}

@@ -186,7 +186,8 @@ func TestCancelledWhileRewriting(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(io.ErrClosedPipe)
 	ws := &workspace{ctx: ctx, dir: t.TempDir(), profile: unixfs.V1}
-	for name, f := range map[string]func(io.Reader) (*Blob, error){"keep": ws.keep, "compress": ws.compress} {
+	align := func(r io.Reader) (*Blob, error) { return ws.align(r, Gzip) }
+	for name, f := range map[string]func(io.Reader) (*Blob, error){"keep": ws.keep, "align": align} {
 		if _, err := f(bytes.NewReader(make([]byte, 1<<20))); err != io.ErrClosedPipe {
 			t.Errorf("%s: %v, want %v", name, err, io.ErrClosedPipe)
 		}

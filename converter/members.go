@@ -70,6 +70,9 @@ func (m *memberReader) cuts() []int64 {
 	return m.ends
 }
 
+// Close does nothing: nothing is to be given back.
+func (m *memberReader) Close() {}
+
 type countingReader struct {
 	r io.Reader
 	n int64

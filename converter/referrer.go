@@ -118,13 +118,17 @@ func referrerIndexes(images []*image) (map[digest.Digest][]byte, error) {
 	}
 	indexes := map[digest.Digest][]byte{}
 	for subject, descriptors := range bySubject {
-		index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: inOrder(descriptors)}
-		index.SchemaVersion = 2
-		data, err := json.Marshal(index)
+		data, err := referrerIndex(descriptors)
 		if err != nil {
 			return nil, err
 		}
 		indexes[subject] = data
 	}
 	return indexes, nil
+}
+
+func referrerIndex(descriptors map[digest.Digest]v1.Descriptor) ([]byte, error) {
+	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: inOrder(descriptors)}
+	index.SchemaVersion = 2
+	return json.Marshal(index)
 }

@@ -2,11 +2,11 @@ package converter
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -16,6 +16,7 @@ import (
 type Tree struct {
 	Root   unixfs.Node
 	Images []Image
+	Kept   []Image // which the root had already that this one is put onto
 
 	// Files are all files, by slash-separated path. Aliases share a File.
 	Files map[string]File
@@ -38,12 +39,29 @@ func (f File) node() unixfs.Node {
 	return unixfs.Node{CID: f.Small.CID, Size: uint64(len(f.Small.Data))}
 }
 
+// read returns what the file holds, at most a manifest's length.
+func (f File) read(ctx context.Context) ([]byte, error) {
+	if f.Blob == nil {
+		return f.data, nil
+	}
+	if f.Blob.Size() > layout.MaxManifest {
+		return nil, fmt.Errorf("longer than %d bytes", layout.MaxManifest)
+	}
+	r, err := f.Blob.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
 // Blobs returns the tree's blobs, each once, in the order of their digests.
+// One that was found with other leaves elsewhere is there with each of them.
 func (t *Tree) Blobs() []*Blob {
-	blobs := map[digest.Digest]*Blob{}
+	blobs := map[string]*Blob{}
 	for _, f := range t.Files {
 		if f.Blob != nil {
-			blobs[f.Blob.Digest] = f.Blob
+			blobs[f.Blob.Digest.String()+f.Blob.File.CID.String()] = f.Blob
 		}
 	}
 	return inOrder(blobs)
@@ -76,24 +94,35 @@ func newTree(images []*image, ws *workspace) (*Tree, error) {
 		}
 	}
 	for name, of := range byName(images) {
-		t.alias(name, of)
 		if err := t.addReferrers(name, of, ws); err != nil {
 			return nil, err
 		}
 	}
+	if ws.onto != nil {
+		if err := t.putOnto(ws.onto, ws); err != nil {
+			return nil, err
+		}
+	}
+	t.alias()
+	return t, t.build(ws)
+}
+
+// build makes the directories.
+func (t *Tree) build(ws *workspace) error {
 	nodes := make(map[string]unixfs.Node, len(t.Files))
 	for path, f := range t.Files {
 		nodes[path] = f.node()
 	}
+	t.Directories = nil
 	var err error
 	t.Root, err = ws.profile.Tree(ws.ctx, nodes, func(b unixfs.Block) error {
 		t.Directories = append(t.Directories, b)
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("building the image's directory: %w", err)
+		return fmt.Errorf("building the image's directory: %w", err)
 	}
-	return t, nil
+	return nil
 }
 
 // add puts an image where layout says.
@@ -121,15 +150,25 @@ func (t *Tree) manifest(img *image) File {
 
 // alias gives a name's only manifest the name latest, and a Docker manifest of
 // that name also the one by which image2ipfs servers look for it.
-func (t *Tree) alias(name string, images []*image) {
-	latest := latestOf(images)
-	if latest == nil {
-		return
+func (t *Tree) alias() {
+	names := map[string][]Image{}
+	for _, img := range append(slices.Clone(t.Images), t.Kept...) {
+		names[img.Name] = append(names[img.Name], img)
 	}
-	for _, tag := range layout.LatestNames(latest.top.MediaType) {
-		path := layout.ManifestPath(name, tag)
-		if _, taken := t.Files[path]; !taken {
-			t.Files[path] = t.manifest(latest)
+	for name, images := range names {
+		latest := latestOf(images)
+		if latest == nil {
+			continue
+		}
+		f, found := t.Files[layout.ManifestPath(name, latest.Digest.String())]
+		if !found { // in a layout that keeps manifests by tag only
+			continue
+		}
+		for _, tag := range layout.LatestNames(latest.MediaType) {
+			path := layout.ManifestPath(name, tag)
+			if _, taken := t.Files[path]; !taken {
+				t.Files[path] = f
+			}
 		}
 	}
 }
@@ -150,18 +189,18 @@ func (t *Tree) addReferrers(name string, images []*image, ws *workspace) error {
 }
 
 // latestOf returns the image with the tag latest, or the only one.
-func latestOf(images []*image) *image {
-	for _, img := range images {
-		if img.tag == layout.Latest {
-			return img
+func latestOf(images []Image) *Image {
+	for i, img := range images {
+		if img.Tag == layout.Latest {
+			return &images[i]
 		}
 	}
 	for _, img := range images {
-		if img.top.Digest != images[0].top.Digest {
+		if img.Digest != images[0].Digest {
 			return nil
 		}
 	}
-	return images[0]
+	return &images[0]
 }
 
 func byName(images []*image) map[string][]*image {

@@ -5,17 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"strings"
 
-	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -30,18 +26,19 @@ const examples = `  docker save nginx | converter
   converter -i nginx.tar --car nginx.car`
 
 type flags struct {
-	input    string
-	registry string
-	store    string
-	api      string
-	token    string
-	car      string
-	profile  string
-	name     string
-	tag      string
-	noAdd    bool
-	quiet    bool
-	debug    bool
+	place
+	output
+	input       string
+	onto        string
+	from        string
+	profile     string
+	name        string
+	tag         string
+	compression string
+	level       int
+	recompress  bool
+	noAdd       bool
+	debug       bool
 }
 
 func newCommand() *cobra.Command {
@@ -61,19 +58,21 @@ func newCommand() *cobra.Command {
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&f.input, "input", "i", "-", "image archive to read, - for standard input")
-	fs.StringVarP(&f.registry, "registry", "r", "http://localhost:5000", "registry to print in the references")
-	fs.StringVar(&f.store, "store", "", "put images into the store in this `directory` (default "+defaultStore()+")")
-	fs.StringVar(&f.api, "ipfs-api", "", "put images into the Kubo node with this RPC `URL` and pin them (default $IPFS_API)")
-	fs.StringVar(&f.token, "ipfs-api-token", "", "bearer `token` for the node's API")
-	fs.StringVar(&f.car, "car", "", "write images to this CAR `file`")
+	f.place.register(fs, true)
 	fs.BoolVarP(&f.noAdd, "no-add", "n", false, "write images to a directory and print it")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "how files become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
+	fs.StringVar(&f.compression, "compression", string(converter.Gzip), "what plain layers become: gzip, or none to keep them as they are")
+	fs.IntVar(&f.level, "level", converter.DefaultLevel, "level of gzip, 1 is fastest and 9 smallest; every level gives other addresses")
+	fs.BoolVar(&f.recompress, "recompress", false, "make new versions cheap of layers that come compressed, too: their manifests change")
 	fs.StringVar(&f.name, "name", "", "call the archive's one image this")
 	fs.StringVar(&f.tag, "tag", "", "give it this tag")
-	fs.BoolVarP(&f.quiet, "quiet", "q", false, "print references and errors only")
+	fs.StringVar(&f.onto, "onto", "", "add the images to what this `root` holds")
+	fs.StringVar(&f.from, "from", "", "where that root is, if not where images go: a store's `directory`, a CAR file or a node's URL")
+	f.output.register(fs)
 	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where")
 	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car", "no-add")
-	cmd.AddCommand(newNameCommand())
+	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
+	cmd.AddCommand(newCopyCommand(), newNameCommand())
 	return cmd
 }
 
@@ -95,14 +94,22 @@ func (f *flags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	compression, err := converter.ParseCompression(f.compression)
+	if err != nil {
+		return err
+	}
+	switch level := cmd.Flags().Lookup("level"); {
+	case f.level < 1 || f.level > converter.MaxLevel:
+		return fmt.Errorf("--level %d: it is from 1 to %d", f.level, converter.MaxLevel)
+	case level.Changed && compression != converter.Gzip:
+		return fmt.Errorf("--level is of gzip, and --compression is %s", compression)
+	}
 	host, err := host(f.registry)
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"store", "ipfs-api", "car"} {
-		if flag := cmd.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
-			return fmt.Errorf("--%s has no value", name)
-		}
+	if err := f.place.check(cmd.Flags()); err != nil {
+		return err
 	}
 	input, err := f.open(cmd.InOrStdin())
 	if err != nil {
@@ -110,11 +117,19 @@ func (f *flags) run(cmd *cobra.Command) error {
 	}
 	defer input.Close()
 	logf := f.logf(cmd.ErrOrStderr())
+	onto, err := openBase(f.onto, f.from, f.place)
+	if err != nil {
+		return err
+	}
+	defer onto.close()
 	dst, where, err := f.destination(logf)
 	if err != nil {
 		return err
 	}
-	result, err := convert(cmd.Context(), input, dst, converter.Options{Profile: profile, Name: f.name, Tag: f.tag, Logf: logf}, f.debug)
+	result, err := convert(cmd.Context(), input, dst, converter.Options{
+		Profile: profile, Compression: compression, Level: f.level, Recompress: f.recompress,
+		Name: f.name, Tag: f.tag, Onto: onto.base(), Logf: logf,
+	}, f.debug)
 	if err != nil {
 		return err
 	}
@@ -123,7 +138,7 @@ func (f *flags) run(cmd *cobra.Command) error {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), where)
 		return err
 	}
-	return printReferences(cmd.OutOrStdout(), result, host)
+	return f.print(cmd.OutOrStdout(), result, host)
 }
 
 func convert(ctx context.Context, input io.Reader, dst converter.Destination, o converter.Options, keep bool) (*converter.Result, error) {
@@ -137,33 +152,6 @@ func convert(ctx context.Context, input io.Reader, dst converter.Destination, o 
 		return nil, err
 	}
 	return result, closed
-}
-
-func printReferences(w io.Writer, result *converter.Result, host string) error {
-	references, err := result.References(host)
-	if err != nil {
-		return err
-	}
-	for _, ref := range references {
-		if _, err := fmt.Fprintln(w, ref); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// host is a registry's URL as image references begin, if they can.
-func host(registry string) (string, error) {
-	host := registry
-	if _, rest, found := strings.Cut(registry, "://"); found {
-		host = rest
-	}
-	host = strings.TrimRight(host, "/")
-	named, err := reference.ParseNormalizedNamed(host + "/image")
-	if err != nil || reference.Domain(named) != host || host != strings.ToLower(host) {
-		return "", errors.New("--registry is not what a reference can begin with: give a host name with a dot or a port, such as localhost:5000")
-	}
-	return host, nil
 }
 
 func (f *flags) open(stdin io.Reader) (io.ReadCloser, error) {
@@ -182,47 +170,8 @@ func (f *flags) open(stdin io.Reader) (io.ReadCloser, error) {
 
 // destination returns where the flags say that images go, and what to call it.
 func (f *flags) destination(logf func(string, ...any)) (converter.Destination, string, error) {
-	api := f.api
-	if api == "" && f.store == "" && f.car == "" && !f.noAdd {
-		api = os.Getenv("IPFS_API")
-	}
-	switch {
-	case api == "" && f.token != "":
-		return nil, "", errors.New("--ipfs-api-token is for a node, and neither --ipfs-api nor IPFS_API names one")
-	case api != "":
-		dst, err := converter.ToKubo(api, f.token, logf)
-		return dst, "the IPFS node", err
-	case f.car != "":
-		dst, err := converter.ToCAR(f.car)
-		return dst, f.car, err
-	case f.noAdd:
+	if f.noAdd {
 		return converter.ToDirectory()
 	}
-	dir := f.store
-	if dir == "" {
-		var err error
-		if dir, err = store.DefaultDir(); err != nil {
-			return nil, "", err
-		}
-	}
-	dst, err := converter.ToStore(dir)
-	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w: name a directory of yours with --store, and to Caddy", err)
-	}
-	return dst, dir, err
-}
-
-func defaultStore() string {
-	dir, err := store.DefaultDir()
-	if err != nil {
-		return "none: " + err.Error()
-	}
-	return dir
-}
-
-func (f *flags) logf(w io.Writer) func(string, ...any) {
-	if f.quiet {
-		return func(string, ...any) {}
-	}
-	return func(format string, args ...any) { fmt.Fprintln(w, oneLine(fmt.Sprintf(format, args...))) }
+	return f.place.destination(logf)
 }

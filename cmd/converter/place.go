@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+	"github.com/spf13/pflag"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+)
+
+// A place is where images are kept: a store, a node, or a CAR file.
+type place struct {
+	store string
+	api   string
+	token string
+	car   string
+}
+
+// register adds the flags of a place to put images, or to take them from.
+func (p *place) register(fs *pflag.FlagSet, put bool) {
+	to := map[bool]string{true: "put images into", false: "read from"}[put]
+	fs.StringVar(&p.store, "store", "", to+" the store in this `directory` (default "+defaultStore()+")")
+	api := to + " the Kubo node with this RPC `URL`"
+	if put {
+		api += " and pin them"
+	}
+	fs.StringVar(&p.api, "ipfs-api", "", api+" (default $IPFS_API)")
+	fs.StringVar(&p.token, "ipfs-api-token", "", "bearer `token` for the node's API")
+	fs.StringVar(&p.car, "car", "", map[bool]string{true: "write images to", false: "read from"}[put]+" this CAR `file`")
+}
+
+// check reports a flag that was given nothing, and takes $IPFS_API where no flag
+// says where.
+func (p *place) check(fs *pflag.FlagSet) error {
+	named := false
+	for _, name := range []string{"store", "ipfs-api", "car", "no-add"} {
+		flag := fs.Lookup(name)
+		if flag == nil || !flag.Changed {
+			continue
+		}
+		if flag.Value.String() == "" {
+			return fmt.Errorf("--%s has no value", name)
+		}
+		named = true
+	}
+	if !named {
+		p.api = os.Getenv("IPFS_API")
+	}
+	if p.token != "" && p.api == "" {
+		return errors.New("--ipfs-api-token is for a node, and neither --ipfs-api nor IPFS_API names one")
+	}
+	return nil
+}
+
+// destination returns the place as one to put images into, and what to call it.
+func (p *place) destination(logf func(string, ...any)) (converter.Destination, string, error) {
+	switch {
+	case p.api != "":
+		dst, err := converter.ToKubo(p.api, p.token, logf)
+		return dst, "the IPFS node", err
+	case p.car != "":
+		dst, err := converter.ToCAR(p.car)
+		return dst, p.car, err
+	}
+	dir, err := p.dir()
+	if err != nil {
+		return nil, "", err
+	}
+	dst, err := converter.ToStore(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: name a directory of yours with --store, and to Caddy", err)
+	}
+	return dst, dir, err
+}
+
+// origin returns the place as one to read from, and the roots of a CAR file.
+func (p *place) origin() (origin.Origin, []cid.Cid, error) {
+	switch {
+	case p.api != "":
+		node, err := kubo.NewNode(p.api, p.token)
+		return origin.FromNode(node), nil, err
+	case p.car != "":
+		return origin.FromCAR(p.car)
+	}
+	dir, err := p.dir()
+	if err != nil {
+		return origin.Origin{}, nil, err
+	}
+	o, err := origin.FromStore(dir)
+	return o, nil, err
+}
+
+func (p *place) dir() (string, error) {
+	if p.store != "" {
+		return p.store, nil
+	}
+	return store.DefaultDir()
+}
+
+func defaultStore() string {
+	dir, err := store.DefaultDir()
+	if err != nil {
+		return "none: " + err.Error()
+	}
+	return dir
+}
+
+// parsePlace reads where images are in one word: a node's URL, a store's
+// directory or a CAR file. No word is the default store.
+func parsePlace(s, token string) (place, error) {
+	if s == "" || strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
+		return place{api: s, token: token}, nil
+	}
+	info, err := os.Stat(s)
+	switch {
+	case err != nil:
+		return place{}, fmt.Errorf("--from: %w: it is a store's directory, a CAR file, or the http:// URL of a node's RPC API", err)
+	case info.IsDir():
+		return place{store: s}, nil
+	}
+	return place{car: s}, nil
+}
