@@ -1,0 +1,238 @@
+package converter
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// Through every place an image comes to, it stays the same, and a CAR of a copy
+// is the CAR of the conversion.
+func TestCopy(t *testing.T) {
+	archive := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 3<<20), layerTar("b", 10)))
+	for _, profile := range []unixfs.Profile{unixfs.V1, unixfs.V0} {
+		dir := t.TempDir()
+		at := func(name string) string { return filepath.Join(dir, name) }
+		want := convertTo(t, toStoreIn(t, at("1")), archive, Options{Profile: profile})
+		convertTo(t, toCARAt(t, at("want.car")), archive, Options{Profile: profile})
+
+		copyTo(t, fromStore(t, at("1")), want.Root, toCARAt(t, at("1.car")))
+		copyTo(t, fromCAR(t, at("1.car")), want.Root, toStoreIn(t, at("2")))
+		copyTo(t, fromStore(t, at("2")), want.Root, toCARAt(t, at("2.car")))
+		for _, name := range []string{"1.car", "2.car"} {
+			if !bytes.Equal(readFile(t, at(name)), readFile(t, at("want.car"))) {
+				t.Errorf("%s: %s is not the CAR of the image", profile, name)
+			}
+		}
+		if one, two := storeFiles(t, at("1")), storeFiles(t, at("2")); !slices.Equal(one, two) {
+			t.Errorf("%s: the stores differ:\n%q\n%q", profile, one, two)
+		}
+	}
+}
+
+// Of what is not what its CID says, nothing is copied.
+func TestCopyVerifies(t *testing.T) {
+	dir := t.TempDir()
+	car := filepath.Join(dir, "app.car")
+	want := convertTo(t, toCARAt(t, car), oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 1<<20))), Options{})
+	whole := readFile(t, car)
+	tried := 0
+	for at := 64; at < len(whole); at += len(whole)/150 + 1 {
+		damaged := bytes.Clone(whole)
+		damaged[at] ^= 1
+		if err := os.WriteFile(car, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(dir, "store")
+		err := tryCopy(t, car, want.Root, to)
+		if err == nil {
+			t.Fatalf("copied although byte %d is another", at)
+		}
+		if left := storeFiles(t, to); len(left) > 0 {
+			t.Fatalf("byte %d is another, and left behind are %q", at, left)
+		}
+		tried++
+	}
+	t.Logf("%d damaged files refused", tried)
+}
+
+func tryCopy(t *testing.T, car string, root cid.Cid, to string) error {
+	t.Helper()
+	from, _, err := origin.FromCAR(car)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	dst := toStoreIn(t, to)
+	_, err = Copy(t.Context(), from, root, dst, Options{})
+	return errors.Join(err, dst.Close())
+}
+
+func TestOnto(t *testing.T) {
+	one := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 100), layerTar("shared", 2<<20)))
+	two := oldDocker(newTestImage([]string{"app:2.0"}, layerTar("b", 100), layerTar("shared", 2<<20)))
+	again := oldDocker(newTestImage([]string{"app:2.0"}, layerTar("c", 100)))
+	other := oldDocker(newTestImage([]string{"team/other:1.0"}, layerTar("d", 100)))
+	dir := t.TempDir()
+	said := ""
+	logf := func(format string, args ...any) { said += format + "\n" }
+	root := convertTo(t, toStoreIn(t, dir), one, Options{}).Root
+	onto := func(archive []byte) *Result {
+		r := convertTo(t, toStoreIn(t, dir), archive, Options{Onto: &Base{fromStore(t, dir), root}, Logf: logf})
+		root = r.Root
+		return r
+	}
+	result := onto(two)
+	if references, _ := result.References("h"); !strings.HasSuffix(references[0], "/app:2.0") {
+		t.Errorf("the reference is %q", references)
+	}
+	checkNames(t, dir, root, "app:1.0", "app:2.0")
+	first := root
+
+	onto(again)
+	if !strings.Contains(said, "moves from") {
+		t.Errorf("a tag has moved, and said was %q", said)
+	}
+	checkNames(t, dir, root, "app:1.0", "app:2.0", "app:") // the last is what 2.0 was
+	onto(other)
+	checkNames(t, dir, root, "app:1.0", "app:2.0", "app:", "team/other:1.0")
+
+	// In whatever order, and copied instead of converted, it is the same.
+	dir = t.TempDir()
+	root = convertTo(t, toStoreIn(t, dir), two, Options{}).Root
+	if onto(one); root != first {
+		t.Errorf("the other way round the root is %s, and was %s", root, first)
+	}
+	elsewhere := t.TempDir()
+	alone := convertTo(t, toStoreIn(t, elsewhere), one, Options{}).Root
+	root = convertTo(t, toStoreIn(t, dir), two, Options{}).Root
+	r, err := Copy(t.Context(), fromStore(t, elsewhere), alone, toStoreIn(t, dir), Options{Onto: &Base{fromStore(t, dir), root}})
+	if err != nil || r.Root != first {
+		t.Errorf("copied, the root is %v, %v; want %s", r, err, first)
+	}
+}
+
+// Where latest is a tag it stays, and where it is only another name it goes when
+// it could mean two things.
+func TestOntoKnowsAliases(t *testing.T) {
+	image := func(tags ...string) []byte { return oldDocker(newTestImage(tags, layerTar(tags[0], 100))) }
+	for _, test := range []struct {
+		before, after []byte
+		latest        bool
+	}{
+		{image("app:1"), image("app:2"), false},
+		{image("app:latest"), image("app:2"), true},
+		{image("app:1"), image("app:latest"), true},
+		{image("app:1"), image("other:2"), true},
+	} {
+		dir := t.TempDir()
+		root := convertTo(t, toStoreIn(t, dir), test.before, Options{}).Root
+		root = convertTo(t, toStoreIn(t, dir), test.after, Options{Onto: &Base{fromStore(t, dir), root}}).Root
+		_, err := layout.FindManifest(t.Context(), store.Open(dir), layout.Image{Root: root, Name: "app"}, layout.Latest)
+		if (err == nil) != test.latest {
+			t.Errorf("app has the name latest: %v; want %v", err, test.latest)
+		}
+	}
+}
+
+func checkNames(t *testing.T, dir string, root cid.Cid, want ...string) {
+	t.Helper()
+	images, err := fromStore(t, dir).Images(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, img := range images {
+		got = append(got, img.Name+":"+img.Tag)
+		m, err := layout.FindManifest(t.Context(), store.Open(dir), layout.Image{Root: root, Name: img.Name}, img.Digest.String())
+		if err != nil || !bytes.Equal(m.Data, img.Data) {
+			t.Errorf("%s:%s is not served: %v", img.Name, img.Tag, err)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("there are %q, want %q", got, want)
+	}
+}
+
+func convertTo(t *testing.T, dst Destination, archive []byte, o Options) *Result {
+	t.Helper()
+	result, err := Convert(t.Context(), bytes.NewReader(archive), dst, o)
+	if err := errors.Join(err, dst.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func copyTo(t *testing.T, from origin.Origin, root cid.Cid, dst Destination) {
+	t.Helper()
+	result, err := Copy(t.Context(), from, root, dst, Options{})
+	if err := errors.Join(err, dst.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if result.Root != root {
+		t.Errorf("the root of the copy is %s, want %s", result.Root, root)
+	}
+}
+
+func toStoreIn(t *testing.T, dir string) Destination {
+	t.Helper()
+	dst, err := ToStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dst
+}
+
+func toCARAt(t *testing.T, path string) Destination {
+	t.Helper()
+	dst, err := ToCAR(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dst
+}
+
+func fromStore(t *testing.T, dir string) origin.Origin {
+	t.Helper()
+	o, err := origin.FromStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func fromCAR(t *testing.T, path string) origin.Origin {
+	t.Helper()
+	o, _, err := origin.FromCAR(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.Close() })
+	return o
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// storeFiles are the files of a store but for its locks.
+func storeFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	return slices.DeleteFunc(files(t, dir), func(path string) bool { return !strings.Contains(path, "/") })
+}
