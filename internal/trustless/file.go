@@ -9,11 +9,12 @@ import (
 	"path"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// ErrMismatch says that content is not what it was asked for by. It wraps
-// nothing, so that no lie can look like the end of a file.
-var ErrMismatch = errors.New("content does not match its digest")
+// ErrMismatch says that content is not what it was asked for by.
+var ErrMismatch = unixfs.ErrMismatch
 
 // A File is a file below a CID, which any gateway of the pool may have.
 type File struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,13 +27,13 @@ func newGroup(g Group) *group {
 	return out
 }
 
-// order returns all gateways, as they are to be asked for path: group after
-// group, and at the end of all those that failed with that path.
-func (p *Pool) order(path string, now time.Time) []*gateway {
+// order returns all gateways, as they are to be asked: group after group, and at
+// the end of all those that failed with that path, or refused the format.
+func (p *Pool) order(x Exchange, now time.Time) []*gateway {
 	var first, last []*gateway
 	for _, g := range p.groups {
 		for _, gw := range g.order(now) {
-			if p.marks.has(gw, path, now) {
+			if p.marks.has(gw, x.Path, now) || gw.refuses(x.Format, now) {
 				last = append(last, gw)
 			} else {
 				first = append(first, gw)
@@ -62,8 +63,17 @@ func (g *group) order(now time.Time) []*gateway {
 type gateway struct {
 	base      *url.URL
 	transport http.RoundTripper
-	penalty   atomic.Int64 // Unix time in nanoseconds until which it is last in its group
+	penalty   atomic.Int64          // Unix time in nanoseconds until which it is last in its group
+	refused   [formats]atomic.Int64 // the same until which it is not asked first for a format
 }
+
+// refusal is how long it is remembered that a gateway does not serve a format.
+// The answer may have been about the content.
+const refusal = 10 * time.Minute
+
+func (g *gateway) refuse(f Format, now time.Time) { g.refused[f].Store(now.Add(refusal).UnixNano()) }
+
+func (g *gateway) refuses(f Format, now time.Time) bool { return now.UnixNano() < g.refused[f].Load() }
 
 // A strike is a penalty that can be taken back.
 type strike struct {
@@ -93,6 +103,9 @@ func (g *gateway) attempt(ctx context.Context, x Exchange, patience time.Duratio
 	defer drain(resp, cancel)
 	if err := usable(resp); err != nil {
 		return err
+	}
+	if err := x.Format.check(resp); err != nil {
+		return Soft(err)
 	}
 	resp.Body = &body{resp.Body, ctx, watch}
 	return x.Accept(resp)
@@ -155,6 +168,10 @@ func (g *gateway) request(ctx context.Context, at *url.URL, x Exchange) (*http.R
 	}
 	req.Header.Set("User-Agent", "ipfs-registry")
 	req.Header.Set("Accept-Encoding", "identity")
+	query := req.URL.Query() // of a redirect
+	maps.Copy(query, x.Query)
+	x.Format.ask(query, req.Header)
+	req.URL.RawQuery = query.Encode()
 	if x.Header != nil {
 		x.Header(req.Header)
 	}
@@ -170,6 +187,8 @@ func usable(resp *http.Response) error {
 		return Soft(fmt.Errorf("%s: %w", resp.Status, fs.ErrNotExist))
 	case code == http.StatusNotImplemented: // ranges of large files
 		return Soft(errors.New(resp.Status))
+	case code == http.StatusNotAcceptable:
+		return Soft(fmt.Errorf("%s: %w", resp.Status, ErrRefused))
 	case code == http.StatusRequestedRangeNotSatisfiable:
 		return nil
 	case code >= 300 && code < 500:

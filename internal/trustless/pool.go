@@ -67,7 +67,9 @@ func NewPool(groups ...Group) *Pool {
 
 // An Exchange is something that is wanted from whichever gateway can give it.
 type Exchange struct {
-	Path string // below the gateway's URL: ipfs/<cid>/…
+	Path   string     // below the gateway's URL: ipfs/<cid>/…
+	Format Format     // in which it is wanted
+	Query  url.Values // besides what the format takes; may be nil
 
 	// Header adds to the header of each attempt's request. It may be nil.
 	Header func(http.Header)
@@ -101,7 +103,7 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 		failed  Error
 		strikes []strike
 	)
-	for _, g := range p.order(x.Path, time.Now()) {
+	for _, g := range p.order(x, time.Now()) {
 		err := g.attempt(ctx, x, p.Patience)
 		if err == nil {
 			return nil
@@ -119,6 +121,9 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 			now := time.Now()
 			strikes = append(strikes, g.strike(now))
 			p.marks.add(g, x.Path, now)
+		}
+		if errors.Is(err, ErrRefused) {
+			g.refuse(x.Format, time.Now())
 		}
 		if v.stop {
 			return v.error

@@ -46,6 +46,18 @@ type carHead struct {
 	Roots   []cid.Cid
 }
 
+// strictCBOR takes no key for another that is only like it, or for none.
+var strictCBOR = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{
+		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+	}.DecMode()
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return mode
+}()
+
 func (c *CARReader) header() (carHead, error) {
 	n, err := c.length(maxCARHeader)
 	if err != nil {
@@ -59,7 +71,7 @@ func (c *CARReader) header() (carHead, error) {
 		Version uint64     `cbor:"version"`
 		Roots   []cbor.Tag `cbor:"roots"`
 	}
-	if err := cbor.Unmarshal(data, &fields); err != nil {
+	if err := strictCBOR.Unmarshal(data, &fields); err != nil {
 		return carHead{}, err
 	}
 	head := carHead{Version: fields.Version}
@@ -163,13 +175,16 @@ type CAR struct {
 	Roots []cid.Cid
 
 	file   io.ReaderAt
-	blocks map[string]span // by multihash
+	blocks map[string]span // by carKey
 }
 
 type span struct {
 	offset int64
 	length int32
 }
+
+// carKey is one key for both versions of a CID.
+func carKey(c cid.Cid) string { return cid.NewCidV1(c.Type(), c.Hash()).KeyString() }
 
 // maxCARBlocks bounds the memory for an index, about 150 bytes a block.
 const maxCARBlocks = 1 << 22
@@ -200,8 +215,9 @@ func OpenCAR(file io.ReaderAt, size int64) (*CAR, error) {
 		if r.Offset()+int64(n) > size {
 			return nil, fmt.Errorf("reading a CAR: block %s: %w", c, io.ErrUnexpectedEOF)
 		}
-		if _, known := car.blocks[string(c.Hash())]; !known {
-			car.blocks[string(c.Hash())] = span{start + r.Offset(), int32(n)}
+		key := carKey(c)
+		if _, known := car.blocks[key]; !known {
+			car.blocks[key] = span{start + r.Offset(), int32(n)}
 		}
 	}
 }
@@ -228,13 +244,13 @@ func carData(file io.ReaderAt, size int64) (start, length int64, err error) {
 
 // Find returns where in the file a block is, and its length.
 func (c *CAR) Find(address cid.Cid) (offset int64, length int, found bool) {
-	at, found := c.blocks[string(address.Hash())]
+	at, found := c.blocks[carKey(address)]
 	return at.offset, int(at.length), found
 }
 
 // Block returns the data of a block, if the CAR has it.
 func (c *CAR) Block(address cid.Cid) (data []byte, found bool, err error) {
-	at, found := c.blocks[string(address.Hash())]
+	at, found := c.blocks[carKey(address)]
 	if !found {
 		return nil, false, nil
 	}

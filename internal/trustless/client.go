@@ -1,0 +1,262 @@
+package trustless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A Client gets content from a pool and verifies all of it. Its methods may be
+// called concurrently.
+type Client struct {
+	pool   *Pool
+	blocks *blockCache
+}
+
+// NewClient returns a client of the pool's gateways.
+func NewClient(p *Pool) *Client { return &Client{p, newBlockCache()} }
+
+// A Session is a client on behalf of one request.
+type Session struct {
+	*Client
+
+	// Failed is told of each attempt that failed. It may be nil.
+	Failed func(Failure)
+}
+
+// ReadFile returns the content of the file at the slash-separated path below
+// root, of at most limit bytes. Where the directories that lead there show that
+// there is none, the error is fs.ErrNotExist; that a gateway says so proves
+// nothing.
+func (s Session) ReadFile(ctx context.Context, root cid.Cid, at string, limit int64) ([]byte, error) {
+	var data []byte
+	err := s.with(ctx, root, at, entity, limit+maxPath, func(get unixfs.Getter) (err error) {
+		c, err := unixfs.Walk(ctx, get, root, at)
+		if err == nil {
+			data, err = readAll(ctx, get, c, limit)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// maxPath is how many bytes of blocks may lead to a file, beside its own.
+const maxPath = 8 << 20
+
+// Resolve returns the file at the slash-separated path below root: its nodes,
+// and what its leaves are.
+func (s Session) Resolve(ctx context.Context, root cid.Cid, at string) (*unixfs.File, error) {
+	var c cid.Cid
+	err := s.with(ctx, root, at, block, maxPath, func(get unixfs.Getter) (err error) {
+		if c, err = unixfs.Walk(ctx, get, root, at); err != nil {
+			return err
+		}
+		_, err = get(ctx, c)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.fetchNodes(ctx, c); err != nil {
+		return nil, err
+	}
+	return unixfs.ReadFile(ctx, s.raw, c)
+}
+
+func readAll(ctx context.Context, get unixfs.Getter, c cid.Cid, limit int64) ([]byte, error) {
+	f, err := unixfs.ReadFile(ctx, get, c)
+	if err != nil {
+		return nil, err
+	}
+	if f.Table.Size() > limit {
+		return nil, fmt.Errorf("%d bytes, more than %d", f.Table.Size(), limit)
+	}
+	data := make([]byte, 0, f.Table.Size())
+	for i := range f.Table.Leaves {
+		block, err := get(ctx, f.Table.CID(i))
+		if err != nil {
+			return nil, err
+		}
+		leaf, err := f.Table.Unwrap(i, block)
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, leaf...)
+	}
+	return data, nil
+}
+
+// A scope is how much a CAR has of what is at the end of a path.
+type scope string
+
+const (
+	block  scope = "block"  // its first block
+	entity scope = "entity" // a file
+)
+
+// with calls use with a getter of verified blocks: first with those that are
+// known already, then with those of one CAR of what is at a path, and then with
+// blocks that are asked for one by one. What use says of verified blocks is
+// true, whoever gave them; that a block could not be had leads to the next way.
+func (s Session) with(ctx context.Context, root cid.Cid, at string, sc scope, limit int64, use func(unixfs.Getter) error) error {
+	err := use(s.known)
+	if !isUnavailable(err) {
+		return err
+	}
+	x := Exchange{
+		Path:   path.Join("ipfs", root.String(), at),
+		Format: CAR,
+		Query:  url.Values{"dag-scope": {string(sc)}},
+		Accept: func(resp *http.Response) error {
+			err := use(s.fromCAR(resp.Body, limit).get)
+			if err == nil || isUnavailable(err) {
+				return err
+			}
+			return Stop(err)
+		},
+		Failed: s.Failed,
+	}
+	err = s.pool.Do(ctx, x)
+	if _, failed := errors.AsType[Error](err); !failed || !errors.Is(err, ErrRefused) {
+		return err
+	}
+	return use(s.raw)
+}
+
+// An unavailableError says that a block could not be had, which says nothing
+// about what it would be.
+type unavailableError struct{ error }
+
+func (e unavailableError) Unwrap() error { return e.error }
+
+func isUnavailable(err error) bool {
+	_, is := errors.AsType[unavailableError](err)
+	return is
+}
+
+var errUnknown = unavailableError{errors.New("not fetched yet")}
+
+// known is a unixfs.Getter of blocks that are at hand.
+func (s Session) known(_ context.Context, c cid.Cid) ([]byte, error) {
+	if data, inline := unixfs.Inline(c); inline {
+		return data, unixfs.Block{CID: c, Data: data}.Verify()
+	}
+	data, known := s.blocks.get(c)
+	if !known {
+		return nil, errUnknown
+	}
+	return data, nil
+}
+
+// A carBlocks gives the blocks of a CAR as they come, in the order in which they
+// are there.
+type carBlocks struct {
+	Session
+	body   io.Reader
+	car    *unixfs.CARReader // nil until something is read
+	leaves bool              // that come are not kept, since they are many
+	err    error
+}
+
+func (s Session) fromCAR(body io.Reader, limit int64) *carBlocks {
+	return &carBlocks{Session: s, body: io.LimitReader(body, limit)}
+}
+
+func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
+	if data, err := b.known(ctx, c); err == nil {
+		return data, nil
+	}
+	for b.err == nil {
+		var got cid.Cid
+		var data []byte
+		got, data, b.err = b.next()
+		if b.err == nil && got.Hash().HexString() == c.Hash().HexString() {
+			return data, nil
+		}
+	}
+	return nil, unavailableError{b.err}
+}
+
+// next reads and verifies a block.
+func (b *carBlocks) next() (cid.Cid, []byte, error) {
+	if b.car == nil {
+		car, err := unixfs.NewCARReader(b.body)
+		if err != nil {
+			return cid.Undef, nil, err
+		}
+		b.car = car
+	}
+	c, _, err := b.car.Next()
+	if err == io.EOF {
+		return cid.Undef, nil, errors.New("the CAR ends before the block that comes next")
+	}
+	if err != nil {
+		return cid.Undef, nil, err
+	}
+	data, err := b.car.Block()
+	if err != nil {
+		return cid.Undef, nil, err
+	}
+	if err := (unixfs.Block{CID: c, Data: data}).Verify(); err != nil {
+		return cid.Undef, nil, err
+	}
+	if !b.leaves {
+		b.blocks.add(c, data)
+	}
+	return c, data, nil
+}
+
+// raw is a unixfs.Getter that asks for blocks which are not at hand.
+func (s Session) raw(ctx context.Context, c cid.Cid) ([]byte, error) {
+	data, err := s.known(ctx, c)
+	if !isUnavailable(err) {
+		return data, err
+	}
+	if data, err = s.leaf(ctx, c); err == nil {
+		s.blocks.add(c, data)
+	}
+	return data, err
+}
+
+// leaf asks for a block that is not to be remembered.
+func (s Session) leaf(ctx context.Context, c cid.Cid) (data []byte, err error) {
+	err = s.pool.Do(ctx, Exchange{
+		Path:   path.Join("ipfs", c.String()),
+		Format: Raw,
+		Accept: func(resp *http.Response) (err error) {
+			if resp.StatusCode != http.StatusOK {
+				return errors.New(resp.Status)
+			}
+			if data, err = io.ReadAll(io.LimitReader(resp.Body, unixfs.MaxBlock+1)); err != nil {
+				return err
+			}
+			return unixfs.Block{CID: c, Data: data}.Verify()
+		},
+		Failed: s.Failed,
+	})
+	if err != nil {
+		return nil, unavailableError{notProved(err)}
+	}
+	return data, nil
+}
+
+// notProved is an error of gateways of which none says that something does not
+// exist: that a gateway does not have a block proves nothing.
+func notProved(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no gateway has it: %s", err)
+	}
+	return err
+}

@@ -1,0 +1,284 @@
+package trustless
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// Copy writes the file at the slash-separated path below root to sink, or a part
+// of it if part is not nil. Only verified bytes are written. What one gateway
+// began, another goes on with; only if none can, the sink has got less than Start
+// said.
+//
+// The nodes that say what the leaves are and the file itself are asked for at
+// the same time, so that verifying costs no round trip. The file as it is costs
+// gateways the least; where none serves that, its blocks are asked for.
+func (s Session) Copy(ctx context.Context, root cid.Cid, at string, part *Range, sink Sink) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d := &delivery{session: s, ctx: ctx, path: path.Join("ipfs", root.String(), at), part: part, sink: sink}
+	d.found = sync.OnceValue(func() error { return d.find(root, at) })
+	go d.found()
+	if part != nil { // where its leaves begin is not known yet
+		if err := d.found(); err != nil {
+			return err
+		}
+	}
+	return d.run()
+}
+
+// A delivery is one copy, however many gateways and ways it takes.
+type delivery struct {
+	session Session
+	ctx     context.Context
+	path    string // of the file, from its root
+	part    *Range
+	sink    Sink
+
+	found func() error // waits until what follows is known
+	cid   cid.Cid
+	table *unixfs.Table // nil where the file's shape has none
+	size  int64
+	from  int64 // of what is wanted
+	to    int64
+
+	next    int64 // the offset that the sink gets next
+	started bool
+	asked   content // by the request under way
+}
+
+// find looks up what the file is.
+func (d *delivery) find(root cid.Cid, at string) error {
+	f, err := d.session.Resolve(d.ctx, root, at)
+	if errors.Is(err, unixfs.ErrShape) {
+		err = d.findShapeless(root, at)
+	} else if err == nil {
+		d.cid, d.table, d.size = f.CID, f.Table, f.Table.Size()
+	}
+	if err != nil {
+		return err
+	}
+	d.to = d.size
+	if d.part != nil {
+		d.from, d.to = d.part.Resolve(d.size)
+		if d.from >= d.to {
+			return RangeError{d.size}
+		}
+	}
+	d.next = d.from
+	return nil
+}
+
+func (d *delivery) findShapeless(root cid.Cid, at string) error {
+	c, err := unixfs.Walk(d.ctx, d.session.raw, root, at)
+	if err != nil {
+		return err
+	}
+	data, err := d.session.raw(d.ctx, c)
+	if err != nil {
+		return err
+	}
+	d.cid = c
+	d.size, err = unixfs.FileSize(unixfs.Block{CID: c, Data: data})
+	return err
+}
+
+// run tries the ways in turn. As long as a round of all gateways brought
+// something, the next one may: connections break for reasons that pass.
+func (d *delivery) run() error {
+	for {
+		before := d.next
+		err := d.round()
+		_, all := errors.AsType[Error](err)
+		if !all || d.next == before {
+			return err
+		}
+	}
+}
+
+func (d *delivery) round() error {
+	before := d.next
+	plain := d.plain()
+	if !isRefused(plain) || d.next > before {
+		return plain
+	}
+	if err := d.found(); err != nil {
+		return err
+	}
+	car := d.car()
+	if !isRefused(car) || d.next > before {
+		return car
+	}
+	return d.raw()
+}
+
+// isRefused reports whether there is a gateway that may have it in another form.
+func isRefused(err error) bool {
+	_, all := errors.AsType[Error](err)
+	return all && errors.Is(err, ErrRefused)
+}
+
+// plain asks for the file as it is.
+func (d *delivery) plain() error {
+	return d.session.pool.Do(d.ctx, Exchange{
+		Path:   d.path,
+		Header: d.ask,
+		Accept: d.accept,
+		Failed: d.session.Failed,
+	})
+}
+
+// ask asks for what is still wanted, from the beginning of a leaf to the end of
+// one, or for the whole if nothing is known yet.
+func (d *delivery) ask(h http.Header) {
+	d.asked = content{}
+	if d.part == nil && !d.started {
+		return
+	}
+	if d.table == nil {
+		return
+	}
+	i, j := d.table.Span(d.next, d.to)
+	d.asked = content{d.table.Start(i), d.table.Leaves[j-1].End, d.size}
+	if d.asked.from > 0 || d.asked.to < d.size {
+		Range{d.asked.from, d.asked.to - 1}.set(h)
+	}
+}
+
+func (d *delivery) accept(resp *http.Response) error {
+	if err := d.found(); err != nil {
+		return Stop(err)
+	}
+	if d.table == nil {
+		return Soft(fmt.Errorf("%w: %w", unixfs.ErrShape, ErrRefused))
+	}
+	from, err := d.offered(resp)
+	if err != nil {
+		return err
+	}
+	if d.size == 0 {
+		return d.write(0, nil)
+	}
+	return d.leaves(resp.Body, from)
+}
+
+// offered returns the offset at which an answer begins, if it is one to what was
+// asked for. A gateway may always answer with the whole.
+func (d *delivery) offered(resp *http.Response) (from int64, err error) {
+	switch resp.StatusCode {
+	case http.StatusOK:
+		if n := resp.ContentLength; n >= 0 && n != d.size {
+			return 0, fmt.Errorf("%d bytes where the file has %d", n, d.size)
+		}
+		return 0, nil
+	case http.StatusPartialContent:
+		c, err := partial(resp)
+		if err != nil {
+			return 0, err
+		}
+		if c != d.asked {
+			return 0, fmt.Errorf("%s where %s was asked for", c, d.asked)
+		}
+		return c.from, nil
+	}
+	return 0, errors.New(resp.Status)
+}
+
+var leafBuffers = sync.Pool{New: func() any { return new([unixfs.MaxLeaf]byte) }}
+
+// leaves reads leaf after leaf, from the one that begins at an offset, and writes
+// those that are wanted and right.
+func (d *delivery) leaves(body io.Reader, from int64) error {
+	buf := leafBuffers.Get().(*[unixfs.MaxLeaf]byte)
+	defer leafBuffers.Put(buf)
+	i, _ := d.table.Span(from, d.size)
+	for ; i < len(d.table.Leaves) && d.next < d.to; i++ {
+		leaf := buf[:d.table.Len(i)]
+		if n, err := io.ReadFull(body, leaf); err != nil {
+			return fmt.Errorf("after %d bytes of %d: %w", d.table.Start(i)+int64(n), d.size, unexpected(err))
+		}
+		if d.table.Leaves[i].End <= d.next {
+			continue
+		}
+		if !d.table.Verify(i, leaf) {
+			return fmt.Errorf("leaf at byte %d: %w", d.table.Start(i), ErrMismatch)
+		}
+		if err := d.write(d.table.Start(i), leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// write hands what is wanted of verified bytes at an offset to the sink.
+func (d *delivery) write(at int64, b []byte) error {
+	if !d.started {
+		d.started = true
+		d.sink.Start(d.from, d.to, d.size)
+	}
+	b = b[max(0, d.next-at):min(int64(len(b)), d.to-at)]
+	if len(b) == 0 {
+		return nil
+	}
+	if _, err := d.sink.Write(b); err != nil {
+		return Stop(err)
+	}
+	d.next += int64(len(b))
+	return nil
+}
+
+// car asks for the blocks of what is still wanted.
+func (d *delivery) car() error {
+	return d.session.pool.Do(d.ctx, Exchange{
+		Path:   path.Join("ipfs", d.cid.String()),
+		Format: CAR,
+		Query:  url.Values{"dag-scope": {string(entity)}, "entity-bytes": {fmt.Sprintf("%d:%d", d.next, d.to-1)}},
+		Accept: func(resp *http.Response) error {
+			blocks := d.session.fromCAR(resp.Body, 2*(d.to-d.next)+maxPath)
+			blocks.leaves = true
+			return d.stream(blocks.get)
+		},
+		Failed: d.session.Failed,
+	})
+}
+
+// raw asks for blocks one by one.
+func (d *delivery) raw() error {
+	ahead := newReadAhead(d.ctx, d.session, d.table, d.next, d.to)
+	defer ahead.close()
+	err := d.stream(ahead.get)
+	if unavailable, ok := errors.AsType[unavailableError](err); ok {
+		return unavailable.error
+	}
+	return err
+}
+
+func (d *delivery) stream(get unixfs.Getter) error {
+	if d.size == 0 {
+		return d.write(0, nil)
+	}
+	err := unixfs.Stream(d.ctx, get, d.cid, d.next, d.to, func(b []byte) error {
+		return d.write(d.next, b)
+	})
+	if err == nil || isUnavailable(err) {
+		return err
+	}
+	return Stop(err)
+}

@@ -1,0 +1,124 @@
+package unixfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	dag "github.com/ipfs/boxo/ipld/merkledag"
+	ft "github.com/ipfs/boxo/ipld/unixfs"
+	"github.com/ipfs/go-cid"
+)
+
+// FileSize returns the number of bytes of a file, given its first block.
+func FileSize(b Block) (int64, error) {
+	if b.CID.Type() == cid.Raw {
+		return int64(len(b.Data)), nil
+	}
+	_, fsn, err := decodeFile(b.CID, b.Data)
+	if err != nil {
+		return 0, err
+	}
+	if size := fsn.FileSize(); size <= maxFileSize {
+		return int64(size), nil
+	}
+	return 0, fmt.Errorf("%s says that it has more bytes than any file", b.CID)
+}
+
+const maxFileSize = 1 << 50 // bytes
+
+// Stream hands the bytes [from, to) of a file to emit, piece by piece, whatever
+// shape its DAG has. Blocks are asked for depth first, each once for every time
+// that it occurs, and those that lie wholly outside not at all. emit must not
+// keep what it is given.
+func Stream(ctx context.Context, get Getter, c cid.Cid, from, to int64, emit func([]byte) error) error {
+	s := streamer{ctx: ctx, get: get, from: from, to: to, emit: emit}
+	if err := s.node(c, -1, maxFileDepth); err != nil {
+		return err
+	}
+	if s.at < to {
+		return fmt.Errorf("file %s has %d bytes, fewer than it says", c, s.at)
+	}
+	return nil
+}
+
+type streamer struct {
+	ctx      context.Context
+	get      Getter
+	at       int64 // the offset that comes next
+	from, to int64
+	emit     func([]byte) error
+	nodes    int
+}
+
+var errTooDeep = errors.New("a file of more blocks, or deeper, than any image's")
+
+// node streams what is below a node, which has so many bytes, or any number if
+// size is negative.
+func (s *streamer) node(c cid.Cid, size int64, depth int) error {
+	if s.at >= s.to {
+		return nil
+	}
+	if size >= 0 && s.at+size <= s.from {
+		s.at += size
+		return nil
+	}
+	if s.nodes++; depth == 0 || s.nodes > 2*maxLeaves {
+		return errTooDeep
+	}
+	data, err := s.get(s.ctx, c)
+	if err != nil {
+		return err
+	}
+	before := s.at
+	if c.Type() == cid.Raw {
+		err = s.write(data)
+	} else {
+		err = s.dagNode(Block{c, data}, depth)
+	}
+	if err != nil {
+		return err
+	}
+	if size >= 0 && s.at-before != size && s.at < s.to {
+		return fmt.Errorf("%s has %d bytes, and the node above says %d", c, s.at-before, size)
+	}
+	return nil
+}
+
+func (s *streamer) dagNode(b Block, depth int) error {
+	nd, fsn, err := decodeFile(b.CID, b.Data)
+	if err != nil {
+		return err
+	}
+	if fsn.NumChildren() != len(nd.Links()) {
+		return fmt.Errorf("%s does not say how long its parts are", b.CID)
+	}
+	if err := s.write(fsn.Data()); err != nil {
+		return err
+	}
+	return s.children(nd, fsn, depth-1)
+}
+
+func (s *streamer) children(nd *dag.ProtoNode, fsn *ft.FSNode, depth int) error {
+	for i, l := range nd.Links() {
+		if fsn.BlockSize(i) > maxFileSize {
+			return fmt.Errorf("%s says that it has more bytes than any file", l.Cid)
+		}
+		if err := s.node(l.Cid, int64(fsn.BlockSize(i)), depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write emits what of data is wanted.
+func (s *streamer) write(data []byte) error {
+	start := s.at
+	s.at += int64(len(data))
+	lo := max(0, s.from-start)
+	hi := min(int64(len(data)), s.to-start)
+	if lo >= hi {
+		return nil
+	}
+	return s.emit(data[lo:hi])
+}
