@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -54,11 +55,13 @@ whole address, whatever other images share with it.`,
 				return err
 			}
 			records, damaged := s.Images(cmd.Context())
-			print := printImages
+			all := list(cmd.Context(), s, records)
 			if asJSON {
-				print = printImagesJSON
+				err = printImagesJSON(cmd.OutOrStdout(), all)
+			} else {
+				err = printImages(cmd.OutOrStdout(), all)
 			}
-			if err := print(cmd.OutOrStdout(), list(cmd, s, records)); err != nil {
+			if err != nil {
 				return err
 			}
 			return damaged
@@ -81,7 +84,7 @@ type listedImage struct {
 	Size      uint64        `json:"size,omitempty"` // bytes; 0 where it cannot be read
 }
 
-func list(cmd *cobra.Command, s *store.Store, records []store.Record) []listedImage {
+func list(ctx context.Context, s *store.Store, records []store.Record) []listedImage {
 	all := []listedImage{}
 	for _, r := range records {
 		root, err := cidname.ParseAny(r.Root)
@@ -89,7 +92,7 @@ func list(cmd *cobra.Command, s *store.Store, records []store.Record) []listedIm
 			continue // no record of a store has such a root
 		}
 		for _, img := range r.Images {
-			size, err := s.Size(cmd.Context(), root, img.Name)
+			size, err := s.Size(ctx, root, img.Name)
 			if err != nil {
 				size = 0
 			}

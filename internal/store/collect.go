@@ -45,7 +45,7 @@ func name(root cid.Cid) string {
 // Files that nobody but others can have put into the store are left alone. A dry
 // run removes nothing.
 func (s *Store) Collect(ctx context.Context, dryRun bool) (Collected, error) {
-	c := &collection{store: s, ctx: ctx, dryRun: dryRun}
+	c := &collection{store: s, ctx: ctx, dryRun: dryRun, kept: s.newWalk()}
 	err := c.leftovers()
 	if err == nil {
 		err = c.collect()
@@ -58,7 +58,7 @@ type collection struct {
 	store  *Store
 	ctx    context.Context
 	dryRun bool
-	kept   *walk
+	kept   *walk // came by all that stays
 }
 
 func (c *collection) leftovers() error {
@@ -99,7 +99,7 @@ func (c *collection) collect() error {
 	lock, err := c.store.lock(c.ctx, exclusive)
 	switch {
 	case err == nil:
-		defer lock.Unlock()
+		defer release(lock)
 	case !c.dryRun || c.ctx.Err() != nil: // who may only read can still look
 		return fmt.Errorf("locking the store: %w", err)
 	}
@@ -132,7 +132,6 @@ func (c *collection) mark() error {
 	if err != nil {
 		return err
 	}
-	c.kept = c.store.newWalk()
 	for _, root := range roots {
 		if err := c.kept.follow(c.ctx, root); c.ctx.Err() != nil {
 			return context.Cause(c.ctx)

@@ -31,7 +31,7 @@ type Import struct {
 // Begin starts an import. Close must be called in the end. What killed imports
 // left is removed in passing.
 func (s *Store) Begin() (*Import, error) {
-	s.leftovers((*temp).remove) // which matters to whoever looks for room
+	_ = s.leftovers((*temp).remove) // whatever cannot be removed is not in our way
 	im := &Import{store: s, dirs: map[string]struct{}{}}
 	err := im.retry(func() (err error) {
 		if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
@@ -89,7 +89,7 @@ var errNotLocked = errors.New("an import puts things in place before Lock")
 
 func (im *Import) unlock() {
 	if im.lock != nil {
-		im.lock.Unlock()
+		release(im.lock)
 		im.lock = nil
 	}
 }

@@ -30,7 +30,7 @@ func (s *Store) lock(ctx context.Context, m mode) (*flock.Flock, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer gate.Unlock()
+	defer release(gate)
 	return acquire(ctx, filepath.Join(s.dir, "lock"), m)
 }
 
@@ -68,9 +68,13 @@ func try(path string, m mode) (*flock.Flock, error) {
 			return l, nil
 		}
 	}
-	l.Unlock()
+	release(l)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	return nil, err
 }
+
+// release lets a lock go. Where that fails, its file is closed already, and with
+// the file the lock.
+func release(l *flock.Flock) { _ = l.Unlock() }

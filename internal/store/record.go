@@ -149,7 +149,7 @@ func (s *Store) Remove(ctx context.Context, root cid.Cid) error {
 	if err != nil {
 		return fmt.Errorf("locking the store: %w", err)
 	}
-	defer lock.Unlock()
+	defer release(lock)
 	if err := os.Remove(path); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (s *Store) makeTemp() (*temp, error) {
 // remove removes the directory. The lock goes last, and is held until it is
 // gone, since another could be taken in its place.
 func (t *temp) remove() error {
-	entries, err := os.ReadDir(t.dir)
+	entries, err := readDir(t.dir)
 	for _, e := range entries {
 		if e.Name() != tempLock {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(t.dir, e.Name())))
@@ -54,7 +54,7 @@ func (t *temp) remove() error {
 	}
 	lock := filepath.Join(t.dir, tempLock)
 	held := os.Remove(lock)
-	t.lock.Unlock()
+	release(t.lock)
 	if held != nil { // Windows does not remove what is open
 		os.Remove(lock)
 	}
@@ -64,10 +64,7 @@ func (t *temp) remove() error {
 
 // leftovers hands what killed imports left in tmp to visit, which may remove it.
 func (s *Store) leftovers(visit func(*temp) error) error {
-	entries, err := os.ReadDir(s.tmp())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	entries, err := readDir(s.tmp())
 	if err != nil {
 		return err
 	}
@@ -81,7 +78,7 @@ func (s *Store) leftovers(visit func(*temp) error) error {
 			continue // in use, gone, or another user's
 		}
 		err = visit(&temp{dir, lock})
-		lock.Unlock()
+		release(lock)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,198 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// kill has the import end as kill -9 has it: locks go, and nothing else does.
+func (im *Import) kill() {
+	im.unlock()
+	release(im.temp.lock)
+}
+
+// After a crash at any point there is the whole image or none, and what was left
+// is gone after the next collection.
+func TestCrashOfAnImport(t *testing.T) {
+	content := long("content")
+	cutter := unixfs.V1.NewCutter()
+	cutter.Write([]byte(content))
+	file := must(unixfs.V1.Layout(cutter.Table()))(t)
+	for point := 0; ; point++ {
+		s := Open(t.TempDir())
+		other := put(t, s, unixfs.V1, "other")
+		before := paths(t, s)
+		im := must(s.Begin())(t)
+		root, done := importUpTo(t, im, content, file, point)
+		im.kill()
+		if !done {
+			if _, err := s.Record(root.CID); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("after %d steps the image has a record: %v", point, err)
+			}
+		}
+		collect(t, s)
+		other.mustBeIn(t, s)
+		if done {
+			check(t, s.newWalk().follow(t.Context(), root.CID))
+			return
+		}
+		if now := paths(t, s); !slices.Equal(now, before) {
+			t.Errorf("after %d steps left are %q, and before there were %q", point, now, before)
+		}
+	}
+}
+
+// importUpTo takes so many steps of an import, and reports whether those are all.
+func importUpTo(t *testing.T, im *Import, content string, file *unixfs.File, steps int) (root unixfs.Node, done bool) {
+	var blocks []unixfs.Block
+	root, err := unixfs.V1.Tree(t.Context(), map[string]unixfs.Node{"app/blobs/b": file.Node}, func(b unixfs.Block) error {
+		blocks = append(blocks, b)
+		return nil
+	})
+	check(t, err)
+	path := filepath.Join(im.TempDir(), "blob")
+	all := []func() error{
+		func() error { return os.WriteFile(path, []byte(content), 0o600) },
+		func() error { return im.Lock(context.Background()) },
+		func() error { return im.adopt(path, im.store.blobPath(digest.FromString(content))) },
+		func() error { return os.WriteFile(path, []byte(content), 0o600) },
+		func() error { return im.Blob(path, digest.FromString(content), file) },
+	}
+	for _, b := range blocks {
+		all = append(all, func() error { return im.Node(b) })
+	}
+	all = append(all, func() error { return im.Commit(root.CID, Record{Root: root.CID.String()}) })
+	for i, step := range all {
+		if i == steps {
+			return root, false
+		}
+		check(t, step())
+	}
+	return root, true
+}
+
+// What a killed import left goes, what a living one has stays, and so does what
+// another program may have.
+func TestLeftovers(t *testing.T) {
+	s := Open(t.TempDir())
+	living := must(s.Begin())(t)
+	defer living.Close()
+	killed := must(s.Begin())(t)
+	unlocked := filepath.Join(s.tmp(), tempPrefix+"crashed-before-its-lock")
+	check(t, os.Mkdir(unlocked, 0o700))
+	other := filepath.Join(s.tmp(), "other")
+	check(t, os.Mkdir(other, 0o755))
+	for _, im := range []*Import{living, killed} {
+		check(t, os.WriteFile(filepath.Join(im.TempDir(), "blob"), []byte("half a la"), 0o600))
+	}
+	killed.kill()
+	if c, err := s.Collect(t.Context(), true); err != nil || c != (Collected{1, 9}) {
+		t.Errorf("a dry run finds %v, %v", c, err)
+	}
+	for _, again := range []string{"begin", "collect"} {
+		left := map[string]bool{living.TempDir(): true, killed.TempDir(): false, unlocked: false, other: true}
+		if again == "begin" {
+			check(t, must(s.Begin())(t).Close())
+		} else {
+			killed = must(s.Begin())(t)
+			killed.kill()
+			collect(t, s)
+			left[killed.TempDir()] = false
+		}
+		for dir, want := range left {
+			if _, err := os.Stat(dir); (err == nil) != want {
+				t.Errorf("%s: of %s: %v", again, dir, err)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(living.TempDir(), "blob")); err != nil {
+		t.Error(err)
+	}
+}
+
+// Imports begin and end while others look for what was left, and none loses what
+// it is working on.
+func TestBeginningManyAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 40 {
+				im, err := Open(dir).Begin()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				path := filepath.Join(im.TempDir(), "blob")
+				check(t, os.WriteFile(path, small, 0o600))
+				check(t, Open(dir).leftovers((*temp).remove))
+				if _, err := os.Stat(path); err != nil {
+					t.Error(err)
+				}
+				check(t, im.Close())
+			}
+		})
+	}
+	wg.Wait()
+	if left, err := os.ReadDir(filepath.Join(dir, "tmp")); err == nil && len(left) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in tmp: %v, %v", left, err)
+	}
+}
+
+// An import that relies on a blob gets one that stays until its record is there.
+func TestHas(t *testing.T) {
+	for _, profile := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
+		s := Open(t.TempDir())
+		content := long("content")
+		img := put(t, s, profile, content, "short")
+		file := img.blobs[content]
+		im := must(s.Begin())(t)
+		if !im.Has(file.CID) || !im.Has(img.blobs["short"].CID) || im.Has(img.root) {
+			t.Error("it has not what it has")
+		}
+		check(t, im.Lock(t.Context()))
+		for _, path := range []string{s.filePath(file.CID), s.nodePath(file.CID), s.blobPath(digest.FromString(content))} {
+			whole := must(os.ReadFile(path))(t)
+			check(t, os.Truncate(path, int64(len(whole)-1)))
+			if im.Has(file.CID) {
+				t.Errorf("it has what lacks a byte of %s", path)
+			}
+			check(t, os.WriteFile(path, whole, 0o644))
+		}
+		if !im.Has(file.CID) {
+			t.Error("it has not what is whole again")
+		}
+		root := must(profile.Tree(t.Context(), map[string]unixfs.Node{"b": file.Node}, im.Node))(t)
+		check(t, im.Commit(root.CID, Record{Root: root.CID.String()}))
+		check(t, im.Close())
+		check(t, s.Remove(t.Context(), img.root))
+		collect(t, s)
+		check(t, s.newWalk().follow(t.Context(), root.CID))
+	}
+}
+
+func TestNothingIsPutInPlaceBeforeLock(t *testing.T) {
+	im := must(Open(t.TempDir()).Begin())(t)
+	defer im.Close()
+	path := filepath.Join(im.TempDir(), "blob")
+	check(t, os.WriteFile(path, small, 0o600))
+	cutter := unixfs.V1.NewCutter()
+	cutter.Write(small)
+	file := must(unixfs.V1.Layout(cutter.Table()))(t)
+	for _, err := range []error{im.Blob(path, digest.FromBytes(small), file), im.Node(unixfs.Block{CID: file.CID, Data: small}), im.Commit(file.CID, Record{})} {
+		if err == nil || !strings.Contains(err.Error(), "before Lock") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}

@@ -1,0 +1,312 @@
+package tests
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// archiveOfLayers is what docker save writes of an image whose layers are these
+// files in /srv.
+func archiveOfLayers(t *testing.T, name string, layers ...string) (file string) {
+	t.Helper()
+	var a archive
+	config := map[string]any{"architecture": "amd64", "os": "linux"}
+	image := saved{Config: "config.json", RepoTags: []string{name}}
+	var diffIDs []string
+	for i, content := range layers {
+		layer := readFile(t, archive{{tar.Header{Name: fmt.Sprintf("srv/%d", i), Mode: 0o644}, []byte(content)}}.write(t))
+		image.Layers = append(image.Layers, fmt.Sprintf("%d/layer.tar", i))
+		diffIDs = append(diffIDs, digestOf([]byte(layer)))
+		a = append(a, entry{tar.Header{Name: image.Layers[i], Mode: 0o644}, []byte(layer)})
+	}
+	config["rootfs"] = map[string]any{"type": "layers", "diff_ids": diffIDs}
+	for name, document := range map[string]any{image.Config: config, "manifest.json": []saved{image}} {
+		b, err := json.Marshal(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a = append(a, entry{tar.Header{Name: name, Mode: 0o644}, b})
+	}
+	return a.write(t)
+}
+
+// inStore runs a command of the converter on a store.
+func inStore(t *testing.T, store string, args ...string) string {
+	t.Helper()
+	return run(t, converter(t, os.DevNull, append(args, "--store="+store)...))
+}
+
+// kept is the content of a store without its locks, and the records, which say when.
+func kept(t *testing.T, store string) map[string]string {
+	t.Helper()
+	files := tree(t, store)
+	maps.DeleteFunc(files, func(name, _ string) bool {
+		return strings.HasSuffix(name, "/") || strings.HasPrefix(name, "images/") || !strings.Contains(name, "/")
+	})
+	return files
+}
+
+// mustBeWhole pulls every byte of an image.
+func mustBeWhole(t *testing.T, ref string) {
+	t.Helper()
+	m, _ := fetchManifest(t, ref)
+	for _, d := range append(m.Layers, m.Config) {
+		if resp := get(t, repository(ref)+"/blobs/"+d.Digest); resp.StatusCode != http.StatusOK || digestOf([]byte(resp.body)) != d.Digest {
+			t.Errorf("%s: blob %s is answered with %d and %d bytes of another digest", ref, d.Digest, resp.StatusCode, len(resp.body))
+		}
+	}
+}
+
+// What is left after an image was removed is, byte for byte, what would be there
+// if it had never been.
+func TestCollectSharedLayers(t *testing.T) {
+	t.Parallel()
+	needs(t, "skopeo")
+	shared := noise(3 << 20)
+	one := archiveOfLayers(t, "one:v1", shared, "of one")
+	two := archiveOfLayers(t, "two:v1", shared, "of two")
+	store, alone := t.TempDir(), t.TempDir()
+	caddy := newCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
+	refOne := convert(t, one, "--store="+store, "--registry="+caddy.registry)
+	refTwo := convert(t, two, "--store="+store, "--registry="+caddy.registry)
+	convert(t, two, "--store="+alone)
+
+	if got := inStore(t, store, "gc"); !strings.HasPrefix(got, "removed 0 files") {
+		t.Errorf("of two images, gc %s", got)
+	}
+	inStore(t, store, "rm", refOne)
+	listed := inStore(t, store, "images")
+	if _, address, _ := strings.Cut(refTwo, "/"); !strings.Contains(listed, address+" ") || strings.Count(listed, "\n") != 2 {
+		t.Errorf("of one image that is left, the list is\n%s", listed)
+	}
+	mustBeWhole(t, refOne)
+	_, announced, _ := strings.Cut(inStore(t, store, "gc", "--dry-run"), "would remove")
+	if _, removed, _ := strings.Cut(inStore(t, store, "gc"), "removed"); removed == "" || removed != announced || strings.HasPrefix(removed, " 0 ") {
+		t.Errorf("removed%s, and announced were%s", removed, announced)
+	}
+	if got, want := kept(t, store), kept(t, alone); !maps.Equal(got, want) {
+		t.Errorf("kept are %v, and in a store of its own are %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+	}
+	if status := get(t, repository(refOne)+"/manifests/latest").StatusCode; status != http.StatusNotFound {
+		t.Errorf("the image that is gone is answered with %d", status)
+	}
+	mustBeWhole(t, refTwo)
+	pullBySkopeo(t, refTwo)
+	mustRefuse(t, converter(t, os.DevNull, "rm", refOne, "--store="+store), "ciq.* is not in the store")
+}
+
+// Converters, rm and gc run at once on one store, and every image that was
+// reported and not removed is whole.
+func TestCollectWhileConverting(t *testing.T) {
+	t.Parallel()
+	const converters, rounds = 4, 5
+	shared := noise(2 << 20)
+	store := t.TempDir()
+	caddy := newCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
+	var archives [converters][rounds]string
+	for i := range archives {
+		for round := range archives[i] {
+			archives[i][round] = archiveOfLayers(t, fmt.Sprintf("app-%d:v%d", i, round), shared, fmt.Sprint("of ", i, round))
+		}
+	}
+	var (
+		wg    sync.WaitGroup
+		refs  [converters][]string
+		ended = make(chan struct{})
+		gc    = make(chan int)
+	)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-ended:
+				gc <- n
+				return
+			default:
+			}
+			if _, stderr, err := try(converter(t, os.DevNull, "gc", "--store="+store)); err != nil {
+				t.Errorf("gc: %v: %s", err, stderr)
+			}
+		}
+	}()
+	for i := range converters {
+		wg.Go(func() {
+			for round := range rounds {
+				ref, stderr, err := try(converter(t, archives[i][round], "--store="+store, "--registry="+caddy.registry))
+				if err != nil {
+					t.Errorf("converting: %v: %s", err, stderr)
+					continue
+				}
+				ref = strings.TrimSpace(ref)
+				if round%2 == 1 {
+					refs[i] = append(refs[i], ref)
+				} else if _, stderr, err := try(converter(t, os.DevNull, "rm", ref, "--store="+store)); err != nil {
+					t.Errorf("rm %s: %v: %s", ref, err, stderr)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(ended)
+	collections := <-gc
+	inStore(t, store, "gc")
+	images := 0
+	for _, ref := range slices.Concat(refs[:]...) {
+		images++
+		mustBeWhole(t, ref)
+	}
+	if listed := inStore(t, store, "images"); strings.Count(listed, "\n") != images+1 {
+		t.Errorf("%d images were converted and not removed, and the list is\n%s", images, listed)
+	}
+	if images == 0 || collections == 0 {
+		t.Error("nothing happened at once")
+	}
+	t.Logf("%d conversions beside %d collections, %d images checked", converters*rounds, collections, images)
+}
+
+// A converter that is killed leaves rubbish in tmp alone, and the next gc takes
+// it, but not what another is working on.
+func TestCollectAfterKill(t *testing.T) {
+	t.Parallel()
+	whole := []byte(readFile(t, archiveOfLayers(t, "app:v1", noise(3<<20), noise(2<<20))))
+	store := t.TempDir()
+	working := func() []string {
+		dirs, err := filepath.Glob(filepath.Join(store, "tmp", "*", "blob-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dirs
+	}
+	killed, feedKilled := convertSlowly(t, store)
+	feedKilled(whole[:4<<20])
+	killed.await(t, "a blob in tmp", func() bool { return len(working()) > 0 })
+	killed.cmd.Process.Kill()
+	<-killed.ended
+	rubbish := working()
+	living, feed := convertSlowly(t, store) // which clears up as it begins
+	feed(whole[:4<<20])
+	living.await(t, "a blob in tmp", func() bool { return len(working()) > 0 && !slices.Equal(working(), rubbish) })
+	if _, err := os.Stat(rubbish[0]); err == nil {
+		t.Errorf("%s of a killed converter is still there", rubbish[0])
+	}
+	for name := range kept(t, store) {
+		if !strings.HasPrefix(name, "tmp/") {
+			t.Errorf("before anything was committed there is %s", name)
+		}
+	}
+	another, feedAnother := convertSlowly(t, store)
+	feedAnother(whole[:1<<20])
+	another.await(t, "its directory", func() bool { return countDirs(t, filepath.Join(store, "tmp")) == 2 })
+	another.cmd.Process.Kill()
+	<-another.ended
+	inStore(t, store, "gc")
+	if n := countDirs(t, filepath.Join(store, "tmp")); n != 1 {
+		t.Errorf("in tmp are %d directories, and one converter is running", n)
+	}
+	feed(whole[4<<20:])
+	feed(nil)
+	<-living.ended
+	if !strings.Contains(living.log.String(), "/app\n") {
+		t.Errorf("the converter beside a collection said %s", living.log)
+	}
+	if left := countDirs(t, filepath.Join(store, "tmp")); left != 0 {
+		t.Errorf("in tmp are %d directories", left)
+	}
+}
+
+// convertSlowly starts a converter that gets its archive piece by piece, nil at
+// the end.
+func convertSlowly(t *testing.T, store string) (*daemon, func([]byte)) {
+	t.Helper()
+	needs(t, "bin/converter")
+	cmd := exec.Command(inRepo("bin/converter"), "--store="+store)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startDaemon(t, "converter", cmd), func(b []byte) {
+		if b == nil {
+			err = stdin.Close()
+		} else {
+			_, err = stdin.Write(b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func countDirs(t *testing.T, dir string) int {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// What a client is reading when its image goes, it reads to the end.
+func TestCollectWhileReading(t *testing.T) {
+	t.Parallel()
+	content := noise(64 << 20) // more than fits on its way
+	store := t.TempDir()
+	caddy := newCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
+	ref := convert(t, archiveOfLayers(t, "app:v1", content), "--store="+store, "--registry="+caddy.registry)
+	m, _ := fetchManifest(t, ref)
+	resp, err := direct.Get(repository(ref) + "/blobs/" + m.Layers[0].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var body bytes.Buffer
+	if _, err := io.CopyN(&body, resp.Body, 1000); err != nil {
+		t.Fatal(err)
+	}
+	inStore(t, store, "rm", ref)
+	inStore(t, store, "gc")
+	if left := kept(t, store); len(left) > 0 {
+		t.Errorf("after gc there are %v", slices.Sorted(maps.Keys(left)))
+	}
+	if _, err := body.ReadFrom(resp.Body); err != nil || digestOf(body.Bytes()) != m.Layers[0].Digest {
+		t.Errorf("read were %d bytes of %d: %v", body.Len(), m.Layers[0].Size, err)
+	}
+}
+
+// Whoever may only read a store is told so in a line, and can read it.
+func TestReadOnlyStore(t *testing.T) {
+	t.Parallel()
+	needs(t, "root", "unshare", "bin/converter")
+	store := t.TempDir()
+	image := archiveOfLayers(t, "app:v1", "content")
+	_, ref, _ := strings.Cut(convert(t, image, "--store="+store), "/")
+	readOnly := func(args ...string) *exec.Cmd {
+		const mount = `mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; shift; exec "$@"`
+		args = append([]string{"--mount", "sh", "-ec", mount, "sh", store, inRepo("bin/converter")}, args...)
+		return withInput(t, exec.Command("unshare", append(args, "--store="+store)...), image)
+	}
+	mustRefuse(t, readOnly(), "read-only file system")
+	mustRefuse(t, readOnly("rm", ref), "read-only file system")
+	if got := run(t, readOnly("images")); !strings.Contains(got, ref[:strings.IndexByte(ref, '/')]) {
+		t.Errorf("images: %s", got)
+	}
+	if got := run(t, readOnly("gc", "--dry-run")); !strings.HasPrefix(got, "would remove 0 files") {
+		t.Errorf("gc --dry-run: %s", got)
+	}
+	inStore(t, store, "rm", ref)
+	mustRefuse(t, readOnly("gc"), "read-only file system")
+	inStore(t, store, "gc")
+	if left := kept(t, store); len(left) > 0 {
+		t.Errorf("left are %v", slices.Sorted(maps.Keys(left)))
+	}
+}
