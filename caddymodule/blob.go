@@ -9,6 +9,8 @@ import (
 	"os"
 	"path"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
@@ -30,6 +32,8 @@ func (h *Handler) serveBlob(w http.ResponseWriter, r *http.Request, q request) e
 	case h.redirect != nil:
 		h.redirectBlob(w, q)
 		return nil
+	case h.client != nil:
+		return h.verifiedBlob(w, r, q)
 	case h.pool != nil:
 		return h.proxyBlob(w, r, q)
 	}
@@ -48,11 +52,29 @@ func openBlob(ctx context.Context, s *store.Store, q request) (*store.File, erro
 	if err != nil {
 		return nil, err
 	}
-	if f.Digest != q.digest {
+	right, err := isDigestOf(q.digest, f)
+	if err == nil && !right {
+		err = fmt.Errorf("blob %s: %w, which is %s", q.digest, layout.ErrDigest, f.Digest)
+	}
+	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("blob %s: %w, which is %s", q.digest, layout.ErrDigest, f.Digest)
+		return nil, err
 	}
 	return f, nil
+}
+
+// isDigestOf reads the file where it is asked for by another digest than the
+// store has, which is sha256.
+func isDigestOf(d digest.Digest, f *store.File) (bool, error) {
+	if d.Algorithm() == f.Digest.Algorithm() {
+		return f.Digest == d, nil
+	}
+	got, err := d.Algorithm().FromReader(f)
+	if err != nil {
+		return false, err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return got == d, err
 }
 
 // fileWriter lets http.ServeContent end in sendfile(2). The standard library

@@ -33,6 +33,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	    store [<directory>]
 //	    blobs proxy | redirect [<gateway>]
+//	    trust verified | gateway
 //	}
 //
 // Gateways after the directive are a group of their own, asked before those in
@@ -56,6 +57,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalStore(d)
 		case "blobs":
 			err = h.unmarshalBlobs(d)
+		case "trust":
+			err = h.unmarshalTrust(d)
 		default:
 			err = d.Errf("unrecognized subdirective '%s'", d.Val())
 		}
@@ -153,6 +156,19 @@ func (h *Handler) unmarshalBlobs(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	default:
 		return d.Errf("unknown mode of blobs '%s': it is '%s' or '%s'", h.Blobs.Mode, modeProxy, modeRedirect)
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalTrust(d *caddyfile.Dispenser) error {
+	if h.Trust != "" {
+		return d.Err("trust already specified")
+	}
+	if !d.AllArgs(&h.Trust) {
+		return d.ArgErr()
+	}
+	if h.Trust != trustVerified && h.Trust != trustGateway {
+		return d.Errf("unknown trust '%s': it is '%s' or '%s'", h.Trust, trustVerified, trustGateway)
 	}
 	return nil
 }

@@ -241,7 +241,7 @@ func TestFalseBlob(t *testing.T) {
 	}
 	fields := entries[0].ContextMap()
 	for name, want := range map[string]string{
-		"cid": im.root.String(), "name": ours, "digest": d.String(), "gateway": liar.URL, "error": "content does not match its digest",
+		"cid": im.root.String(), "name": ours, "digest": d.String(), "gateway": liar.URL, "error": "content is not what its hash says",
 	} {
 		if fields[name] != want {
 			t.Errorf("logged %s: %v, want %s", name, fields[name], want)

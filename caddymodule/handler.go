@@ -80,14 +80,21 @@ type Handler struct {
 	// otherwise the converter's.
 	Store *Store `json:"store,omitempty"`
 
+	// How much gateways are trusted. `verified`: not at all; what they send is held
+	// against the CID in the image's name, from there down to the last leaf, before
+	// it goes on. `gateway`: what a tag is and parts of blobs are taken on their
+	// word, and digests are checked; for a node of one's own. Default: `verified`.
+	Trust string `json:"trust,omitempty"`
+
 	// How blobs (layers and configs) that come from IPFS reach clients.
 	// Default: they are proxied.
 	Blobs *Blobs `json:"blobs,omitempty"`
 
 	logger   *zap.Logger
-	stores   []*store.Store  // where to look for images on disk, one after the other
-	pool     *trustless.Pool // nil if there are no gateways
-	redirect *url.URL        // nil if blobs are proxied
+	stores   []*store.Store    // where to look for images on disk, one after the other
+	pool     *trustless.Pool   // nil if there are no gateways
+	client   *trustless.Client // of the pool, nil if gateways are trusted
+	redirect *url.URL          // nil if blobs are proxied
 }
 
 // CaddyModule returns the Caddy module information.
@@ -123,6 +130,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if len(groups) > 0 {
 		h.pool = trustless.NewPool(groups...)
+		if h.Trust != trustGateway {
+			h.client = trustless.NewClient(h.pool)
+		}
 	}
 
 	if h.Blobs == nil {
@@ -137,6 +147,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // Validate ensures that what is configured can work.
 func (h *Handler) Validate() error {
+	if h.Trust != "" && h.Trust != trustVerified && h.Trust != trustGateway {
+		return fmt.Errorf("unknown trust '%s': it is '%s' or '%s'", h.Trust, trustVerified, trustGateway)
+	}
 	return h.Blobs.validate(h.redirect)
 }
 

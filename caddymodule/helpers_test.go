@@ -243,8 +243,13 @@ type site struct {
 	errs    chan error // what Caddy would be told
 }
 
+// newSite trusts its gateways unless told otherwise. That nobody has to be trusted
+// is shown with a real node, in the end-to-end tests.
 func newSite(t testing.TB, h Handler) *site {
 	t.Helper()
+	if h.Trust == "" && len(h.Gateways) > 0 {
+		h.Trust = trustGateway
+	}
 	handler, err := provision(t, string(caddyconfig.JSON(h, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -19,13 +19,13 @@ import (
 // It is never redirected: a gateway would get its media type wrong, which is
 // how clients know what it is.
 func (h *Handler) serveManifest(w http.ResponseWriter, r *http.Request, q request) error {
-	m, stored, err := h.findManifest(r.Context(), q)
+	m, certain, err := h.findManifest(r.Context(), q)
 	if err != nil {
 		return unanswered(r.Context(), err, &registryError{codeManifestUnknown, "there is no manifest " + q.reference + " at this address"})
 	}
 	setContent(w, m.Digest, m.MediaType)
 	cache := immutable(r)
-	if !stored && q.digest == "" {
+	if !certain && q.digest == "" {
 		cache = revalidated(r) // which manifest a tag is, a gateway may have lied about
 	}
 	w.Header().Set("Cache-Control", cache)
@@ -35,10 +35,14 @@ func (h *Handler) serveManifest(w http.ResponseWriter, r *http.Request, q reques
 
 // findManifest looks in the store, then at the gateways. What the store cannot
 // read, a gateway may still have.
-func (h *Handler) findManifest(ctx context.Context, q request) (m layout.Manifest, stored bool, err error) {
+func (h *Handler) findManifest(ctx context.Context, q request) (m layout.Manifest, certain bool, err error) {
 	m, err = fromStores(h, q, func(s *store.Store) (layout.Manifest, error) {
 		return layout.FindManifest(ctx, s, q.image, q.reference)
 	})
+	if err != nil && h.client != nil {
+		m, err = h.findVerified(ctx, q)
+		return m, true, err
+	}
 	if err != nil && h.pool != nil {
 		m, err = layout.FindManifest(ctx, manifests{h, q}, q.image, q.reference)
 		return m, false, err

@@ -65,6 +65,8 @@ type answer struct {
 	digest  digest.Digest
 	part    *trustless.Range // that was asked for, nil for the whole
 	started bool
+
+	verified bool // each byte is held against a CID
 }
 
 // Start implements trustless.Sink.
@@ -74,7 +76,7 @@ func (a *answer) Start(from, to, size int64) {
 	header := a.w.Header()
 	header.Set("Accept-Ranges", "bytes")
 	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
-	if whole := from == 0 && to == size; whole {
+	if whole := from == 0 && to == size; whole || a.verified {
 		header.Set("Cache-Control", immutable(a.r))
 	} else {
 		// Nobody may put a part together with others because of our word that

@@ -87,6 +87,8 @@ func unanswered(ctx context.Context, err error, notFound *registryError) error {
 		return caddyhttp.Error(clientClosedRequest, err)
 	case everywhere(err, fs.ErrNotExist):
 		return notFound
+	case isContentError(err):
+		return caddyhttp.Error(http.StatusBadGateway, err)
 	case !asked(err):
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	case everywhere(err, trustless.ErrStalled):
