@@ -75,6 +75,25 @@ func (s Session) Resolve(ctx context.Context, root cid.Cid, at string) (*unixfs.
 	return unixfs.ReadFile(ctx, s.raw, c)
 }
 
+// Stat returns the number of bytes of the file at the slash-separated path below
+// root.
+func (s Session) Stat(ctx context.Context, root cid.Cid, at string) (int64, error) {
+	var size int64
+	err := s.with(ctx, root, at, block, maxPath, func(get unixfs.Getter) error {
+		c, err := unixfs.Walk(ctx, get, root, at)
+		if err != nil {
+			return err
+		}
+		data, err := get(ctx, c)
+		if err != nil {
+			return err
+		}
+		size, err = unixfs.FileSize(unixfs.Block{CID: c, Data: data})
+		return err
+	})
+	return size, err
+}
+
 func readAll(ctx context.Context, get unixfs.Getter, c cid.Cid, limit int64) ([]byte, error) {
 	f, err := unixfs.ReadFile(ctx, get, c)
 	if err != nil {
