@@ -146,6 +146,8 @@ func (s Session) with(ctx context.Context, root cid.Cid, at string, sc scope, li
 			return Stop(err)
 		},
 		Failed: s.Failed,
+
+		Verified: true,
 	}
 	err = s.pool.Do(ctx, x)
 	if _, failed := errors.AsType[Error](err); !failed || !errors.Is(err, ErrRefused) {
@@ -183,58 +185,74 @@ func (s Session) known(_ context.Context, c cid.Cid) ([]byte, error) {
 // are there.
 type carBlocks struct {
 	Session
-	body   io.Reader
-	car    *unixfs.CARReader // nil until something is read
-	leaves bool              // that come are not kept, since they are many
-	err    error
+	body     io.Reader
+	progress func()            // since a block is verified
+	car      *unixfs.CARReader // nil until something is read
+	leaves   bool              // are among them, which are too many to be remembered
+	early    map[string][]byte // blocks that came before they were wanted, by multihash
+	err      error
 }
 
 func (s Session) fromCAR(body io.Reader, limit int64) *carBlocks {
-	return &carBlocks{Session: s, body: io.LimitReader(body, limit)}
+	return &carBlocks{
+		Session:  s,
+		body:     io.LimitReader(body, limit),
+		progress: func() { Progress(body) },
+		early:    map[string][]byte{},
+	}
 }
 
 func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	if data, err := b.known(ctx, c); err == nil {
-		return data, nil
+	if data, err := b.known(ctx, c); !isUnavailable(err) {
+		return data, err
 	}
-	for b.err == nil {
-		var got cid.Cid
-		var data []byte
-		got, data, b.err = b.next()
-		if b.err == nil && got.Hash().HexString() == c.Hash().HexString() {
-			return data, nil
+	want := string(c.Hash())
+	data, came := b.early[want]
+	for !came && b.err == nil {
+		var got unixfs.Block
+		if got, b.err = b.next(); b.err != nil {
+			break
+		}
+		data, came = got.Data, string(got.CID.Hash()) == want
+		if !came && !b.leaves {
+			b.early[string(got.CID.Hash())] = got.Data
 		}
 	}
-	return nil, unavailableError{b.err}
+	if !came {
+		return nil, unavailableError{b.err}
+	}
+	if !b.leaves {
+		b.blocks.add(c, data)
+	}
+	return data, nil
 }
 
 // next reads and verifies a block.
-func (b *carBlocks) next() (cid.Cid, []byte, error) {
+func (b *carBlocks) next() (unixfs.Block, error) {
 	if b.car == nil {
 		car, err := unixfs.NewCARReader(b.body)
 		if err != nil {
-			return cid.Undef, nil, err
+			return unixfs.Block{}, err
 		}
 		b.car = car
 	}
 	c, _, err := b.car.Next()
 	if err == io.EOF {
-		return cid.Undef, nil, errors.New("the CAR ends before the block that comes next")
+		return unixfs.Block{}, errors.New("the CAR ends before the block that comes next")
 	}
 	if err != nil {
-		return cid.Undef, nil, err
+		return unixfs.Block{}, err
 	}
 	data, err := b.car.Block()
 	if err != nil {
-		return cid.Undef, nil, err
+		return unixfs.Block{}, err
 	}
-	if err := (unixfs.Block{CID: c, Data: data}).Verify(); err != nil {
-		return cid.Undef, nil, err
+	got := unixfs.Block{CID: c, Data: data}
+	if err := got.Verify(); err != nil {
+		return unixfs.Block{}, err
 	}
-	if !b.leaves {
-		b.blocks.add(c, data)
-	}
-	return c, data, nil
+	b.progress()
+	return got, nil
 }
 
 // raw is a unixfs.Getter that asks for blocks which are not at hand.

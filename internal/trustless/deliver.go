@@ -109,7 +109,7 @@ func (d *delivery) run() error {
 func (d *delivery) round() error {
 	before := d.next
 	plain := d.plain()
-	if !isRefused(plain) || d.next > before {
+	if !d.isRefused(plain) || d.next > before {
 		return plain
 	}
 	if err := d.found(); err != nil {
@@ -120,6 +120,13 @@ func (d *delivery) round() error {
 		return car
 	}
 	return d.raw()
+}
+
+// isRefused reports whether the file as it is was refused, or may not be what its
+// table says without anybody being to blame: some old leaves are of another type,
+// which only their blocks show.
+func (d *delivery) isRefused(err error) bool {
+	return isRefused(err) || d.table != nil && d.table.Wrapped && errors.Is(err, ErrMismatch)
 }
 
 // isRefused reports whether there is a gateway that may have it in another form.
@@ -135,6 +142,8 @@ func (d *delivery) plain() error {
 		Header: d.ask,
 		Accept: d.accept,
 		Failed: d.session.Failed,
+
+		Verified: true,
 	})
 }
 
@@ -169,7 +178,7 @@ func (d *delivery) accept(resp *http.Response) error {
 	if d.size == 0 {
 		return d.write(0, nil)
 	}
-	return d.leaves(resp.Body, from)
+	return d.leaves(resp.Body, from, func() { Progress(resp.Body) })
 }
 
 // offered returns the offset at which an answer begins, if it is one to what was
@@ -198,7 +207,7 @@ var leafBuffers = sync.Pool{New: func() any { return new([unixfs.MaxLeaf]byte) }
 
 // leaves reads leaf after leaf, from the one that begins at an offset, and writes
 // those that are wanted and right.
-func (d *delivery) leaves(body io.Reader, from int64) error {
+func (d *delivery) leaves(body io.Reader, from int64, progress func()) error {
 	buf := leafBuffers.Get().(*[unixfs.MaxLeaf]byte)
 	defer leafBuffers.Put(buf)
 	i, _ := d.table.Span(from, d.size)
@@ -213,6 +222,7 @@ func (d *delivery) leaves(body io.Reader, from int64) error {
 		if !d.table.Verify(i, leaf) {
 			return fmt.Errorf("leaf at byte %d: %w", d.table.Start(i), ErrMismatch)
 		}
+		progress()
 		if err := d.write(d.table.Start(i), leaf); err != nil {
 			return err
 		}
@@ -256,6 +266,8 @@ func (d *delivery) car() error {
 			return d.stream(blocks.get)
 		},
 		Failed: d.session.Failed,
+
+		Verified: true,
 	})
 }
 

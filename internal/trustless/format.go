@@ -22,6 +22,9 @@ const (
 	// Raw is one block. Every gateway that is called trustless serves it.
 	Raw
 
+	// IPNSRecord is what the owner of a key last said that it stands for.
+	IPNSRecord
+
 	formats = iota
 )
 
@@ -41,17 +44,21 @@ func (f Format) ask(query url.Values, header http.Header) {
 	case Raw:
 		query.Set("format", "raw")
 		header.Set("Accept", rawType)
+	case IPNSRecord:
+		query.Set("format", "ipns-record")
+		header.Set("Accept", ipnsType)
 	}
 }
 
 const (
-	carType = "application/vnd.ipld.car"
-	rawType = "application/vnd.ipld.raw"
+	carType  = "application/vnd.ipld.car"
+	rawType  = "application/vnd.ipld.raw"
+	ipnsType = "application/vnd.ipfs.ipns-record"
 )
 
 // check reports whether an answer is in another form.
 func (f Format) check(resp *http.Response) error {
-	want := map[Format]string{CAR: carType, Raw: rawType}[f]
+	want := map[Format]string{CAR: carType, Raw: rawType, IPNSRecord: ipnsType}[f]
 	if want == "" || resp.StatusCode != http.StatusOK {
 		return nil
 	}

@@ -107,7 +107,8 @@ func (g *gateway) attempt(ctx context.Context, x Exchange, patience time.Duratio
 	if err := x.Format.check(resp); err != nil {
 		return Soft(err)
 	}
-	resp.Body = &body{resp.Body, ctx, watch}
+	watch.verified = x.Verified
+	resp.Body = &watchedBody{resp.Body, ctx, watch}
 	return x.Accept(resp)
 }
 

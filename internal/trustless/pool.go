@@ -75,10 +75,15 @@ type Exchange struct {
 	Header func(http.Header)
 
 	// Accept takes an answer of status 200, 206 or 416. Where it returns nil,
-	// the exchange is done. Otherwise Soft, Stop and Fatal say what the error
-	// means; any other is the gateway's fault, and the next one is asked.
+	// the exchange is done. With ErrMore it is too if no other gateway answers.
+	// Otherwise Soft, Stop and Fatal say what the error means; any other is the
+	// gateway's fault, and the next one is asked.
 	// While it does not read the body, no time counts against the gateway.
 	Accept func(*http.Response) error
+
+	// Verified says that only what Accept tells Progress of earns the gateway
+	// new patience, since it reads what may be false up to the end of a leaf.
+	Verified bool
 
 	// Failed is told of each attempt that failed. It may be nil.
 	Failed func(Failure)
@@ -95,6 +100,10 @@ func (f Failure) Error() string { return f.Gateway + ": " + f.Err.Error() }
 
 func (f Failure) Unwrap() error { return f.Err }
 
+// ErrMore says of an answer that it was good, and that another gateway is to be
+// asked as well.
+var ErrMore = errors.New("another gateway is to be asked as well")
+
 // Do asks gateways until one gives what is wanted. If none does, the error is
 // an Error; if ctx is done, its cause; and if Accept returned Stop or Fatal,
 // what they hold.
@@ -102,11 +111,16 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 	var (
 		failed  Error
 		strikes []strike
+		good    bool
 	)
 	for _, g := range p.order(x, time.Now()) {
 		err := g.attempt(ctx, x, p.Patience)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, ErrMore) {
+			good = true
+			continue
 		}
 		// A client that leaves makes every answer fail, and no gateway bad.
 		if ctx.Err() != nil {
@@ -129,6 +143,9 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 			return v.error
 		}
 		failed = append(failed, f)
+	}
+	if good {
+		return nil
 	}
 	for _, s := range strikes {
 		s.forgive()

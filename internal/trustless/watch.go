@@ -24,6 +24,8 @@ type watch struct {
 	left  time.Duration // of the patience for this step
 	since time.Time     // when waiting began
 	got   int           // bytes of this step
+
+	verified bool // bytes count for nothing by themselves
 }
 
 func newWatch(patience time.Duration, expired func()) *watch {
@@ -42,19 +44,28 @@ func (w *watch) stop(n int) {
 	w.timer.Stop()
 	w.left -= time.Since(w.since)
 	w.got += n
-	if w.got >= step {
-		w.got, w.left = 0, w.patience
+	if w.got >= step && !w.verified {
+		w.renew()
 	}
 }
 
-// body is an answer's body under watch.
-type body struct {
+func (w *watch) renew() { w.got, w.left = 0, w.patience }
+
+// Progress tells that what was read of an answer's body is verified.
+func Progress(body io.Reader) {
+	if b, ok := body.(*watchedBody); ok {
+		b.watch.renew()
+	}
+}
+
+// watchedBody is an answer's body under watch.
+type watchedBody struct {
 	io.ReadCloser
 	ctx   context.Context // of the attempt
 	watch *watch
 }
 
-func (b *body) Read(p []byte) (int, error) {
+func (b *watchedBody) Read(p []byte) (int, error) {
 	b.watch.start()
 	n, err := b.ReadCloser.Read(p)
 	b.watch.stop(n)
