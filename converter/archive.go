@@ -2,22 +2,57 @@ package converter
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// An archive is what was read of a Docker or OCI archive.
+// An archive is what was read of a Docker or OCI archive, or of what is as good
+// as one: a layout, or a registry.
 type archive struct {
-	ws        *workspace
-	logf      func(string, ...any)
+	ws   *workspace
+	logf func(string, ...any)
+	want want
+
+	// where is what the archive is called in messages.
+	where string
+
+	// published says that what was not rewritten on purpose keeps its bytes:
+	// manifests were not made up for the archive.
+	published bool
+
 	documents map[string][]byte   // manifest.json and index.json
 	contents  map[string]*content // by path
 	links     map[string]string   // from path to path
+
+	// fetch opens a blob that is not among the contents. Where it is missing,
+	// the error is errMissing. It is nil where everything was read.
+	fetch  func(context.Context, v1.Descriptor) (io.ReadCloser, error)
+	failed map[digest.Digest]error // what could not be fetched, and why
+
+	manifests     map[digest.Digest]layout.Manifest
+	manifestBytes int // of all of them
+	named         int // by indexes
+}
+
+func newArchive(ws *workspace, logf func(string, ...any), w want) *archive {
+	return &archive{
+		ws: ws, logf: logf, want: w, where: "the archive",
+		documents: map[string][]byte{},
+		contents:  map[string]*content{},
+		links:     map[string]string{},
+		failed:    map[digest.Digest]error{},
+		manifests: map[digest.Digest]layout.Manifest{},
+	}
 }
 
 const (
@@ -25,25 +60,24 @@ const (
 	ociIndex        = "index.json"    // OCI's
 )
 
-// readArchive reads a tar to its end. Where a path occurs again, the later
-// entry counts, as it does when a tar is unpacked.
-func readArchive(r io.Reader, ws *workspace, logf func(string, ...any)) (*archive, error) {
-	a := &archive{ws, logf, map[string][]byte{}, map[string]*content{}, map[string]string{}}
-	input, err := newInput(ws.ctx, r)
+// readTar reads a tar to its end. Where a path occurs again, the later entry
+// counts, as it does when a tar is unpacked.
+func (a *archive) readTar(r io.Reader) error {
+	input, err := newInput(a.ws.ctx, r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	tr := tar.NewReader(input)
 	for entries := 0; ; entries++ {
 		header, err := tr.Next()
 		if err == io.EOF {
-			return a, a.complete(input, entries)
+			return a.complete(input, entries)
 		}
 		if err != nil {
-			return nil, archiveError(err, entries)
+			return archiveError(err, entries)
 		}
 		if err := a.readEntry(header, tr); err != nil {
-			return nil, entryError(header.Name, err)
+			return entryError(header.Name, err)
 		}
 	}
 }
@@ -117,7 +151,12 @@ func (a *archive) forget(name string) {
 // maxLinks is how many links may follow one another. Docker writes one.
 const maxLinks = 8
 
-var errMissing = errors.New("is not in the archive")
+// errMissing is followed by where something is missing.
+var errMissing = errors.New("is not in")
+
+func (a *archive) missing(what string) error {
+	return fmt.Errorf("%s %w %s", what, errMissing, a.where)
+}
 
 // find returns the content at a path, through links, or errMissing.
 func (a *archive) find(name string) (*content, error) {
@@ -132,7 +171,7 @@ func (a *archive) find(name string) (*content, error) {
 		}
 		at = next
 	}
-	return nil, fmt.Errorf("%q %w", name, errMissing)
+	return nil, a.missing(strconv.Quote(name))
 }
 
 // entryPath cleans the path of an entry, which must not lead out of the archive.

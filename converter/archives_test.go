@@ -182,8 +182,8 @@ func marshal(v any) []byte {
 // tarball writes a tar into memory, where nothing can fail.
 type tarball struct {
 	bytes.Buffer
-	w     *tar.Writer
-	blobs map[string]bool
+	w       *tar.Writer
+	written map[string][]byte // blobs
 }
 
 func (t *tarball) file(name string, data []byte) *tarball {
@@ -196,13 +196,13 @@ func (t *tarball) symlink(name, target string) *tarball {
 
 func (t *tarball) blob(data []byte) *tarball {
 	name := blobName(data)
-	if t.blobs == nil {
-		t.blobs = map[string]bool{}
+	if t.written == nil {
+		t.written = map[string][]byte{}
 	}
-	if t.blobs[name] {
+	if _, again := t.written[name]; again {
 		return t
 	}
-	t.blobs[name] = true
+	t.written[name] = data
 	return t.file(name, data)
 }
 

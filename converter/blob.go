@@ -83,8 +83,11 @@ type workspace struct {
 	level       int  // of gzip, that of format 1 if 0
 	recompress  bool // layers that come compressed
 
-	onto *Tree // what the root holds besides, or nil
-	logf func(format string, args ...any)
+	early func(leaf unixfs.Block) error // is given the leaves of what align makes, or nil
+
+	onto     *Tree // what the root holds besides, or nil
+	logf     func(format string, args ...any)
+	progress Progress // or nil
 }
 
 // blobWriter writes a blob to a file, computing its digest and leaves on the
@@ -95,6 +98,7 @@ type blobWriter struct {
 	digest  digest.Digester
 	cutter  *unixfs.Cutter
 	profile unixfs.Profile
+	early   func(leaf unixfs.Block) error // or nil
 }
 
 func (ws *workspace) create() (*blobWriter, error) {
@@ -115,7 +119,11 @@ func (w *blobWriter) writeLeaf(b []byte, digest [sha256.Size]byte) error {
 	}
 	w.digest.Hash().Write(b)
 	w.cutter.WriteLeaf(b, digest)
-	return nil
+	if w.early == nil {
+		return nil
+	}
+	table := unixfs.Table{Leaves: []unixfs.Leaf{{Digest: digest, End: int64(len(b))}}}
+	return w.early(table.Block(0, b))
 }
 
 func (w *blobWriter) finish() (*Blob, error) {

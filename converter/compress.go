@@ -1,22 +1,20 @@
 package converter
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"io"
 	"runtime"
 	"sync"
 
-	"github.com/klauspost/compress/gzip"
-
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/align"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/deflate"
 )
 
 // Levels of gzip. The default is part of format 1.
 const (
-	DefaultLevel = 7
-	MaxLevel     = 9
+	DefaultLevel = 4
+	MaxLevel     = deflate.MaxLevel
 )
 
 // align copies the tar of a layer into a blob whose leaves are the pieces that
@@ -28,14 +26,15 @@ func (ws *workspace) align(r io.Reader, as Compression) (*Blob, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.early = ws.early
 	p := ws.newPieces(w, as)
 	cutter := align.NewCutter(p.put)
-	n, err := io.Copy(cutter, contextReader{ws.ctx, r})
+	n, err := io.CopyBuffer(cutter, contextReader{ws.ctx, r}, make([]byte, readAheadSize))
 	if err == nil {
 		err = cutter.Close()
 	}
 	if err == nil && n == 0 && as != Uncompressed { // no bytes have no piece, and yet a member
-		err = p.put(nil)
+		_, err = p.put(nil)
 	}
 	if err := p.close(err); err != nil {
 		w.abandon()
@@ -56,7 +55,7 @@ type pieces struct {
 
 type piece struct {
 	tar    []byte
-	gzip   bytes.Buffer
+	gzip   []byte
 	leaf   []byte // tar or gzip
 	digest [sha256.Size]byte
 	done   chan struct{}
@@ -85,17 +84,18 @@ func (ws *workspace) newPieces(w *blobWriter, as Compression) *pieces {
 	return p
 }
 
-// put takes a piece. Its error is the writer's.
-func (p *pieces) put(tar []byte) error {
+// put takes a piece over, and returns memory for another. Its error is the
+// writer's.
+func (p *pieces) put(tar []byte) ([]byte, error) {
 	select {
 	case next := <-p.free:
-		next.tar = append(next.tar[:0], tar...)
+		tar, next.tar = next.tar, tar
 		p.todo <- next
 		p.ordered <- next
-		return nil
+		return tar, nil
 	case err := <-p.failed:
 		p.failed <- err
-		return err
+		return tar, err
 	}
 }
 
@@ -149,30 +149,23 @@ func (asItIs) Close()                 {}
 
 // A gzipEncoder makes a member of each piece.
 type gzipEncoder struct {
+	*deflate.Encoder
 	level int
-	z     *gzip.Writer
 }
 
-func newGzipEncoder(level int) *gzipEncoder {
-	if z, ok := gzipWriters[level].Get().(*gzip.Writer); ok {
-		return &gzipEncoder{level, z}
+func newGzipEncoder(level int) gzipEncoder {
+	if e, ok := gzipEncoders[level].Get().(*deflate.Encoder); ok {
+		return gzipEncoder{e, level}
 	}
-	z, err := gzip.NewWriterLevel(nil, level)
-	if err != nil {
-		panic(err) // levels are checked where they come from
-	}
-	return &gzipEncoder{level, z}
+	return gzipEncoder{deflate.NewEncoder(level), level}
 }
 
-func (e *gzipEncoder) encode(p *piece) []byte {
-	p.gzip.Reset()
-	e.z.Reset(&p.gzip)
-	e.z.Write(p.tar) // to memory, which does not fail
-	e.z.Close()
-	return p.gzip.Bytes()
+func (e gzipEncoder) encode(p *piece) []byte {
+	p.gzip = e.Append(p.gzip[:0], p.tar)
+	return p.gzip
 }
 
-func (e *gzipEncoder) Close() { gzipWriters[e.level].Put(e.z) }
+func (e gzipEncoder) Close() { gzipEncoders[e.level].Put(e.Encoder) }
 
-// gzipWriters are kept, by level, since each has a megabyte of tables.
-var gzipWriters [MaxLevel + 1]sync.Pool
+// gzipEncoders are kept, by level, for the tables that they have.
+var gzipEncoders [MaxLevel + 1]sync.Pool

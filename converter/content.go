@@ -55,7 +55,9 @@ var (
 // are kept, and everything else is taken for the tar of a layer.
 func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content, error) {
 	c := &content{ws: ws, name: name, size: size}
-	br := bufio.NewReaderSize(r, 64<<10)
+	r, end := watch(ws.progress, name, size, r)
+	defer end()
+	br := bufio.NewReader(r) // small, so that long reads pass it by
 	magic, err := br.Peek(len(zstdMagic))
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err

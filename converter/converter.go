@@ -16,12 +16,11 @@ package converter
 
 import (
 	"context"
-	"io"
 )
 
-// Convert reads the image archive r, as `docker save` writes it, to its end and
-// puts its images to dst. When it fails, dst was not told of any image.
-func Convert(ctx context.Context, r io.Reader, dst Destination, o Options) (*Result, error) {
+// Convert reads the images of src and puts them to dst. When it fails, dst was not
+// told of any image.
+func Convert(ctx context.Context, src Source, dst Destination, o Options) (*Result, error) {
 	o = o.withDefaults()
 	if err := checkRef(ref{o.Name, o.Tag}); err != nil {
 		return nil, err
@@ -32,11 +31,12 @@ func Convert(ctx context.Context, r io.Reader, dst Destination, o Options) (*Res
 	if err != nil {
 		return nil, err
 	}
-	a, err := readArchive(r, ws, o.Logf)
-	if err != nil {
-		return nil, err
+	a := newArchive(ws, o.Logf, want{platform: o.Platform, as: ref{o.Name, o.Tag}})
+	ws.sendEarly(dst)
+	if err := src.read(a); err != nil {
+		return nil, withoutPlace(err)
 	}
-	images, err := a.images(ref{o.Name, o.Tag})
+	images, err := a.images()
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +47,5 @@ func Convert(ctx context.Context, r io.Reader, dst Destination, o Options) (*Res
 	if err != nil {
 		return nil, err
 	}
-	if err := dst.Commit(ctx, tree); err != nil {
-		return nil, err
-	}
-	return tree.result(), nil
+	return commit(ctx, dst, tree, o)
 }

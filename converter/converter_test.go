@@ -39,7 +39,7 @@ func tryConvert(t *testing.T, dir string, archive io.Reader) (*Result, error) {
 		t.Fatal(err)
 	}
 	defer dst.Close()
-	return Convert(t.Context(), archive, dst, Options{Logf: t.Logf})
+	return Convert(t.Context(), FromArchive(archive, ""), dst, Options{Logf: t.Logf})
 }
 
 func TestEveryArchiveOfAnImageHasOneRoot(t *testing.T) {
@@ -238,7 +238,7 @@ func TestRename(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer dst.Close()
-		result, err := Convert(t.Context(), bytes.NewReader(oldDocker(test.images...)), dst, Options{Name: test.name, Tag: test.tag})
+		result, err := Convert(t.Context(), FromArchive(bytes.NewReader(oldDocker(test.images...)), ""), dst, Options{Name: test.name, Tag: test.tag})
 		if test.err != "" {
 			if err == nil || !strings.Contains(err.Error(), test.err) {
 				t.Errorf("%q, %q: the error is %v, want %q", test.name, test.tag, err, test.err)
@@ -327,7 +327,7 @@ func TestCancelled(t *testing.T) {
 	defer w.Close()
 	cause := errors.New("enough")
 	cancel(cause)
-	if _, err := Convert(ctx, never, dst, Options{}); !errors.Is(err, cause) {
+	if _, err := Convert(ctx, FromArchive(never, ""), dst, Options{}); !errors.Is(err, cause) {
 		t.Errorf("a cancelled conversion ends with %v, want %v", err, cause)
 	}
 }

@@ -19,7 +19,7 @@ func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination
 	o = o.withDefaults()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	tree, err := storedTree(ctx, from, root)
+	tree, err := storedTree(ctx, from, root, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -28,10 +28,7 @@ func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination
 			return nil, err
 		}
 	}
-	if err := dst.Commit(ctx, tree); err != nil {
-		return nil, err
-	}
-	return tree.result(), nil
+	return commit(ctx, dst, tree, o)
 }
 
 func copyOnto(ctx context.Context, t *Tree, dst Destination, o Options) error {

@@ -167,7 +167,7 @@ func checkNames(t *testing.T, dir string, root cid.Cid, want ...string) {
 
 func convertTo(t *testing.T, dst Destination, archive []byte, o Options) *Result {
 	t.Helper()
-	result, err := Convert(t.Context(), bytes.NewReader(archive), dst, o)
+	result, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, o)
 	if err := errors.Join(err, dst.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -14,3 +14,10 @@ type Destination interface {
 	// Close removes what is temporary. It must be called in the end.
 	Close() error
 }
+
+// A counter is a destination that knows which leaves it has.
+type counter interface {
+	// reused returns how many bytes of the tree's blobs are leaves that are
+	// there already.
+	reused(ctx context.Context, t *Tree) (int64, error)
+}

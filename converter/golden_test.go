@@ -17,27 +17,40 @@ func TestGoldenRoots(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		archive []byte
+		as      Options
 		sum     string // of the archive, lest that has changed
 		v1, v0  string
 	}{
 		{
-			"one layer", oldDocker(newTestImage([]string{"app:1.0"}, goldenLayer(1))),
+			"one layer", oldDocker(newTestImage([]string{"app:1.0"}, goldenLayer(1))), Options{},
 			"b6000839",
-			"bafybeigvyq4gelkxhvjapa5lou6v25kcqmnmnc5eklsyizkongfaddtvvq",
-			"QmbbvBrSRqpCjVJtzBPXvR9bM525uf3QW3wwF2x37G7pfB",
+			"bafybeiarwmfupw2lmvjv3nmlp2qd2jvhjfyw53wriaevpyf6msud5fmlc4",
+			"QmNYnpDxEDmkRjxTp5i8o24sZJQpAsuqYUHT1Qj6uU22R2",
 		},
 		{
 			"two images", newDocker(newTestImage([]string{"app:1.0", "app:latest"}, goldenLayer(1), goldenLayer(2)),
-				newTestImage([]string{"team/other:2"}, goldenLayer(2))),
+				newTestImage([]string{"team/other:2"}, goldenLayer(2))), Options{},
 			"634a1b38",
-			"bafybeidx5l4cfturhqs3mx6ozp4bnfe3yjnlxz5ftmajawf73rcn43h2cu",
-			"QmaEy3X3KB5UEsSepRQpTsscVJUEKoSKjXq746oaHuKk9x",
+			"bafybeiexylhuc4mv3kvkhmwmwxcfag67r2pmo26sgqkldsgwhdsckir2du",
+			"QmXJkzXTmafLvQwDAJay7QoTtdHVcNbKWDsbqak6TYrwvH",
 		},
 		{
-			"an index", first(containerdDocker(newTestImage([]string{"app:1.0"}, goldenLayer(3)))),
+			"an index", first(containerdDocker(newTestImage([]string{"app:1.0"}, goldenLayer(3)))), Options{},
 			"c41ae44e",
 			"bafybeicflenbrp3m2mcdf5n3mtordc7otwzhjv3lk7hh5mqvvvj5e7keum",
 			"QmPLzS1hJnxfAtRgAtKgAPh9dPJeZaC7q7hTmzmevSMp6L",
+		},
+		{
+			"one layer as it is", oldDocker(newTestImage([]string{"app:1.0"}, goldenLayer(1))), Options{Compression: Uncompressed},
+			"b6000839",
+			"bafybeifpxy7jrh5eumyuvnnthzve6cbxkavcowfha37xjanzwoua5bei6u",
+			"QmcYHYqpHqoxK1kdwxJE4FtMYEknDyhkAvAPLBAYaz3Ups",
+		},
+		{
+			"an index with its layers aligned", first(containerdDocker(newTestImage([]string{"app:1.0"}, goldenLayer(3)))), Options{Recompress: true},
+			"c41ae44e",
+			"bafybeihww7hx2aicc6ezvz752fnteg5ydkgzjaizhhde7zu5iok7xk7lt4",
+			"QmRXMWdfTtEKCZWk86LdHTU3GUUEfZAgn34fRyytqFUrAv",
 		},
 	} {
 		sum := sha256.Sum256(test.archive)
@@ -46,7 +59,10 @@ func TestGoldenRoots(t *testing.T) {
 		}
 		for profile, want := range map[unixfs.Profile]string{unixfs.V1: test.v1, unixfs.V0: test.v0} {
 			for _, workers := range []int{1, 2, 7} {
-				ws := &workspace{ctx: t.Context(), dir: t.TempDir(), profile: profile, workers: workers}
+				ws := &workspace{
+					ctx: t.Context(), dir: t.TempDir(), profile: profile, workers: workers,
+					compression: test.as.Compression, recompress: test.as.Recompress,
+				}
 				if got := rootOf(t, ws, test.archive); got != want {
 					t.Errorf("%s: %s with %d workers gives %s, want %s", test.name, profile, workers, got, want)
 				}
@@ -78,11 +94,11 @@ func compressible(seed string, n int) []byte {
 
 func rootOf(t *testing.T, ws *workspace, archive []byte) string {
 	t.Helper()
-	a, err := readArchive(bytes.NewReader(archive), ws, func(string, ...any) {})
-	if err != nil {
+	a := newArchive(ws, t.Logf, want{})
+	if err := a.readTar(bytes.NewReader(archive)); err != nil {
 		t.Fatal(err)
 	}
-	images, err := a.images(ref{})
+	images, err := a.images()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package converter
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -15,9 +14,49 @@ import (
 // and all that it leads to.
 type image struct {
 	ref
-	top   layout.Manifest
-	below []layout.Manifest // those that an index names
-	blobs []*Blob           // configs and layers
+	*graph // which all of its names share
+}
+
+// A graph is a manifest or index and all that it leads to.
+type graph struct {
+	top    layout.Manifest
+	below  []layout.Manifest       // those that an index names, and referrers
+	known  map[digest.Digest]bool  // what all of these are called
+	blobs  map[digest.Digest]*Blob // configs and layers, by what manifests call them
+	config digest.Digest           // of an image that is no index
+}
+
+// newImage returns the image of a manifest or index that somebody calls by the
+// given digest.
+func newImage(top layout.Manifest, name digest.Digest) *image {
+	g := &graph{top: top, known: map[digest.Digest]bool{}, blobs: map[digest.Digest]*Blob{}}
+	g.know(top, name)
+	return &image{graph: g}
+}
+
+// add adds a manifest or index that somebody calls by the given digest.
+func (g *graph) add(m layout.Manifest, name digest.Digest) {
+	g.below = append(g.below, m)
+	g.know(m, name)
+}
+
+// know notes a manifest's digests. The registry calls every manifest by its
+// sha256, and who named it by another is given the same under that name too.
+func (g *graph) know(m layout.Manifest, name digest.Digest) {
+	g.known[m.Digest] = true
+	g.known[name] = true
+	if name != m.Digest {
+		m.Digest = name
+		g.below = append(g.below, m)
+	}
+}
+
+// has reports whether a manifest of that digest is there.
+func (g *graph) has(d digest.Digest) bool { return g.known[d] }
+
+// manifests returns the manifest or index and those below it.
+func (g *graph) manifests() []layout.Manifest {
+	return append([]layout.Manifest{g.top}, g.below...)
 }
 
 // images works out what the archive holds, and checks all of it.
@@ -25,7 +64,7 @@ type image struct {
 // An OCI index says which manifests there are, bytes and all, and a Docker list
 // only of which configs and layers to make them, so the index is preferred. Both
 // name the same images where a program wrote both.
-func (a *archive) images(as ref) ([]*image, error) {
+func (a *archive) images() ([]*image, error) {
 	list := a.dockerImages
 	if a.documents[ociIndex] != nil {
 		list = a.ociImages
@@ -35,14 +74,14 @@ func (a *archive) images(as ref) ([]*image, error) {
 		return nil, err
 	}
 	if len(images) == 0 {
-		return nil, errors.New("the archive holds no image")
+		return nil, fmt.Errorf("%s holds no image", a.where)
 	}
-	images, err = attachReferrers(images)
+	images, err = a.attachReferrers(images)
 	if err != nil {
 		return nil, err
 	}
-	if as != (ref{}) {
-		return rename(images, as)
+	if a.want.as != (ref{}) {
+		return a.rename(images)
 	}
 	for _, img := range images {
 		if err := checkRef(img.ref); err != nil {
@@ -54,11 +93,11 @@ func (a *archive) images(as ref) ([]*image, error) {
 
 // rename calls the one image that there is, under however many names, by
 // another.
-func rename(images []*image, as ref) ([]*image, error) {
-	img := images[0]
+func (a *archive) rename(images []*image) ([]*image, error) {
+	img, as := images[0], a.want.as
 	for _, other := range images {
 		if other.top.Digest != img.top.Digest {
-			return nil, errors.New("the archive holds several images: --name and --tag are for one")
+			return nil, fmt.Errorf("%s holds several images: --name and --tag are for one", a.where)
 		}
 	}
 	if as.name != "" {
@@ -104,20 +143,15 @@ func (a *archive) dockerImages() ([]*image, error) {
 	if err != nil {
 		return nil, err
 	}
+	if list, err = a.wantedEntries(list); err != nil {
+		return nil, err
+	}
 	var images []*image
 	for i, entry := range list {
 		if entry.Config == "" {
 			return nil, fmt.Errorf("image %d of %s has no config", i+1, dockerManifests)
 		}
-		config, err := a.find(entry.Config)
-		if err != nil {
-			return nil, fmt.Errorf("config %w", err)
-		}
-		layers, err := a.findAll(entry.Layers)
-		if err != nil {
-			return nil, err
-		}
-		img, err := makeImage(config, layers)
+		img, err := a.dockerImage(entry)
 		if err != nil {
 			return nil, err
 		}
@@ -130,13 +164,44 @@ func (a *archive) dockerImages() ([]*image, error) {
 	return images, nil
 }
 
+// wantedEntries returns those of the entries that are, with their wanted names.
+func (a *archive) wantedEntries(list []dockerEntry) ([]dockerEntry, error) {
+	if a.want.name == "" {
+		return list, nil
+	}
+	var there []string
+	for _, entry := range list {
+		there = append(there, entry.RepoTags...)
+		for _, name := range entry.RepoTags {
+			if a.want.is(name) {
+				entry.RepoTags = []string{name}
+				return []dockerEntry{entry}, nil
+			}
+		}
+	}
+	return nil, a.noSuchImage(there)
+}
+
+func (a *archive) dockerImage(entry dockerEntry) (*image, error) {
+	config, err := a.find(entry.Config)
+	if err != nil {
+		return nil, fmt.Errorf("config %w", err)
+	}
+	if err := a.checkConfigPlatform(config); err != nil {
+		return nil, err
+	}
+	layers, err := a.findAll(entry.Layers)
+	if err != nil {
+		return nil, err
+	}
+	return makeImage(config, layers)
+}
+
 // named returns the image once for each of its names.
 func (img *image) named(references []ref) []*image {
 	images := make([]*image, len(references))
 	for i, r := range references {
-		named := *img
-		named.ref = r
-		images[i] = &named
+		images[i] = &image{r, img.graph}
 	}
 	return images
 }
@@ -163,7 +228,7 @@ func makeImage(config *content, layers []*content) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	blobs := []*Blob{configBlob}
+	blobs := map[digest.Digest]*Blob{configBlob.Digest: configBlob}
 	manifest := dockerManifest{
 		SchemaVersion: 2,
 		MediaType:     layout.DockerManifest,
@@ -175,7 +240,7 @@ func makeImage(config *content, layers []*content) (*image, error) {
 		if err != nil {
 			return nil, err
 		}
-		blobs = append(blobs, blob)
+		blobs[blob.Digest] = blob
 		manifest.Layers[i] = descriptor{l.layerType(), blob.Size(), blob.Digest}
 	}
 	data, err := json.Marshal(manifest)
@@ -186,7 +251,9 @@ func makeImage(config *content, layers []*content) (*image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the manifest of %s: %w", config.name, err)
 	}
-	return &image{top: top, blobs: blobs}, nil
+	img := newImage(top, top.Digest)
+	img.blobs, img.config = blobs, configBlob.Digest
+	return img, nil
 }
 
 // dockerManifest is Docker's schema 2 with its keys in the order of its
@@ -205,7 +272,8 @@ type descriptor struct {
 }
 
 // checkDiffIDs holds the layers against the digests that the config gives for
-// them uncompressed, with which every client will compare them.
+// them uncompressed, with which every client will compare them. Of those that may
+// be missing, nothing is known.
 func checkDiffIDs(config *content, layers []*content) error {
 	want, err := config.diffIDs()
 	if err != nil {
@@ -215,11 +283,18 @@ func checkDiffIDs(config *content, layers []*content) error {
 		return fmt.Errorf("config %s has %d layers, and the manifest %d", config.name, len(want), len(layers))
 	}
 	for i, l := range layers {
+		if l == nil {
+			continue
+		}
 		if l.diffID == "" {
 			return fmt.Errorf("layer %s does not decompress", l.name)
 		}
-		if l.diffID != want[i] {
-			return fmt.Errorf("layer %s is %s uncompressed, and the config says %s", l.name, l.diffID, want[i])
+		got, err := l.diffIDBy(want[i].Algorithm())
+		if err != nil {
+			return err
+		}
+		if got != want[i] {
+			return fmt.Errorf("layer %s is %s uncompressed, and the config says %s", l.name, got, want[i])
 		}
 	}
 	return nil
@@ -227,5 +302,5 @@ func checkDiffIDs(config *content, layers []*content) error {
 
 // allPlain reports whether none of the layers came compressed.
 func allPlain(layers []*content) bool {
-	return !slices.ContainsFunc(layers, func(l *content) bool { return l.encoding != uncompressed })
+	return !slices.ContainsFunc(layers, func(l *content) bool { return l == nil || l.cameCompressed() })
 }

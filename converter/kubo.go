@@ -1,20 +1,17 @@
 package converter
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
-
-	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -40,6 +37,9 @@ type toKubo struct {
 	stall time.Duration // how long nothing may be taken
 	pin   time.Duration // how long the answer may take
 	logf  func(string, ...any)
+
+	mu    sync.Mutex
+	early *kuboImport // what leaves are sent to before the tree is known
 }
 
 // ToKubo returns a destination in the Kubo node whose RPC API is at the given
@@ -53,7 +53,7 @@ func ToKubo(api, token string, logf func(format string, args ...any)) (Destinati
 	if err != nil {
 		return nil, fmt.Errorf("making a temporary directory: %w", err)
 	}
-	return &toKubo{u, token, tmp, kuboStall, kuboPin, logf}, nil
+	return &toKubo{api: u, token: token, tmp: tmp, stall: kuboStall, pin: kuboPin, logf: logf}, nil
 }
 
 func parseAPI(api string) (*url.URL, error) {
@@ -69,14 +69,43 @@ func parseAPI(api string) (*url.URL, error) {
 }
 
 func (d *toKubo) TempDir() string { return d.tmp }
-func (d *toKubo) Close() error    { return os.RemoveAll(d.tmp) }
 
-// Commit imports and pins the tree in one request. Kubo holds its pin lock for
-// as long as that takes, so its garbage collector cannot take blocks of a DAG
-// that is not pinned yet.
+func (d *toKubo) Close() error {
+	if d.early != nil {
+		d.early.abort(errUnused)
+	}
+	return os.RemoveAll(d.tmp)
+}
+
+var errUnused = errors.New("the conversion failed")
+
+// putEarly sends a leaf while layers still compress. What it is sent for is not
+// certain yet: blocks that no root leads to in the end are not pinned, and the
+// node's garbage collector takes them.
+func (d *toKubo) putEarly(ctx context.Context, leaf unixfs.Block) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.early == nil {
+		d.early = d.newImport(ctx)
+	}
+	err := d.early.put(leaf)
+	if errors.Is(err, errIdle) { // all is sent when the tree is known
+		return nil
+	}
+	return d.failed(err)
+}
+
+// Commit imports and pins the tree in one request: what is left of it, or all.
 func (d *toKubo) Commit(ctx context.Context, t *Tree) error {
-	if err := d.importTree(ctx, t); err != nil {
-		return fmt.Errorf("adding to the IPFS node at %s: %w", d.api.Redacted(), err)
+	err := errIdle
+	if d.early != nil {
+		err = d.early.finish(ctx, t)
+	}
+	if errors.Is(err, errIdle) {
+		err = d.newImport(ctx).finish(ctx, t)
+	}
+	if err != nil {
+		return d.failed(err)
 	}
 	query := url.Values{"arg": {t.Root.CID.String()}, "name": {pinName(t.Images)}}
 	ctx, cancel := context.WithTimeoutCause(ctx, d.pin, errStalled)
@@ -87,104 +116,11 @@ func (d *toKubo) Commit(ctx context.Context, t *Tree) error {
 	return nil
 }
 
-func (d *toKubo) importTree(ctx context.Context, t *Tree) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stalled := time.AfterFunc(d.stall, func() { cancel(errStalled) })
-	defer stalled.Stop()
-
-	pr, pw := io.Pipe()
-	form := multipart.NewWriter(progressWriter{pw, func() { stalled.Reset(d.stall) }})
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		err := writeImport(ctx, form, t)
-		stalled.Reset(d.pin)
-		pw.CloseWithError(err) // and so call fails with it
-	}()
-	var answer importAnswer
-	query := url.Values{"pin-roots": {"true"}}
-	err := d.call(ctx, "dag/import", query, form.FormDataContentType(), pr, answer.read)
-	pr.Close() // what the node did not want to hear is not sent
-	<-sent
-	if err != nil {
-		return err
-	}
-	return answer.check(t.Root.CID)
-}
-
-var errStalled = errors.New("it neither takes what is sent to it nor answers")
-
-// writeImport writes two CARs: all blocks under no root, and a root with no
-// blocks, which is pinned when everything was imported. So blocks can be sent
-// before the root is known.
-func writeImport(ctx context.Context, form *multipart.Writer, t *Tree) error {
-	part, err := form.CreateFormFile("file", "blocks.car")
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriterSize(part, 1<<20)
-	car, err := unixfs.NewCARWriter(w)
-	if err != nil {
-		return err
-	}
-	if err := t.WriteBlocks(ctx, car.Put); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	part, err = form.CreateFormFile("file", "root.car")
-	if err != nil {
-		return err
-	}
-	if _, err := unixfs.NewCARWriter(part, t.Root.CID); err != nil {
-		return err
-	}
-	return form.Close()
-}
-
-// importAnswer is what dag/import says: of each root, whether it was pinned.
-type importAnswer struct{ roots []importedRoot }
-
-type importedRoot struct {
-	Cid struct {
-		Link string `json:"/"`
-	}
-	PinErrorMsg string
-}
-
-func (a *importAnswer) read(r io.Reader) error {
-	decoder := json.NewDecoder(r)
-	for {
-		var line struct{ Root *importedRoot }
-		err := decoder.Decode(&line)
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading its answer: %w", err)
-		}
-		if line.Root != nil {
-			a.roots = append(a.roots, *line.Root)
-		}
-	}
-}
-
-// check looks for our root among those pinned, since an answer of 200 promises
-// nothing.
-func (a *importAnswer) check(root cid.Cid) error {
-	for _, r := range a.roots {
-		c, err := cid.Decode(r.Cid.Link)
-		if err != nil || !c.Equals(root) {
-			continue
-		}
-		if r.PinErrorMsg != "" {
-			return fmt.Errorf("pinning %s: %s", root, r.PinErrorMsg)
-		}
+func (d *toKubo) failed(err error) error {
+	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("it does not say that %s is pinned", root)
+	return fmt.Errorf("adding to the IPFS node at %s: %w", d.api.Redacted(), err)
 }
 
 // call sends a request to the API and has its answer read. An error that the
@@ -264,16 +200,4 @@ func pinName(images []Image) string {
 	}
 	name := strings.Join(names, " ")
 	return name[:min(len(name), kuboMaxName)]
-}
-
-// progressWriter tells of every write that came through.
-type progressWriter struct {
-	io.Writer
-	progress func()
-}
-
-func (w progressWriter) Write(p []byte) (int, error) {
-	n, err := w.Writer.Write(p)
-	w.progress()
-	return n, err
 }

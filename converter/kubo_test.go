@@ -66,7 +66,7 @@ func TestKuboFailures(t *testing.T) {
 			}
 			dst.(*toKubo).stall = 300 * time.Millisecond
 			dst.(*toKubo).pin = 300 * time.Millisecond
-			_, err = Convert(t.Context(), bytes.NewReader(archive), dst, Options{})
+			_, err = Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, Options{})
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error is %v; want one line with %q", err, test.want)
 			}
@@ -104,7 +104,7 @@ func TestKuboThatDoesNotNameThePin(t *testing.T) {
 	}
 	defer dst.Close()
 	dst.(*toKubo).pin = 200 * time.Millisecond
-	if _, err := Convert(t.Context(), bytes.NewReader(oldDocker(newTestImage(nil, layerTar("a", 10)))), dst, Options{}); err != nil {
+	if _, err := Convert(t.Context(), FromArchive(bytes.NewReader(oldDocker(newTestImage(nil, layerTar("a", 10)))), ""), dst, Options{}); err != nil {
 		t.Error(err)
 	}
 	if len(notes) != 1 || !strings.Contains(notes[0], "could not be named") {
@@ -126,7 +126,7 @@ func TestKuboIsGivenTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dst.Close()
-	if _, err := Convert(t.Context(), bytes.NewReader(oldDocker(newTestImage(nil, layerTar("a", 10)))), dst, Options{}); err != nil {
+	if _, err := Convert(t.Context(), FromArchive(bytes.NewReader(oldDocker(newTestImage(nil, layerTar("a", 10)))), ""), dst, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	want := "/api/v0/dag/import Bearer secret, /api/v0/pin/add Bearer secret"

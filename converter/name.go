@@ -40,6 +40,15 @@ func parseRef(s string) (ref, error) {
 	return r, nil
 }
 
+// fullName returns a reference with all that may be left out.
+func fullName(s string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(s)
+	if err != nil {
+		return "", err
+	}
+	return reference.TagNameOnly(named).String(), nil
+}
+
 // checkRef reports why clients could not pull what is called so below an
 // address, if so.
 func checkRef(r ref) error {

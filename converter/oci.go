@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
+	"slices"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,25 +22,25 @@ import (
 // speaks of compressed layers, or is named by another manifest, was digested
 // elsewhere and keeps its bytes.
 func (a *archive) ociImages() ([]*image, error) {
-	var index v1.Index
-	if err := json.Unmarshal(a.documents[ociIndex], &index); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", ociIndex, err)
+	descriptors, fixed, err := a.ociDescriptors()
+	if err != nil {
+		return nil, err
 	}
 	repoTags, err := a.repoTags()
 	if err != nil {
 		return nil, err
 	}
-	fixed := map[digest.Digest]bool{}
-	if err := a.markFixed(fixed, index.Manifests, 0); err != nil {
-		return nil, err
-	}
 	var images []*image
-	for _, d := range index.Manifests {
-		img, err := a.ociImage(d, fixed[d.Digest])
-		if err != nil {
-			return nil, err
+	made := map[digest.Digest]*image{}
+	for _, d := range descriptors {
+		img := made[d.Digest]
+		if img == nil {
+			if img, err = a.ociImage(d, fixed[d.Digest]); err != nil {
+				return nil, err
+			}
+			made[d.Digest] = img
 		}
-		references, err := ociReferences(d, repoTags[img.config()])
+		references, err := ociReferences(d, repoTags[img.config])
 		if err != nil {
 			return nil, err
 		}
@@ -49,16 +49,93 @@ func (a *archive) ociImages() ([]*image, error) {
 	return images, nil
 }
 
+// ociDescriptors returns what the layout's index names, as far as it is wanted,
+// and which manifests others speak of by digest.
+func (a *archive) ociDescriptors() ([]v1.Descriptor, map[digest.Digest]bool, error) {
+	var index v1.Index
+	if err := json.Unmarshal(a.documents[ociIndex], &index); err != nil {
+		return nil, nil, fmt.Errorf("reading %s: %w", ociIndex, err)
+	}
+	descriptors, err := a.wanted(index.Manifests)
+	if err != nil {
+		return nil, nil, err
+	}
+	fixed := map[digest.Digest]bool{}
+	if a.want.platform != nil {
+		if descriptors, err = a.chooseAll(descriptors, fixed); err != nil {
+			return nil, nil, err
+		}
+	}
+	if a.ws.recompress {
+		if descriptors, err = a.rewriteAll(descriptors); err != nil {
+			return nil, nil, err
+		}
+	}
+	return descriptors, fixed, a.markFixed(fixed, descriptors, 0)
+}
+
+// wanted returns those of the descriptors that are. Of those that have no name,
+// the ones that are about a wanted image are found later.
+func (a *archive) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
+	var wanted []v1.Descriptor
+	var there []string
+	found := a.want.name == ""
+	for _, d := range all {
+		unnamed := d.Annotations[containerdName] == "" && d.Annotations[v1.AnnotationRefName] == ""
+		if !unnamed && !a.want.is(names(d)...) {
+			there = append(there, cmp.Or(names(d)...))
+			continue
+		}
+		if !isManifest(d) {
+			a.logf("%s of type %s is no image, and is left out", d.Digest, d.MediaType)
+			continue
+		}
+		if refs, err := ociReferences(d, nil); err != nil {
+			return nil, err
+		} else if err := a.want.check(refs); err != nil {
+			return nil, err
+		}
+		found = found || !unnamed
+		wanted = append(wanted, d)
+	}
+	if !found {
+		return nil, a.noSuchImage(there)
+	}
+	return wanted, nil
+}
+
+// chooseAll puts the wanted platform's manifests in the place of indexes. These
+// manifests were digested elsewhere.
+func (a *archive) chooseAll(descriptors []v1.Descriptor, fixed map[digest.Digest]bool) ([]v1.Descriptor, error) {
+	chosen := slices.Clone(descriptors)
+	for i, d := range descriptors {
+		c, ok, err := a.choose(d)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			fixed[c.Digest] = true
+			chosen[i] = c
+		}
+	}
+	return chosen, nil
+}
+
 // maxNesting is how many indexes may name one another. Two are in use.
 const maxNesting = 8
+
+var errNesting = fmt.Errorf("more than %d indexes name one another", maxNesting)
 
 // markFixed notes which manifests others speak of by digest: those that an index
 // names, and subjects.
 func (a *archive) markFixed(fixed map[digest.Digest]bool, descriptors []v1.Descriptor, depth int) error {
 	if depth > maxNesting {
-		return fmt.Errorf("more than %d indexes name one another", maxNesting)
+		return errNesting
 	}
 	for _, d := range descriptors {
+		if !isManifest(d) {
+			continue
+		}
 		m, err := a.manifest(d)
 		if errors.Is(err, errMissing) {
 			continue // whether that matters is seen later
@@ -77,8 +154,8 @@ func (a *archive) markFixed(fixed map[digest.Digest]bool, descriptors []v1.Descr
 			continue
 		}
 		var index v1.Index
-		if err := json.Unmarshal(m.Data, &index); err != nil {
-			return fmt.Errorf("reading index %s: %w", m.Digest, err)
+		if err := unmarshalIndex(m, &index); err != nil {
+			return err
 		}
 		var below []v1.Descriptor
 		for _, d := range index.Manifests {
@@ -100,75 +177,112 @@ func (a *archive) ociImage(d v1.Descriptor, fixed bool) (*image, error) {
 		return nil, err
 	}
 	if isIndex(m) {
-		img := &image{top: m}
-		return img, a.addIndex(img, m)
+		img := newImage(m, d.Digest)
+		return img, a.addIndex(img, m, 0)
 	}
 	parts, err := a.parts(m)
 	if err != nil {
 		return nil, err
 	}
-	if parts.isImage && allPlain(parts.layers) && !fixed {
+	if parts.isImage && allPlain(parts.layers) && !parts.hasForeign() && !fixed && !a.published {
 		return makeImage(parts.config, parts.layers)
 	}
-	img := &image{top: m}
+	img := newImage(m, d.Digest)
+	if parts.config != nil {
+		img.config = parts.config.digest
+	}
 	return img, img.keep(parts)
 }
 
 // addIndex adds what an index names, as far as the archive has it: Docker saves
 // only the platforms that it pulled. One of them at least must be there, and not
 // only what was attested about it.
-func (a *archive) addIndex(img *image, index layout.Manifest) error {
-	var fields v1.Index
-	if err := json.Unmarshal(index.Data, &fields); err != nil {
-		return fmt.Errorf("reading index %s: %w", index.Digest, err)
+func (a *archive) addIndex(img *image, index layout.Manifest, depth int) error {
+	if depth > maxNesting {
+		return errNesting
 	}
-	found := 0
+	var fields v1.Index
+	if err := unmarshalIndex(index, &fields); err != nil {
+		return err
+	}
+	found := len(fields.Manifests) == 0
 	for _, d := range fields.Manifests {
 		if img.has(d.Digest) {
-			found++
+			found = true
 			continue
 		}
-		err := a.addBelow(img, d)
+		err := a.addBelow(img, d, depth)
 		if errors.Is(err, errMissing) {
-			a.logf("%s (%s) is left out: %v", platform(d), d.Digest, err)
+			a.logf("%s (%s) is left out: %v", describePlatform(d), d.Digest, err)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if !isAttestation(d) {
-			found++
-		}
+		found = found || !isAttestation(d)
 	}
-	if found == 0 {
-		return fmt.Errorf("all that index %s names %w", index.Digest, errMissing)
+	if !found {
+		return a.missing(fmt.Sprintf("all that index %s names", index.Digest))
 	}
 	return nil
 }
 
-func (a *archive) addBelow(img *image, d v1.Descriptor) error {
+func (a *archive) addBelow(img *image, d v1.Descriptor, depth int) error {
+	if err := a.count(1); err != nil {
+		return err
+	}
+	if !isManifest(d) {
+		return a.addBlob(img, d)
+	}
 	m, err := a.manifest(d)
 	if err != nil {
 		return err
 	}
 	if isIndex(m) {
-		if err := a.addIndex(img, m); err != nil {
+		if err := a.addIndex(img, m, depth+1); err != nil {
 			return err
 		}
-		img.below = append(img.below, m)
+		img.add(m, d.Digest)
 		return nil
 	}
 	parts, err := a.parts(m)
 	if err != nil {
 		return err
 	}
-	img.below = append(img.below, m)
+	img.add(m, d.Digest)
 	return img.keep(parts)
+}
+
+// addBlob adds what an index names and is no manifest, since it may name
+// anything.
+func (a *archive) addBlob(img *image, d v1.Descriptor) error {
+	c, err := a.blob(d)
+	if err != nil {
+		return err
+	}
+	img.blobs[d.Digest], err = c.asIs()
+	return err
+}
+
+const (
+	maxManifests = 128 << 20 // bytes of all manifests, which are kept in memory
+	maxNamed     = 1 << 18   // entries of all indexes
+)
+
+// count counts what indexes name, which may be the same things many times.
+func (a *archive) count(n int) error {
+	if a.named += n; a.named > maxNamed {
+		return fmt.Errorf("the indexes in %s name more than %d manifests", a.where, maxNamed)
+	}
+	return nil
 }
 
 // manifest reads a manifest or index, whose digest and size must be those of
 // the descriptor.
 func (a *archive) manifest(d v1.Descriptor) (layout.Manifest, error) {
+	if m, ok := a.manifests[d.Digest]; ok && int64(len(m.Data)) == d.Size {
+		return m, nil
+	}
 	c, err := a.blob(d)
 	if err != nil {
 		return layout.Manifest{}, err
@@ -181,96 +295,121 @@ func (a *archive) manifest(d v1.Descriptor) (layout.Manifest, error) {
 	if err != nil {
 		return layout.Manifest{}, fmt.Errorf("%s: %w", c.name, err)
 	}
+	if a.manifestBytes += len(data); a.manifestBytes > maxManifests {
+		return layout.Manifest{}, fmt.Errorf("the manifests in %s have more than %d bytes", a.where, maxManifests)
+	}
+	a.manifests[d.Digest] = m
 	return m, nil
-}
-
-// blob returns the content that a descriptor speaks of, having checked it.
-func (a *archive) blob(d v1.Descriptor) (*content, error) {
-	if _, err := layout.ParseDigest(d.Digest.String()); err != nil {
-		return nil, err
-	}
-	if d.Digest.Algorithm() != digest.SHA256 {
-		return nil, fmt.Errorf("digest %s: only sha256 is supported", d.Digest)
-	}
-	c, err := a.find(path.Join("blobs", d.Digest.Algorithm().String(), d.Digest.Encoded()))
-	if err != nil {
-		return nil, err
-	}
-	if c.digest != d.Digest {
-		return nil, fmt.Errorf("%s has the digest %s", c.name, c.digest)
-	}
-	if c.size != d.Size {
-		return nil, fmt.Errorf("%s has %d bytes, and its descriptor says %d", c.name, c.size, d.Size)
-	}
-	return c, nil
 }
 
 // parts is what a manifest leads to.
 type parts struct {
-	config  *content
-	layers  []*content
-	isImage bool // not an artifact or attestation, whose layers are anything
+	config  *content   // none in artifacts of a certain age
+	layers  []*content // nil where one may be missing
+	isImage bool       // not an artifact or attestation, whose layers are anything
+
+	// What the manifest says of the config and of each layer.
+	configDescriptor v1.Descriptor
+	descriptors      []v1.Descriptor
 }
 
 func (a *archive) parts(m layout.Manifest) (*parts, error) {
-	var fields v1.Manifest
+	var fields struct {
+		v1.Manifest
+		Blobs []v1.Descriptor `json:"blobs"` // layers, of an artifact that has no config
+	}
 	if err := json.Unmarshal(m.Data, &fields); err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", m.Digest, err)
 	}
-	config, err := a.blob(fields.Config)
-	if err != nil {
-		return nil, fmt.Errorf("config of manifest %s: %w", m.Digest, err)
+	p := &parts{
+		isImage:          isConfig(fields.Config.MediaType),
+		configDescriptor: fields.Config,
+		descriptors:      append(fields.Layers, fields.Blobs...),
 	}
-	p := &parts{config: config, isImage: isConfig(fields.Config.MediaType)}
+	if m.MediaType != layout.OCIArtifact {
+		var err error
+		if p.config, err = a.blob(fields.Config); err != nil {
+			return nil, fmt.Errorf("config of manifest %s: %w", m.Digest, err)
+		}
+	}
+	if err := a.addLayers(p, m); err != nil {
+		return nil, err
+	}
+	if !p.isImage {
+		return p, nil
+	}
+	return p, checkDiffIDs(p.config, p.layers)
+}
+
+// addLayers finds a manifest's layers. All may be missing, which tells that the
+// image was not saved, or one that nobody may hand on.
+func (a *archive) addLayers(p *parts, m layout.Manifest) error {
+	a.fetchAll(p.descriptors)
 	var missing error
-	for _, d := range fields.Layers {
+	found := 0
+	for _, d := range p.descriptors {
 		p.isImage = p.isImage && isLayer(d.MediaType)
 		l, err := a.blob(d)
-		if errors.Is(err, errMissing) {
+		switch {
+		case errors.Is(err, errMissing) && isForeign(d.MediaType):
+			a.logf("layer %s is left out: it is not for everybody to distribute, and %v", d.Digest, err)
+		case errors.Is(err, errMissing):
 			missing = cmp.Or(missing, err)
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("layer of manifest %s: %w", m.Digest, err)
+		case err != nil:
+			return fmt.Errorf("layer of manifest %s: %w", m.Digest, err)
+		default:
+			found++
 		}
 		p.layers = append(p.layers, l)
 	}
 	switch {
 	case missing == nil:
-	case len(p.layers) == 0: // it was not saved, which may be meant
-		return nil, fmt.Errorf("layers of manifest %s: %w", m.Digest, missing)
-	default:
-		//nolint:errorlint // what is missing in part may not be left out, so this is not errMissing
-		return nil, fmt.Errorf("layer of manifest %s: %v", m.Digest, missing)
+		return nil
+	case found == 0: // it was not saved, which may be meant
+		return fmt.Errorf("layers of manifest %s: %w", m.Digest, missing)
 	}
-	if !p.isImage {
-		return p, nil
-	}
-	return p, checkDiffIDs(config, p.layers)
+	//nolint:errorlint // what is missing in part may not be left out, so this is not errMissing
+	return fmt.Errorf("layer of manifest %s: %v", m.Digest, missing)
 }
 
 // keep adds a manifest's config and layers to the image, as they came.
-func (img *image) keep(p *parts) error {
-	for _, c := range append([]*content{p.config}, p.layers...) {
-		b, err := c.asIs()
-		if err != nil {
+func (g *graph) keep(p *parts) error {
+	for i, c := range append([]*content{p.config}, p.layers...) {
+		if c == nil {
+			continue
+		}
+		name := p.configDescriptor.Digest
+		if i > 0 {
+			name = p.descriptors[i-1].Digest
+		}
+		var err error
+		if g.blobs[name], err = c.asIs(); err != nil {
 			return err
 		}
-		img.blobs = append(img.blobs, b)
 	}
 	return nil
 }
 
-// config returns the digest of the image's config, where it is one manifest.
-func (img *image) config() digest.Digest {
-	if len(img.blobs) == 0 || len(img.below) > 0 {
-		return ""
+// hasForeign reports whether one of the layers is not for everybody to distribute.
+func (p *parts) hasForeign() bool {
+	return slices.ContainsFunc(p.descriptors, func(d v1.Descriptor) bool { return isForeign(d.MediaType) })
+}
+
+func unmarshalIndex(m layout.Manifest, index *v1.Index) error {
+	if err := json.Unmarshal(m.Data, index); err != nil {
+		return fmt.Errorf("reading index %s: %w", m.Digest, err)
 	}
-	return img.blobs[0].Digest
+	return nil
 }
 
 func isIndex(m layout.Manifest) bool {
 	return m.MediaType == v1.MediaTypeImageIndex || m.MediaType == layout.DockerManifestList
+}
+
+// isManifest reports whether a descriptor is of a manifest or index. An index
+// may name anything.
+func isManifest(d v1.Descriptor) bool {
+	return d.MediaType == "" || layout.IsManifestType(d.MediaType)
 }
 
 func isConfig(mediaType string) bool {
@@ -289,16 +428,25 @@ func isLayer(mediaType string) bool {
 		layout.DockerLayer, layout.DockerLayerGzip, layout.DockerLayerZstd:
 		return true
 	}
+	return isForeign(mediaType)
+}
+
+// isForeign reports whether a layer is one that not everybody may distribute, so
+// that it is seldom where the others are. Those of Windows were.
+func isForeign(mediaType string) bool {
+	switch mediaType {
+	case layout.DockerForeignLayer, layout.DockerForeignLayer + ".gzip",
+		v1.MediaTypeImageLayerNonDistributable,     //nolint:staticcheck // what is deprecated is still there
+		v1.MediaTypeImageLayerNonDistributableGzip, //nolint:staticcheck // as above
+		v1.MediaTypeImageLayerNonDistributableZstd: //nolint:staticcheck // as above
+		return true
+	}
 	return false
 }
 
-func platform(d v1.Descriptor) string {
-	if d.Platform == nil {
-		return "a manifest"
+func describePlatform(d v1.Descriptor) string {
+	if p, ok := platformOf(d); ok {
+		return "the image for " + p.String()
 	}
-	name := d.Platform.OS + "/" + d.Platform.Architecture
-	if d.Platform.Variant != "" {
-		name += "/" + d.Platform.Variant
-	}
-	return "the image for " + name
+	return "a manifest"
 }

@@ -25,8 +25,8 @@ type Base struct {
 
 // read returns what the base holds, without its aliases: whether there are any
 // depends on what comes.
-func (b *Base) read(ctx context.Context) (*Tree, error) {
-	t, err := storedTree(ctx, b.From, b.Root)
+func (b *Base) read(ctx context.Context, p Progress) (*Tree, error) {
+	t, err := storedTree(ctx, b.From, b.Root, p)
 	if err != nil {
 		return nil, err
 	}

@@ -23,12 +23,22 @@ type Options struct {
 	// in them. Default: they are kept to the byte.
 	Recompress bool
 
+	// Platform has an index stand for the one image in it that is for that
+	// platform. Default: the index stays, and so does all that it names.
+	Platform *Platform
+
 	// Name and Tag are what to call the archive's one image instead of what the
 	// archive calls it. Default: as the archive does.
 	Name, Tag string
 
 	// Onto is what the new root holds besides. Default: nothing.
 	Onto *Base
+
+	// CountReused has a Result say how much of it the destination had before.
+	CountReused bool
+
+	// Progress is told of larger files while they are read. Default: nobody is.
+	Progress Progress
 
 	// Logf reports what happens, a line a call. Default: nobody is told.
 	Logf func(format string, args ...any)
@@ -74,13 +84,13 @@ func (o Options) withDefaults() Options {
 // besides.
 func (o Options) workspace(ctx context.Context, dir string) (*workspace, error) {
 	ws := &workspace{
-		ctx: ctx, dir: dir, profile: o.Profile, logf: o.Logf,
+		ctx: ctx, dir: dir, profile: o.Profile, logf: o.Logf, progress: o.Progress,
 		compression: o.Compression, level: o.Level, recompress: o.Recompress,
 	}
 	if o.Onto == nil {
 		return ws, nil
 	}
 	var err error
-	ws.onto, err = o.Onto.read(ctx)
+	ws.onto, err = o.Onto.read(ctx, o.Progress)
 	return ws, err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -49,52 +50,72 @@ func referrerOf(m layout.Manifest) (r referrer, ok bool, err error) {
 // attachReferrers moves untagged images that are about another one to that one,
 // since they are looked for under its name. What is about nothing in the archive
 // stays an image of its own.
-func attachReferrers(images []*image) ([]*image, error) {
-	for {
-		i, err := findReferrer(images)
-		if err != nil || i < 0 {
-			return images, err
-		}
-		images = slices.Delete(images, i, i+1)
-	}
-}
-
-// findReferrer attaches one referrer and returns which image it was, or -1.
-func findReferrer(images []*image) (int, error) {
-	for i, img := range images {
-		if img.ref != (ref{}) {
-			continue
-		}
+func (a *archive) attachReferrers(images []*image) ([]*image, error) {
+	about := map[digest.Digest][]*graph{} // referrers, by subject
+	refers := map[*graph]bool{}
+	for _, img := range images {
 		r, ok, err := referrerOf(img.top)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		if ok && attach(images, img, r.subject) {
-			return i, nil
-		}
-	}
-	return -1, nil
-}
-
-func attach(images []*image, img *image, subject digest.Digest) bool {
-	attached := false
-	for _, of := range images {
-		if of != img && of.has(subject) {
-			of.below = append(append(of.below, img.top), img.below...)
-			of.blobs = append(of.blobs, img.blobs...)
-			attached = true
+		if ok && img.ref == (ref{}) {
+			about[r.subject] = append(about[r.subject], img.graph)
+			refers[img.graph] = true
 		}
 	}
-	return attached
+	attached := map[*graph]bool{}
+	for _, g := range graphs(images) {
+		if err := a.attach(g, about, attached); err != nil {
+			return nil, err
+		}
+	}
+	var others []*image
+	for _, img := range images {
+		unnamed := img.ref == (ref{})
+		unwanted := a.published || a.want.name != "" || a.want.platform != nil && refers[img.graph]
+		if unnamed && (attached[img.graph] || unwanted) {
+			continue
+		}
+		others = append(others, img)
+	}
+	return others, nil
 }
 
-func (img *image) has(d digest.Digest) bool {
-	return slices.ContainsFunc(img.manifests(), func(m layout.Manifest) bool { return m.Digest == d })
+// attach adds to an image what is about it, and what is about that.
+func (a *archive) attach(g *graph, about map[digest.Digest][]*graph, attached map[*graph]bool) error {
+	todo := slices.Collect(maps.Keys(g.known))
+	slices.Sort(todo)
+	for len(todo) > 0 {
+		referrers := about[todo[0]]
+		todo = todo[1:]
+		for _, r := range referrers {
+			if r == g || g.has(r.top.Digest) {
+				continue
+			}
+			if err := a.count(1 + len(r.below)); err != nil {
+				return err
+			}
+			attached[r] = true
+			g.below = append(append(g.below, r.top), r.below...)
+			maps.Copy(g.known, r.known)
+			maps.Copy(g.blobs, r.blobs)
+			todo = append(todo, slices.Sorted(maps.Keys(r.known))...)
+		}
+	}
+	return nil
 }
 
-// manifests returns the image's manifest or index and those below it.
-func (img *image) manifests() []layout.Manifest {
-	return append([]layout.Manifest{img.top}, img.below...)
+// graphs returns what the images lead to, each once.
+func graphs(images []*image) []*graph {
+	var all []*graph
+	seen := map[*graph]bool{}
+	for _, img := range images {
+		if !seen[img.graph] {
+			seen[img.graph] = true
+			all = append(all, img.graph)
+		}
+	}
+	return all
 }
 
 // referrerIndexes returns the indexes of the referrers among the manifests of
@@ -107,7 +128,7 @@ func referrerIndexes(images []*image) (map[digest.Digest][]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			if !ok {
+			if !ok || m.Digest.Algorithm() != digest.SHA256 { // it is there by its sha256, too
 				continue
 			}
 			if bySubject[r.subject] == nil {

@@ -1,32 +1,97 @@
 package converter
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A Result says where the images of an archive are now.
+// A Result says where images are now.
 type Result struct {
 	Root   cid.Cid
 	Images []Image // in the archive's order
 
+	// Bytes is how many bytes the blobs of the whole root have, and Reused how
+	// many of them are leaves that the destination had before, or -1 where that
+	// is not known.
+	Bytes, Reused int64
+
 	latest map[string]digest.Digest // by name: what is pulled without a tag
 }
 
-func (t *Tree) result() *Result {
-	r := &Result{t.Root.CID, t.Images, map[string]digest.Digest{}}
-	for _, img := range t.Images {
-		f, there := t.Files[layout.ManifestPath(img.Name, layout.Latest)]
-		if there && f.node().CID.Equals(t.Files[layout.ManifestPath(img.Name, img.Digest.String())].node().CID) {
-			r.latest[img.Name] = img.Digest
+// commit puts a tree where it belongs.
+func commit(ctx context.Context, dst Destination, t *Tree, o Options) (*Result, error) {
+	r := &Result{Root: t.Root.CID, Images: t.Images, Reused: -1, latest: t.latest()}
+	for i, img := range r.Images {
+		r.Images[i].Size = t.size(layout.ManifestPath(img.Name, img.Digest.String()), img.Name)
+	}
+	for _, b := range t.Blobs() {
+		r.Bytes += b.Size()
+	}
+	if dst, ok := dst.(counter); ok && o.CountReused {
+		var err error
+		if r.Reused, err = dst.reused(ctx, t); err != nil {
+			return nil, err
 		}
 	}
-	return r
+	return r, dst.Commit(ctx, t)
+}
+
+// latest returns the manifests that go by the name latest.
+func (t *Tree) latest() map[string]digest.Digest {
+	latest := map[string]digest.Digest{}
+	for _, img := range t.Images {
+		alias, there := t.Files[layout.ManifestPath(img.Name, layout.Latest)]
+		f := t.Files[layout.ManifestPath(img.Name, img.Digest.String())]
+		if there && alias.node().CID.Equals(f.node().CID) {
+			latest[img.Name] = img.Digest
+		}
+	}
+	return latest
+}
+
+// size returns how many bytes are pulled for a manifest at a path, of an image of
+// that name: its own, and those of all that it leads to and that is here.
+func (t *Tree) size(manifest, name string) int64 {
+	seen := map[string]bool{}
+	var add func(path string) int64
+	add = func(path string) int64 {
+		f, there := t.Files[path]
+		if !there || seen[path] {
+			return 0
+		}
+		seen[path] = true
+		if f.Blob != nil && layout.IsBlobPath(path) {
+			return f.Blob.Size()
+		}
+		data, err := f.read(context.Background())
+		if err != nil {
+			return 0
+		}
+		n := int64(len(data))
+		var fields struct {
+			Config            v1.Descriptor
+			Layers, Manifests []v1.Descriptor
+		}
+		if json.Unmarshal(data, &fields) != nil {
+			return n
+		}
+		for _, d := range append(fields.Layers, fields.Config) {
+			n += add(layout.BlobPath(name, d.Digest))
+		}
+		for _, d := range fields.Manifests {
+			n += add(layout.ManifestPath(name, d.Digest.String()))
+		}
+		return n
+	}
+	return add(manifest)
 }
 
 // An Image is one reference of a Result.
@@ -35,6 +100,7 @@ type Image struct {
 	Tag       string // empty for an untagged image
 	MediaType string
 	Digest    digest.Digest
+	Size      int64 // bytes to pull; of a Result
 }
 
 // References returns what to pull: one reference for each image of the result,

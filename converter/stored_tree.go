@@ -23,8 +23,8 @@ const maxPaths = 1 << 18
 // storedTree reads what is below a root: directories, nodes and leaf tables, and
 // of the files only those that are one block. Blobs are read when they are
 // wanted, and verified then.
-func storedTree(ctx context.Context, from origin.Origin, root cid.Cid) (*Tree, error) {
-	r := treeReader{ctx: ctx, from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*Blob{}}
+func storedTree(ctx context.Context, from origin.Origin, root cid.Cid, p Progress) (*Tree, error) {
+	r := treeReader{ctx: ctx, from: from, progress: p, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*Blob{}}
 	if err := r.directory("", unixfs.Node{CID: root}); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", root, err)
 	}
@@ -33,19 +33,20 @@ func storedTree(ctx context.Context, from origin.Origin, root cid.Cid) (*Tree, e
 		return nil, err
 	}
 	for _, img := range images {
-		r.tree.Images = append(r.tree.Images, Image{img.Name, img.Tag, img.MediaType, img.Digest})
+		r.tree.Images = append(r.tree.Images, Image{Name: img.Name, Tag: img.Tag, MediaType: img.MediaType, Digest: img.Digest})
 	}
 	r.tree.Root.CID = root
 	return r.tree, nil
 }
 
 type treeReader struct {
-	ctx   context.Context
-	from  origin.Origin
-	tree  *Tree
-	paths int
-	seen  *cid.Set // of directories' blocks
-	blobs map[cid.Cid]*Blob
+	ctx      context.Context
+	from     origin.Origin
+	progress Progress // of reading blobs
+	tree     *Tree
+	paths    int
+	seen     *cid.Set // of directories' blocks
+	blobs    map[cid.Cid]*Blob
 }
 
 // directory reads the entries of a directory, and then adds its blocks.
@@ -99,7 +100,14 @@ func (r *treeReader) file(at string, nd unixfs.Node) error {
 		r.tree.Files[at], err = r.small(f)
 		return err
 	}
-	b := &Blob{File: f, from: func(ctx context.Context) (io.ReadCloser, error) { return r.from.Open(ctx, f) }}
+	b := &Blob{File: f, from: func(ctx context.Context) (io.ReadCloser, error) {
+		content, err := r.from.Open(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		watched, end := watch(r.progress, path.Base(at), f.Table.Size(), content)
+		return &partReader{watched, content, end}, nil
+	}}
 	if d, err := layout.ParseDigest(path.Base(at)); err == nil {
 		b.Digest = d
 	}
@@ -116,4 +124,16 @@ func (r *treeReader) small(f *unixfs.File) (File, error) {
 	small := unixfs.Block{CID: f.CID, Data: block}
 	data, err := unixfs.SmallFile(small)
 	return File{Small: small, data: data}, err
+}
+
+// A partReader is watched until it is closed.
+type partReader struct {
+	io.Reader
+	content io.Closer
+	end     func()
+}
+
+func (r *partReader) Close() error {
+	r.end()
+	return r.content.Close()
 }

@@ -11,15 +11,19 @@ import (
 )
 
 // toStore puts images into a store on disk.
-type toStore struct{ *store.Import }
+type toStore struct {
+	*store.Import
+	store *store.Store
+}
 
 // ToStore returns a destination in the store in dir, which is made if need be.
 func ToStore(dir string) (Destination, error) {
-	im, err := store.Open(dir).Begin()
+	s := store.Open(dir)
+	im, err := s.Begin()
 	if err != nil {
 		return nil, err
 	}
-	return toStore{im}, nil
+	return toStore{im, s}, nil
 }
 
 func (d toStore) Commit(ctx context.Context, t *Tree) error {
@@ -46,7 +50,7 @@ func (d toStore) Commit(ctx context.Context, t *Tree) error {
 	}
 	record := store.Record{Root: root, Created: time.Now().UTC().Truncate(time.Second)}
 	for _, img := range append(slices.Clone(t.Kept), t.Images...) {
-		record.Images = append(record.Images, store.Image(img))
+		record.Images = append(record.Images, store.Image{Name: img.Name, Tag: img.Tag, MediaType: img.MediaType, Digest: img.Digest})
 	}
 	return d.Import.Commit(t.Root.CID, record)
 }
@@ -83,4 +87,21 @@ func (d toStore) put(ctx context.Context, b *Blob) error {
 		}
 	}
 	return d.Blob(b.Path, b.Digest, b.File)
+}
+
+// reused returns how many bytes of a tree are leaves that the store has.
+func (d toStore) reused(ctx context.Context, t *Tree) (int64, error) {
+	there, err := d.store.Leaves(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	for _, b := range t.Blobs() {
+		for i := range b.File.Table.Leaves {
+			if there.Has(b.File.Table.Leaves[i].Digest) {
+				n += int64(b.File.Table.Len(i))
+			}
+		}
+	}
+	return n, nil
 }

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -88,8 +90,9 @@ func inOrder[K ~string, V any](m map[K]V) []V {
 
 func newTree(images []*image, ws *workspace) (*Tree, error) {
 	t := &Tree{Files: map[string]File{}}
+	files := map[digest.Digest]File{}
 	for _, img := range images {
-		if err := t.add(img, ws); err != nil {
+		if err := t.add(img, files, ws); err != nil {
 			return nil, err
 		}
 	}
@@ -125,22 +128,27 @@ func (t *Tree) build(ws *workspace) error {
 	return nil
 }
 
-// add puts an image where layout says.
-func (t *Tree) add(img *image, ws *workspace) error {
+// add puts an image where layout says. A manifest becomes a file once, however
+// many names lead to it.
+func (t *Tree) add(img *image, files map[digest.Digest]File, ws *workspace) error {
 	for _, m := range img.manifests() {
-		f, err := ws.file(m.Data)
-		if err != nil {
-			return err
+		f, made := files[m.Digest]
+		if !made {
+			var err error
+			if f, err = ws.file(m.Data); err != nil {
+				return err
+			}
+			files[m.Digest] = f
 		}
 		t.Files[layout.ManifestPath(img.name, m.Digest.String())] = f
 	}
 	if img.tag != "" {
 		t.Files[layout.ManifestPath(img.name, img.tag)] = t.manifest(img)
 	}
-	for _, b := range img.blobs {
-		t.Files[layout.BlobPath(img.name, b.Digest)] = File{Blob: b}
+	for name, b := range img.blobs {
+		t.Files[layout.BlobPath(img.name, name)] = File{Blob: b}
 	}
-	t.Images = append(t.Images, Image{img.name, img.tag, img.top.MediaType, img.top.Digest})
+	t.Images = append(t.Images, Image{Name: img.name, Tag: img.tag, MediaType: img.top.MediaType, Digest: img.top.Digest})
 	return nil
 }
 

@@ -29,10 +29,11 @@ func pullByDocker(t *testing.T, ref string) string {
 	return d.id(t, ref)
 }
 
-func pullByPodman(t *testing.T, ref string) string {
+// newPodman returns a podman with nothing in it.
+func newPodman(t *testing.T) func(args ...string) string {
 	needs(t, "root", "unshare", "podman")
 	dir := shortTempDir(t)
-	podman := func(args ...string) string {
+	return func(args ...string) string {
 		// It mounts its storage, and writes to /run whatever it is told.
 		const script = `mount -t tmpfs tmpfs /run; exec podman "$@"`
 		options := []string{
@@ -41,7 +42,18 @@ func pullByPodman(t *testing.T, ref string) string {
 		}
 		return strings.TrimSpace(run(t, exec.Command("unshare", append(options, args...)...)))
 	}
+}
+
+func pullByPodman(t *testing.T, ref string) string {
+	podman := newPodman(t)
 	podman("pull", "--quiet", "--tls-verify=false", ref)
+	return runByPodman(t, podman, ref)
+}
+
+// runByPodman runs the image, which must print what it was built to print, and
+// gives back its ID.
+func runByPodman(t *testing.T, podman func(args ...string) string, ref string) (id string) {
+	t.Helper()
 	// Its own limits are more than a container may have where the tests are in
 	// one.
 	limits := []string{"--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"}
@@ -59,17 +71,28 @@ func pullBySkopeo(t *testing.T, ref string) string {
 }
 
 func pullByCtr(t *testing.T, ref string) string {
+	ctr := newContainerd(t)
+	ref += ":v1" // it takes no reference without a tag
+	ctr("images", "pull", "--plain-http", "--snapshotter=native", ref)
+	return configByCtr(t, ctr, ref)
+}
+
+// newContainerd returns the client of a containerd with nothing in it.
+func newContainerd(t *testing.T) func(args ...string) string {
 	needs(t, "containerd", "ctr")
 	dir := shortTempDir(t)
 	writeFile(t, filepath.Join(dir, "config.toml"), "version = 2\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n")
 	d := startIsolated(t, "containerd", "", dir,
 		"containerd", "--config=/mnt/config.toml", "--root=/mnt/root", "--state=/run/containerd", "--address=/mnt/socket")
 	d.awaitLine(t, "containerd successfully booted")
-	ctr := func(args ...string) string {
+	return func(args ...string) string {
 		return run(t, exec.Command("ctr", append([]string{"--address=" + filepath.Join(dir, "socket")}, args...)...))
 	}
-	ref += ":v1" // it takes no reference without a tag
-	ctr("images", "pull", "--plain-http", "--snapshotter=native", ref)
+}
+
+// configByCtr is the digest of the config of an image that containerd has.
+func configByCtr(t *testing.T, ctr func(args ...string) string, ref string) string {
+	t.Helper()
 	// REF TYPE DIGEST …, below a heading
 	listed := strings.Fields(ctr("images", "list", "name=="+ref))
 	for _, word := range listed {

@@ -10,8 +10,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="docker.io podman skopeo containerd debootstrap busybox-static"
-programs="dockerd docker podman skopeo containerd ctr debootstrap busybox"
+packages="docker.io docker-registry podman skopeo containerd debootstrap busybox-static"
+programs="dockerd docker docker-registry podman skopeo containerd ctr debootstrap busybox"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/caddy-ipfs-registry"
 
 say() { echo "tests/setup.sh: $*" >&2; }

@@ -2,26 +2,31 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-const description = `Converter reads an image archive, as docker save writes it, and puts its images
-on IPFS: into a store on disk, from which the Caddy module ipfs_registry serves
-them, or where a flag says. It prints the references to pull, one a line.
+const description = `Converter puts container images on IPFS: into a store on disk, from which the
+Caddy module ipfs_registry serves them, or where a flag says. It prints the
+references to pull, one a line.
+
+Images come from an archive, as docker save writes it, on standard input; or from
+one of these:
+
+  docker-daemon:NAME[:TAG]            a running Docker
+  docker://[HOST/]NAME[:TAG|@DIGEST]  a registry
+  docker-archive:FILE[:NAME:TAG]      an archive of docker save
+  oci-archive:FILE[:TAG]              an archive of an OCI layout
+  oci:DIRECTORY[:TAG]                 an OCI layout
 
 Nothing is published unless --ipfs-api or IPFS_API asks for it.`
 
 const examples = `  docker save nginx | converter
+  converter docker://nginx:1.27 --platform linux/amd64
   docker save nginx | converter --ipfs-api http://127.0.0.1:5001
   converter -i nginx.tar --car nginx.car`
 
@@ -29,6 +34,8 @@ type flags struct {
 	place
 	output
 	input       string
+	platform    string
+	srcVerify   bool
 	onto        string
 	from        string
 	profile     string
@@ -44,20 +51,22 @@ type flags struct {
 func newCommand() *cobra.Command {
 	var f flags
 	cmd := &cobra.Command{
-		Use:           "converter [flags]",
+		Use:           "converter [SOURCE] [flags]",
 		Short:         "Put container images on IPFS",
 		Long:          description,
 		Example:       examples,
-		Args:          noArgs,
+		Args:          cobra.MaximumNArgs(1),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, args)
 		},
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&f.input, "input", "i", "-", "image archive to read, - for standard input")
+	fs.StringVar(&f.platform, "platform", "", "take the image for this platform, `os/arch[/variant]`, of several (default all)")
+	fs.BoolVar(&f.srcVerify, "src-tls-verify", true, "have the registry that images come from prove who it is")
 	f.place.register(fs, true)
 	fs.BoolVarP(&f.noAdd, "no-add", "n", false, "write images to a directory and print it")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "how files become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
@@ -72,24 +81,13 @@ func newCommand() *cobra.Command {
 	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where")
 	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car", "no-add")
 	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
-	cmd.AddCommand(newCopyCommand(), newNameCommand())
+	cmd.AddCommand(newCopyCommand(), newExportCommand(), newNameCommand())
+	cmd.AddCommand(newInspectCommand(), newVerifyCommand(), newRepairCommand())
+	complete(cmd)
 	return cmd
 }
 
-// noArgs refuses arguments, of which those that people try have answers.
-func noArgs(_ *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if _, err := cidname.Parse(args[0]); err == nil {
-		return fmt.Errorf("%s is an address already: pull it, or see `converter name`", args[0])
-	} else if spelling, ok := errors.AsType[*cidname.SpellingError](err); ok {
-		return spelling
-	}
-	return fmt.Errorf("unexpected %q: the archive is read from standard input, or from -i FILE", args[0])
-}
-
-func (f *flags) run(cmd *cobra.Command) error {
+func (f *flags) run(cmd *cobra.Command, args []string) error {
 	profile, err := unixfs.ParseProfile(f.profile)
 	if err != nil {
 		return err
@@ -104,45 +102,48 @@ func (f *flags) run(cmd *cobra.Command) error {
 	case level.Changed && compression != converter.Gzip:
 		return fmt.Errorf("--level is of gzip, and --compression is %s", compression)
 	}
-	host, err := host(f.registry)
-	if err != nil {
+	if err := f.start(cmd.ErrOrStderr()); err != nil {
 		return err
 	}
+	defer f.stop()
 	if err := f.place.check(cmd.Flags()); err != nil {
 		return err
 	}
-	input, err := f.open(cmd.InOrStdin())
+	platform, err := f.parsePlatform()
 	if err != nil {
 		return err
 	}
-	defer input.Close()
-	logf := f.logf(cmd.ErrOrStderr())
+	src, err := f.source(args, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	defer src.Close()
 	onto, err := openBase(f.onto, f.from, f.place)
 	if err != nil {
 		return err
 	}
 	defer onto.close()
-	dst, where, err := f.destination(logf)
+	dst, where, err := f.destination(f.logf)
 	if err != nil {
 		return err
 	}
-	result, err := convert(cmd.Context(), input, dst, converter.Options{
+	result, err := convert(cmd.Context(), src, dst, f.options(converter.Options{
 		Profile: profile, Compression: compression, Level: f.level, Recompress: f.recompress,
-		Name: f.name, Tag: f.tag, Onto: onto.base(), Logf: logf,
-	}, f.debug)
+		Platform: platform, Name: f.name, Tag: f.tag, Onto: onto.base(),
+	}), f.debug)
 	if err != nil {
 		return err
 	}
-	logf("stored in %s", where)
-	if f.noAdd {
+	if f.noAdd && !f.json {
+		f.stop()
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), where)
 		return err
 	}
-	return f.print(cmd.OutOrStdout(), result, host)
+	return f.print(cmd.OutOrStdout(), result, where)
 }
 
-func convert(ctx context.Context, input io.Reader, dst converter.Destination, o converter.Options, keep bool) (*converter.Result, error) {
-	result, err := converter.Convert(ctx, input, dst, o)
+func convert(ctx context.Context, src converter.Source, dst converter.Destination, o converter.Options, keep bool) (*converter.Result, error) {
+	result, err := converter.Convert(ctx, src, dst, o)
 	if keep {
 		o.Logf("temporary files are in %s", dst.TempDir())
 		return result, err
@@ -152,20 +153,6 @@ func convert(ctx context.Context, input io.Reader, dst converter.Destination, o 
 		return nil, err
 	}
 	return result, closed
-}
-
-func (f *flags) open(stdin io.Reader) (io.ReadCloser, error) {
-	if f.input != "-" {
-		file, err := os.Open(f.input)
-		if err != nil {
-			return nil, fmt.Errorf("opening the archive: %w", err)
-		}
-		return file, nil
-	}
-	if file, ok := stdin.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return nil, errors.New("the input is a terminal: pipe the output of `docker save IMAGE` into converter, or give -i FILE")
-	}
-	return io.NopCloser(stdin), nil
 }
 
 // destination returns where the flags say that images go, and what to call it.

@@ -50,10 +50,10 @@ func (f *copyFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	host, err := host(f.registry)
-	if err != nil {
+	if err := f.start(cmd.ErrOrStderr()); err != nil {
 		return err
 	}
+	defer f.stop()
 	if err := f.place.check(cmd.Flags()); err != nil {
 		return err
 	}
@@ -67,15 +67,13 @@ func (f *copyFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer onto.close()
-	logf := f.logf(cmd.ErrOrStderr())
-	dst, where, err := f.destination(logf)
+	dst, where, err := f.destination(f.logf)
 	if err != nil {
 		return err
 	}
-	result, err := converter.Copy(cmd.Context(), from.Origin, from.ref.root, dst, converter.Options{Profile: profile, Onto: onto.base(), Logf: logf})
+	result, err := converter.Copy(cmd.Context(), from.Origin, from.ref.root, dst, f.options(converter.Options{Profile: profile, Onto: onto.base()}))
 	if err := errors.Join(err, dst.Close()); err != nil {
 		return fmt.Errorf("copying from %s: %w", from, err)
 	}
-	logf("stored in %s", where)
-	return f.print(cmd.OutOrStdout(), result, host)
+	return f.print(cmd.OutOrStdout(), result, where)
 }

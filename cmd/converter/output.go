@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/pflag"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
@@ -16,24 +17,68 @@ import (
 type output struct {
 	registry string
 	quiet    bool
+	json     bool
+
+	host string // that references begin with
+	bars *bars  // nil where there are none
+	said io.Writer
 }
 
 func (o *output) register(fs *pflag.FlagSet) {
 	fs.StringVarP(&o.registry, "registry", "r", "http://localhost:5000", "registry to print in the references")
+	fs.BoolVar(&o.json, "json", false, "print all that is known of the images, as JSON")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print references and errors only")
 }
 
-// logf returns what tells of anything but results, a line a call.
-func (o *output) logf(w io.Writer) func(string, ...any) {
-	if o.quiet {
-		return func(string, ...any) {}
+// start checks the flags, and shows on w from then on what happens, until stop.
+func (o *output) start(w io.Writer) (err error) {
+	if o.host, err = host(o.registry); err != nil || o.quiet {
+		return err
 	}
-	return func(format string, args ...any) { fmt.Fprintln(w, oneLine(fmt.Sprintf(format, args...))) }
+	o.said = w
+	if o.bars = newBars(w); o.bars != nil {
+		o.said = o.bars
+	}
+	return nil
 }
 
-// print prints a reference a line.
-func (o *output) print(w io.Writer, result *converter.Result, host string) error {
-	references, err := result.References(host)
+// stop takes bars away, if there are any. It may be called twice.
+func (o *output) stop() {
+	if o.bars != nil {
+		o.bars.Shutdown()
+		o.said, o.bars = o.bars.below, nil
+	}
+}
+
+// options adds to the options who is told of progress and what happens.
+func (o *output) options(c converter.Options) converter.Options {
+	c.Logf = o.logf
+	c.CountReused = o.json || !o.quiet
+	if o.bars != nil {
+		c.Progress = o.bars
+	}
+	return c
+}
+
+// logf tells of anything but results, a line a call.
+func (o *output) logf(format string, args ...any) {
+	if o.said != nil {
+		fmt.Fprintln(o.said, oneLine(fmt.Sprintf(format, args...)))
+	}
+}
+
+// print says where the images are, and prints a reference a line.
+func (o *output) print(w io.Writer, result *converter.Result, where string) error {
+	o.stop()
+	if o.json {
+		return o.printJSON(w, result, where)
+	}
+	if result.Reused < 0 {
+		o.logf("stored in %s: %s", where, size(result.Bytes))
+	} else {
+		o.logf("stored in %s: %s, of which %s are new", where, size(result.Bytes), size(result.Bytes-result.Reused))
+	}
+	references, err := result.References(o.host)
 	if err != nil {
 		return err
 	}
@@ -44,6 +89,8 @@ func (o *output) print(w io.Writer, result *converter.Result, host string) error
 	}
 	return nil
 }
+
+func size(bytes int64) string { return humanize.Bytes(uint64(bytes)) }
 
 // host is a registry's URL as image references begin, if they can.
 func host(registry string) (string, error) {

@@ -26,23 +26,23 @@ package align
 // A file of more than largeFile bytes has pieces of its own. A smaller limit
 // makes a layer cheaper of which all times changed, and costs compression: half
 // of it 1.5 %.
-const largeFile = 32 << 10
+const largeFile = 64 << 10
 
 // Groups of small entries, in bytes: none ends before groupMin if an entry
 // begins in time, most are near groupTarget, and each ends at the first entry
 // after groupMax.
 const (
-	groupMin    = 32 << 10
-	groupTarget = 64 << 10
-	groupMax    = 128 << 10
+	groupMin    = 64 << 10
+	groupTarget = 128 << 10
+	groupMax    = 256 << 10
 )
 
 // Pieces of large files, in bytes. The largest fits an IPFS block of 1 MiB with
 // room to spare, compressible or not.
 const (
-	pieceMin    = 128 << 10
-	pieceTarget = 256 << 10
-	pieceMax    = 512 << 10
+	pieceMin    = 256 << 10
+	pieceTarget = 512 << 10
+	pieceMax    = 1000 << 10
 )
 
 // maxExtension is how many bytes of extension headers (long names, pax records)
@@ -55,7 +55,7 @@ const MaxPiece = pieceMax
 
 // A Cutter cuts what is written to it into pieces.
 type Cutter struct {
-	emit func(piece []byte) error
+	emit func(piece []byte) ([]byte, error)
 	buf  []byte // the piece under way
 
 	block     []byte // the header block under way
@@ -74,9 +74,10 @@ const (
 	large                  // of a large file
 )
 
-// NewCutter returns a cutter that hands each piece, of at most MaxPiece bytes,
-// to emit, which must not keep it. An error of emit ends the cutting.
-func NewCutter(emit func(piece []byte) error) *Cutter {
+// NewCutter returns a cutter that gives each piece, of at most MaxPiece bytes, to
+// emit, and puts the next into the memory that emit returns. An error of emit
+// ends the cutting.
+func NewCutter(emit func(piece []byte) (memory []byte, err error)) *Cutter {
 	return &Cutter{
 		emit:  emit,
 		buf:   make([]byte, 0, MaxPiece),
@@ -211,7 +212,7 @@ func (c *Cutter) cut() error {
 	if len(c.buf) == 0 {
 		return nil
 	}
-	err := c.emit(c.buf)
-	c.buf = c.buf[:0]
+	memory, err := c.emit(c.buf)
+	c.buf = memory[:0]
 	return err
 }

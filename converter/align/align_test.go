@@ -128,7 +128,7 @@ func TestAnInsertionIntoALargeFile(t *testing.T) {
 }
 
 func TestEmitsError(t *testing.T) {
-	c := NewCutter(func([]byte) error { return io.ErrShortWrite })
+	c := NewCutter(func(p []byte) ([]byte, error) { return p, io.ErrShortWrite })
 	_, err := c.Write(newTar().many("a/", 1000, 1000).close())
 	if err != io.ErrShortWrite {
 		t.Errorf("the error is %v", err)
@@ -160,7 +160,7 @@ func BenchmarkCutter(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(layer)))
 			for b.Loop() {
-				c := NewCutter(func([]byte) error { return nil })
+				c := NewCutter(func(p []byte) ([]byte, error) { return p, nil })
 				c.Write(layer)
 				c.Close()
 			}
@@ -172,9 +172,9 @@ func BenchmarkCutter(b *testing.B) {
 func pieces(t testing.TB, layer []byte, n int) [][]byte {
 	t.Helper()
 	var out [][]byte
-	c := NewCutter(func(p []byte) error {
-		out = append(out, bytes.Clone(p))
-		return nil
+	c := NewCutter(func(p []byte) ([]byte, error) {
+		out = append(out, p)
+		return nil, nil
 	})
 	for p := range slices.Chunk(layer, n) {
 		if _, err := c.Write(p); err != nil {

@@ -13,6 +13,8 @@ type gear uint64
 // Until the target is reached a cut is unlikely, and then likely, so that most
 // pieces are near it. The masks take high bits, which depend on most bytes.
 const (
+	window = 64 // bytes that a gear depends on
+
 	unlikely = (pieceTarget*4 - 1) << 40
 	likely   = (pieceTarget/4 - 1) << 40
 )
@@ -21,20 +23,23 @@ const (
 // how many bytes of p the piece ends with, if it ends in p.
 func (g *gear) find(p []byte, size int) (n int, found bool) {
 	h := uint64(*g)
-	i := min(len(p), max(0, pieceMin-64-size)) // where no cut can be near
-	for ; i < len(p); i++ {
+	p = p[:min(len(p), pieceMax-size)]
+	i := min(len(p), max(0, pieceMin-window-size)) // before that, what is hashed makes no difference
+	for end := min(len(p), pieceMin-1-size); i < end; i++ {
 		h = h<<1 + gears[p[i]]
-		at := size + i + 1
-		mask := uint64(unlikely)
-		if at > pieceTarget {
-			mask = likely
+	}
+	for end := min(len(p), pieceTarget-size); i < end; i++ {
+		if h = h<<1 + gears[p[i]]; h&unlikely == 0 {
+			return i + 1, true
 		}
-		if at >= pieceMin && h&mask == 0 || at >= pieceMax {
+	}
+	for ; i < len(p); i++ {
+		if h = h<<1 + gears[p[i]]; h&likely == 0 {
 			return i + 1, true
 		}
 	}
 	*g = gear(h)
-	return 0, false
+	return i, size+i == pieceMax
 }
 
 // gears has a number for each byte, which need only look random.

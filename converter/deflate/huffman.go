@@ -121,3 +121,12 @@ func (c code) setWords() {
 		}
 	}
 }
+
+// used returns the number of symbols up to the last that has a word.
+func (c code) used() int {
+	n := len(c.lengths)
+	for c.lengths[n-1] == 0 {
+		n--
+	}
+	return n
+}

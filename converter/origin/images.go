@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -71,7 +72,24 @@ func (o Origin) imagesOf(ctx context.Context, root cid.Cid, name string) ([]Imag
 		images = append(images, Image{name, tag, m})
 	}
 	untagged, err := o.untagged(ctx, name, entries)
-	return append(images, untagged...), err
+	images = append(images, untagged...)
+	if len(images) > 0 || err != nil {
+		return images, err
+	}
+	return o.only(ctx, root, name)
+}
+
+// only returns the image that image2ipfs keeps under a name, whose manifest is
+// there by no tag and no digest.
+func (o Origin) only(ctx context.Context, root cid.Cid, name string) ([]Image, error) {
+	m, err := layout.FindManifest(ctx, o, layout.Image{Root: root, Name: name}, layout.Latest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the manifest of %s: %w", name, err)
+	}
+	return []Image{{name, layout.Latest, m}}, nil
 }
 
 // untagged returns the manifests of one name that are under their digest only,

@@ -3,45 +3,54 @@ package origin
 import (
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// leavesAhead is how many verified leaves wait to be read, at most.
-const leavesAhead = 4
+const (
+	batchSize    = 256 << 10 // bytes of leaves that are read at once, if one is not larger
+	batchesAhead = 4         // that wait to be read, at most
+)
 
-// A verifier reads a file leaf by leaf, and verifies one while those before it
-// are read.
+// A verifier reads a file in batches of leaves, and verifies several while those
+// before them are read.
 type verifier struct {
-	leaves  chan verifiedLeaf
-	free    chan []byte
+	batches chan *batch // in the order of the file
 	closed  chan struct{}
-	at      []byte // what is left of the leaf under way
-	buf     []byte // of that leaf
+	under   *batch // way
+	at      []byte // what is left of it
 	err     error
 	closing func() error
 }
 
-type verifiedLeaf struct {
-	data []byte
-	err  error
+// A batch is consecutive leaves, or the end of them.
+type batch struct {
+	data *[]byte
+	err  chan error // tells, once, whether the data may be read
+}
+
+// buffers are of batches that were read.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func newBatch(n int64) *batch {
+	b := &batch{buffers.Get().(*[]byte), make(chan error, 1)}
+	if int64(cap(*b.data)) < n {
+		*b.data = make([]byte, max(n, batchSize))
+	}
+	*b.data = (*b.data)[:n]
+	return b
 }
 
 // verify returns a reader of a file's verified bytes, given its content.
 func verify(content io.ReadCloser, f *unixfs.File, from string) io.ReadCloser {
-	v := &verifier{
-		leaves: make(chan verifiedLeaf, leavesAhead),
-		free:   make(chan []byte, leavesAhead+2),
-		closed: make(chan struct{}),
-	}
-	for range cap(v.free) {
-		v.free <- nil
-	}
+	v := &verifier{batches: make(chan *batch, batchesAhead), closed: make(chan struct{})}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err := v.run(content, f, from)
-		v.send(verifiedLeaf{err: err})
+		end := &batch{err: make(chan error, 1)}
+		end.err <- v.run(content, f, from)
+		v.send(end)
 	}()
 	v.closing = func() error {
 		close(v.closed)
@@ -54,25 +63,15 @@ func verify(content io.ReadCloser, f *unixfs.File, from string) io.ReadCloser {
 
 // run reads all leaves, and then the end, beyond which there must be nothing.
 func (v *verifier) run(content io.Reader, f *unixfs.File, from string) error {
-	for i := range f.Table.Leaves {
-		var buf []byte
-		select {
-		case buf = <-v.free:
-		case <-v.closed:
-			return io.ErrClosedPipe
+	for i := 0; i < len(f.Table.Leaves); {
+		first, start := i, f.Table.Start(i)
+		_, i = f.Table.Span(start, min(start+batchSize, f.Table.Size()))
+		b := newBatch(f.Table.Leaves[i-1].End - start)
+		if n, err := io.ReadFull(content, *b.data); err != nil {
+			return fmt.Errorf("reading file %s from %s, at byte %d: %w", f.CID, from, start+int64(n), unexpected(err))
 		}
-		n := f.Table.Len(i)
-		if cap(buf) < n {
-			buf = make([]byte, n)
-		}
-		leaf := buf[:n]
-		if _, err := io.ReadFull(content, leaf); err != nil {
-			return fmt.Errorf("reading file %s from %s, at byte %d: %w", f.CID, from, f.Table.Start(i), unexpected(err))
-		}
-		if !f.Table.Verify(i, leaf) {
-			return fmt.Errorf("leaf %s of file %s from %s, at byte %d: %w", f.Table.CID(i), f.CID, from, f.Table.Start(i), ErrCorrupt)
-		}
-		if !v.send(verifiedLeaf{data: leaf}) {
+		go func() { b.err <- b.verify(f, first, from) }()
+		if !v.send(b) {
 			return io.ErrClosedPipe
 		}
 	}
@@ -82,9 +81,21 @@ func (v *verifier) run(content io.Reader, f *unixfs.File, from string) error {
 	return io.EOF
 }
 
-func (v *verifier) send(l verifiedLeaf) bool {
+// verify holds the batch against the leaves that begin with the given one.
+func (b *batch) verify(f *unixfs.File, i int, from string) error {
+	for data := *b.data; len(data) > 0; i++ {
+		leaf := data[:f.Table.Len(i)]
+		if !f.Table.Verify(i, leaf) {
+			return fmt.Errorf("leaf %s of file %s from %s, at byte %d: %w", f.Table.CID(i), f.CID, from, f.Table.Start(i), ErrCorrupt)
+		}
+		data = data[len(leaf):]
+	}
+	return nil
+}
+
+func (v *verifier) send(b *batch) bool {
 	select {
-	case v.leaves <- l:
+	case v.batches <- b:
 		return true
 	case <-v.closed:
 		return false
@@ -133,13 +144,15 @@ func (v *verifier) next() error {
 		if v.err != nil {
 			return v.err
 		}
-		if v.buf != nil {
-			v.free <- v.buf
-			v.buf = nil
+		if v.under != nil {
+			buffers.Put(v.under.data)
 		}
-		leaf := <-v.leaves
-		v.at, v.err = leaf.data, leaf.err
-		v.buf = leaf.data
+		v.under = <-v.batches
+		if v.err = <-v.under.err; v.err != nil {
+			v.under = nil
+			return v.err
+		}
+		v.at = *v.under.data
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func TestParseManifest(t *testing.T) {
 		`{"schemaVersion":2,"config":{},"layers":[]}`:                        v1.MediaTypeImageManifest,
 		`{"schemaVersion":2,"manifests":[]}`:                                 v1.MediaTypeImageIndex,
 		" {\n  \"schemaVersion\": 2, \"config\": {}, \"layers\": []\n}\n":    v1.MediaTypeImageManifest,
-		`{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}`:      ociArtifact,
+		`{"mediaType":"application/vnd.oci.artifact.manifest.v1+json"}`:      OCIArtifact,
 		`{"schemaVersion":2,"mediaType":"","config":{},"layers":[],"x":"y"}`: v1.MediaTypeImageManifest,
 	} {
 		m, err := ParseManifest([]byte(data))

@@ -107,6 +107,9 @@ func ManifestsDir(name string) string { return path.Join(name, manifests) }
 // BlobsDir is ManifestsDir for blobs.
 func BlobsDir(name string) string { return path.Join(name, blobs) }
 
+// ReferrersDir is ManifestsDir for indexes of referrers.
+func ReferrersDir(name string) string { return path.Join(name, referrers) }
+
 // IsReferrersPath reports whether a path is that of an index of referrers.
 func IsReferrersPath(p string) bool { return path.Base(path.Dir(p)) == referrers }
 

@@ -22,9 +22,20 @@ const (
 	DockerLayer        = "application/vnd.docker.image.rootfs.diff.tar"
 	DockerLayerGzip    = DockerLayer + ".gzip"
 	DockerLayerZstd    = DockerLayer + ".zstd"
+	DockerForeignLayer = "application/vnd.docker.image.rootfs.foreign.diff.tar" // and .gzip of it
 
-	ociArtifact = "application/vnd.oci.artifact.manifest.v1+json" // of a release candidate, still in use
+	// OCIArtifact is of a release candidate, and still in use.
+	OCIArtifact = "application/vnd.oci.artifact.manifest.v1+json"
 )
+
+// IsManifestType reports whether a media type is that of a manifest or index.
+func IsManifestType(mediaType string) bool {
+	switch mediaType {
+	case DockerManifest, DockerManifestList, v1.MediaTypeImageManifest, v1.MediaTypeImageIndex, OCIArtifact:
+		return true
+	}
+	return false
+}
 
 // A Manifest is a manifest or index: the bytes that its digest covers, and the
 // media type that makes clients read it as what it is.
@@ -55,11 +66,10 @@ func ParseManifest(data []byte) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%w: %w", errNotManifest, err)
 	}
 	m := Manifest{data, digest.FromBytes(data), fields.MediaType}
-	switch fields.MediaType {
-	case DockerManifest, DockerManifestList, v1.MediaTypeImageManifest, v1.MediaTypeImageIndex, ociArtifact:
+	switch {
+	case IsManifestType(fields.MediaType):
 		return m, nil
-	case "":
-	default:
+	case fields.MediaType != "":
 		return Manifest{}, fmt.Errorf("the media type is %q: %w", fields.MediaType, errNotManifest)
 	}
 	switch {

@@ -1,0 +1,69 @@
+package deflate
+
+// A splitter says where a block should end: where what is compressed differs
+// from what the block had before. It looks at how often there were literals of
+// eight kinds, short matches and long ones (after Biggers, libdeflate).
+type splitter struct {
+	before, recent counts
+}
+
+type counts struct {
+	of  [10]uint32
+	all uint32
+}
+
+const (
+	shortMatch = 8
+	longMatch  = 9
+	longLength = 9 // bytes
+
+	checkEvery = 512 // literals and matches
+)
+
+func (s *splitter) literals(run []byte) {
+	for _, b := range run {
+		s.recent.of[b>>5&6|b&1]++
+	}
+	s.recent.all += uint32(len(run))
+}
+
+func (s *splitter) match(length uint32) {
+	kind := shortMatch
+	if length >= longLength {
+		kind = longMatch
+	}
+	s.recent.of[kind]++
+	s.recent.all++
+}
+
+// ends reports whether a block that has so many bytes should end.
+func (s *splitter) ends(bytes int) bool {
+	if s.recent.all < checkEvery || bytes < minBlock {
+		return false
+	}
+	if s.before.all > 0 && s.differs(bytes) {
+		return true
+	}
+	for kind, n := range s.recent.of {
+		s.before.of[kind] += n
+	}
+	s.before.all += s.recent.all
+	s.recent = counts{}
+	return false
+}
+
+// differs compares frequencies, multiplied by both totals. A short block must
+// differ more to be worth its header, and a long one less.
+func (s *splitter) differs(bytes int) bool {
+	before, recent := uint64(s.before.all), uint64(s.recent.all)
+	var differ uint64
+	for kind, n := range s.recent.of {
+		expected, actual := uint64(s.before.of[kind])*recent, uint64(n)*before
+		differ += max(expected, actual) - min(expected, actual)
+	}
+	limit := recent * before * 25 / 64
+	if all := before + recent; bytes < 10_000 && all < 8192 {
+		limit += limit * (8192 - all) / 8192
+	}
+	return differ+uint64(bytes/4096)*before >= limit
+}

@@ -1,0 +1,91 @@
+package converter
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// An object is a JSON object of which only some fields are understood. The
+// others stay as they are, numbers to the digit.
+type object map[string]json.RawMessage
+
+// editList edits the entries of a list in a JSON object, leaving out those of
+// which nothing is returned. Keys are sorted then, and there is no white space.
+func editList(data []byte, list string, edit func(i int, entry object) (object, error)) ([]byte, error) {
+	var whole object
+	if err := json.Unmarshal(data, &whole); err != nil {
+		return nil, err
+	}
+	var entries []object
+	if err := json.Unmarshal(whole[list], &entries); err != nil {
+		return nil, fmt.Errorf("%s: %w", list, err)
+	}
+	edited := []object{}
+	for i, entry := range entries {
+		e, err := edit(i, entry)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			edited = append(edited, e)
+		}
+	}
+	if err := whole.set(list, edited); err != nil {
+		return nil, err
+	}
+	return encode(whole)
+}
+
+func (o object) set(field string, value any) error {
+	data, err := encode(value)
+	o[field] = data
+	return err
+}
+
+// encode writes JSON without escaping what need not be.
+func encode(value any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(value)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// describe makes a descriptor, which the object is, one of other bytes. What it
+// says of the old ones goes.
+func (o object) describe(d v1.Descriptor) error {
+	delete(o, "data")
+	if err := o.dropAnnotations(); err != nil {
+		return err
+	}
+	for field, value := range map[string]any{"mediaType": d.MediaType, "digest": d.Digest, "size": d.Size} {
+		if err := o.set(field, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seekable are the beginnings of the annotations that say where files are in a
+// compressed layer: those of eStargz and of zstd:chunked.
+var seekable = []string{"containerd.io/snapshot/stargz/", "io.github.containers.zstd-chunked."}
+
+func (o object) dropAnnotations() error {
+	if o["annotations"] == nil {
+		return nil
+	}
+	var annotations object
+	if err := json.Unmarshal(o["annotations"], &annotations); err != nil {
+		return fmt.Errorf("annotations: %w", err)
+	}
+	maps.DeleteFunc(annotations, func(key string, _ json.RawMessage) bool {
+		return slices.ContainsFunc(seekable, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+	})
+	return o.set("annotations", annotations)
+}

@@ -1,0 +1,122 @@
+package converter
+
+import (
+	"archive/tar"
+	"bufio"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// write writes the archive: what was checked, blobs, and then what names them.
+func (e *export) write(w io.Writer) error {
+	buffered := bufio.NewWriterSize(io.MultiWriter(contextWriter{e.ctx}, w), 64<<10)
+	tw := tar.NewWriter(buffered)
+	for _, d := range e.documents {
+		if err := writeEntry(tw, blobPath(d.digest), d.data); err != nil {
+			return err
+		}
+	}
+	for _, b := range e.blobs {
+		if err := e.writeBlob(tw, b); err != nil {
+			return err
+		}
+	}
+	if err := e.writeNames(tw); err != nil {
+		return err
+	}
+	if err := tw.Close(); err != nil {
+		return err
+	}
+	return buffered.Flush()
+}
+
+// writeNames writes what makes of the blobs an OCI layout and what Docker saves.
+func (e *export) writeNames(tw *tar.Writer) error {
+	e.index.SchemaVersion = 2
+	e.index.MediaType = v1.MediaTypeImageIndex
+	if err := writeJSON(tw, ociIndex, e.index); err != nil {
+		return err
+	}
+	if len(e.docker) > 0 { // an empty list would have Docker load nothing, and say so to nobody
+		if err := writeJSON(tw, dockerManifests, e.docker); err != nil {
+			return err
+		}
+	}
+	return writeJSON(tw, v1.ImageLayoutFile, v1.ImageLayout{Version: v1.ImageLayoutVersion})
+}
+
+func writeJSON(tw *tar.Writer, name string, value any) error {
+	data, err := encode(value)
+	if err != nil {
+		return err
+	}
+	return writeEntry(tw, name, data)
+}
+
+func writeEntry(tw *tar.Writer, name string, data []byte) error {
+	if err := writeHeader(tw, name, int64(len(data))); err != nil {
+		return err
+	}
+	_, err := tw.Write(data)
+	return err
+}
+
+// writeHeader begins an entry, which has no time and nobody's ownership.
+func writeHeader(tw *tar.Writer, name string, size int64) error {
+	return tw.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o644})
+}
+
+// writeBlob writes a blob, holding its leaves against their CIDs and the whole
+// against the digest. A store knows which digest belongs to which leaves, and
+// there the leaves are enough.
+func (e *export) writeBlob(tw *tar.Writer, b exportedBlob) error {
+	if err := writeHeader(tw, blobPath(b.digest), b.size); err != nil {
+		return err
+	}
+	f, err := e.from.File(e.ctx, b.file)
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", b.digest, err)
+	}
+	r, err := e.from.Open(e.ctx, f)
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", b.digest, err)
+	}
+	defer r.Close()
+	if e.from.Recorded(b.file) == b.digest {
+		_, err := io.Copy(tw, r)
+		return blobError(b.digest, err)
+	}
+	sum := b.digest.Algorithm().Digester()
+	if _, err := io.Copy(hashingWriter{tw, sum.Hash()}, r); err != nil {
+		return blobError(b.digest, err)
+	}
+	if sum.Digest() != b.digest {
+		return fmt.Errorf("blob %w", digestError(b.digest))
+	}
+	return nil
+}
+
+func blobError(d digest.Digest, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("blob %s: %w", d, err)
+}
+
+// A hashingWriter hashes what it writes, at the same time.
+type hashingWriter struct {
+	w   io.Writer
+	sum hash.Hash
+}
+
+func (h hashingWriter) Write(p []byte) (int, error) {
+	var hashed sync.WaitGroup
+	hashed.Go(func() { h.sum.Write(p) })
+	defer hashed.Wait()
+	return h.w.Write(p)
+}

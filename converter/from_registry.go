@@ -1,0 +1,135 @@
+package converter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// FromRegistry returns the source of an image in a registry, with what the
+// registry lists as being about it: signatures, bills of materials. Credentials
+// are those that docker and podman keep. Where verify is false, the registry need
+// not prove who it is, nor encrypt.
+func FromRegistry(image string, verify bool) Source {
+	return fromRegistry{image, verify, registryPatience}
+}
+
+type fromRegistry struct {
+	image    string
+	verify   bool
+	patience time.Duration
+}
+
+// read makes up the index of a layout that has the image and its referrers.
+func (s fromRegistry) read(a *archive) error {
+	called, err := parseRef(s.image)
+	if err != nil {
+		return err
+	}
+	if err := a.want.check([]ref{called}); err != nil {
+		return err
+	}
+	image, err := s.parse()
+	if err != nil {
+		return fmt.Errorf("image name %q: %w", s.image, err)
+	}
+	r, err := dialRegistry(a.ws.ctx, image.Context(), s.verify, s.patience)
+	if err != nil {
+		return err
+	}
+	a.where, a.published, a.fetch = r.String(), true, r.fetch
+	top, err := r.top(a, image)
+	if err != nil {
+		return err
+	}
+	if top, err = a.chooseNow(top); err != nil {
+		return err
+	}
+	about, err := r.referrers(a, top.Digest)
+	if err != nil {
+		return err
+	}
+	top.Annotations = map[string]string{containerdName: s.image}
+	a.documents[ociIndex], err = json.Marshal(v1.Index{Manifests: append([]v1.Descriptor{top}, about...)})
+	return err
+}
+
+func (s fromRegistry) parse() (name.Reference, error) {
+	named, err := reference.ParseNormalizedNamed(s.image)
+	if err != nil {
+		return nil, err
+	}
+	var options []name.Option
+	if !s.verify {
+		options = append(options, name.Insecure)
+	}
+	return name.ParseReference(reference.TagNameOnly(named).String(), options...)
+}
+
+// top reads the manifest or index that the image is.
+func (r *registry) top(a *archive, image name.Reference) (v1.Descriptor, error) {
+	data, err := r.document(a.ws.ctx, "manifests/"+image.Identifier())
+	if errors.Is(err, errMissing) {
+		return v1.Descriptor{}, r.noSuchImage(a.ws.ctx, image)
+	}
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	m, err := layout.ParseManifest(data)
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("what %s gives for %s is %w", r, image, err)
+	}
+	d := v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(data))}
+	if layout.IsDigest(image.Identifier()) {
+		d.Digest = digest.Digest(image.Identifier())
+	}
+	_, err = a.put(d, data)
+	return d, err
+}
+
+// referrers returns what the registry lists as being about a manifest, in
+// whichever of the two ways that there are.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+func (r *registry) referrers(a *archive, subject digest.Digest) ([]v1.Descriptor, error) {
+	tag := subject.Algorithm().String() + "-" + subject.Encoded()
+	for _, path := range []string{"referrers/" + subject.String(), "manifests/" + tag} {
+		data, err := r.document(a.ws.ctx, path)
+		if ctx := a.ws.ctx; ctx.Err() != nil {
+			return nil, err
+		}
+		var list v1.Index
+		if err != nil || json.Unmarshal(data, &list) != nil {
+			continue // no registry needs to have such a list
+		}
+		var about []v1.Descriptor
+		for _, d := range list.Manifests {
+			if isManifest(d) {
+				about = append(about, v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
+			}
+		}
+		return r.present(a, about), nil
+	}
+	return nil, nil
+}
+
+// present returns those of the manifests that the registry has.
+func (r *registry) present(a *archive, descriptors []v1.Descriptor) []v1.Descriptor {
+	a.fetchAll(descriptors)
+	var present []v1.Descriptor
+	for _, d := range descriptors {
+		if err := a.failed[d.Digest]; errors.Is(err, errMissing) {
+			a.logf("what is said to be about the image is left out: %v", err)
+			continue
+		}
+		present = append(present, d)
+	}
+	return present
+}

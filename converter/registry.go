@@ -1,0 +1,210 @@
+package converter
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// registryPatience is how long a registry may give nothing.
+const registryPatience = time.Minute
+
+var errSilent = errors.New("it has given nothing for a minute")
+
+// A registry is one repository of a registry that speaks the distribution
+// protocol.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+type registry struct {
+	repository name.Repository
+	client     *http.Client
+	patience   time.Duration
+}
+
+func dialRegistry(ctx context.Context, repository name.Repository, verify bool, patience time.Duration) (*registry, error) {
+	r := &registry{repository: repository, patience: patience}
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, repository)
+	if err != nil {
+		return nil, fmt.Errorf("reading the credentials for %s: %w", r, err)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true // digests are of what is sent
+	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: !verify}
+	context.AfterFunc(ctx, t.CloseIdleConnections)
+	retry := transport.NewRetry(t, transport.WithRetryStatusCodes(
+		http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout))
+	scopes := []string{repository.Scope(transport.PullScope)}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
+	defer cancel()
+	authorized, err := transport.NewWithContext(ctx, repository.Registry, auth, retry, scopes)
+	if err != nil {
+		return nil, r.failure(ctx, err)
+	}
+	r.client = &http.Client{Transport: authorized}
+	return r, nil
+}
+
+func (r *registry) String() string { return "the registry " + r.repository.RegistryStr() }
+
+// fetch opens a manifest or blob.
+func (r *registry) fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	if layout.IsManifestType(d.MediaType) {
+		resp, err := r.get(ctx, "manifests/"+d.Digest.String(), 0)
+		if err != nil {
+			return nil, err
+		}
+		return resp.Body, nil
+	}
+	open := func(offset int64) (io.ReadCloser, error) {
+		resp, err := r.get(ctx, "blobs/"+d.Digest.String(), offset)
+		if err != nil {
+			return nil, err
+		}
+		if offset > 0 && resp.StatusCode != http.StatusPartialContent {
+			_, err = io.CopyN(io.Discard, resp.Body, offset)
+		}
+		return resp.Body, err
+	}
+	body, err := open(0)
+	if err != nil {
+		return nil, err
+	}
+	return &download{ctx: ctx, open: open, body: body, size: d.Size}, nil
+}
+
+// document reads what is no blob.
+func (r *registry) document(ctx context.Context, path string) ([]byte, error) {
+	resp, err := r.get(ctx, path, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := readDocument(resp.Body)
+	if err != nil {
+		return nil, r.failure(ctx, err)
+	}
+	return data, nil
+}
+
+var acceptable = strings.Join([]string{
+	v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, layout.DockerManifestList, layout.DockerManifest, layout.OCIArtifact,
+}, ", ")
+
+// get asks for what the repository has at a path, from an offset on if the
+// registry can do that. Where there is nothing, the error is errMissing.
+func (r *registry) get(ctx context.Context, path string, offset int64) (*http.Response, error) {
+	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.repository.Scheme(), r.repository.RegistryStr(), r.repository.RepositoryStr(), path)
+	ctx, cancel := context.WithCancelCause(ctx)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	if !strings.HasPrefix(path, "blobs/") {
+		req.Header.Set("Accept", acceptable)
+	}
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	watch := time.AfterFunc(r.patience, func() { cancel(errSilent) })
+	resp, err := r.client.Do(req)
+	watch.Stop()
+	if err == nil {
+		resp.Body = &patientBody{resp.Body, ctx, watch, cancel, r.patience}
+		if err = transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err == nil {
+			return resp, nil
+		}
+		defer resp.Body.Close()
+	}
+	defer cancel(nil)
+	err = r.failure(ctx, err)
+	if errors.Is(err, errMissing) {
+		err = fmt.Errorf("%s %w", path, err)
+	}
+	return nil, err
+}
+
+// failure says in our words what went wrong with a request.
+func (r *registry) failure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", r, context.Cause(ctx))
+	}
+	var answer *transport.Error
+	var failed *url.Error
+	switch {
+	case errors.As(err, &answer):
+		return r.refusal(answer)
+	case errors.As(err, &failed):
+		err = failed.Err
+	}
+	return fmt.Errorf("%s: %w", r, err)
+}
+
+func (r *registry) refusal(answer *transport.Error) error {
+	host := r.repository.RegistryStr()
+	switch answer.StatusCode {
+	case http.StatusNotFound:
+		return fmt.Errorf("%w %s", errMissing, r)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%s does not give %s to us: there may be no such image, or `docker login %s` may help", r, r.repository.RepositoryStr(), host)
+	case http.StatusTooManyRequests:
+		return fmt.Errorf("%s gives no more for now: too many requests. `docker login %s` may help", r, host)
+	}
+	said := http.StatusText(answer.StatusCode)
+	if len(answer.Errors) > 0 {
+		said = answer.Errors[0].Message
+	}
+	return fmt.Errorf("%s answers %d: %s", r, answer.StatusCode, said)
+}
+
+// noSuchImage says that an image is not there, and what is.
+func (r *registry) noSuchImage(ctx context.Context, image name.Reference) error {
+	wanted := strings.TrimPrefix(image.Name(), r.repository.RegistryStr()+"/")
+	var list struct{ Tags []string }
+	data, err := r.document(ctx, "tags/list")
+	if err != nil || json.Unmarshal(data, &list) != nil || len(list.Tags) == 0 {
+		return fmt.Errorf("%s has no %s", r, wanted)
+	}
+	return fmt.Errorf("%s has no %s: there is %s", r, wanted, some(list.Tags))
+}
+
+// A patientBody is an answer's body that is given up when nothing comes for some
+// time.
+type patientBody struct {
+	io.ReadCloser
+	ctx      context.Context
+	watch    *time.Timer
+	cancel   context.CancelCauseFunc
+	patience time.Duration
+}
+
+func (b *patientBody) Read(p []byte) (int, error) {
+	b.watch.Reset(b.patience)
+	n, err := b.ReadCloser.Read(p)
+	b.watch.Stop()
+	if err != nil && err != io.EOF && b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	return n, err
+}
+
+func (b *patientBody) Close() error {
+	b.watch.Stop()
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
+}

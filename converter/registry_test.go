@@ -1,0 +1,266 @@
+package converter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// A testRegistry has an archive's blobs, and whatever else it is told to answer.
+// Real registries are in the end-to-end tests; this one is for what these do not
+// do on demand.
+type testRegistry struct {
+	*httptest.Server
+	blobs   map[string][]byte
+	instead map[string]http.HandlerFunc // by the path's end
+
+	mu    sync.Mutex
+	asked []string
+}
+
+const repository = "/v2/team/app/"
+
+func newTestRegistry(t *testing.T, tb *tarball, tags map[string]v1.Descriptor) *testRegistry {
+	t.Helper()
+	r := &testRegistry{blobs: map[string][]byte{}, instead: map[string]http.HandlerFunc{}}
+	for path, data := range tb.written {
+		d := "sha256:" + filepath.Base(path)
+		r.blobs["blobs/"+d], r.blobs["manifests/"+d] = data, data
+	}
+	for tag, d := range tags {
+		r.blobs["manifests/"+tag] = tb.written[blobPath(d.Digest)]
+	}
+	r.Server = httptest.NewServer(r)
+	t.Cleanup(r.Close)
+	t.Setenv("HOME", t.TempDir()) // no credentials
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	return r
+}
+
+func (r *testRegistry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	path, found := strings.CutPrefix(req.URL.Path, repository)
+	r.mu.Lock()
+	r.asked = append(r.asked, strings.TrimSpace(path+" "+req.Header.Get("Range")))
+	r.mu.Unlock()
+	switch data, there := r.blobs[path]; {
+	case r.instead[req.URL.Path] != nil:
+		r.instead[req.URL.Path](w, req)
+	case r.instead[path] != nil:
+		r.instead[path](w, req)
+	case there:
+		http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(data))
+	case found:
+		http.Error(w, `{"errors":[{"code":"UNKNOWN","message":"unknown"}]}`, http.StatusNotFound)
+	}
+}
+
+// image is what the registry's image is called with a tag or digest.
+func (r *testRegistry) image(suffix string) string {
+	return r.Listener.Addr().String() + "/team/app" + suffix
+}
+
+func (r *testRegistry) source(suffix string) fromRegistry {
+	return fromRegistry{r.image(suffix), true, time.Minute}
+}
+
+// A registry's image is as one of a layout, but that only what is wanted is
+// asked for, and what is about it comes along.
+func TestRegistry(t *testing.T) {
+	tb := new(tarball)
+	index, amd64, arm64 := multiPlatform(tb)
+	tb.blob([]byte("{}")).blob([]byte("[]"))
+	sign := func(d v1.Descriptor) v1.Descriptor {
+		signature := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
+		signature.Subject = &d
+		tb.blob(marshal(signature))
+		return describe(v1.MediaTypeImageManifest, marshal(signature))
+	}
+	signatures := map[digest.Digest]v1.Descriptor{amd64.Digest: sign(amd64), arm64.Digest: sign(arm64)}
+	gone := describe(v1.MediaTypeImageManifest, []byte("gone"))
+	r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": index})
+	r.blobs["referrers/"+amd64.Digest.String()] = marshal(v1.Index{Manifests: []v1.Descriptor{signatures[amd64.Digest], signatures[arm64.Digest], gone}})
+	r.blobs["manifests/sha256-"+arm64.Digest.Encoded()] = marshal(v1.Index{Manifests: []v1.Descriptor{signatures[arm64.Digest]}})
+
+	want := mustConvertFrom(t, FromArchive(bytes.NewReader(layoutOf(tb, tagged(index, "host.example/team/app:1.0"))), ""), Options{})
+	if got := mustConvertFrom(t, r.source(":1.0"), Options{}); got.Root != want.Root {
+		t.Errorf("the root is %s, want %s: %v", got.Root, want.Root, got.Images)
+	}
+	got := mustConvertFrom(t, r.source("@"+index.Digest.String()), Options{})
+	if img := got.Images[0]; img.Name != "team/app" || img.Tag != "" || img.Digest != index.Digest {
+		t.Errorf("by digest, it is %v", img)
+	}
+	for _, test := range []struct {
+		platform Platform
+		chosen   v1.Descriptor
+		other    v1.Descriptor
+	}{{Platform{"linux", "amd64", ""}, amd64, arm64}, {Platform{"linux", "arm64", ""}, arm64, amd64}} {
+		r.asked = nil
+		got := mustConvertFrom(t, r.source(":1.0"), Options{Platform: &test.platform})
+		if len(got.Images) != 1 || got.Images[0].Digest != test.chosen.Digest {
+			t.Errorf("%s is %v", test.platform, got.Images)
+		}
+		got.mustHave(t, signatures[test.chosen.Digest].Digest.String())
+		if asked := strings.Join(r.asked, " "); strings.Contains(asked, test.other.Digest.String()) {
+			t.Errorf("for %s, there was asked: %s", test.platform, asked)
+		}
+	}
+	strong := digest.SHA512.FromBytes(tb.written[blobPath(amd64.Digest)])
+	r.blobs["manifests/"+strong.String()] = tb.written[blobPath(amd64.Digest)]
+	got = mustConvertFrom(t, r.source("@"+strong.String()), Options{})
+	got.mustHave(t, strong.String())
+	got.mustHave(t, amd64.Digest.String())
+}
+
+// A download goes on where its connection broke, whether or not the registry can
+// begin there.
+func TestDownloadGoesOn(t *testing.T) {
+	tb := new(tarball)
+	img := newTestImage(nil, layerTar("a", 300_000))
+	m := gzippedImage(tb, img)
+	layer := gzipped(img.layers[0])
+	path := "blobs/" + digest.FromBytes(layer).String()
+	for name, ranges := range map[string]bool{"ranges": true, "no ranges": false} {
+		r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": m})
+		times := 0
+		r.instead[path] = func(w http.ResponseWriter, req *http.Request) {
+			if times++; times > 2 && ranges {
+				http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(layer))
+				return
+			}
+			w.Header().Set("Content-Length", fmt.Sprint(len(layer)))
+			if times > 2 {
+				w.Write(layer)
+				return
+			}
+			w.Write(layer[:len(layer)*times/3])
+			http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		got := mustConvertFrom(t, r.source(":1.0"), Options{})
+		if blob, err := got.blob(t, digest.FromBytes(layer)); err != nil || !bytes.Equal(blob, layer) {
+			t.Errorf("%s: the layer is %d bytes, %v", name, len(blob), err)
+		}
+		if times != 3 || !slices.ContainsFunc(r.asked, func(s string) bool { return strings.HasPrefix(s, path+" bytes=") }) {
+			t.Errorf("%s: after %d times, there was asked %q", name, times, r.asked)
+		}
+	}
+}
+
+func TestRegistryFailures(t *testing.T) {
+	tb := new(tarball)
+	img := newTestImage(nil, layerTar("a", 300_000))
+	m := gzippedImage(tb, img)
+	layer := gzipped(img.layers[0])
+	blob := "blobs/" + digest.FromBytes(layer).String()
+	answer := func(status int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			w.Write([]byte(body))
+		}
+	}
+	silent := func(w http.ResponseWriter, req *http.Request) {
+		http.NewResponseController(w).Flush()
+		<-req.Context().Done()
+	}
+	challenge := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	const manifest = "manifests/1.0"
+	for name, test := range map[string]struct {
+		at      string
+		instead http.HandlerFunc
+		want    string
+	}{
+		"no such tag":      {manifest, answer(404, ""), "has no team/app:1.0: there is 0.8, 0.9"},
+		"HTML":             {manifest, answer(200, "<html>\n<body>Welcome"), "not an image manifest"},
+		"HTML for all":     {"/v2/", answer(500, "<html>\n<body>Welcome"), "500: Internal Server Error"},
+		"a long manifest":  {manifest, answer(200, strings.Repeat(" ", layout.MaxManifest+1)), "longer than"},
+		"unauthorized":     {manifest, challenge, "docker login 127.0.0.1"},
+		"not for us":       {blob, answer(403, ""), "docker login"},
+		"too many":         {manifest, answer(429, ""), "too many requests"},
+		"not allowed":      {manifest, answer(400, `{"errors":[{"code":"X","message":"no such thing"}]}`), "answers 400: no such thing"},
+		"silent":           {manifest, func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }, "has given nothing"},
+		"silent at once":   {"/v2/", func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }, "has given nothing"},
+		"silent in a blob": {blob, silent, "has given nothing"},
+		"missing layer":    {blob, answer(404, ""), "is not in the registry 127.0.0.1"},
+		"another layer":    {blob, answer(200, strings.Repeat("x", len(layer))), "has the digest"},
+		"longer layer":     {blob, answer(200, string(layer)+"x"), "longer than its descriptor says"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": m})
+			r.instead["tags/list"] = answer(200, `{"name":"team/app","tags":["0.9","0.8"]}`)
+			r.instead[test.at] = test.instead
+			src := r.source(":1.0")
+			if strings.HasPrefix(name, "silent") {
+				src.patience = 50 * time.Millisecond
+			}
+			_, err := convertFrom(t, src, Options{})
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error is %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// What nobody could pull is not fetched, and Ctrl-C is obeyed.
+func TestRegistryIsNotAsked(t *testing.T) {
+	r := newTestRegistry(t, new(tarball), nil)
+	if _, err := convertFrom(t, r.source("/blobs:1.0"), Options{}); err == nil || !strings.Contains(err.Error(), "--name") {
+		t.Errorf("a name that cannot be: %v", err)
+	}
+	if len(r.asked) > 0 {
+		t.Errorf("there was asked %q", r.asked)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	r.instead["manifests/1.0"] = func(_ http.ResponseWriter, req *http.Request) {
+		cancel(enough)
+		<-req.Context().Done()
+	}
+	dst, err := ToStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	if _, err := Convert(ctx, r.source(":1.0"), dst, Options{}); !errors.Is(err, enough) {
+		t.Errorf("cancelled, the error is %v", err)
+	}
+}
+
+func TestFindDocker(t *testing.T) {
+	certs := t.TempDir()
+	for _, file := range []string{"ca.pem", "cert.pem", "key.pem"} {
+		if err := os.WriteFile(filepath.Join(certs, file), []byte("nothing"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ host, verify, want string }{
+		{"ssh://root@host.example", "", "docker save IMAGE | converter"},
+		{"npipe:////./pipe/docker_engine", "", "are understood"},
+		{"tcp://127.0.0.1:1", "1", "reading Docker's certificates"},
+		{"unix://" + filepath.Join(certs, "missing"), "", "no such file"},
+	} {
+		t.Setenv("DOCKER_HOST", test.host)
+		t.Setenv("DOCKER_TLS_VERIFY", test.verify)
+		t.Setenv("DOCKER_CERT_PATH", certs)
+		if _, err := convertFrom(t, FromDocker("app"), Options{}); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: the error is %v, want %q", test.host, err, test.want)
+		}
+	}
+}

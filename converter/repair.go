@@ -1,0 +1,261 @@
+package converter
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// Repair puts everything below a root to dst, and the images there that
+// image2ipfs 0.1.0 wrote as they should have been: with layers that go by their
+// own digests, and a manifest that says so. Configs and layers keep their bytes,
+// and their leaves. Where there is no such image, that is an error. Of the
+// options, Profile, Progress and Logf count.
+func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s Selection, dst Destination, o Options) (*Result, error) {
+	o = o.withDefaults()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tree, err := storedTree(ctx, from, root, o.Progress)
+	if err != nil {
+		return nil, err
+	}
+	ws, err := o.workspace(ctx, dst.TempDir())
+	if err != nil {
+		return nil, err
+	}
+	r := repair{ctx: ctx, ws: ws, tree: tree}
+	if err := r.images(s); err != nil {
+		return nil, err
+	}
+	if !r.repaired {
+		return nil, fmt.Errorf("there is nothing to repair below %s: no layer goes by the digest of the tar in it; see `converter verify`", addressOf(root))
+	}
+	tree.alias()
+	if err := tree.build(ws); err != nil {
+		return nil, err
+	}
+	return commit(ctx, dst, tree, o)
+}
+
+type repair struct {
+	ctx      context.Context
+	ws       *workspace
+	tree     *Tree
+	repaired bool
+}
+
+// images repairs all images of the tree, one of which must be the one that is
+// meant.
+func (r *repair) images(s Selection) error {
+	images := r.tree.Images
+	if !slices.ContainsFunc(images, func(img Image) bool { return s.Name == "" || img.Name == s.Name }) {
+		return fmt.Errorf("below %s there is no image %s", addressOf(r.tree.Root.CID), s.Name)
+	}
+	r.tree.Images = nil
+	for _, img := range images {
+		anew, err := r.image(img)
+		if err != nil {
+			return fmt.Errorf("image %s: %w", ref{img.Name, img.Tag}, err)
+		}
+		if anew == nil {
+			r.tree.Images = append(r.tree.Images, img)
+			continue
+		}
+		r.repaired = true
+		if err := r.tree.add(anew, map[digest.Digest]File{}, r.ws); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// image takes an image out of the tree and returns it as it should be, or nil
+// where it is none of image2ipfs 0.1.0.
+func (r *repair) image(img Image) (*image, error) {
+	if img.MediaType != layout.DockerManifest {
+		return nil, nil
+	}
+	manifests, data := r.manifests(img)
+	if data == nil {
+		return nil, nil
+	}
+	var m v1.Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("reading manifest %s: %w", img.Digest, err)
+	}
+	config, err := r.config(img.Name, m.Config)
+	if err != nil {
+		return nil, err
+	}
+	old, err := r.isOld(img.Name, config, m.Layers)
+	if !old || err != nil {
+		return nil, err
+	}
+	contents, err := r.layers(img.Name, m.Layers)
+	if err != nil {
+		return nil, err
+	}
+	layers := make([]*content, len(m.Layers))
+	for i, d := range m.Layers {
+		layers[i] = contents[d.Digest]
+	}
+	anew, err := makeImage(config, layers)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range manifests {
+		delete(r.tree.Files, p)
+	}
+	for d := range contents {
+		delete(r.tree.Files, layout.BlobPath(img.Name, d))
+	}
+	anew.ref = ref{img.Name, img.Tag}
+	return anew, nil
+}
+
+// manifests returns the paths of an image's manifest, and the manifest, which is
+// a small file.
+func (r *repair) manifests(img Image) (paths []string, data []byte) {
+	for _, p := range slices.Sorted(maps.Keys(r.tree.Files)) {
+		f := r.tree.Files[p]
+		if name, part, _ := layout.Split(p); part != layout.Document || name != img.Name || f.Blob != nil {
+			continue
+		}
+		if digest.FromBytes(f.data) == img.Digest {
+			paths, data = append(paths, p), f.data
+		}
+	}
+	return paths, data
+}
+
+// blob returns the config or layer of that name.
+func (r *repair) blob(name string, d v1.Descriptor) (*Blob, error) {
+	p := layout.BlobPath(name, d.Digest)
+	f := r.tree.Files[p]
+	switch {
+	case f.Blob == nil:
+		return nil, fmt.Errorf("%s is missing", p)
+	case f.Blob.Size() != d.Size:
+		return nil, fmt.Errorf("%s has %d bytes, and the manifest says %d", p, f.Blob.Size(), d.Size)
+	}
+	return f.Blob, nil
+}
+
+func (r *repair) config(name string, d v1.Descriptor) (*content, error) {
+	b, err := r.blob(name, d)
+	if err != nil {
+		return nil, err
+	}
+	if b.Size() > layout.MaxManifest {
+		return nil, fmt.Errorf("config %s has %d bytes, and the most is %d", d.Digest, b.Size(), layout.MaxManifest)
+	}
+	if b, err = b.fetch(r.ctx, r.ws.dir); err != nil {
+		return nil, err
+	}
+	if b.Digest != d.Digest {
+		return nil, fmt.Errorf("config %s has the digest %s", d.Digest, b.Digest)
+	}
+	return &content{ws: r.ws, name: d.Digest.String(), digest: b.Digest, diffID: b.Digest, size: b.Size(), kept: b}, nil
+}
+
+// isOld reports whether a layer is compressed and goes by the digest that it has
+// uncompressed.
+func (r *repair) isOld(name string, config *content, layers []v1.Descriptor) (bool, error) {
+	diffIDs, err := config.diffIDs()
+	if err != nil {
+		return false, err
+	}
+	for _, d := range layers {
+		if !slices.Contains(diffIDs, d.Digest) {
+			continue
+		}
+		b, err := r.blob(name, d)
+		if err != nil {
+			return false, err
+		}
+		if gzip, err := r.isGzip(b); gzip || err != nil {
+			return gzip, err
+		}
+	}
+	return false, nil
+}
+
+func (r *repair) isGzip(b *Blob) (bool, error) {
+	content, err := b.Open(r.ctx)
+	if err != nil {
+		return false, err
+	}
+	defer content.Close()
+	magic := make([]byte, len(gzipMagic))
+	if _, err := io.ReadFull(content, magic); err != nil && b.Size() >= int64(len(magic)) {
+		return false, fmt.Errorf("reading blob %s: %w", b.Digest, err)
+	}
+	return encodingOf(magic) == gzipEncoding, nil
+}
+
+// layers reads layers, as many at once as there are processors, and returns them
+// by what they were called.
+func (r *repair) layers(name string, descriptors []v1.Descriptor) (map[digest.Digest]*content, error) {
+	byDigest := map[digest.Digest]v1.Descriptor{}
+	for _, d := range descriptors {
+		byDigest[d.Digest] = d
+	}
+	var (
+		mu     sync.Mutex
+		failed error
+		wg     sync.WaitGroup
+	)
+	layers := map[digest.Digest]*content{}
+	free := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, d := range inOrder(byDigest) {
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			c, err := r.layer(name, d)
+			mu.Lock()
+			defer mu.Unlock()
+			layers[d.Digest] = c
+			failed = cmp.Or(failed, err)
+		})
+	}
+	wg.Wait()
+	return layers, failed
+}
+
+func (r *repair) layer(name string, d v1.Descriptor) (*content, error) {
+	b, err := r.blob(name, d)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = b.fetch(r.ctx, r.ws.dir); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(b.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	tar := digest.SHA256.Digester()
+	e, err := decompress(contextReader{r.ctx, f}, tar.Hash())
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", d.Digest, err)
+	}
+	if e != gzipEncoding {
+		return nil, fmt.Errorf("layer %s is not compressed with gzip, as all layers of image2ipfs are", d.Digest)
+	}
+	return &content{ws: r.ws, name: d.Digest.String(), digest: b.Digest, diffID: tar.Digest(), size: b.Size(), encoding: e, kept: b}, nil
+}

@@ -1,0 +1,144 @@
+package denylist
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// The specification's limits. A longer header is none, and a longer line an
+// error.
+const (
+	maxHeader = 1 << 20
+	maxLine   = 2 << 20
+)
+
+// A List is one deny list.
+type List struct {
+	file      string
+	content   table // rules about CIDs
+	names     table // rules about IPNS keys and DNSLink domains
+	hashed    table // rules about either, by hash
+	functions []function
+	actions   []action
+}
+
+// Len returns the number of rules, of which a hash that can be read in both of
+// its spellings is two.
+func (l *List) Len() int {
+	if l == nil {
+		return 0
+	}
+	return len(l.content) + len(l.names) + len(l.hashed)
+}
+
+// An action is what a rule does beyond naming something. Most rules of a list
+// share one.
+type action struct {
+	allow  bool
+	prefix bool   // for all paths that begin with path
+	path   string // below what the rule names
+	status int
+}
+
+func (a action) covers(path string) bool {
+	return path == a.path || a.prefix && strings.HasPrefix(path, a.path)
+}
+
+// Parse reads a list. Its errors begin with the number of the line.
+func Parse(file string, r io.Reader) (*List, error) {
+	in := bufio.NewReaderSize(r, maxLine)
+	skipped, hints, err := readHeader(in)
+	if err != nil {
+		return nil, err
+	}
+	b := builder{list: &List{file: file}, interned: map[action]uint32{}, status: http.StatusGone}
+	for name, value := range hints {
+		b.status = status(b.status, name, value)
+	}
+	if err := eachLine(in, skipped, b.add); err != nil {
+		return nil, err
+	}
+	return b.finish(), nil
+}
+
+// readHeader reads the YAML before a line "---", if there is one, and returns
+// how many lines that were.
+func readHeader(in *bufio.Reader) (lines int, hints map[string]string, err error) {
+	start, err := in.Peek(maxHeader)
+	if err != nil && err != io.EOF {
+		return 0, nil, err
+	}
+	for rest, size := start, 0; len(rest) > 0; {
+		line, after, _ := bytes.Cut(rest, []byte("\n"))
+		size, rest = size+len(rest)-len(after), after
+		lines++
+		if string(bytes.TrimRight(line, " \t\r")) != "---" {
+			continue
+		}
+		hints, err = parseHeader(start[:size-len("---\n")+min(0, len(after))])
+		if err != nil {
+			return 0, nil, err
+		}
+		_, err = in.Discard(size)
+		return lines, hints, err
+	}
+	return 0, nil, nil
+}
+
+func parseHeader(text []byte) (hints map[string]string, err error) {
+	var header struct {
+		Version int
+		Hints   map[string]string
+	}
+	if err := yaml.Unmarshal(text, &header); err != nil {
+		return nil, fmt.Errorf("the header, before ---: %s", strings.Join(strings.Fields(err.Error()), " "))
+	}
+	if header.Version != 0 && header.Version != 1 {
+		return nil, fmt.Errorf("the header, before ---: version %d is unknown here: only 1 is", header.Version)
+	}
+	return header.Hints, nil
+}
+
+// eachLine calls add for every line that is neither empty nor a comment, without
+// the space around it.
+func eachLine(in *bufio.Reader, skipped int, add func(line []byte, number int) error) error {
+	for number := skipped + 1; ; number++ {
+		line, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return fmt.Errorf("%d: the line is longer than %d bytes", number, maxLine)
+		}
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if text := bytes.TrimSpace(line); len(text) > 0 && text[0] != '#' {
+			if err := add(text, number); err != nil {
+				return fmt.Errorf("%d: %w", number, err)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// status is the HTTP status after a hint. The specification wants hints that
+// are not known to be ignored.
+func status(before int, name, value string) int {
+	if name != "gateway_status" {
+		return before
+	}
+	switch value {
+	case "410":
+		return http.StatusGone
+	case "451":
+		return http.StatusUnavailableForLegalReasons
+	}
+	return before
+}

@@ -1,0 +1,194 @@
+package denylist
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+	mh "github.com/multiformats/go-multihash"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+)
+
+// A builder makes a list out of lines.
+type builder struct {
+	list     *List
+	interned map[action]uint32 // where list.actions has it
+	status   int               // of rules without a hint of their own
+}
+
+var errNoRule = errors.New("not a rule: those begin with /ipfs/, /ipns/ or //, or with ! before that")
+
+// add reads one line: a rule, and hints after it.
+func (b *builder) add(line []byte, number int) error {
+	fields := strings.Fields(string(line))
+	rule, a := fields[0], action{status: b.status}
+	for _, hint := range fields[1:] {
+		if i := strings.IndexAny(hint, ":="); i >= 0 {
+			a.status = status(a.status, hint[:i], hint[i+1:])
+		}
+	}
+	switch rule[0] {
+	case '!', '+', '-': // nopfs knows all three
+		a.allow, rule = true, rule[1:]
+	}
+	if err := b.rule(rule, a, uint32(number)); err != nil {
+		return fmt.Errorf("%s: %w", quote(rule), err)
+	}
+	return nil
+}
+
+func (b *builder) rule(rule string, a action, line uint32) error {
+	if hash, ok := strings.CutPrefix(rule, "//"); ok {
+		return b.hashed(hash, a, line)
+	}
+	namespace, rest, _ := strings.Cut(strings.TrimPrefix(rule, "/"), "/")
+	of, path, _ := strings.Cut(rest, "/")
+	if rule[:1] != "/" || of == "" {
+		return errNoRule
+	}
+	if err := a.setPath(path); err != nil {
+		return err
+	}
+	switch namespace {
+	case "ipfs", "ipld":
+		hash, err := parseMultihash(of)
+		if err != nil {
+			return err
+		}
+		if !harmless[keyOf(hash)] {
+			b.list.content = append(b.list.content, entry{keyOf(hash), line, b.intern(a)})
+		}
+	case "ipns":
+		b.list.names = append(b.list.names, entry{newName(of).key, line, b.intern(a)})
+	default:
+		return errNoRule
+	}
+	return nil
+}
+
+// setPath reads the path of a rule, with a wildcard at its end if the "*" there
+// is not encoded.
+func (a *action) setPath(raw string) error {
+	raw, a.prefix = strings.CutSuffix(raw, "*")
+	path, err := url.PathUnescape(raw)
+	if err != nil {
+		return err
+	}
+	a.path = strings.Trim(path, "/")
+	return nil
+}
+
+// hashed adds the rule of a double hash: a multihash, or sha2-256 in hex as
+// badbits has it. What can be read as both is both.
+func (b *builder) hashed(hash string, a action, line uint32) error {
+	at := b.intern(a)
+	modern, err := b.function(hash)
+	if err == nil {
+		b.list.hashed = append(b.list.hashed, entry{modern, line, at})
+	}
+	var legacy key
+	if len(hash) == hex.EncodedLen(len(legacy)) {
+		if _, notHex := hex.Decode(legacy[:], []byte(hash)); notHex == nil {
+			b.list.hashed = append(b.list.hashed, entry{legacy, line, at})
+			return nil
+		}
+	}
+	return err
+}
+
+// maxFunctions bounds what checks cost: every one uses all functions of a list.
+const maxFunctions = 16
+
+// function reads a double hash that says of itself how it was made, and makes
+// sure that checks will make it.
+func (b *builder) function(hash string) (key, error) {
+	h, err := mh.FromB58String(hash)
+	if err != nil {
+		return key{}, errors.New("a double hash is a multihash in base58, or a sha2-256 digest in hex")
+	}
+	decoded, err := mh.Decode(h)
+	if err != nil {
+		return key{}, fmt.Errorf("reading the double hash: %w", err)
+	}
+	f := function{decoded.Code, decoded.Length}
+	for _, known := range b.list.functions {
+		if f == known {
+			return keyOf(h), nil
+		}
+	}
+	if f.code == mh.IDENTITY {
+		return key{}, errors.New("a double hash that is no hash")
+	}
+	if _, err := mh.Sum(nil, f.code, f.length); err != nil {
+		return key{}, fmt.Errorf("the hash function 0x%x, of %d bytes, is unknown here", f.code, f.length)
+	}
+	if len(b.list.functions) == maxFunctions {
+		return key{}, fmt.Errorf("more than %d hash functions in one list", maxFunctions)
+	}
+	b.list.functions = append(b.list.functions, f)
+	return keyOf(h), nil
+}
+
+func (b *builder) intern(a action) uint32 {
+	at, ok := b.interned[a]
+	if !ok {
+		at = uint32(len(b.list.actions))
+		b.interned[a] = at
+		b.list.actions = append(b.list.actions, a)
+	}
+	return at
+}
+
+func (b *builder) finish() *List {
+	b.list.content = b.list.content.sorted()
+	b.list.names = b.list.names.sorted()
+	b.list.hashed = b.list.hashed.sorted()
+	return b.list
+}
+
+// parseMultihash reads what a rule is about: a CID, the spelling of one in an
+// image name, or a bare multihash, which the specification allows, too.
+func parseMultihash(s string) (mh.Multihash, error) {
+	if c, err := cid.Decode(s); err == nil {
+		return c.Hash(), nil
+	}
+	if c, err := cidname.Parse(s); err == nil {
+		return c.Hash(), nil
+	}
+	h, err := mh.FromB58String(s)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a CID", quote(s))
+	}
+	return h, nil
+}
+
+// harmless are empty files and directories, by which everything could be denied
+// that has one. Rules against them are mistakes, and nopfs ignores them, too.
+var harmless = map[key]bool{}
+
+func init() {
+	for _, s := range []string{
+		"QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",                               // a directory
+		"bafyaabakaieac",                                                               // a directory, in its own CID
+		"QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH",                               // a file
+		"bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",                  // no bytes
+		"bafkqaaa",                                                                     // no bytes, in its own CID
+		"bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua",                  // dag-cbor
+		"baguqeeraiqjw7i2vwntyuekgvulpp2det2kpwt6cd7tx5ayqybqpmhfk76fa",                // dag-json
+	} {
+		harmless[keyOf(cid.MustParse(s).Hash())] = true
+	}
+}
+
+// quote spells what is wrong in a line, short enough for a log.
+func quote(s string) string {
+	const most = 80
+	if len(s) > most {
+		return fmt.Sprintf("%.*q…", most, s)
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,66 @@
+package denylist
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"sort"
+
+	mh "github.com/multiformats/go-multihash"
+)
+
+// A key is what tables are sorted by: the digest of a multihash that is sha2-256,
+// as nearly all are, and the hash of any other.
+type key [sha256.Size]byte
+
+func keyOf(h mh.Multihash) key {
+	if len(h) == 2+sha256.Size && h[0] == mh.SHA2_256 && h[1] == sha256.Size {
+		return key(h[2:])
+	}
+	return sha256.Sum256(h)
+}
+
+func (k key) compare(other key) int {
+	if c := cmp.Compare(binary.BigEndian.Uint64(k[:]), binary.BigEndian.Uint64(other[:])); c != 0 {
+		return c
+	}
+	return bytes.Compare(k[:], other[:])
+}
+
+// An entry is a rule, in 40 bytes.
+type entry struct {
+	key    key
+	line   uint32
+	action uint32 // in List.actions
+}
+
+// A table is sorted by key, and then by line.
+type table []entry
+
+// sorted returns a table of no more memory than it has entries.
+func (t table) sorted() table {
+	if len(t) == 0 {
+		return nil
+	}
+	exact := make(table, len(t))
+	copy(exact, t)
+	slices.SortFunc(exact, func(a, b entry) int {
+		if c := a.key.compare(b.key); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.line, b.line)
+	})
+	return exact
+}
+
+// find returns the entries with the key, in the order of their lines.
+func (t table) find(k key) table {
+	first := sort.Search(len(t), func(i int) bool { return t[i].key.compare(k) >= 0 })
+	last := first
+	for last < len(t) && t[last].key == k {
+		last++
+	}
+	return t[first:last]
+}

@@ -1,0 +1,135 @@
+package names
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"path"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+)
+
+// ErrExpired says that the newest record of a key is no longer valid. It wraps
+// fs.ErrNotExist: the key stands for nothing now.
+var ErrExpired = fmt.Errorf("its owner has to publish again: %w", fs.ErrNotExist)
+
+// keys looks up what IPNS keys stand for.
+type keys struct {
+	pool   *trustless.Pool // nil if there are no gateways
+	seen   *lru.Cache[Name, record]
+	disk   *disk
+	failed func(Name, error)
+}
+
+func newKeys(pool *trustless.Pool, dir string, failed func(Name, error)) *keys {
+	seen, err := lru.New[Name, record](maxNames)
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	return &keys{pool, seen, &disk{dir: dir}, failed}
+}
+
+// opinions is how many gateways are asked for a record. A single one could keep
+// what is new from us for as long as an old record is valid.
+const opinions = 2
+
+var errEnough = errors.New("one gateway answered, and no other in time")
+
+// lookup asks gateways for the newest record. Where none answers, the newest
+// that was ever seen will do while it is valid.
+func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
+	if k.pool == nil {
+		return link{}, fmt.Errorf("%s: there is no gateway to ask for IPNS records", n)
+	}
+	newest := k.recall(n)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	answers := 0
+	err := k.pool.Do(ctx, trustless.Exchange{
+		Path:   path.Join("ipns", n.String()),
+		Format: trustless.IPNSRecord,
+		Accept: func(resp *http.Response) error {
+			r, err := k.read(resp, n, newest)
+			if err != nil {
+				return err
+			}
+			newest = r
+			if r.expired() {
+				return trustless.Soft(expired(n, r))
+			}
+			if answers++; answers == opinions {
+				return nil
+			}
+			time.AfterFunc(hurry, func() { stop(errEnough) })
+			return trustless.ErrMore
+		},
+		Failed: func(f trustless.Failure) { k.failed(n, f) },
+	})
+	switch {
+	case newest == nil:
+		return link{}, fmt.Errorf("looking for a record of %s: %w", n, err)
+	case newest.expired():
+		return link{}, expired(n, newest)
+	case answers == 0:
+		return newest.link().stale(), nil
+	}
+	return newest.link(), nil
+}
+
+func expired(n Name, r *record) error {
+	return fmt.Errorf("the record of %s expired on %s: %w", n, r.expires.UTC().Format(time.DateTime), ErrExpired)
+}
+
+// read reads a gateway's answer, and remembers it if nothing newer is known. A
+// gateway may honestly not know yet what is newer.
+func (k *keys) read(resp *http.Response, n Name, newest *record) (*record, error) {
+	if resp.StatusCode != http.StatusOK {
+		return nil, errors.New(resp.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxRecord+1))
+	if err != nil {
+		return nil, err
+	}
+	r, err := readRecord(data, n)
+	if err != nil {
+		return nil, err
+	}
+	if newest != nil && newest.newer(r) {
+		return nil, trustless.Soft(fmt.Errorf("record %d until %s, where %d until %s is known",
+			r.sequence, r.expires.UTC().Format(time.DateTime), newest.sequence, newest.expires.UTC().Format(time.DateTime)))
+	}
+	if newest == nil || r.newer(*newest) {
+		k.keep(n, r, data)
+	}
+	return &r, nil
+}
+
+// recall returns the newest record that was ever seen, nil if there is none.
+func (k *keys) recall(n Name) *record {
+	if r, ok := k.seen.Get(n); ok {
+		return &r
+	}
+	data, err := k.disk.load(n)
+	if err != nil {
+		return nil
+	}
+	r, err := readRecord(data, n)
+	if err != nil {
+		return nil // nobody's word: a disk is trusted no more than a gateway
+	}
+	k.seen.Add(n, r)
+	return &r
+}
+
+func (k *keys) keep(n Name, r record, data []byte) {
+	k.seen.Add(n, r)
+	if err := k.disk.save(n, data); err != nil {
+		k.failed(n, fmt.Errorf("keeping its record: %w", err))
+	}
+}

@@ -1,0 +1,151 @@
+package names
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// maxNames bounds the memory for names, which anybody can make.
+const maxNames = 4096
+
+const (
+	// hurry is how long a request waits for something better where something is
+	// at hand: for a newer answer, or for a second gateway's.
+	hurry = 3 * time.Second
+
+	// retry is how long what is at hand is used after a look-up failed.
+	retry = 30 * time.Second
+
+	// limit is how long a look-up goes on. In a distributed hash table it may
+	// take a gateway half a minute.
+	limit = 2 * time.Minute
+)
+
+// A link is what a name stands for, and for how long.
+type link struct {
+	target
+	fresh time.Time // until it is to be looked up again
+	valid time.Time // until it may be used where that fails
+}
+
+// links remembers what names stand for, and looks each up once at a time,
+// however many ask.
+type links struct {
+	lookup func(context.Context, Name) (link, error)
+
+	mu      sync.Mutex
+	known   *simplelru.LRU[Name, link]
+	flights map[Name]*flight
+}
+
+func newLinks(lookup func(context.Context, Name) (link, error)) *links {
+	known, err := simplelru.NewLRU[Name, link](maxNames, nil)
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	return &links{lookup: lookup, known: known, flights: map[Name]*flight{}}
+}
+
+// A flight is a look-up that is under way.
+type flight struct {
+	name    Name
+	began   time.Time
+	waiting int
+	kept    bool // even if nobody waits any more
+	cancel  context.CancelFunc
+
+	done chan struct{} // closed when what follows is set
+	link link
+	err  error
+}
+
+// get returns what n stands for. Who has to wait too long gets what was known
+// before, if that is still valid.
+func (l *links) get(ctx context.Context, n Name) (link, error) {
+	now := time.Now()
+	l.mu.Lock()
+	last, known := l.known.Get(n)
+	if known && now.Before(last.fresh) {
+		l.mu.Unlock()
+		return last, nil
+	}
+	usable := known && now.Before(last.valid)
+	f := l.join(n, usable)
+	l.mu.Unlock()
+
+	var late <-chan time.Time
+	if usable {
+		late = time.After(f.began.Add(hurry).Sub(now))
+	}
+	select {
+	case <-f.done:
+		return f.link, f.err
+	case <-late:
+		l.leave(f)
+		return last, nil
+	case <-ctx.Done():
+		l.leave(f)
+		return link{}, context.Cause(ctx)
+	}
+}
+
+// join returns the look-up that is under way, or begins one. It has a context of
+// its own, so that nobody takes the answer with them who leaves.
+func (l *links) join(n Name, kept bool) *flight {
+	f := l.flights[n]
+	if f == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		f = &flight{name: n, began: time.Now(), kept: kept, cancel: cancel, done: make(chan struct{})}
+		l.flights[n] = f
+		go l.fly(ctx, f)
+	}
+	f.waiting++
+	return f
+}
+
+// leave ends a look-up that nobody waits for, unless the name is one that is
+// known to be in use.
+func (l *links) leave(f *flight) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.waiting--
+	if f.waiting == 0 && !f.kept {
+		l.land(f)
+	}
+}
+
+func (l *links) fly(ctx context.Context, f *flight) {
+	got, err := l.lookup(ctx, f.name)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if last, known := l.known.Get(f.name); known && time.Now().Before(last.valid) {
+			got, err = last.stale(), nil
+		}
+	}
+	if err == nil {
+		l.known.Add(f.name, got)
+	}
+	f.link, f.err = got, err
+	close(f.done)
+	l.land(f)
+}
+
+// land takes a look-up from those that can be joined.
+func (l *links) land(f *flight) {
+	f.cancel()
+	if l.flights[f.name] == f {
+		delete(l.flights, f.name)
+	}
+}
+
+// stale is the link after it could not be looked up again.
+func (l link) stale() link {
+	l.fresh = earlier(time.Now().Add(retry), l.valid)
+	return l
+}

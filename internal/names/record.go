@@ -1,0 +1,91 @@
+package names
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ipfs/boxo/ipns"
+)
+
+// maxRecord is the most bytes of a record.
+// https://specs.ipfs.tech/ipns/ipns-record/#record-size-limit
+const maxRecord = ipns.MaxRecordSize
+
+// A record is what the owner of a key signed. It is made by readRecord only.
+type record struct {
+	target
+	sequence uint64
+	expires  time.Time
+	ttl      time.Duration
+}
+
+// readRecord verifies a record of the key and reads it. One that has expired is
+// still the owner's word, so it is returned as well: nothing older counts.
+func readRecord(data []byte, key Name) (record, error) {
+	name, err := key.record()
+	if err != nil {
+		return record{}, err
+	}
+	signed, err := ipns.UnmarshalRecord(data)
+	if err != nil {
+		return record{}, fmt.Errorf("not an IPNS record: %w", err)
+	}
+	if err := ipns.ValidateWithName(signed, name); err != nil && !errors.Is(err, ipns.ErrExpiredRecord) {
+		return record{}, fmt.Errorf("not a record of %s: %w", key, err)
+	}
+	return readSigned(signed)
+}
+
+func readSigned(signed *ipns.Record) (r record, err error) {
+	if r.sequence, err = signed.Sequence(); err != nil {
+		return record{}, fmt.Errorf("reading the sequence: %w", err)
+	}
+	if r.expires, err = signed.Validity(); err != nil {
+		return record{}, fmt.Errorf("reading the validity: %w", err)
+	}
+	if r.ttl, err = signed.TTL(); err != nil {
+		r.ttl = 0 // nothing but a hint
+	}
+	value, err := signed.Value()
+	if err != nil {
+		return record{}, fmt.Errorf("reading the value: %w", err)
+	}
+	r.target, err = parseTarget(value.String())
+	return r, err
+}
+
+// newer reports whether r takes the place of another record of the same key. A
+// key's owner signs the same again with a later end.
+func (r record) newer(other record) bool {
+	if r.sequence != other.sequence {
+		return r.sequence > other.sequence
+	}
+	return r.expires.After(other.expires)
+}
+
+func (r record) expired() bool { return time.Now().After(r.expires) }
+
+const (
+	// minTTL is how long a record is believed at least. Owners may say 0, and
+	// then every request would cost all gateways a look-up.
+	minTTL = 5 * time.Second
+
+	// maxTTL is how long it is believed at most. Owners may say years, and then
+	// nothing that they publish later would be seen here.
+	maxTTL = time.Hour
+)
+
+// link is what is known from now on: until the record has to be looked for again,
+// and until it may be used where that fails.
+func (r record) link() link {
+	fresh := time.Now().Add(min(max(r.ttl, minTTL), maxTTL))
+	return link{r.target, earlier(fresh, r.expires), r.expires}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

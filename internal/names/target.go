@@ -1,0 +1,69 @@
+package names
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+)
+
+// A target is what a name stands for, one step further: content, or another
+// name, and a path below it.
+type target struct {
+	root cid.Cid // undefined if it is another name
+	name Name
+	path string // slash-separated, may be empty
+}
+
+// maxPath bounds the memory for what anybody may publish.
+const maxPath = 1024
+
+// parseTarget reads /ipfs/<cid>[/<path>] or /ipns/<name>[/<path>].
+func parseTarget(s string) (target, error) {
+	parts := strings.SplitN(strings.TrimRight(s, "/"), "/", 4)
+	if len(parts) < 3 || parts[0] != "" {
+		return target{}, fmt.Errorf("%.100q is no path on IPFS", s)
+	}
+	var t target
+	var err error
+	switch parts[1] {
+	case "ipfs":
+		t.root, err = cidname.ParseAny(parts[2])
+	case "ipns":
+		t.name, err = parseLinked(parts[2])
+	default:
+		return target{}, fmt.Errorf("%.100q begins with neither /ipfs/ nor /ipns/", s)
+	}
+	if err == nil && len(parts) == 4 {
+		t.path = parts[3]
+		err = checkPath(t.path)
+	}
+	if err != nil {
+		return target{}, fmt.Errorf("%.100q: %w", s, err)
+	}
+	if t.root.Defined() { // one image has one key
+		t.root = cid.NewCidV1(t.root.Type(), t.root.Hash())
+	}
+	return t, nil
+}
+
+// checkPath admits what can be looked up in directories and is nothing else to
+// anybody on its way.
+func checkPath(p string) error {
+	if len(p) > maxPath {
+		return fmt.Errorf("a path of %d bytes, more than %d", len(p), maxPath)
+	}
+	if strings.ContainsFunc(p, unicode.IsControl) {
+		return fmt.Errorf("the path has control characters")
+	}
+	for part := range strings.SplitSeq(p, "/") {
+		if slices.Contains([]string{"", ".", ".."}, part) {
+			return fmt.Errorf("the path has empty or dotted parts")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package unixfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/ipfs/go-cid"
+)
+
+// VerifyCAR reads a CAR of so many bytes from front to end and reports every
+// block that is not what its CID says, and every root that it does not have.
+// Where the CAR cannot be read on, that is the error.
+func VerifyCAR(ctx context.Context, file io.ReaderAt, size int64, report func(cid.Cid, error)) error {
+	start, size, err := carData(file, size)
+	if err != nil {
+		return err
+	}
+	r, err := NewCARReader(io.NewSectionReader(file, start, size))
+	if err != nil {
+		return err
+	}
+	missing := map[string]cid.Cid{}
+	for _, root := range r.Roots {
+		missing[carKey(root)] = root
+	}
+	if len(missing) == 0 {
+		report(cid.Undef, errors.New("the CAR names no root"))
+	}
+	for ctx.Err() == nil {
+		c, _, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		at := start + r.Offset()
+		data, err := r.Block()
+		if err != nil {
+			return fmt.Errorf("block %s: %w", c, err)
+		}
+		delete(missing, carKey(c))
+		if sum, err := c.Prefix().Sum(data); err != nil {
+			report(c, fmt.Errorf("the block at byte %d cannot be verified: %w", at, err))
+		} else if !sum.Equals(c) {
+			report(c, fmt.Errorf("the block at byte %d is not what its CID says", at))
+		}
+	}
+	for _, root := range missing {
+		report(root, errors.New("the CAR names this root, and does not have it"))
+	}
+	return context.Cause(ctx)
+}
