@@ -1,0 +1,293 @@
+package trustless
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A node is a gateway with blocks. It is as simple as one can be: a CAR holds
+// the way to what is asked for, and all of that.
+type node struct {
+	blocks  map[string][]byte // by multihash
+	files   map[string][]byte // content, by CID and by path below the root
+	refuses map[Format]bool
+	damage  func(f Format, body []byte) []byte // or nil
+}
+
+// published is an image's directory: a manifest, a blob of three levels of
+// nodes, and many tags, which make the directory a sharded one.
+type published struct {
+	node
+	root     cid.Cid
+	manifest []byte
+	blob     []byte
+	file     *unixfs.File
+}
+
+func publish(t testing.TB, p unixfs.Profile) *published {
+	t.Helper()
+	pub := &published{manifest: []byte(`{"a":"manifest"}`), blob: random(300_000)}
+	pub.blocks, pub.files = map[string][]byte{}, map[string][]byte{}
+	put := func(b unixfs.Block) error {
+		pub.blocks[string(b.CID.Hash())] = b.Data
+		return nil
+	}
+	files := map[string]unixfs.Node{}
+	add := func(at string, content []byte, leaf int) *unixfs.File {
+		table := p.NewTable()
+		for from := 0; from < len(content); from += leaf {
+			data := content[from:min(from+leaf, len(content))]
+			table.Add(data)
+			put(table.Block(len(table.Leaves)-1, data))
+		}
+		f, err := p.Layout(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, nd := range f.Nodes {
+			put(nd)
+		}
+		if len(content) == 0 {
+			put(table.Block(0, nil))
+		}
+		files[at] = f.Node
+		pub.files[f.CID.String()], pub.files[at] = content, content
+		return f
+	}
+	pub.file = add("app/blobs/b", pub.blob, 200) // 1,500 leaves
+	add("app/blobs/empty", nil, 1)
+	add("app/manifests/v1", pub.manifest, 1000)
+	for i := range 3000 {
+		add(fmt.Sprintf("app/manifests/sha256:%064d", i), pub.manifest, 1000)
+	}
+	dir, err := p.Tree(context.Background(), files, put)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub.root = dir.CID
+	return pub
+}
+
+func (n *node) fake() fake {
+	return func(r *http.Request) *http.Response {
+		format := map[string]Format{"": Plain, "car": CAR, "raw": Raw}[r.URL.Query().Get("format")]
+		if n.refuses[format] {
+			return status(http.StatusNotAcceptable)(r)
+		}
+		first, below, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/ipfs/"), "/")
+		c := cid.MustParse(first)
+		var body []byte
+		header := http.Header{}
+		switch format {
+		case Plain:
+			content, ok := n.files[below]
+			if below == "" {
+				content, ok = n.files[first]
+			}
+			if !ok {
+				return status(http.StatusNotFound)(r)
+			}
+			return honest(n.damaged(Plain, content), nil)(r)
+		case Raw:
+			body = n.blocks[string(c.Hash())]
+			header.Set("Content-Type", rawType)
+		case CAR:
+			body = n.car(c, below, r.URL.Query().Get("dag-scope") == "entity")
+			header.Set("Content-Type", carType+"; version=1")
+		}
+		return response(200, header, bytes.NewReader(n.damaged(format, body)))
+	}
+}
+
+func (n *node) damaged(f Format, body []byte) []byte {
+	if n.damage == nil {
+		return body
+	}
+	return n.damage(f, bytes.Clone(body))
+}
+
+func (n *node) car(root cid.Cid, below string, whole bool) []byte {
+	var b bytes.Buffer
+	w, err := unixfs.NewCARWriter(&b, root)
+	if err != nil {
+		panic(err)
+	}
+	get := func(_ context.Context, c cid.Cid) ([]byte, error) {
+		data, ok := n.blocks[string(c.Hash())]
+		if !ok {
+			return nil, fmt.Errorf("%s: %w", c, fs.ErrNotExist)
+		}
+		return data, w.Put(unixfs.Block{CID: c, Data: data})
+	}
+	end, err := unixfs.Walk(context.Background(), get, root, below)
+	if err != nil {
+		return b.Bytes() // which proves that it is not there
+	}
+	data, _ := get(context.Background(), end)
+	if whole {
+		size, _ := unixfs.FileSize(unixfs.Block{CID: end, Data: data})
+		unixfs.Stream(context.Background(), get, end, 0, size, func([]byte) error { return nil })
+	}
+	return b.Bytes()
+}
+
+func session(nodes ...*published) Session {
+	var groups []Group
+	for i, n := range nodes {
+		groups = append(groups, Group{Upstreams: []*url.URL{upstream(i)}, Transport: n.fake()})
+	}
+	return Session{Client: NewClient(NewPool(groups...))}
+}
+
+// Whatever a gateway refuses to serve, as long as it serves blocks.
+func TestVerified(t *testing.T) {
+	for _, p := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
+		for name, refuses := range map[string]map[Format]bool{
+			"everything": {}, "trustless only": {Plain: true}, "blocks only": {Plain: true, CAR: true}, "no CARs": {CAR: true},
+		} {
+			pub := publish(t, p)
+			pub.refuses = refuses
+			s := session(pub)
+			for range 2 { // cold and warm
+				if err := pub.check(t, s); err != nil {
+					t.Errorf("%s, %s: %v", p, name, err)
+				}
+			}
+			if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v2", 1000); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s, %s: what is not there: %v", p, name, err)
+			}
+		}
+	}
+}
+
+func (pub *published) check(t *testing.T, s Session) error {
+	t.Helper()
+	got, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v1", 1000)
+	if err != nil || !bytes.Equal(got, pub.manifest) {
+		return fmt.Errorf("the manifest is %q, %w", got, err)
+	}
+	if size, err := s.Stat(t.Context(), pub.root, "app/blobs/b"); err != nil || size != int64(len(pub.blob)) {
+		return fmt.Errorf("the size is %d, %w", size, err)
+	}
+	for _, part := range []*Range{nil, {0, 0}, {199, 200}, {1000, 250_000}, {299_999, -1}, {-1, -1}, {0, -1}} {
+		var k sink
+		from, to := int64(0), int64(len(pub.blob))
+		if part != nil {
+			from, to = part.Resolve(to)
+		}
+		if err := s.Copy(t.Context(), pub.root, "app/blobs/b", part, &k); err != nil {
+			return fmt.Errorf("copying %v: %w", part, err)
+		}
+		if !bytes.Equal(k.Bytes(), pub.blob[from:to]) || k.from != from || k.to != to {
+			return fmt.Errorf("copying %v gives %d other bytes of [%d, %d)", part, k.Len(), k.from, k.to)
+		}
+	}
+	var k sink
+	if err := s.Copy(t.Context(), pub.root, "app/blobs/empty", nil, &k); err != nil || k.Len() > 0 || k.starts != 1 {
+		return fmt.Errorf("nothing is %d bytes, %w", k.Len(), err)
+	}
+	if err := s.Copy(t.Context(), pub.root, "app/blobs/b", &Range{400_000, -1}, &k); !errors.Is(err, ErrRange) {
+		return fmt.Errorf("beyond the end: %w", err)
+	}
+	return nil
+}
+
+// Every byte that a gateway changes is noticed, and another one goes on.
+func TestFalseBytes(t *testing.T) {
+	pub, liar := publish(t, unixfs.V0), publish(t, unixfs.V0)
+	lies := 0
+	for _, format := range []Format{Plain, CAR, Raw} {
+		for at := range 9 {
+			liar.refuses = map[Format]bool{Plain: format != Plain, CAR: format == Raw}
+			liar.damage = func(f Format, body []byte) []byte {
+				if f == format && len(body) > 0 {
+					lies++
+					body[at*len(body)/9] ^= 1
+				}
+				return body
+			}
+			if err := pub.check(t, session(liar, pub)); err != nil {
+				t.Fatalf("format %d, byte %d/9: %v", format, at, err)
+			}
+			var k sink
+			err := session(liar).Copy(t.Context(), pub.root, "app/blobs/b", nil, &k)
+			if !bytes.HasPrefix(pub.blob, k.Bytes()) || err == nil && k.Len() < len(pub.blob) {
+				t.Fatalf("format %d, byte %d/9: false bytes, %v", format, at, err)
+			}
+		}
+	}
+	if lies == 0 {
+		t.Error("nobody lied")
+	}
+}
+
+// That a gateway has nothing proves nothing.
+func TestAbsenceIsProved(t *testing.T) {
+	pub := publish(t, unixfs.V1)
+	gone := status(http.StatusNotFound)
+	s := Session{Client: NewClient(NewPool(Group{Upstreams: []*url.URL{upstream(0)}, Transport: gone}))}
+	if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v1", 1000); err == nil || !isAll(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	empty := publish(t, unixfs.V1)
+	empty.damage = func(Format, []byte) []byte { return nil }
+	for _, nodes := range [][]*published{{empty}, {empty, pub}} {
+		_, err := session(nodes...).ReadFile(t.Context(), pub.root, "app/manifests/no", 1000)
+		if proved := errors.Is(err, fs.ErrNotExist); proved != (len(nodes) > 1) {
+			t.Errorf("beside %d others: %v", len(nodes)-1, err)
+		}
+	}
+}
+
+// A CAR of blocks that nobody wants ends, and is not remembered.
+func TestEndlessCAR(t *testing.T) {
+	pub := publish(t, unixfs.V1)
+	junk := unixfs.V1.NewTable()
+	junk.Add(random(1 << 20))
+	var b bytes.Buffer
+	w, err := unixfs.NewCARWriter(&b, pub.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := b.Len()
+	w.Put(junk.Block(0, random(1<<20)))
+	read := 0
+	endless := func(r *http.Request) *http.Response {
+		return response(200, http.Header{"Content-Type": {carType}}, io.MultiReader(
+			bytes.NewReader(b.Bytes()[:header]), &forever{b.Bytes()[header:], 0, &read}))
+	}
+	s := Session{Client: NewClient(NewPool(Group{Upstreams: []*url.URL{upstream(0)}, Transport: fake(endless)}))}
+	if _, err := s.ReadFile(t.Context(), pub.root, path.Join("app", "manifests", "v1"), 1000); err == nil {
+		t.Error("junk is a manifest")
+	}
+	if read > 2*maxPath || s.blocks.bytes > 0 {
+		t.Errorf("%d bytes were read, and %d remembered", read, s.blocks.bytes)
+	}
+}
+
+// forever repeats a section of a CAR.
+type forever struct {
+	section []byte
+	at      int
+	read    *int
+}
+
+func (f *forever) Read(p []byte) (int, error) {
+	n := copy(p, f.section[f.at:])
+	f.at = (f.at + n) % len(f.section)
+	*f.read += n
+	return n, nil
+}
