@@ -34,6 +34,13 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    store [<directory>]
 //	    blobs proxy | redirect [<gateway>]
 //	    trust verified | gateway
+//	    names {
+//	        ipns
+//	        dnslink <domains...>
+//	        resolver <address>
+//	    }
+//	    deny <files...>
+//	    allow <files...>
 //	}
 //
 // Gateways after the directive are a group of their own, asked before those in
@@ -59,6 +66,12 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalBlobs(d)
 		case "trust":
 			err = h.unmarshalTrust(d)
+		case "names":
+			err = h.unmarshalNames(d)
+		case "deny":
+			err = unmarshalFiles(d, &h.Deny)
+		case "allow":
+			err = unmarshalFiles(d, &h.Allow)
 		default:
 			err = d.Errf("unrecognized subdirective '%s'", d.Val())
 		}

@@ -23,6 +23,13 @@ var (
 	codeDigestInvalid   = code{"DIGEST_INVALID", http.StatusBadRequest}
 	codeUnsupported     = code{"UNSUPPORTED", http.StatusMethodNotAllowed}
 
+	// What this registry does not serve, to anybody. Not 404, by which people
+	// would look for mistakes in an address that has none; and not 401, by which
+	// clients would ask for a password.
+	codeNotAllowed = code{"DENIED", http.StatusForbidden}
+	codeGone       = code{"DENIED", http.StatusGone}
+	codeLegal      = code{"DENIED", http.StatusUnavailableForLegalReasons}
+
 	// A part of the protocol that a registry may do without. Clients do without
 	// it too when it is not found.
 	codeNotOffered = code{"UNSUPPORTED", http.StatusNotFound}

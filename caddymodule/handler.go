@@ -19,6 +19,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -90,11 +92,32 @@ type Handler struct {
 	// Default: they are proxied.
 	Blobs *Blobs `json:"blobs,omitempty"`
 
+	// The names that images may be asked for by besides CIDs. Default: none.
+	Names *Names `json:"names,omitempty"`
+
+	// Files with what is not served: compact deny lists (IPIP-383, of which
+	// badbits is one) of CIDs, paths below them, and names. What is denied is
+	// answered with 410, or with 451 where the list has the hint
+	// `gateway_status=451`; and so is all that is below it. Of two rules the later
+	// one counts, and later files come after earlier ones. Global placeholders are
+	// replaced. A file that has changed or was replaced is read again within
+	// seconds; if it cannot be read then, what it said before stays in force, and
+	// the log says so. Default: none.
+	Deny []string `json:"deny,omitempty"`
+
+	// Files with the roots that alone are served: a CID a line, in any spelling.
+	// What follows `#` is a comment. What is on none of them is answered with 403.
+	// They are read like those of what is denied, which have the last word.
+	// Default: none, all roots are served.
+	Allow []string `json:"allow,omitempty"`
+
+	lists    *denylist.Lists // nil if all may be served
 	logger   *zap.Logger
 	stores   []*store.Store    // where to look for images on disk, one after the other
 	pool     *trustless.Pool   // nil if there are no gateways
 	client   *trustless.Client // of the pool, nil if gateways are trusted
 	redirect *url.URL          // nil if blobs are proxied
+	resolver *names.Resolver   // nil if there are no names
 }
 
 // CaddyModule returns the Caddy module information.
@@ -108,6 +131,9 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the store and the gateways.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	if err := h.provisionLists(ctx); err != nil {
+		return fmt.Errorf("setting up deny and allow lists: %w", err)
+	}
 
 	if h.Store == nil && len(h.Gateways) == 0 {
 		h.Store = new(Store)
@@ -142,6 +168,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("setting up blobs: %w", err)
 	}
+	if h.Names != nil {
+		h.resolver, err = h.Names.provision(h)
+		if err != nil {
+			return fmt.Errorf("setting up names: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -149,6 +181,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) Validate() error {
 	if h.Trust != "" && h.Trust != trustVerified && h.Trust != trustGateway {
 		return fmt.Errorf("unknown trust '%s': it is '%s' or '%s'", h.Trust, trustVerified, trustGateway)
+	}
+	if err := h.Names.validate(h.pool != nil); err != nil {
+		return err
 	}
 	return h.Blobs.validate(h.redirect)
 }

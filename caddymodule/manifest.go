@@ -25,8 +25,11 @@ func (h *Handler) serveManifest(w http.ResponseWriter, r *http.Request, q reques
 	}
 	setContent(w, m.Digest, m.MediaType)
 	cache := immutable(r)
-	if !certain && q.digest == "" {
+	switch {
+	case !certain && q.digest == "":
 		cache = revalidated(r) // which manifest a tag is, a gateway may have lied about
+	case q.isNamed() && q.digest == "":
+		cache = until(r, q.expires)
 	}
 	w.Header().Set("Cache-Control", cache)
 	serveContent(w, r, m.Digest, bytes.NewReader(m.Data))

@@ -6,12 +6,14 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/zap"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
 const base = "/v2"
@@ -31,6 +33,8 @@ const (
 // that is in it is valid.
 type request struct {
 	kind      kind
+	ipns      names.Name // that the image was asked for by, if any
+	expires   time.Time  // when that has to be looked up again
 	image     layout.Image
 	reference string        // of a manifest: a tag or a digest
 	digest    digest.Digest // of a blob, or of a manifest if it is asked for by digest
@@ -39,6 +43,9 @@ type request struct {
 // fields are those that every log entry about the request has.
 func (q request) fields(more ...zap.Field) []zap.Field {
 	fields := []zap.Field{zap.Stringer("cid", q.image.Root), zap.String("name", q.image.Name)}
+	if q.isNamed() {
+		fields = append(fields, zap.Stringer("ipns", q.ipns))
+	}
 	if q.kind == kindManifest {
 		fields = append(fields, zap.String("reference", q.reference))
 	} else {
@@ -65,16 +72,18 @@ func parseRequest(u *url.URL) (request, error) {
 	if repository == "" {
 		return request{}, &registryError{codeNotOffered, "there is nothing at this path"}
 	}
-	image, err := parseImage(strings.TrimSuffix(repository, "/"))
+	image, name, err := parseRepository(strings.TrimSuffix(repository, "/"))
 	if err != nil {
 		return request{}, err
 	}
+	q := request{ipns: name, image: image}
 	switch resource {
 	case "manifests":
-		return parseManifest(image, last)
+		return q.parseManifest(last)
 	case "blobs":
-		d, err := parseDigest(last)
-		return request{kind: kindBlob, image: image, digest: d}, err
+		q.kind = kindBlob
+		q.digest, err = parseDigest(last)
+		return q, err
 	}
 	return request{}, &registryError{codeNotOffered, fmt.Sprintf("%s/%s is not offered here", resource, last)}
 }
@@ -93,8 +102,8 @@ func parseImage(repository string) (layout.Image, error) {
 	return layout.Image{}, &registryError{codeNameInvalid, err.Error()}
 }
 
-func parseManifest(image layout.Image, reference string) (request, error) {
-	q := request{kind: kindManifest, image: image, reference: reference}
+func (q request) parseManifest(reference string) (request, error) {
+	q.kind, q.reference = kindManifest, reference
 	if layout.IsDigest(reference) {
 		var err error
 		q.digest, err = parseDigest(reference)

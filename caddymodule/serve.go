@@ -25,6 +25,20 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if q.isNamed() {
+		if err := h.admitName(q); err != nil {
+			return err
+		}
+		return h.serveNamed(w, r, q)
+	}
+	return h.serveImage(w, r, q)
+}
+
+// serveImage answers a request for an image whose root is known.
+func (h *Handler) serveImage(w http.ResponseWriter, r *http.Request, q request) error {
+	if err := h.admit(q); err != nil {
+		return err
+	}
 	switch q.kind {
 	case kindManifest:
 		return h.serveManifest(w, r, q)

@@ -48,7 +48,7 @@ func regularFile(path string) (string, error) {
 		return "", err
 	}
 	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is no regular file, and a CAR is written to one", path)
+		return "", fmt.Errorf("%s is no regular file, so nothing is written there", path)
 	}
 	return target, nil
 }

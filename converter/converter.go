@@ -1,14 +1,16 @@
-// Package converter turns image archives into images on IPFS.
+// Package converter turns container images into images on IPFS.
 //
-// An archive is read once, from front to end, since it comes from a pipe and
+// They come from a Source: an archive, a running Docker, an OCI layout, a
+// registry. An archive is read once, from front to end, since it comes from a pipe and
 // may be larger than the disk. Its manifest may stand last, so what each entry
 // is for is known only then. A layer is nearly always what a large entry is:
 // entries are compressed as they come, wait in the destination's temporary
 // directory, and what was compressed wrongly is put right from there. Nothing
-// uncompressed is written to disk, and memory does not grow with the image.
+// uncompressed is written to disk, and memory does not grow with the image. Of a
+// layout or a registry, what the wanted manifests lead to is read, and no more.
 //
-// Nothing is published, pinned or reported before the whole archive was read
-// and everything in it found to be what the manifests and configs say.
+// Nothing is published, pinned or reported before everything was read and found
+// to be what the manifests and configs say.
 //
 // The same archive with the same options gives the same root everywhere: no
 // time, name, path or environment enters what is written.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -54,6 +56,9 @@ func Export(ctx context.Context, from origin.Origin, root cid.Cid, w io.Writer, 
 		platforms: map[digest.Digest][]dockerImage{},
 		listed:    map[digest.Digest]bool{},
 	}
+	if _, err := from.Block(ctx, root); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not in %s", e, from)
+	}
 	images, err := e.images()
 	if err != nil {
 		return err
@@ -78,11 +83,20 @@ type export struct {
 	blobs     []exportedBlob
 	there     map[digest.Digest]int64 // sizes of both
 	bytes     int                     // of documents
+	leaves    int                     // of blobs, as far as they are kept
 
 	index     v1.Index
 	listed    map[digest.Digest]bool // in the index
 	docker    []dockerEntry
 	platforms map[digest.Digest][]dockerImage // that a manifest or index stands for
+}
+
+// String returns the root as people know it.
+func (e *export) String() string {
+	if address, err := cidname.Format(e.root); err == nil {
+		return address
+	}
+	return e.root.String()
 }
 
 // An exportedDocument is a manifest or config, checked.
@@ -94,7 +108,7 @@ type exportedDocument struct {
 // An exportedBlob is a layer, or anything else that is written as it is read.
 type exportedBlob struct {
 	digest digest.Digest
-	file   cid.Cid
+	file   unixfs.File // without nodes and leaves, where there were too many to keep
 	size   int64
 }
 
@@ -119,9 +133,9 @@ func (e *export) images() ([]origin.Image, error) {
 	case len(wanted) > 0 || err != nil:
 		return wanted, err
 	case len(there) == 0:
-		return nil, fmt.Errorf("there is no image %s in %s", e.Name, e.root)
+		return nil, fmt.Errorf("there is no image %s in %s", e.Name, e)
 	}
-	return nil, fmt.Errorf("there is no image %s in %s: there is %s", e.call(origin.Image{Name: e.Name, Tag: e.Reference}), e.root, some(there))
+	return nil, fmt.Errorf("there is no image %s in %s: there is %s", e.call(origin.Image{Name: e.Name, Tag: e.Reference}), e, some(there))
 }
 
 // named returns all images of the wanted name.

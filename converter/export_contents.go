@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // add takes in an image and all that it leads to, as far as the root has it.
@@ -74,6 +75,7 @@ func (e *export) addIndex(dir *imageDir, index layout.Manifest, depth int) ([]do
 	}
 	var images []dockerImage
 	seen := map[digest.Digest]bool{}
+	found := len(fields.Manifests) == 0
 	for _, d := range fields.Manifests {
 		if seen[d.Digest] {
 			continue
@@ -84,9 +86,13 @@ func (e *export) addIndex(dir *imageDir, index layout.Manifest, depth int) ([]do
 			return nil, err
 		}
 		if !there {
-			e.Logf("%s (%s) is left out: it is not in %s", describePlatform(d), d.Digest, e.root)
+			e.Logf("%s (%s) is left out: it is not in %s", describePlatform(d), d.Digest, e)
 		}
+		found = found || there && !isAttestation(d)
 		images = append(images, below...)
+	}
+	if !found && depth == 0 {
+		return nil, fmt.Errorf("nothing that index %s names is in %s", index.Digest, e)
 	}
 	return images, nil
 }
@@ -137,9 +143,9 @@ func (e *export) addParts(dir *imageDir, m layout.Manifest, _ int) ([]dockerImag
 		case err != nil:
 			return nil, err
 		case !there && isForeign(d.MediaType):
-			e.Logf("layer %s is left out: it is not for everybody to distribute, and not in %s", d.Digest, e.root)
+			e.Logf("layer %s is left out: it is not for everybody to distribute, and not in %s", d.Digest, e)
 		case !there:
-			return nil, fmt.Errorf("blob %s of manifest %s is not in %s", d.Digest, m.Digest, e.root)
+			return nil, fmt.Errorf("blob %s of manifest %s is not in %s", d.Digest, m.Digest, e)
 		}
 		img.Layers = append(img.Layers, blobPath(d.Digest))
 	}
@@ -170,7 +176,7 @@ func (e *export) addReferrers(dir *imageDir, subject digest.Digest, depth int) e
 			return err
 		}
 		if !there {
-			return fmt.Errorf("referrer %s of %s is not in %s", d.Digest, subject, e.root)
+			return fmt.Errorf("referrer %s of %s is not in %s", d.Digest, subject, e)
 		}
 		if _, err := e.addManifest(dir, m, depth+1); err != nil {
 			return err
@@ -216,7 +222,7 @@ func (e *export) addConfig(dir *imageDir, d v1.Descriptor) (Platform, error) {
 func (e *export) config(dir *imageDir, d v1.Descriptor) ([]byte, error) {
 	node, there := dir.blobs[d.Digest.String()]
 	if !there {
-		return nil, fmt.Errorf("%s is not in %s", d.Digest, e.root)
+		return nil, fmt.Errorf("%s is not in %s", d.Digest, e)
 	}
 	return e.read(node.CID, d)
 }
@@ -238,12 +244,23 @@ func (e *export) addBlob(dir *imageDir, d v1.Descriptor) (there bool, err error)
 		}
 		size = f.Table.Size()
 		e.there[d.Digest] = size
-		e.blobs = append(e.blobs, exportedBlob{d.Digest, f.CID, size})
+		e.blobs = append(e.blobs, exportedBlob{d.Digest, e.keep(f), size})
 	}
 	if size != d.Size {
 		return true, sizeError(d, size)
 	}
 	return true, nil
+}
+
+// maxLeaves is how many leaves are kept in memory: of the blobs that have the
+// others, nodes are read again.
+const maxLeaves = 1 << 19
+
+func (e *export) keep(f *unixfs.File) unixfs.File {
+	if e.leaves += len(f.Table.Leaves); e.leaves > maxLeaves {
+		return unixfs.File{Node: f.Node}
+	}
+	return *f
 }
 
 // maxDocuments is how many bytes of manifests and configs are kept in memory.

@@ -78,16 +78,12 @@ func (e *export) writeBlob(tw *tar.Writer, b exportedBlob) error {
 	if err := writeHeader(tw, blobPath(b.digest), b.size); err != nil {
 		return err
 	}
-	f, err := e.from.File(e.ctx, b.file)
+	r, err := e.open(b)
 	if err != nil {
-		return fmt.Errorf("blob %s: %w", b.digest, err)
-	}
-	r, err := e.from.Open(e.ctx, f)
-	if err != nil {
-		return fmt.Errorf("blob %s: %w", b.digest, err)
+		return blobError(b.digest, err)
 	}
 	defer r.Close()
-	if e.from.Recorded(b.file) == b.digest {
+	if e.from.Recorded(b.file.CID) == b.digest {
 		_, err := io.Copy(tw, r)
 		return blobError(b.digest, err)
 	}
@@ -99,6 +95,17 @@ func (e *export) writeBlob(tw *tar.Writer, b exportedBlob) error {
 		return fmt.Errorf("blob %w", digestError(b.digest))
 	}
 	return nil
+}
+
+func (e *export) open(b exportedBlob) (io.ReadCloser, error) {
+	f := &b.file
+	if f.Table == nil {
+		var err error
+		if f, err = e.from.File(e.ctx, f.CID); err != nil {
+			return nil, err
+		}
+	}
+	return e.from.Open(e.ctx, f)
 }
 
 func blobError(d digest.Digest, err error) error {

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -110,6 +111,48 @@ func TestKuboThatDoesNotNameThePin(t *testing.T) {
 	if len(notes) != 1 || !strings.Contains(notes[0], "could not be named") {
 		t.Errorf("notes are %q", notes)
 	}
+}
+
+// An import into which nothing comes for too long is given up, since the node
+// can collect no garbage meanwhile, and everything is sent again in the end.
+func TestKuboWhileTheArchiveRests(t *testing.T) {
+	archive := oldDocker(newTestImage(nil, layerTar("a", 3<<20)))
+	gaveUp := make(chan struct{})
+	var imports atomic.Int32
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/pin/add"):
+		case imports.Add(1) == 1:
+			if _, err := io.Copy(io.Discard, r.Body); err == nil {
+				t.Error("the first import ends as if it were complete")
+			}
+			close(gaveUp)
+		default:
+			afterReading(func(w http.ResponseWriter, root string) { answerRoot(w, root, "") })(w, r)
+		}
+	}))
+	defer node.Close()
+	dst, err := ToKubo(node.URL, "", t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	dst.(*toKubo).stall = 500 * time.Millisecond
+	rests := io.MultiReader(bytes.NewReader(archive[:2<<20]), waitFor(gaveUp), bytes.NewReader(archive[2<<20:]))
+	if _, err := Convert(t.Context(), FromArchive(rests, ""), dst, Options{}); err != nil {
+		t.Error(err)
+	}
+	if n := imports.Load(); n != 2 {
+		t.Errorf("there are %d imports, want 2", n)
+	}
+}
+
+// waitFor is a reader without bytes that ends when done is closed.
+type waitFor <-chan struct{}
+
+func (done waitFor) Read([]byte) (int, error) {
+	<-done
+	return 0, io.EOF
 }
 
 func TestKuboIsGivenTheToken(t *testing.T) {

@@ -63,7 +63,7 @@ type repair struct {
 func (r *repair) images(s Selection) error {
 	images := r.tree.Images
 	if !slices.ContainsFunc(images, func(img Image) bool { return s.Name == "" || img.Name == s.Name }) {
-		return fmt.Errorf("below %s there is no image %s", addressOf(r.tree.Root.CID), s.Name)
+		return fmt.Errorf("there is no image %s below %s", s.Name, addressOf(r.tree.Root.CID))
 	}
 	r.tree.Images = nil
 	for _, img := range images {

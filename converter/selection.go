@@ -2,7 +2,9 @@ package converter
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -50,14 +52,17 @@ func (s Selection) images(ctx context.Context, from origin.Origin, root cid.Cid)
 	case len(images) > 0:
 		return images, nil
 	case s.all():
-		return nil, fmt.Errorf("below %s there is no image", root)
+		return nil, fmt.Errorf("there is no image below %s", addressOf(root))
 	}
-	return nil, fmt.Errorf("below %s there is no image %s", root, s.Name)
+	return nil, fmt.Errorf("there is no image %s below %s", s.Name, addressOf(root))
 }
 
 // image returns the one image that a tag or digest names.
 func (s Selection) image(ctx context.Context, from origin.Origin, root cid.Cid) (origin.Image, error) {
 	m, err := layout.FindManifest(ctx, from, layout.Image{Root: root, Name: s.Name}, s.Reference)
+	if errors.Is(err, fs.ErrNotExist) {
+		return origin.Image{}, fmt.Errorf("there is no %s: %w", layout.ManifestPath(s.Name, s.Reference), err)
+	}
 	if err != nil {
 		return origin.Image{}, fmt.Errorf("looking for %s: %w", layout.ManifestPath(s.Name, s.Reference), err)
 	}

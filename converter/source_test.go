@@ -338,3 +338,46 @@ func TestForeignLayers(t *testing.T) {
 		}
 	}
 }
+
+// Of entries that are named the same, the last is the one, and the others leave
+// nothing.
+func TestEntriesNamedTheSame(t *testing.T) {
+	img := newTestImage([]string{"app:1.0"}, layerTar("a", 10))
+	want, _ := convert(t, oldDocker(img))
+	tb := new(tarball)
+	for i := range 10_000 {
+		tb.file("l.tar", fmt.Append(nil, i)).file(dockerManifests, []byte("[]"))
+	}
+	list := []dockerEntry{{Config: "c.json", RepoTags: img.repoTags, Layers: []string{"l.tar"}}}
+	archive := tb.file("c.json", img.config).file("l.tar", img.layers[0]).file(dockerManifests, marshal(list)).close()
+	dst := &checker{dir: t.TempDir()}
+	got, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, Options{})
+	if err != nil || got.Root != want.Root || dst.wrong != "" {
+		t.Errorf("the root is %v, want %s: %v, %s", got, want.Root, err, dst.wrong)
+	}
+	if left := files(t, dst.dir); len(left) > 10 {
+		t.Errorf("%d files are left", len(left))
+	}
+}
+
+// No document is read that is too long to be one, wherever it stands.
+func TestLongDocuments(t *testing.T) {
+	long := append(bytes.Repeat([]byte(" "), layout.MaxManifest), "{}"...)
+	endless := bytes.Repeat([]byte(" "), 100<<20)
+	d := describe(v1.MediaTypeImageManifest, long)
+	config := describe(v1.MediaTypeImageConfig, long)
+	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: config}
+	m.SchemaVersion = 2
+	list := marshal([]dockerEntry{{Config: "c.json"}})
+	for name, archive := range map[string][]byte{
+		"manifest.json": new(tarball).file(dockerManifests, endless).close(),
+		"index.json":    new(tarball).file(ociIndex, endless).close(),
+		"manifest":      layoutOf(new(tarball).blob(long), d),
+		"config":        layoutOf(new(tarball).blob(long).blob(marshal(m)), describe(m.MediaType, marshal(m))),
+		"Docker config": new(tarball).file("c.json", long).file(dockerManifests, list).close(),
+	} {
+		if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{}); err == nil || !strings.Contains(err.Error(), "4194304") {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+}

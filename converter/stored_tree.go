@@ -17,8 +17,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// maxPaths is how many files and directories may be below a root that is read.
-const maxPaths = 1 << 18
+const (
+	maxPaths      = 1 << 18 // files and directories below a root that is read
+	maxPathLength = 1024    // bytes
+)
 
 // storedTree reads what is below a root: directories, nodes and leaf tables, and
 // of the files only those that are one block. Blobs are read when they are
@@ -71,6 +73,9 @@ func (r *treeReader) directory(at string, nd unixfs.Node) error {
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		if r.paths++; r.paths > maxPaths {
 			return fmt.Errorf("more than %d files and directories", maxPaths)
+		}
+		if len(at)+len(name) > maxPathLength {
+			return fmt.Errorf("a path of more than %d bytes, beginning with %.40q", maxPathLength, at)
 		}
 		if strings.Contains(name, "/") || name == "" || name == "." || name == ".." {
 			return fmt.Errorf("%q in directory %q is no name", name, at)

@@ -21,9 +21,10 @@ func TestDependencies(t *testing.T) {
 		allowed   []string
 	}{
 		{[]string{"./converter/...", "./internal/...", "./cmd/converter"}, "github.com/caddyserver/", "only caddymodule and cmd/caddy import Caddy", true, "", nil},
-		{[]string{"./..."}, "github.com/ipfs/boxo", "internal/unixfs is the one door to boxo", false, module + "/internal/unixfs", nil},
+		{[]string{"./..."}, "github.com/ipfs/boxo", "internal/unixfs is the door to boxo, and internal/names the one to boxo/ipns", false, module + "/internal/unixfs", []string{"github.com/ipfs/boxo/ipns"}},
+		{[]string{"./..."}, "github.com/ipfs/boxo/ipns", "internal/names is the one door to boxo/ipns", false, module + "/internal/names", nil},
 		{[]string{"./caddymodule"}, module + "/converter", "the two sides do not import each other", true, "", nil},
-		{[]string{"./...", "./cmd/..."}, "github.com/libp2p/go-libp2p", "a peer-to-peer node is no part of this", true, "", nil},
+		{[]string{"./...", "./cmd/..."}, "github.com/libp2p/go-libp2p", "a peer-to-peer node is no part of this", true, "", keys},
 		{[]string{".", "./caddymodule", "./internal/...", "./cmd/caddy"}, "github.com/docker/", "Docker's own packages are heavy", true, "", nil},
 		{[]string{"./converter", "./cmd/converter"}, "github.com/docker/", "credentials are all that is taken from Docker's own packages", true, "", credentials},
 	} {
@@ -48,6 +49,21 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("%q import nothing", rule.packages)
 		}
 	}
+}
+
+// keys are the packages by which records of IPNS keys are verified.
+var keys = []string{
+	"github.com/libp2p/go-libp2p-record",
+	"github.com/libp2p/go-libp2p-record/pb",
+	"github.com/libp2p/go-libp2p/core/crypto",
+	"github.com/libp2p/go-libp2p/core/crypto/pb",
+	"github.com/libp2p/go-libp2p/core/internal/catch",
+	"github.com/libp2p/go-libp2p/core/peer",
+	"github.com/libp2p/go-libp2p/core/peer/pb",
+	"github.com/libp2p/go-libp2p/core/peerstore",
+	"github.com/libp2p/go-libp2p/core/protocol",
+	"github.com/libp2p/go-libp2p/core/record",
+	"github.com/libp2p/go-libp2p/core/record/pb",
 }
 
 // credentials are the packages by which the converter finds out how to log in to

@@ -20,7 +20,11 @@ type kubo struct {
 
 func newKubo(t *testing.T) *kubo {
 	t.Helper()
-	repo := newRepo(t)
+	return startKubo(t, newRepo(t))
+}
+
+func startKubo(t *testing.T, repo string) *kubo {
+	t.Helper()
 	cmd := exec.Command(inRepo("bin/ipfs"), "daemon", "--offline")
 	cmd.Env = append(os.Environ(), "IPFS_PATH="+repo)
 	k := &kubo{daemon: startDaemon(t, "kubo", cmd), repo: repo}
@@ -52,9 +56,13 @@ func ipfsAdd(t *testing.T, profile, dir string) (cid string) {
 // ipfs runs the ipfs command on a repository, or on the daemon that runs there.
 func ipfs(t *testing.T, repo string, args ...string) string {
 	t.Helper()
+	return strings.TrimSpace(run(t, ipfsCommand(repo, args...)))
+}
+
+func ipfsCommand(repo string, args ...string) *exec.Cmd {
 	cmd := exec.Command(inRepo("bin/ipfs"), args...)
 	cmd.Env = append(os.Environ(), "IPFS_PATH="+repo)
-	return strings.TrimSpace(run(t, cmd))
+	return cmd
 }
 
 var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

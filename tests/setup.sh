@@ -88,5 +88,6 @@ trixie() {
 tool kubo ipfs github.com/ipfs/kubo/cmd/ipfs
 tool xcaddy xcaddy github.com/caddyserver/xcaddy/cmd/xcaddy
 tool crane crane github.com/google/go-containerregistry/cmd/crane
+(cd tests/oracle/nopfs && go build -o ../../../bin/nopfs .) || say "nopfs could not be built; its tests can't run"
 clients
 trixie

@@ -103,7 +103,8 @@ func TestFromPodman(t *testing.T) {
 	}
 }
 
-// What is called by a sha512 is served by it.
+// What is called by a sha512 is served by it. (None of the clients here pulls
+// such an image: skopeo and ctr call all that they write by its sha256.)
 func TestStrongDigests(t *testing.T) {
 	t.Parallel()
 	img := testImage(t)
@@ -127,10 +128,8 @@ func TestStrongDigests(t *testing.T) {
 		layers = append(layers, add("application/vnd.oci.image.layer.v1.tar+gzip", string(gzipped(t, archive.file(t, layer)))))
 	}
 	const manifestType = "application/vnd.oci.image.manifest.v1+json"
-	manifest := marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": manifestType, "layers": layers,
-		"config": add("application/vnd.oci.image.config.v1+json", string(archive.file(t, saved.Config))),
-	})
+	config := add("application/vnd.oci.image.config.v1+json", string(archive.file(t, saved.Config)))
+	manifest := marshal(map[string]any{"schemaVersion": 2, "mediaType": manifestType, "config": config, "layers": layers})
 	top := add(manifestType, manifest)
 	top["annotations"] = map[string]string{"org.opencontainers.image.ref.name": "v1"}
 	dir, store := t.TempDir(), t.TempDir()
@@ -151,5 +150,4 @@ func TestStrongDigests(t *testing.T) {
 			t.Errorf("%s: %s, %d bytes, %v", digest, resp.Status, len(resp.body), resp.Header)
 		}
 	}
-	img.mustBe(t, pullBySkopeo(t, ref))
 }

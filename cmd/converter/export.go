@@ -71,10 +71,7 @@ func (f *exportFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	defer from.Close()
 	o.Name, o.Reference = from.ref.name, from.ref.tag
-	if err := f.export(cmd.Context(), from, stdout, o); err != nil {
-		return fmt.Errorf("exporting from %s: %w", from, err)
-	}
-	return nil
+	return f.export(cmd.Context(), from, stdout, o)
 }
 
 // export does not wait for a reader of standard output that does not read, when

@@ -45,7 +45,7 @@ bytes.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	f.place.register(fs, false)
+	f.register(fs, false)
 	fs.BoolVar(&f.json, "json", false, "print all of it as JSON")
 	cmd.MarkFlagsMutuallyExclusive("ipfs-api", "car")
 	return cmd

@@ -6,7 +6,7 @@
 // Where to cut follows from the entries near by and from nothing else: an
 // insertion moves cuts near it, and none far away.
 //
-//   - Small entries, whole, make up groups of about 64 KiB. A hash of an entry's
+//   - Small entries, whole, make up groups of about 128 KiB. A hash of an entry's
 //     name says whether a group may end before it: names stay when times and
 //     contents change.
 //   - The content of a large file begins a piece, and its last piece ends with
@@ -15,17 +15,17 @@
 //     is cut where its own bytes say so.
 //   - Anything that is no tar is cut where its bytes say so.
 //
-// Smaller pieces share more and compress worse. With these sizes, members are 1
-// to 2 % larger together than one would be; docs/performance.md has the figures.
+// Smaller pieces share more, compress worse, and are more blocks to store, find
+// and verify; docs/performance.md has the figures.
 //
 // The bytes of the pieces are the bytes that were written, whatever they are:
 // a tar that is damaged or hostile is cut badly, and that is all. Where cuts are
 // is part of format 1.
 package align
 
-// A file of more than largeFile bytes has pieces of its own. A smaller limit
-// makes a layer cheaper of which all times changed, and costs compression: half
-// of it 1.5 %.
+// A file of more than largeFile bytes has pieces of its own. With half as much, a
+// layer of which all times changed costs a third less, and all layers have half
+// as many blocks again.
 const largeFile = 64 << 10
 
 // Groups of small entries, in bytes: none ends before groupMin if an entry

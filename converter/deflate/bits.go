@@ -11,9 +11,6 @@ type bitWriter struct {
 	has uint   // number of these, at most 7
 }
 
-// maxPut is the most bits that can be put at once.
-const maxPut = 57
-
 // reset begins after dst, with room for so many bytes.
 func (w *bitWriter) reset(dst []byte, room int) {
 	n := len(dst)
@@ -23,7 +20,7 @@ func (w *bitWriter) reset(dst []byte, room int) {
 	*w = bitWriter{out: dst[:cap(dst)], n: n}
 }
 
-// put writes the n lowest bits of v, which has no others.
+// put writes the n lowest bits of v, which has no others. n is at most 57.
 func (w *bitWriter) put(v uint64, n uint) {
 	w.bit |= v << w.has
 	w.has += n

@@ -21,7 +21,7 @@ type block struct {
 	tokens    []token
 	lengths   [lengthSymbols]uint32   // how often each symbol occurs
 	distances [distanceSymbols]uint32 // the same
-	splitter
+	split     splitter
 
 	lengthCode, distanceCode code
 	header                   blockHeader
@@ -42,7 +42,7 @@ func (b *block) reset() {
 	b.tokens = b.tokens[:0]
 	clear(b.lengths[:])
 	clear(b.distances[:])
-	b.splitter = splitter{}
+	b.split = splitter{}
 }
 
 // add adds literals and a match.
@@ -50,14 +50,14 @@ func (b *block) add(literals []byte, m match) {
 	for _, v := range literals {
 		b.lengths[v]++
 	}
-	b.splitter.literals(literals)
+	b.split.literals(literals)
 	b.tokens = append(b.tokens, token{uint32(len(literals)), uint16(m.length), uint16(m.distance)})
 	if m.length == 0 {
 		return
 	}
 	b.lengths[lengthWords[m.length].symbol]++
 	b.distances[distanceOf(m.distance).symbol]++
-	b.splitter.match(m.length)
+	b.split.match(m.length)
 }
 
 // write writes the block, whose bytes are data, in the form that is smaller.

@@ -72,10 +72,9 @@ func (b *builder) count(maxLength int) (counts [16]int) {
 	for node := root - 1; node >= 0; node-- {
 		depth := b.parents[b.parents[node]] + 1
 		b.parents[node] = depth
-		at := int(depth)
-		if at >= maxLength {
-			for at = maxLength - 1; counts[at] == 0; at-- {
-			}
+		at := min(int(depth), maxLength-1)
+		for counts[at] == 0 {
+			at--
 		}
 		counts[at]--
 		counts[at+1] += 2

@@ -60,15 +60,23 @@ func Open(deny, allow []string) (*Lists, error) {
 	l := new(Lists)
 	s := &snapshot{deny: make([]*List, len(deny)), allow: make([]*roots, len(allow))}
 	for i, file := range deny {
-		l.sources = append(l.sources, &source{file: file, load: func(s *snapshot) (n int, err error) {
-			s.deny[i], err = readFile(file, Parse)
-			return s.deny[i].Len(), err
+		l.sources = append(l.sources, &source{file: file, load: func(s *snapshot) (int, error) {
+			list, err := readFile(file, Parse)
+			if err != nil {
+				return 0, err
+			}
+			s.deny[i] = list
+			return list.Len(), nil
 		}})
 	}
 	for i, file := range allow {
-		l.sources = append(l.sources, &source{file: file, load: func(s *snapshot) (n int, err error) {
-			s.allow[i], err = readFile(file, parseRoots)
-			return s.allow[i].len(), err
+		l.sources = append(l.sources, &source{file: file, load: func(s *snapshot) (int, error) {
+			list, err := readFile(file, parseRoots)
+			if err != nil {
+				return 0, err
+			}
+			s.allow[i] = list
+			return len(list.sorted), nil
 		}})
 	}
 	for _, src := range l.sources {

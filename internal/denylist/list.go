@@ -31,12 +31,7 @@ type List struct {
 
 // Len returns the number of rules, of which a hash that can be read in both of
 // its spellings is two.
-func (l *List) Len() int {
-	if l == nil {
-		return 0
-	}
-	return len(l.content) + len(l.names) + len(l.hashed)
-}
+func (l *List) Len() int { return len(l.content) + len(l.names) + len(l.hashed) }
 
 // An action is what a rule does beyond naming something. Most rules of a list
 // share one.
@@ -51,7 +46,7 @@ func (a action) covers(path string) bool {
 	return path == a.path || a.prefix && strings.HasPrefix(path, a.path)
 }
 
-// Parse reads a list. Its errors begin with the number of the line.
+// Parse reads a list. Errors say in which line, but not of which file.
 func Parse(file string, r io.Reader) (*List, error) {
 	in := bufio.NewReaderSize(r, maxLine)
 	skipped, hints, err := readHeader(in)
@@ -75,18 +70,21 @@ func readHeader(in *bufio.Reader) (lines int, hints map[string]string, err error
 	if err != nil && err != io.EOF {
 		return 0, nil, err
 	}
-	for rest, size := start, 0; len(rest) > 0; {
-		line, after, _ := bytes.Cut(rest, []byte("\n"))
-		size, rest = size+len(rest)-len(after), after
+	whole := err == io.EOF
+	for at := 0; at < len(start); {
+		line, _, ended := bytes.Cut(start[at:], []byte("\n"))
+		if !ended && !whole {
+			break
+		}
 		lines++
 		if string(bytes.TrimRight(line, " \t\r")) != "---" {
+			at += len(line) + len("\n")
 			continue
 		}
-		hints, err = parseHeader(start[:size-len("---\n")+min(0, len(after))])
-		if err != nil {
+		if hints, err = parseHeader(start[:at]); err != nil {
 			return 0, nil, err
 		}
-		_, err = in.Discard(size)
+		_, err = in.Discard(min(at+len(line)+len("\n"), len(start)))
 		return lines, hints, err
 	}
 	return 0, nil, nil
@@ -112,14 +110,14 @@ func eachLine(in *bufio.Reader, skipped int, add func(line []byte, number int) e
 	for number := skipped + 1; ; number++ {
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("%d: the line is longer than %d bytes", number, maxLine)
+			return fmt.Errorf("line %d: it is longer than %d bytes", number, in.Size())
 		}
 		if err != nil && err != io.EOF {
 			return err
 		}
 		if text := bytes.TrimSpace(line); len(text) > 0 && text[0] != '#' {
 			if err := add(text, number); err != nil {
-				return fmt.Errorf("%d: %w", number, err)
+				return fmt.Errorf("line %d: %w", number, err)
 			}
 		}
 		if err == io.EOF {

@@ -57,16 +57,13 @@ func newName(name string) subject {
 	return subject{sha256.Sum256([]byte(domain)), true, "/ipns/" + domain, domain}
 }
 
-// A function is one by which double hashes are made.
+// A function is one by which double hashes are made, beside sha2-256.
 type function struct {
 	code   uint64
 	length int
 }
 
 func (f function) key(of string) key {
-	if f.code == mh.SHA2_256 && f.length == sha256.Size {
-		return sha256.Sum256([]byte(of))
-	}
 	h, err := mh.Sum([]byte(of), f.code, f.length)
 	if err != nil {
 		panic(err) // it was used when the list was read

@@ -37,10 +37,3 @@ func (r *roots) has(root cid.Cid) bool {
 	_, found := slices.BinarySearchFunc(r.sorted, keyOf(root.Hash()), key.compare)
 	return found
 }
-
-func (r *roots) len() int {
-	if r == nil {
-		return 0
-	}
-	return len(r.sorted)
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/ipfs/go-cid"
@@ -16,6 +17,9 @@ import (
 // A builder makes a list out of lines.
 type builder struct {
 	list     *List
+	content  pile
+	names    pile
+	doubles  pile
 	interned map[action]uint32 // where list.actions has it
 	status   int               // of rules without a hint of their own
 }
@@ -24,9 +28,12 @@ var errNoRule = errors.New("not a rule: those begin with /ipfs/, /ipns/ or //, o
 
 // add reads one line: a rule, and hints after it.
 func (b *builder) add(line []byte, number int) error {
-	fields := strings.Fields(string(line))
-	rule, a := fields[0], action{status: b.status}
-	for _, hint := range fields[1:] {
+	rule, hints := string(line), ""
+	if i := strings.IndexAny(rule, " \t"); i >= 0 {
+		rule, hints = rule[:i], rule[i:]
+	}
+	a := action{status: b.status}
+	for hint := range strings.FieldsSeq(hints) {
 		if i := strings.IndexAny(hint, ":="); i >= 0 {
 			a.status = status(a.status, hint[:i], hint[i+1:])
 		}
@@ -45,9 +52,10 @@ func (b *builder) rule(rule string, a action, line uint32) error {
 	if hash, ok := strings.CutPrefix(rule, "//"); ok {
 		return b.hashed(hash, a, line)
 	}
-	namespace, rest, _ := strings.Cut(strings.TrimPrefix(rule, "/"), "/")
+	rest, ok := strings.CutPrefix(rule, "/")
+	namespace, rest, _ := strings.Cut(rest, "/")
 	of, path, _ := strings.Cut(rest, "/")
-	if rule[:1] != "/" || of == "" {
+	if !ok || of == "" {
 		return errNoRule
 	}
 	if err := a.setPath(path); err != nil {
@@ -55,15 +63,15 @@ func (b *builder) rule(rule string, a action, line uint32) error {
 	}
 	switch namespace {
 	case "ipfs", "ipld":
-		hash, err := parseMultihash(of)
+		k, err := parseContent(of)
 		if err != nil {
 			return err
 		}
-		if !harmless[keyOf(hash)] {
-			b.list.content = append(b.list.content, entry{keyOf(hash), line, b.intern(a)})
+		if !harmless[k] {
+			b.content.add(k, line, b.intern(a))
 		}
 	case "ipns":
-		b.list.names = append(b.list.names, entry{newName(of).key, line, b.intern(a)})
+		b.names.add(newName(of).key, line, b.intern(a))
 	default:
 		return errNoRule
 	}
@@ -85,19 +93,22 @@ func (a *action) setPath(raw string) error {
 // hashed adds the rule of a double hash: a multihash, or sha2-256 in hex as
 // badbits has it. What can be read as both is both.
 func (b *builder) hashed(hash string, a action, line uint32) error {
-	at := b.intern(a)
-	modern, err := b.function(hash)
-	if err == nil {
-		b.list.hashed = append(b.list.hashed, entry{modern, line, at})
-	}
 	var legacy key
-	if len(hash) == hex.EncodedLen(len(legacy)) {
-		if _, notHex := hex.Decode(legacy[:], []byte(hash)); notHex == nil {
-			b.list.hashed = append(b.list.hashed, entry{legacy, line, at})
-			return nil
+	n, notHex := hex.Decode(legacy[:], []byte(hash[:min(len(hash), hex.EncodedLen(len(legacy)))]))
+	isLegacy := notHex == nil && hex.EncodedLen(n) == len(hash) && n == len(legacy)
+	if isLegacy {
+		b.doubles.add(legacy, line, b.intern(a))
+		if strings.Contains(hash, "0") {
+			return nil // no digit of base58, as in nearly all
 		}
 	}
-	return err
+	modern, err := b.function(hash)
+	if err == nil {
+		b.doubles.add(modern, line, b.intern(a))
+	} else if !isLegacy {
+		return err
+	}
+	return nil
 }
 
 // maxFunctions bounds what checks cost: every one uses all functions of a list.
@@ -106,6 +117,9 @@ const maxFunctions = 16
 // function reads a double hash that says of itself how it was made, and makes
 // sure that checks will make it.
 func (b *builder) function(hash string) (key, error) {
+	if k, ok := parseQm(hash); ok {
+		return k, nil
+	}
 	h, err := mh.FromB58String(hash)
 	if err != nil {
 		return key{}, errors.New("a double hash is a multihash in base58, or a sha2-256 digest in hex")
@@ -115,10 +129,8 @@ func (b *builder) function(hash string) (key, error) {
 		return key{}, fmt.Errorf("reading the double hash: %w", err)
 	}
 	f := function{decoded.Code, decoded.Length}
-	for _, known := range b.list.functions {
-		if f == known {
-			return keyOf(h), nil
-		}
+	if slices.Contains(b.list.functions, f) {
+		return keyOf(h), nil
 	}
 	if f.code == mh.IDENTITY {
 		return key{}, errors.New("a double hash that is no hash")
@@ -134,6 +146,9 @@ func (b *builder) function(hash string) (key, error) {
 }
 
 func (b *builder) intern(a action) uint32 {
+	if n := len(b.list.actions); n > 0 && b.list.actions[n-1] == a {
+		return uint32(n - 1)
+	}
 	at, ok := b.interned[a]
 	if !ok {
 		at = uint32(len(b.list.actions))
@@ -144,26 +159,29 @@ func (b *builder) intern(a action) uint32 {
 }
 
 func (b *builder) finish() *List {
-	b.list.content = b.list.content.sorted()
-	b.list.names = b.list.names.sorted()
-	b.list.hashed = b.list.hashed.sorted()
+	b.list.content = b.content.table()
+	b.list.names = b.names.table()
+	b.list.hashed = b.doubles.table()
 	return b.list
 }
 
-// parseMultihash reads what a rule is about: a CID, the spelling of one in an
+// parseContent reads what a rule is about: a CID, the spelling of one in an
 // image name, or a bare multihash, which the specification allows, too.
-func parseMultihash(s string) (mh.Multihash, error) {
+func parseContent(s string) (key, error) {
+	if k, ok := parseQm(s); ok {
+		return k, nil
+	}
 	if c, err := cid.Decode(s); err == nil {
-		return c.Hash(), nil
+		return keyOf(c.Hash()), nil
 	}
 	if c, err := cidname.Parse(s); err == nil {
-		return c.Hash(), nil
+		return keyOf(c.Hash()), nil
 	}
 	h, err := mh.FromB58String(s)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a CID", quote(s))
+		return key{}, fmt.Errorf("%s is not a CID", quote(s))
 	}
-	return h, nil
+	return keyOf(h), nil
 }
 
 // harmless are empty files and directories, by which everything could be denied
@@ -172,13 +190,13 @@ var harmless = map[key]bool{}
 
 func init() {
 	for _, s := range []string{
-		"QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",                               // a directory
-		"bafyaabakaieac",                                                               // a directory, in its own CID
-		"QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH",                               // a file
-		"bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",                  // no bytes
-		"bafkqaaa",                                                                     // no bytes, in its own CID
-		"bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua",                  // dag-cbor
-		"baguqeeraiqjw7i2vwntyuekgvulpp2det2kpwt6cd7tx5ayqybqpmhfk76fa",                // dag-json
+		"QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn", // a directory
+		"bafyaabakaieac", // a directory, in its own CID
+		"QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH",              // a file
+		"bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", // no bytes
+		"bafkqaaa", // no bytes, in its own CID
+		"bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua",   // dag-cbor
+		"baguqeeraiqjw7i2vwntyuekgvulpp2det2kpwt6cd7tx5ayqybqpmhfk76fa", // dag-json
 	} {
 		harmless[keyOf(cid.MustParse(s).Hash())] = true
 	}

@@ -39,20 +39,25 @@ type entry struct {
 // A table is sorted by key, and then by line.
 type table []entry
 
-// sorted returns a table of no more memory than it has entries.
-func (t table) sorted() table {
-	if len(t) == 0 {
-		return nil
+// A pile is what becomes a table. It is sorted by the first byte from the start,
+// since much less is to be done to sort many short tables than a long one.
+type pile [256]table
+
+func (p *pile) add(k key, line, action uint32) {
+	p[k[0]] = append(p[k[0]], entry{k, line, action})
+}
+
+// table returns the sorted table, of no more memory than it has entries.
+func (p *pile) table() table {
+	for _, t := range p {
+		slices.SortFunc(t, func(a, b entry) int {
+			if c := a.key.compare(b.key); c != 0 {
+				return c
+			}
+			return cmp.Compare(a.line, b.line)
+		})
 	}
-	exact := make(table, len(t))
-	copy(exact, t)
-	slices.SortFunc(exact, func(a, b entry) int {
-		if c := a.key.compare(b.key); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.line, b.line)
-	})
-	return exact
+	return slices.Clip(slices.Concat(p[:]...))
 }
 
 // find returns the entries with the key, in the order of their lines.

@@ -38,6 +38,16 @@ const (
 // ManifestPath returns where an image keeps the manifest of a tag or digest.
 func ManifestPath(name, reference string) string { return path.Join(name, manifests, reference) }
 
+// ManifestPaths returns where FindManifest looks for the manifest of a tag or
+// digest.
+func ManifestPaths(name, reference string) []string {
+	paths := []string{ManifestPath(name, reference)}
+	if reference == Latest || IsDigest(reference) {
+		paths = append(paths, ManifestPath(name, latestV2))
+	}
+	return paths
+}
+
 // BlobPath returns where an image keeps a config or layer.
 func BlobPath(name string, d digest.Digest) string { return path.Join(name, blobs, d.String()) }
 

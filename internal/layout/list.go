@@ -100,8 +100,7 @@ func Aliases(entries map[string]cid.Cid) []string {
 	return aliases
 }
 
-// ManifestsDir, BlobsDir and ReferrersDir return where an image keeps what
-// ManifestPath, BlobPath and ReferrersPath name.
+// ManifestsDir returns where an image keeps what ManifestPath names.
 func ManifestsDir(name string) string { return path.Join(name, manifests) }
 
 // BlobsDir is ManifestsDir for blobs.

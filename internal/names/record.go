@@ -10,7 +10,7 @@ import (
 
 // maxRecord is the most bytes of a record.
 // https://specs.ipfs.tech/ipns/ipns-record/#record-size-limit
-const maxRecord = ipns.MaxRecordSize
+const maxRecord = int64(ipns.MaxRecordSize)
 
 // A record is what the owner of a key signed. It is made by readRecord only.
 type record struct {

@@ -40,6 +40,22 @@ func (b *bench) store() error {
 	})
 }
 
+// uncompressed compares keeping layers as they are with hashing the archive and
+// copying it.
+func (b *bench) uncompressed() error {
+	dir, file := filepath.Join(b.work, "store"), filepath.Join(b.work, "copy")
+	return b.compare("archive → store, not compressed : openssl dgst, cp, sync", 1.3, func() error {
+		return errors.Join(os.RemoveAll(dir), os.RemoveAll(file))
+	}, func() error {
+		return b.convert(b.v2, "--compression", "none", "--store", dir)
+	}, func() error {
+		return errors.Join(
+			b.command("openssl", "dgst", "-sha256", b.v2),
+			b.command("cp", b.v2, file),
+			b.command("sync", file))
+	})
+}
+
 // kubo compares converting onto an IPFS node with adding the archive to it.
 func (b *bench) kubo() error {
 	repo := filepath.Join(b.work, "kubo")
@@ -130,7 +146,27 @@ func (b *bench) secondVersion() error {
 	}
 	reportNew("new bytes of version 2 : all of its bytes", v1, v2, 0.20)
 	reportNew("the same where nothing but all times changed", v2, touched, 0)
+	v1, err = b.recompressed(b.v1)
+	if err != nil {
+		return err
+	}
+	v2, err = b.recompressed(b.v2)
+	if err != nil {
+		return err
+	}
+	reportNew("the same of compressed layers, with --recompress", v1, v2, 0.20)
 	return nil
+}
+
+// recompressed has skopeo compress the layer of an archive, converts what comes
+// of it with --recompress, and returns the layer.
+func (b *bench) recompressed(archive string) (layer, error) {
+	compressed := filepath.Join(b.work, "compressed.tar")
+	defer os.Remove(compressed)
+	if err := b.command("skopeo", "copy", "--quiet", "docker-archive:"+archive, "oci-archive:"+compressed+":bench/debian:1"); err != nil {
+		return layer{}, err
+	}
+	return b.layer(compressed, "--recompress")
 }
 
 func reportNew(name string, before, after layer, limit float64) {
@@ -186,10 +222,10 @@ func (b *bench) peak(archive string, times int) (int64, error) {
 }
 
 // layer converts an archive of one layer and returns the layer's members.
-func (b *bench) layer(archive string) (layer, error) {
+func (b *bench) layer(archive string, flags ...string) (layer, error) {
 	dir := filepath.Join(b.work, "layer-store")
 	defer os.RemoveAll(dir)
-	if err := b.convert(archive, "--store", dir); err != nil {
+	if err := b.convert(archive, append(flags, "--store", dir)...); err != nil {
 		return layer{}, err
 	}
 	blobs, err := filepath.Glob(filepath.Join(dir, "blobs", "sha256", "*"))

@@ -1,0 +1,204 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+	"github.com/opencontainers/go-digest"
+)
+
+const aKey = "k51qzi5uqu5dgutdk6i1ynyzgkqngpha5xpgia3a5qqp4jsh0u4csozksxel2r"
+
+// A nameServer has one DNSLink for all domains; without one, it answers that it
+// failed.
+type nameServer struct {
+	address string
+
+	mu   sync.Mutex
+	link string
+}
+
+func newNameServer(t testing.TB) *nameServer {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &nameServer{address: conn.LocalAddr().String()}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		(&dns.Server{PacketConn: conn, Handler: s}).ActivateAndServe()
+	}()
+	t.Cleanup(func() {
+		conn.Close()
+		<-done
+	})
+	return s
+}
+
+func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer := new(dns.Msg).SetReply(q)
+	switch s.link {
+	case "":
+		answer.Rcode = dns.RcodeServerFailure
+	case "none":
+		answer.Rcode = dns.RcodeNameError
+	default:
+		header := dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 300}
+		answer.Answer = []dns.RR{&dns.TXT{Hdr: header, Txt: []string{"dnslink=" + s.link}}}
+	}
+	w.WriteMsg(answer)
+}
+
+func (s *nameServer) set(link string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link = link
+}
+
+// named configures the store and the domains that the server has.
+func (s *nameServer) named(store string, domains ...string) Handler {
+	return Handler{Store: &Store{Directory: store}, Names: &Names{DNSLink: domains, Resolver: s.address}}
+}
+
+// Below a name is what is below the CID that it stands for, with tags that live
+// as long as the name's answer.
+func TestDNSLink(t *testing.T) {
+	im, server := newImages(t), newNameServer(t)
+	server.set("/ipfs/" + im.root.String())
+	h := server.named(im.store(t), "images.example.com", "team.example.com")
+	s := newSite(t, h)
+	name := "/v2/ipns/images.example.com/" + ours
+	for _, test := range []struct {
+		path    string
+		content []byte
+		cache   string
+	}{
+		{name + "/manifests/v1", im.manifest, "max-age="},
+		{name + "/manifests/" + digest.FromBytes(im.manifest).String(), im.manifest, "immutable"},
+		{name + "/blobs/" + digest.FromBytes(im.layer).String(), im.layer, "immutable"},
+		{"/v2/ipns/images.example.com/manifests/latest", im.manifest, "max-age="},
+	} {
+		resp, body := s.get(t, 200, test.path)
+		cache := resp.Header.Get("Cache-Control")
+		if string(body) != string(test.content) || !strings.HasPrefix(cache, "public, ") || !strings.Contains(cache, test.cache) {
+			t.Errorf("%s: %d bytes, %s", test.path, len(body), cache)
+		}
+		var age int
+		if _, err := fmt.Sscanf(cache, "public, max-age=%d, no-transform", &age); test.cache == "max-age=" && (err != nil || age > 60) {
+			t.Errorf("%s: %s", test.path, cache)
+		}
+	}
+	resp, _ := s.get(t, 200, name+"/manifests/v1", "Authorization", "Basic eDp5")
+	if cache := resp.Header.Get("Cache-Control"); !strings.HasPrefix(cache, "private, max-age=") || strings.Contains(cache, "immutable") {
+		t.Errorf("authorised: %s", cache)
+	}
+	checkError(t, s, http.MethodGet, name+"/manifests/v9", "MANIFEST_UNKNOWN", 404)
+
+	// The link's own path comes first, whatever is in it.
+	server.set("/ipfs/" + im.root.String() + "/" + strings.SplitN(ours, "/", 2)[0])
+	s.get(t, 200, "/v2/ipns/team.example.com/"+strings.SplitN(ours, "/", 2)[1]+"/manifests/v1")
+}
+
+// What a name does not stand for is told, and by what it could.
+func TestNamesThatStandForNothing(t *testing.T) {
+	im, server := newImages(t), newNameServer(t)
+	gateway := im.gateway(t) // which has no records
+	h := server.named(im.store(t), "example.com", "example.org")
+	without := newSite(t, Handler{Store: h.Store})
+	domains := newSite(t, h)
+	h.Names = &Names{IPNS: true}
+	h.Gateways = []*Gateway{{Upstreams: []string{gateway.URL}}}
+	keys := newSite(t, h)
+
+	server.set("none")
+	for _, test := range []struct {
+		site          *site
+		name          string
+		code, message string
+	}{
+		{without, aKey, "NAME_UNKNOWN", "`names { ipns }`"},
+		{domains, aKey + "/x", "NAME_UNKNOWN", "`names { ipns }`"},
+		{without, "example.com", "NAME_UNKNOWN", "`names { dnslink example.com }`"},
+		{domains, "sub.example.com", "NAME_UNKNOWN", "`names { dnslink sub.example.com }`"},
+		{keys, "example.com", "NAME_UNKNOWN", "`names { dnslink example.com }`"},
+		{domains, "example.com", "NAME_UNKNOWN", "TXT record of _dnslink.example.com"},
+		{keys, aKey, "NAME_UNKNOWN", "no gateway has an IPNS record of " + aKey},
+	} {
+		for _, resource := range []string{"/manifests/v1", "/manifests/" + aDigest, "/blobs/" + aDigest} {
+			path := "/v2/ipns/" + test.name + resource
+			checkError(t, test.site, http.MethodGet, path, test.code, 404)
+			checkError(t, test.site, http.MethodHead, path, test.code, 404)
+			if _, body := test.site.get(t, 404, path); !strings.Contains(string(body), test.message) {
+				t.Errorf("%s: %s does not tell %q", path, body, test.message)
+			}
+		}
+	}
+
+	// What can be known another time is Caddy's error.
+	server.set("")
+	domains.get(t, http.StatusBadGateway, "/v2/ipns/example.org/manifests/v1")
+	if err := <-domains.errs; !strings.Contains(err.Error(), "looking up the DNSLink of example.org") {
+		t.Error(err)
+	}
+	gateway.Close()
+	keys.get(t, http.StatusBadGateway, "/v2/ipns/"+aKey+"/manifests/v1")
+	if logged := keys.logged("trouble with a name"); len(logged) == 0 || logged[len(logged)-1].ContextMap()["ipns"] != aKey {
+		t.Errorf("logged %v", logged)
+	}
+}
+
+func TestParseNamedRequest(t *testing.T) {
+	for path, want := range map[string]string{
+		"/v2/ipns/" + aKey + "/manifests/latest":          aKey + " ",
+		"/v2/ipns/" + aKey + "/a/b/blobs/" + aDigest:      aKey + " a/b",
+		"/v2/ipns/img.example.com/a/manifests/" + aDigest: "img.example.com a",
+	} {
+		q, err := parseRequest(&url.URL{Path: path})
+		if got := q.ipns.String() + " " + q.image.Name; err != nil || !q.isNamed() || got != want {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+	for path, want := range map[string]code{
+		"/v2/ipns/nginx/manifests/latest":                                                     codeNameUnknown,
+		"/v2/ipns/" + aBafy + "/manifests/latest":                                             codeNameUnknown,
+		"/v2/ipns/" + strings.ToUpper(aKey) + "/manifests/latest":                             codeNameInvalid,
+		"/v2/ipns/" + aKey + "/A/manifests/latest":                                            codeNameInvalid,
+		"/v2/ipns/" + aKey + "/blobs/manifests/latest":                                        codeNameInvalid,
+		"/v2/ipns/" + aKey + "/" + strings.Repeat("a", 200) + "/blobs/x":                      codeNameInvalid,
+		"/v2/ipns/" + aKey + "/blobs/x":                                                       codeDigestInvalid,
+		"/v2/ipns/" + aKey + "/tags/list":                                                     codeNotOffered,
+		"/v2/ipfs/ipns/" + aKey + "/manifests/latest":                                         codeNameUnknown,
+		"/v2/ipns/ipns/" + aKey + "/manifests/latest":                                         codeNameUnknown,
+		"/v2/" + aKey + "/manifests/latest":                                                   codeNameUnknown,
+	} {
+		q, err := parseRequest(&url.URL{Path: path})
+		if answer, ok := errors.AsType[*registryError](err); !ok || answer.code != want {
+			t.Errorf("%s: %+v, %v; want %s", path, q, err, want.name)
+		}
+	}
+}
+
+func TestRefusedNames(t *testing.T) {
+	for config, want := range map[string]string{
+		`{"names":{}}`:                                              "choose what images may be asked for by",
+		`{"names":{"resolver":"127.0.0.1"}}`:                        "choose what images may be asked for by",
+		`{"names":{"ipns":true}}`:                                   "there is no gateway to get the records of 'ipns' from",
+		`{"names":{"dnslink":["*.example.com"]}}`:                   "setting up names: \"*.example.com\" is no domain",
+		`{"names":{"dnslink":["example.com"],"resolver":"udp://"}}`: "setting up names: invalid resolver",
+	} {
+		if _, err := provision(t, config); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", config, err, want)
+		}
+	}
+}

@@ -1,0 +1,384 @@
+package names
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+)
+
+// Two gateways are asked, and what is newest is believed.
+func TestNewestWins(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		older, newer := gives(o.publish(t, pathOf("older"), 1)), gives(o.publish(t, pathOf("newer"), 2))
+		for _, gateways := range [][]fake{{older, newer}, {newer, older}, {newer, newer}, {status(500), newer, older}} {
+			w := newWorld(t, Config{Keys: true}, gateways...)
+			w.must(o.name, "newer")
+			w.must(o.name, "newer")
+			w.askedAre() // again, since it is known
+		}
+
+		// What has been seen once is not taken back by all gateways together.
+		w := newWorld(t, Config{Keys: true}, newer)
+		w.must(o.name, "newer")
+		w.set(older)
+		time.Sleep(time.Minute)
+		w.must(o.name, "newer")
+		w.askedAre("a")
+		if w.strikes > 0 {
+			t.Error("a gateway that does not know the newest yet was held to be bad")
+		}
+	})
+}
+
+// A key's owner who moves nothing signs the same with a later end.
+func TestSameSequence(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Keys: true}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Hour), time.Minute)))
+		w.must(o.name, "x")
+		w.set(gives(o.sign(t, pathOf("x"), 1, time.Now().Add(3*time.Hour), time.Minute)))
+		time.Sleep(59 * time.Minute)
+		w.must(o.name, "x")
+		w.set(status(500))
+		time.Sleep(2 * time.Hour)
+		w.must(o.name, "x")
+	})
+}
+
+// Where there is a store, that goes over restarts too.
+func TestRestart(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	dir := filepath.Join(t.TempDir(), "names")
+	start := func(t *testing.T, gateways ...fake) *world {
+		return newWorld(t, Config{Keys: true, Dir: dir}, gateways...)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		record := o.publish(t, pathOf("newer"), 2)
+		start(t, gives(record)).must(o.name, "newer")
+		if kept, err := os.ReadFile(filepath.Join(dir, o.name.String())); err != nil || !bytes.Equal(kept, record) {
+			t.Errorf("kept %d bytes, %v", len(kept), err)
+		}
+		start(t, gives(o.publish(t, pathOf("older"), 1))).must(o.name, "newer")
+		start(t, status(500)).must(o.name, "newer")
+		start(t, gives(o.publish(t, pathOf("newest"), 3))).must(o.name, "newest")
+		start(t).must(o.name, "newest")
+
+		// What is on disk is not believed either.
+		if err := os.WriteFile(filepath.Join(dir, o.name.String()), newOwner(t, crypto.Ed25519).publish(t, pathOf("false"), 9), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		start(t, gives(o.publish(t, pathOf("older"), 1))).must(o.name, "older")
+	})
+}
+
+// A disk that cannot be written to is said once, and no reason not to answer.
+func TestNoDisk(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := newOwner(t, crypto.Ed25519)
+	w := newWorld(t, Config{Keys: true, Dir: filepath.Join(file, "names")}, gives(o.publish(t, pathOf("x"), 1)))
+	w.must(o.name, "x")
+	if len(w.failures) != 1 || !strings.Contains(w.failures[0].Error(), "keeping its record") {
+		t.Errorf("failures %v", w.failures)
+	}
+	other := newOwner(t, crypto.Ed25519)
+	w.set(gives(other.publish(t, pathOf("y"), 1)))
+	w.must(other.name, "y")
+	if len(w.failures) > 0 {
+		t.Errorf("failures %v", w.failures)
+	}
+}
+
+// Of the records on disk, the oldest go.
+func TestDiskIsBounded(t *testing.T) {
+	d := &disk{dir: t.TempDir()}
+	for i := range maxNames {
+		name := filepath.Join(d.dir, tempPrefix+string(rune('a'+i%26))+strings.Repeat("x", i/26))
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, time.Time{}, time.Unix(int64(i), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := newOwner(t, crypto.Ed25519)
+	if err := d.save(o.name, []byte("record")); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(d.dir)
+	if err != nil || len(entries) != maxNames*3/4+1 {
+		t.Errorf("%d files, %v", len(entries), err)
+	}
+	for _, e := range entries {
+		if written(e).Unix() < maxNames/4 {
+			t.Fatalf("%s was kept, of %s", e.Name(), written(e))
+		}
+	}
+}
+
+// A false record costs a second request, and the gateway its place.
+func TestLies(t *testing.T) {
+	o, other := newOwner(t, crypto.Ed25519), newOwner(t, crypto.Ed25519)
+	honest, end := o.publish(t, pathOf("right"), 1), time.Now().Add(time.Hour)
+	tampered := slices.Clone(honest)
+	tampered[len(tampered)/2] ^= 1
+	for name, lie := range map[string]fake{
+		"tampered":      gives(tampered),
+		"another key's": gives(other.publish(t, pathOf("wrong"), 9)),
+		"truncated":     gives(honest[:len(honest)-1]),
+		"empty":         gives(nil),
+		"endless":       says(recordType, endless{}),
+		"more than one": gives(append(slices.Clone(honest), other.publish(t, pathOf("wrong"), 9)...)),
+		"not on IPFS":   gives(o.sign(t, "/ipld/"+pathOf("x")[len("/ipfs/"):], 9, end, 0)),
+		"an identity":   gives(o.sign(t, "/ipfs/bafkqaaa", 9, end, 0)),
+		"too long":      gives(o.sign(t, pathOf("x")+"/"+strings.Repeat("x", 2000), 9, end, 0)),
+		"cut to zero":   gives(make([]byte, len(honest))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, Config{Keys: true}, lie, gives(honest), gives(honest))
+			w.must(o.name, "right")
+			w.askedAre("a", "b", "c")
+			if w.strikes != 1 {
+				t.Errorf("%d strikes: %v", w.strikes, w.failures)
+			}
+			w = newWorld(t, Config{Keys: true}, lie)
+			if err := w.mustNot(o.name); !isGateways(err) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	t.Run("a page", func(t *testing.T) {
+		w := newWorld(t, Config{Keys: true}, says("text/html", strings.NewReader("<html>")), gives(honest))
+		w.must(o.name, "right")
+		if w.strikes != 0 {
+			t.Error("a gateway that has no records was held to be bad")
+		}
+	})
+}
+
+func isGateways(err error) bool {
+	_, ok := errors.AsType[trustless.Error](err)
+	return ok
+}
+
+// A record is asked for again when its TTL is over, within reason.
+func TestTTL(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	for ttl, want := range map[time.Duration]time.Duration{
+		0:                         minTTL,
+		time.Minute:               time.Minute,
+		10 * 365 * 24 * time.Hour: maxTTL,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			sign := func(s string, sequence uint64) fake {
+				return gives(o.sign(t, pathOf(s), sequence, time.Now().Add(24*time.Hour), ttl))
+			}
+			w := newWorld(t, Config{Keys: true}, sign("old", 1))
+			if got := w.must(o.name, "old"); time.Until(got.Expires) != want || got.Before != nil {
+				t.Errorf("TTL %s: expires in %s", ttl, time.Until(got.Expires))
+			}
+			w.set(sign("new", 2))
+			time.Sleep(want - 1)
+			w.must(o.name, "old")
+			w.askedAre()
+			time.Sleep(1)
+			got := w.must(o.name, "new")
+			if old, _ := content("old"); len(got.Before) != 1 || got.Before[0].Root != old {
+				t.Errorf("before, it was %v", got.Before)
+			}
+			time.Sleep(memory)
+			if got := w.must(o.name, "new"); len(got.Before) != 0 {
+				t.Errorf("an hour later, it still is known that it was %v", got.Before)
+			}
+		})
+	}
+}
+
+// While a record is valid it is used where no gateway answers, and no longer.
+func TestStale(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Keys: true}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Hour), time.Minute)))
+		w.must(o.name, "x")
+		w.set(status(500))
+		time.Sleep(30 * time.Minute)
+		if got := w.must(o.name, "x"); time.Until(got.Expires) != retry {
+			t.Errorf("expires in %s", time.Until(got.Expires))
+		}
+		w.askedAre("a")
+		w.must(o.name, "x")
+		w.askedAre() // so soon again
+
+		// Nobody waits for long where there is an answer.
+		w.set(silent)
+		time.Sleep(retry)
+		began := time.Now()
+		w.must(o.name, "x")
+		w.must(o.name, "x")
+		if time.Since(began) != hurry {
+			t.Errorf("took %s", time.Since(began))
+		}
+
+		time.Sleep(30 * time.Minute)
+		err := w.mustNot(o.name)
+		if !errors.Is(err, ErrExpired) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "expired on 2000-01-01 01:00:00") {
+			t.Errorf("error %v", err)
+		}
+		// Nor is what is older.
+		w.set(gives(o.sign(t, pathOf("older"), 0, time.Now().Add(time.Hour), time.Minute)))
+		if err := w.mustNot(o.name); !errors.Is(err, ErrExpired) {
+			t.Errorf("error %v", err)
+		}
+		w.set(gives(o.publish(t, pathOf("y"), 2)))
+		w.must(o.name, "y")
+	})
+}
+
+// A record that has expired is an answer of an honest gateway, and another may
+// have a newer one.
+func TestExpired(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		old := gives(o.sign(t, pathOf("x"), 1, time.Now().Add(-time.Second), time.Minute))
+		w := newWorld(t, Config{Keys: true}, old, old)
+		if err := w.mustNot(o.name); !errors.Is(err, ErrExpired) || w.strikes != 0 {
+			t.Errorf("error %v, %v", err, w.failures)
+		}
+		w = newWorld(t, Config{Keys: true}, old, gives(o.publish(t, pathOf("y"), 2)))
+		w.must(o.name, "y")
+	})
+}
+
+// A second gateway that does not answer is not waited for like a first one.
+func TestSecondOpinionInTime(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Keys: true}, gives(o.publish(t, pathOf("x"), 1)), silent)
+		began := time.Now()
+		w.must(o.name, "x")
+		if w.askedAre("a", "b"); time.Since(began) != hurry || w.strikes != 0 {
+			t.Errorf("took %s: %v", time.Since(began), w.failures)
+		}
+	})
+}
+
+// However many ask, gateways are asked once; and no longer than anybody waits.
+func TestOneLookup(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		record := o.publish(t, pathOf("x"), 1)
+		w := newWorld(t, Config{Keys: true}, func(r *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return gives(record)(r)
+		})
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if _, err := w.Resolve(t.Context(), o.name); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		w.askedAre("a")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		gone := make(chan struct{})
+		w := newWorld(t, Config{Keys: true}, func(r *http.Request) (*http.Response, error) {
+			defer close(gone)
+			return silent(r)
+		})
+		ctx, cancel := withCancel(t)
+		time.AfterFunc(time.Second, cancel)
+		if _, err := w.Resolve(ctx, o.name); !errors.Is(err, errLeft) {
+			t.Errorf("error %v", err)
+		}
+		<-gone
+		w.set(gives(o.publish(t, pathOf("x"), 1)))
+		w.must(o.name, "x")
+	})
+}
+
+// Every kind of key has records.
+func TestKinds(t *testing.T) {
+	for _, kind := range []int{crypto.Ed25519, crypto.RSA, crypto.Secp256k1, crypto.ECDSA} {
+		o := newOwner(t, kind)
+		w := newWorld(t, Config{Keys: true}, gives(o.publish(t, pathOf("x")+"/a/B c", 0)))
+		if got := w.must(o.name, "x"); got.Path != "a/B c" {
+			t.Errorf("path %q", got.Path)
+		}
+	}
+}
+
+// Names lead to names, with what is below them.
+func TestChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var owners []owner
+		for range maxLinks + 1 {
+			owners = append(owners, newOwner(t, crypto.Ed25519))
+		}
+		records := map[string][]byte{}
+		for i, o := range owners[1:] {
+			records[owners[i].name.String()] = o.linkFrom(t, owners[i])
+		}
+		last := owners[maxLinks]
+		records[last.name.String()] = last.sign(t, pathOf("x")+"/end", 1, time.Now().Add(24*time.Hour), 10*time.Second)
+		w := newWorld(t, Config{Keys: true}, func(r *http.Request) (*http.Response, error) {
+			return gives(records[r.URL.Path[len("/ipns/"):]])(r)
+		})
+		// The first of eight.
+		got := w.must(owners[1].name, "x")
+		if got.Path != "end"+strings.Repeat("/p", maxLinks-1) || time.Until(got.Expires) != 10*time.Second {
+			t.Errorf("%q, in %s", got.Path, time.Until(got.Expires))
+		}
+		if err := w.mustNot(owners[0].name); !strings.Contains(err.Error(), "more than 8 names") || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("error %v", err)
+		}
+		// Around in a circle.
+		records[last.name.String()] = owners[0].linkFrom(t, last)
+		time.Sleep(time.Hour)
+		w.mustNot(owners[0].name)
+
+		// A key's owner cannot have us look up a domain.
+		records[last.name.String()] = last.publish(t, "/ipns/internal.example", 9)
+		time.Sleep(time.Hour)
+		err := w.mustNot(last.name)
+		if refused, ok := errors.AsType[*NotAllowedError](err); !ok || refused.Name.Domain() != "internal.example" {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// linkFrom is the record by which another owner's name leads to this one.
+func (o owner) linkFrom(t testing.TB, from owner) []byte {
+	return from.publish(t, "/ipns/"+o.name.String()+"/p", uint64(time.Now().Unix()))
+}
+
+func TestNotAllowed(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	w := newWorld(t, Config{Domains: []string{"example.com"}}, status(500))
+	for _, n := range []Name{o.name, {domain: "example.org"}, {domain: "sub.example.com"}} {
+		if _, ok := errors.AsType[*NotAllowedError](w.mustNot(n)); !ok || len(w.asked) > 0 {
+			t.Errorf("%s: asked %v", n, w.asked)
+		}
+	}
+	if _, err := New(Config{Domains: []string{"*.example.com"}}); err == nil {
+		t.Error("a wildcard is taken for a domain")
+	}
+}

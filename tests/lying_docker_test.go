@@ -1,0 +1,77 @@
+package tests
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A gateway that lies about a blob costs Docker the pull, never a wrong byte.
+// The log says which gateway and which blob, and Caddy goes on. Beside an honest
+// gateway, Docker notices nothing.
+func TestLyingGateway(t *testing.T) {
+	t.Parallel()
+	img := testImage(t)
+	node := newKubo(t)
+	server := newLyingServer(t, node, node, []lie{changedByte})
+	liar := server.gateway(full, 0, "liar")
+	alone := newCaddy(t, "ipfs_registry "+liar)
+	beside := newCaddy(t, "ipfs_registry {\ngateway "+server.gateway(full, 0, "beside")+"\ngateway "+node.gateway+"\n}")
+	ref := convert(t, img.archive, "--ipfs-api="+node.api, "--registry="+alone.registry)
+
+	d := newDocker(t, "--max-download-attempts=1")
+	if out, _, err := try(d.command("pull", ref)); err == nil {
+		t.Errorf("docker pulled what a lying gateway gave:\n%s", out)
+	}
+	if server.account(full, 0, "liar").lies == 0 {
+		t.Fatal("nobody was lied to")
+	}
+	m, _ := fetchManifest(t, ref)
+	layersMustBeWholeOrNone(t, ref, m)
+	alone.await(t, "an error that names "+liar+" and a layer", func() bool {
+		return blamed(alone.log.String(), liar, m)
+	})
+	alone.mustAnswer(t)
+
+	ref = strings.Replace(ref, alone.host(), beside.host(), 1)
+	d.docker(t, "pull", ref)
+	d.mustRun(t, ref)
+	img.mustBe(t, d.id(t, ref))
+	if server.account(full, 0, "beside").lies == 0 {
+		t.Error("beside an honest gateway, nobody was lied to")
+	}
+}
+
+// changedByte is a lie about every file: a byte in its middle.
+var changedByte = lie{name: "middle byte changed", mode: full, form: asFile, place: anywhere, tell: func(l *lieBeingTold) { l.change(middle) }}
+
+// layersMustBeWholeOrNone fetches each layer as a client would that checks
+// nothing but that the answer has the announced length: that alone must tell
+// it.
+func layersMustBeWholeOrNone(t *testing.T, ref string, m manifest) {
+	t.Helper()
+	for _, layer := range m.Layers {
+		resp, err := fetch(repository(ref) + "/blobs/" + layer.Digest)
+		if err == nil && resp.StatusCode != http.StatusBadGateway && digestOf([]byte(resp.body)) != layer.Digest {
+			t.Errorf("%s was answered with %d and something else", layer.Digest, resp.StatusCode)
+		}
+	}
+}
+
+// blamed tells whether a line of Caddy's log says, as an error, what is wrong
+// with which of the layers and whose fault it is.
+func blamed(log, gateway string, m manifest) bool {
+	host := strings.TrimPrefix(gateway, "http://")
+	for line := range strings.Lines(log) {
+		var entry struct{ Level string }
+		if json.Unmarshal([]byte(line), &entry) != nil || entry.Level != "error" || !strings.Contains(line, host) {
+			continue
+		}
+		if slices.ContainsFunc(m.Layers, func(d descriptor) bool { return strings.Contains(line, d.Digest) }) {
+			return true
+		}
+	}
+	return false
+}
