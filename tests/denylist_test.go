@@ -78,7 +78,7 @@ func verdictOn(l *denylist.List, path string) string {
 // A denyGenerator makes rules about few things, so that many are about the same.
 type denyGenerator struct{ *rand.Rand }
 
-const denySubjects = 60
+const denySubjects = 300
 
 // list has rules of all kinds, by kind: nopfs asks those that are not hashed
 // first, then badbits', then all others, whatever their order; the
