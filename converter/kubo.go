@@ -2,17 +2,16 @@ package converter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -29,10 +28,8 @@ const (
 )
 
 // toKubo puts images into a Kubo node over its RPC API.
-// https://docs.ipfs.tech/reference/kubo/rpc/
 type toKubo struct {
-	api   *url.URL
-	token string
+	node  *kubo.Node
 	tmp   string
 	stall time.Duration // how long nothing may be taken
 	pin   time.Duration // how long the answer may take
@@ -45,7 +42,7 @@ type toKubo struct {
 // ToKubo returns a destination in the Kubo node whose RPC API is at the given
 // URL, with a bearer token where the node wants one. The root is pinned.
 func ToKubo(api, token string, logf func(format string, args ...any)) (Destination, error) {
-	u, err := parseAPI(api)
+	node, err := kubo.NewNode(api, token)
 	if err != nil {
 		return nil, err
 	}
@@ -53,19 +50,7 @@ func ToKubo(api, token string, logf func(format string, args ...any)) (Destinati
 	if err != nil {
 		return nil, fmt.Errorf("making a temporary directory: %w", err)
 	}
-	return &toKubo{api: u, token: token, tmp: tmp, stall: kuboStall, pin: kuboPin, logf: logf}, nil
-}
-
-func parseAPI(api string) (*url.URL, error) {
-	if !strings.Contains(api, "://") {
-		api = "http://" + api
-	}
-	u, err := url.Parse(api)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no URL of an IPFS RPC API: http://127.0.0.1:5001 is one", api)
-	}
-	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v0") // as Kubo prints it
-	return u, nil
+	return &toKubo{node: node, tmp: tmp, stall: kuboStall, pin: kuboPin, logf: logf}, nil
 }
 
 func (d *toKubo) TempDir() string { return d.tmp }
@@ -120,72 +105,25 @@ func (d *toKubo) failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("adding to the IPFS node at %s: %w", d.api.Redacted(), err)
+	return fmt.Errorf("adding to the IPFS node at %s: %w", d.node, err)
 }
 
-// call sends a request to the API and has its answer read. An error that the
-// node reports after its answer began is an error of the call.
+// call sends a command and has its answer read.
 func (d *toKubo) call(ctx context.Context, command string, query url.Values, contentType string, body io.Reader, read func(io.Reader) error) error {
-	u := d.api.JoinPath("api/v0", command)
-	u.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), body)
+	answer, err := d.node.Call(ctx, command, query, contentType, body)
 	if err != nil {
 		return err
 	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
+	defer answer.Close()
+	if err := read(io.LimitReader(answer, kuboMaxAnswer)); err != nil {
+		return err
 	}
-	if d.token != "" {
-		req.Header.Set("Authorization", "Bearer "+d.token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return callError(ctx, err)
-	}
-	defer resp.Body.Close()
-	limited := io.LimitReader(resp.Body, kuboMaxAnswer)
-	if resp.StatusCode != http.StatusOK {
-		return statusError(resp, limited)
-	}
-	if err := read(limited); err != nil {
-		return callError(ctx, err)
-	}
-	if late := resp.Trailer.Get("X-Stream-Error"); late != "" {
-		return errors.New(late)
-	}
-	return nil
+	return drain(answer) // at whose end may be an error
 }
 
-// callError prefers the reason for which we cancelled, and drops the URL, which
-// may hold a password.
-func callError(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
-	}
-	return err
-}
-
-func statusError(resp *http.Response, body io.Reader) error {
-	text, _ := io.ReadAll(body)
-	var message struct{ Message string }
-	if json.Unmarshal(text, &message) == nil && message.Message != "" {
-		return errors.New(message.Message)
-	}
-	switch resp.StatusCode {
-	case http.StatusForbidden, http.StatusUnauthorized:
-		return fmt.Errorf("it answers %s: check --ipfs-api-token and the node's API.Authorizations", resp.Status)
-	case http.StatusNotFound:
-		return fmt.Errorf("it answers %s: is that the RPC API of a Kubo node?", resp.Status)
-	}
-	return fmt.Errorf("it answers %s", resp.Status)
-}
-
+// drain reads an answer that says nothing else to its end.
 func drain(r io.Reader) error {
-	_, err := io.Copy(io.Discard, r)
+	_, err := io.Copy(io.Discard, io.LimitReader(r, kuboMaxAnswer))
 	return err
 }
 

@@ -1,0 +1,170 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+)
+
+// A gateway that hangs or drips, wherever it does, is left after our patience,
+// which the module's users cannot make shorter. So this is not through Caddy.
+func TestLiesThatStall(t *testing.T) {
+	t.Parallel()
+	kubo := newKubo(t)
+	pictures := newPictures(t, kubo)
+	server := newLyingServer(t, kubo, newTrustlessKubo(t, kubo, roots(pictures)...), slow(allLies()))
+
+	cases := stallCases(t, server, pictures)
+	outcomes := make([]error, len(cases))
+	inParallel(len(cases), len(cases), func(i int) { outcomes[i] = cases[i].run(t, server, strconv.Itoa(i)) })
+	told := map[int]bool{}
+	counts := map[string]int{}
+	for i, c := range cases {
+		for j := range c.liars {
+			told[c.lie] = told[c.lie] || server.account(server.lies[c.lie].mode, c.lie, fmt.Sprintf("%d-%d", i, j)).lies > 0
+		}
+		counts[c.arrangement.name]++
+		if outcomes[i] != nil {
+			t.Errorf("%s, %s: %s, %s: %v", server.lies[c.lie], c.arrangement.name, c.im.name, c.want.name, outcomes[i])
+		}
+	}
+	t.Logf("%d combinations, none with a wrong byte unless said: %v", len(cases), counts)
+	for i, l := range server.lies {
+		if !told[i] {
+			t.Errorf("never told: %s", l)
+		}
+	}
+}
+
+// A stallCase is one use of the client of gateways.
+type stallCase struct {
+	im   *picture
+	want wanted
+	lie  int
+	arrangement
+}
+
+// A wanted is what is asked of the client, and what it must give.
+type wanted struct {
+	name    string
+	get     func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error
+	content string
+}
+
+func (im *picture) wants() []wanted {
+	blob := imageName + "/blobs/" + im.layer
+	layer := im.content[im.layer]
+	part := trustless.Range{First: 1_000_000, Last: 1_199_999}
+	return []wanted{
+		{"manifest", func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error {
+			b, err := s.ReadFile(ctx, root, imageName+"/manifests/v1", 1<<20)
+			to.Write(b)
+			return err
+		}, im.content[im.manifest]},
+		{"size", func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error {
+			n, err := s.Stat(ctx, root, blob)
+			if err == nil {
+				fmt.Fprint(to, n)
+			}
+			return err
+		}, strconv.Itoa(len(layer))},
+		{"blob", func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error {
+			return s.Copy(ctx, root, blob, nil, to)
+		}, layer},
+		{"range", func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error {
+			return s.Copy(ctx, root, blob, &part, to)
+		}, layer[part.First : part.Last+1]},
+	}
+}
+
+// received is a trustless.Sink.
+type received struct{ bytes.Buffer }
+
+func (*received) Start(_, _, _ int64) {}
+
+// stallCases are one use of each lie in each arrangement, of those that the lie
+// can be about.
+func stallCases(t *testing.T, s *lyingServer, pictures []*picture) []stallCase {
+	t.Helper()
+	able := map[int][]stallCase{} // by lie
+	for m := range modes {
+		for _, im := range pictures {
+			for _, want := range im.wants() {
+				name := strings.ReplaceAll(im.name+want.name, " ", "")
+				honest := stallCase{im, want, s.honest(), arrangement{honest: true}}
+				if err := honest.ask(t, []string{s.gateway(m, s.honest(), name)}, true); err != nil {
+					t.Errorf("%s, %s, from an honest %s gateway: %v", want.name, im.name, m, err)
+				}
+				answers := s.account(m, s.honest(), name).honest
+				for i, l := range s.lies {
+					if l.mode == m && slices.ContainsFunc(answers, l.applies) {
+						able[i] = append(able[i], stallCase{im, want, i, arrangement{}})
+					}
+				}
+			}
+		}
+	}
+	var cases []stallCase
+	for i := range s.lies {
+		for j, a := range arrangements {
+			if len(able[i]) == 0 || a.honest && a.liars == 1 && !a.separate {
+				continue
+			}
+			c := able[i][(i+j)%len(able[i])]
+			c.arrangement = a
+			cases = append(cases, c)
+		}
+	}
+	return cases
+}
+
+func (c stallCase) run(t *testing.T, s *lyingServer, name string) error {
+	m := s.lies[c.lie].mode
+	var gateways []string
+	for j := range c.liars {
+		gateways = append(gateways, s.gateway(m, c.lie, fmt.Sprintf("%s-%d", name, j)))
+	}
+	if c.arrangement.honest {
+		gateways = append(gateways, s.gateway(m, s.honest(), name))
+	}
+	return c.ask(t, gateways, c.arrangement.honest)
+}
+
+// ask asks gateways, each in a group of its own, and says what is wrong.
+func (c stallCase) ask(t *testing.T, gateways []string, mustSucceed bool) error {
+	transport := &http.Transport{DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	var groups []trustless.Group
+	for _, g := range gateways {
+		u, err := trustless.ParseUpstream(g, "http")
+		if err != nil {
+			return err
+		}
+		groups = append(groups, trustless.Group{Upstreams: []*url.URL{u}, Transport: transport})
+	}
+	pool := trustless.NewPool(groups...)
+	pool.Patience = 2 * time.Second
+	var got received
+	session := trustless.Session{Client: trustless.NewClient(pool)}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	err := c.want.get(ctx, session, cid.MustParse(c.im.cid), &got)
+	switch {
+	case err == nil && got.String() != c.want.content, !strings.HasPrefix(c.want.content, got.String()):
+		return fmt.Errorf("%d bytes, and not the right ones: %w", got.Len(), err)
+	case err == nil && !mustSucceed, err != nil && mustSucceed, ctx.Err() != nil:
+		return fmt.Errorf("%d bytes of %d: %v", got.Len(), len(c.want.content), err)
+	}
+	return nil
+}
