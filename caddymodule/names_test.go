@@ -170,17 +170,17 @@ func TestParseNamedRequest(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]code{
-		"/v2/ipns/nginx/manifests/latest":                                                     codeNameUnknown,
-		"/v2/ipns/" + aBafy + "/manifests/latest":                                             codeNameUnknown,
-		"/v2/ipns/" + strings.ToUpper(aKey) + "/manifests/latest":                             codeNameInvalid,
-		"/v2/ipns/" + aKey + "/A/manifests/latest":                                            codeNameInvalid,
-		"/v2/ipns/" + aKey + "/blobs/manifests/latest":                                        codeNameInvalid,
-		"/v2/ipns/" + aKey + "/" + strings.Repeat("a", 200) + "/blobs/x":                      codeNameInvalid,
-		"/v2/ipns/" + aKey + "/blobs/x":                                                       codeDigestInvalid,
-		"/v2/ipns/" + aKey + "/tags/list":                                                     codeNotOffered,
-		"/v2/ipfs/ipns/" + aKey + "/manifests/latest":                                         codeNameUnknown,
-		"/v2/ipns/ipns/" + aKey + "/manifests/latest":                                         codeNameUnknown,
-		"/v2/" + aKey + "/manifests/latest":                                                   codeNameUnknown,
+		"/v2/ipns/nginx/manifests/latest":                                codeNameUnknown,
+		"/v2/ipns/" + aBafy + "/manifests/latest":                        codeNameUnknown,
+		"/v2/ipns/" + strings.ToUpper(aKey) + "/manifests/latest":        codeNameInvalid,
+		"/v2/ipns/" + aKey + "/A/manifests/latest":                       codeNameInvalid,
+		"/v2/ipns/" + aKey + "/blobs/manifests/latest":                   codeNameInvalid,
+		"/v2/ipns/" + aKey + "/" + strings.Repeat("a", 200) + "/blobs/x": codeNameInvalid,
+		"/v2/ipns/" + aKey + "/blobs/x":                                  codeDigestInvalid,
+		"/v2/ipns/" + aKey + "/tags/list":                                codeNotOffered,
+		"/v2/ipfs/ipns/" + aKey + "/manifests/latest":                    codeNameUnknown,
+		"/v2/ipns/ipns/" + aKey + "/manifests/latest":                    codeNameUnknown,
+		"/v2/" + aKey + "/manifests/latest":                              codeNameUnknown,
 	} {
 		q, err := parseRequest(&url.URL{Path: path})
 		if answer, ok := errors.AsType[*registryError](err); !ok || answer.code != want {

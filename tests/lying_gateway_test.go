@@ -18,9 +18,9 @@ import (
 type mode int
 
 const (
-	full      mode = iota // everything
-	trustless             // no files as they are: CARs and blocks
-	rawOnly               // blocks
+	full          mode = iota // everything
+	trustlessOnly             // no files as they are: CARs and blocks
+	rawOnly                   // blocks
 	modes
 )
 

@@ -114,7 +114,7 @@ func TestBadContentIsHeldAgainstNobody(t *testing.T) {
 		switch {
 		case group == 0 && (asked["a"+after] == 0 || asked["b"+after] == 0):
 			t.Errorf("one of two gateways that are as good as each other was left out: %v", asked)
-		case group == 1 && asked["b"+after] != 0:
+		case group == 1 && asked["b"+after] != asked["b"+before]:
 			t.Errorf("the preferred gateway is not preferred any more: %v", asked)
 		}
 	}

@@ -24,7 +24,7 @@ func TestNewestWins(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		older, newer := gives(o.publish(t, pathOf("older"), 1)), gives(o.publish(t, pathOf("newer"), 2))
-		for _, gateways := range [][]fake{{older, newer}, {newer, older}, {newer, newer}, {status(500), newer, older}} {
+		for _, gateways := range [][]fake{{older, newer}, {newer, older}, {newer, newer}, {status(500), newer, older}, {status(404), newer}} {
 			w := newWorld(t, Config{Keys: true}, gateways...)
 			w.must(o.name, "newer")
 			w.must(o.name, "newer")
@@ -194,10 +194,10 @@ func TestTTL(t *testing.T) {
 				t.Errorf("TTL %s: expires in %s", ttl, time.Until(got.Expires))
 			}
 			w.set(sign("new", 2))
-			time.Sleep(want - 1)
+			time.Sleep(want - time.Nanosecond)
 			w.must(o.name, "old")
 			w.askedAre()
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			got := w.must(o.name, "new")
 			if old, _ := content("old"); len(got.Before) != 1 || got.Before[0].Root != old {
 				t.Errorf("before, it was %v", got.Before)
@@ -208,6 +208,17 @@ func TestTTL(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nothing is believed for longer than its owner signed.
+func TestTTLEndsWithValidity(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Keys: true}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Minute), time.Hour)))
+		if got := w.must(o.name, "x"); time.Until(got.Expires) != time.Minute {
+			t.Errorf("expires in %s", time.Until(got.Expires))
+		}
+	})
 }
 
 // While a record is valid it is used where no gateway answers, and no longer.
@@ -304,12 +315,15 @@ func TestOneLookup(t *testing.T) {
 			defer close(gone)
 			return silent(r)
 		})
+		began := time.Now()
 		ctx, cancel := withCancel(t)
 		time.AfterFunc(time.Second, cancel)
 		if _, err := w.Resolve(ctx, o.name); !errors.Is(err, errLeft) {
 			t.Errorf("error %v", err)
 		}
-		<-gone
+		if <-gone; time.Since(began) != time.Second {
+			t.Errorf("the gateway was waited for %s", time.Since(began))
+		}
 		w.set(gives(o.publish(t, pathOf("x"), 1)))
 		w.must(o.name, "x")
 	})
