@@ -47,16 +47,17 @@ func init() {
 // store is looked at first. Without either, it is the store in which the
 // converter keeps images by default.
 //
-// Gateways are not trusted. A manifest that was asked for by its digest is
-// checked against it, and so is a blob while it passes: if it is not what it
-// should be, the connection is cut before the blob's last bytes. Not checked is
-// what a gateway says about which manifest a tag is, about the size of a blob in
-// answer to HEAD, and parts of blobs, asked for with a Range: clients check the
-// blob that they put together from them.
+// Gateways are not trusted. What they send is held against the CID in the
+// image's name, from there through directories and the nodes of files down to the
+// last leaf, and only what is right goes on: tags, manifests, blobs and parts of
+// blobs, and that something does not exist. Gateways that serve no plain files,
+// as most public ones, are asked for CARs or for blocks. That a blob has the
+// digest which it goes by, and which its publisher may have got wrong, is for
+// clients to check, as they all do.
 //
-// Where a gateway fails, another goes on, in the middle of an answer too. For a
-// minute, one that failed or lied is asked after all others for the same thing,
-// and for anything else after the others of its group, but never left out. If no
+// Where a gateway fails or lies, another goes on, in the middle of an answer too.
+// For a minute, one that failed is asked after all others for the same thing, and
+// for anything else after the others of its group, but never left out. If no
 // gateway could give what was wanted, that is held against none of them.
 //
 // Only requests for `/v2` and below it are answered. All others are passed to
@@ -67,12 +68,12 @@ func init() {
 // such as `error @denied 403`, or a `route`; a `respond @denied 403` comes too
 // late.
 //
-// Content never changes under a CID. What came from the store, or has the digest
-// that it was asked for by, may be kept for a year, by public caches too unless
-// the request was authorised or had a cookie. What a gateway's word was taken
-// for may not: a tag has to be asked for again (`no-cache`), which costs a 304;
-// parts of blobs and answers to HEAD are not to be kept (`no-store`). There is no
-// use in compressing any of it again, and answers say so to the `encode` handler.
+// Content never changes under a CID, so all answers may be kept for a year, by
+// public caches too unless the request was authorised or had a cookie. What a
+// trusted gateway's word was taken for may not: a tag has to be asked for again
+// (`no-cache`), which costs a 304; parts of blobs and answers to HEAD are not to
+// be kept (`no-store`). There is no use in compressing any of it again, and
+// answers say so to the `encode` handler.
 type Handler struct {
 	// Groups of IPFS gateways, in order of preference. The next group is asked
 	// when none in those before it has what is wanted.
