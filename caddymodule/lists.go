@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
 // listsInterval is how often lists are looked at. One that has changed is in
@@ -50,20 +53,51 @@ func (h *Handler) provisionLists(ctx caddy.Context) error {
 }
 
 // admit returns the answer that refuses what a request is for, if the lists say
-// so. It is asked before anything is looked for, with what the request says, and
-// then by whoever finds the file, before a byte of it goes out: with the CIDs
-// that the path led through, its own last, or with its own alone. What is denied
-// may be linked from any root.
-func (h *Handler) admit(q request, resolved ...cid.Cid) error {
+// so, before anything is looked for.
+func (h *Handler) admit(q request) error {
 	if h.lists == nil || q.kind == kindBase {
 		return nil
 	}
 	for _, p := range q.paths() {
-		if err := h.lists.Check(q.image.Root, p, resolved...); err != nil {
+		if err := h.lists.Check(q.image.Root, p); err != nil {
 			return h.refuse(q, err)
 		}
 	}
 	return nil
+}
+
+// admitResolved is admit with the CIDs that lead to the content and its own,
+// since what is denied may be linked from any root. Where they cannot be known,
+// nothing is served; but of a trusted gateway nothing is known.
+func (h *Handler) admitResolved(ctx context.Context, q request) error {
+	if h.lists == nil || q.kind == kindBase {
+		return nil
+	}
+	for _, p := range q.paths() {
+		trail, err := h.trail(ctx, q, p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return unanswered(ctx, proven(err), nil)
+		}
+		if err := h.lists.Check(q.image.Root, p, trail...); err != nil {
+			return h.refuse(q, err)
+		}
+	}
+	return nil
+}
+
+// trail returns the CIDs on a path of the request's image, from wherever the
+// content would come from.
+func (h *Handler) trail(ctx context.Context, q request, p string) ([]cid.Cid, error) {
+	trail, err := fromStores(h, q, func(s *store.Store) ([]cid.Cid, error) {
+		return s.Trail(ctx, q.image.Root, p)
+	})
+	if err != nil && h.client != nil {
+		return verified{h, q}.session().Trail(ctx, q.image.Root, p)
+	}
+	return trail, err
 }
 
 // admitName is admit for the name that an image was asked for by, which the

@@ -39,6 +39,9 @@ func (h *Handler) serveImage(w http.ResponseWriter, r *http.Request, q request) 
 	if err := h.admit(q); err != nil {
 		return err
 	}
+	if err := h.admitResolved(r.Context(), q); err != nil {
+		return err
+	}
 	switch q.kind {
 	case kindManifest:
 		return h.serveManifest(w, r, q)

@@ -61,6 +61,16 @@ type piece struct {
 	done   chan struct{}
 }
 
+// spare has pieces for the next layer, each with all the memory that it may
+// need: what grows leaves garbage.
+var spare = sync.Pool{New: func() any {
+	return &piece{
+		tar:  make([]byte, 0, align.MaxPiece),
+		gzip: make([]byte, 0, deflate.MaxMember(align.MaxPiece)),
+		done: make(chan struct{}, 1),
+	}
+}}
+
 func (ws *workspace) newPieces(w *blobWriter, as Compression) *pieces {
 	workers := cmp.Or(ws.workers, runtime.GOMAXPROCS(0))
 	n := 2*workers + 2
@@ -75,7 +85,7 @@ func (ws *workspace) newPieces(w *blobWriter, as Compression) *pieces {
 		p.encode = func() encoder { return newGzipEncoder(cmp.Or(ws.level, DefaultLevel)) }
 	}
 	for range n {
-		p.free <- &piece{done: make(chan struct{}, 1)}
+		p.free <- spare.Get().(*piece)
 	}
 	for range workers {
 		p.workers.Go(p.work)
@@ -121,6 +131,10 @@ func (p *pieces) write(w *blobWriter) {
 			return
 		}
 		p.free <- next
+	}
+	close(p.free)
+	for next := range p.free {
+		spare.Put(next)
 	}
 	close(p.failed)
 }

@@ -36,6 +36,7 @@ type lyingServer struct {
 
 	answers sync.Map // by mode and request, *answer: what is addressed by a CID never changes
 
+	truthful  *httptest.Server // the same server elsewhere, since lies spoil connections
 	others    map[form]*answer // of another image, for lies that tell of it
 	elsewhere *httptest.Server // where redirects lead that nobody should follow
 	strayed   atomic.Int64     // requests to there
@@ -59,6 +60,8 @@ func newLyingServer(t testing.TB, node, trustlessNode *kubo, lies []lie) *lyingS
 		lies:     lies,
 		accounts: map[string]*account{},
 	}
+	s.truthful = httptest.NewServer(s)
+	t.Cleanup(s.truthful.Close)
 	s.elsewhere = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.strayed.Add(1) }))
 	t.Cleanup(s.elsewhere.Close)
 	s.Server = httptest.NewUnstartedServer(s)
@@ -76,7 +79,11 @@ func (s *lyingServer) honest() int { return len(s.lies) }
 
 // gateway is the URL of the gateway that tells a lie, of that name.
 func (s *lyingServer) gateway(m mode, lie int, name string) string {
-	return fmt.Sprintf("%s/%d/%d/%s", s.URL, m, lie, name)
+	url := s.URL
+	if lie == s.honest() {
+		url = s.truthful.URL
+	}
+	return fmt.Sprintf("%s/%d/%d/%s", url, m, lie, name)
 }
 
 // account is what that gateway did.

@@ -26,7 +26,7 @@ type lie struct {
 	tell  func(*lieBeingTold)
 	slow  bool // costs all the patience that there is
 	proof bool // all of the truth is in it, so it may prove what it does
-	once  bool // the same whatever was asked for, and dear
+	once  bool // told by one mode of gateway: it is dear, and the same for all
 }
 
 func (l lie) String() string {
@@ -87,11 +87,10 @@ func allLies() []lie {
 				break
 			}
 		}
-		if about.once {
-			continue
+		if !about.once {
+			about.mode, about.form, about.every = full, asFile, false
+			lies = append(lies, about)
 		}
-		about.mode, about.form, about.every = full, asFile, false
-		lies = append(lies, about)
 	}
 	return lies
 }
@@ -263,13 +262,12 @@ func (l *lieBeingTold) replace(with []byte) {
 
 // otherBlock puts a block of another image in the place of one.
 func (l *lieBeingTold) otherBlock() {
-	switch {
-	case l.truth.form == asBlock:
+	if l.truth.form == asBlock {
 		l.replace(l.other.body)
-	default: // with all that stands before it in a CAR
-		at := l.other.places[directory]
-		l.replace(l.other.body[at.from:at.to])
+		return
 	}
+	at := l.other.places[directory]
+	l.replace(l.other.body[at.from:at.to])
 }
 
 func (l *lieBeingTold) page(status int) {

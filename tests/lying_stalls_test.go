@@ -34,9 +34,9 @@ func TestLiesThatStall(t *testing.T) {
 		for j := range c.liars {
 			told[c.lie] = told[c.lie] || server.account(server.lies[c.lie].mode, c.lie, fmt.Sprintf("%d-%d", i, j)).lies > 0
 		}
-		counts[c.arrangement.name]++
+		counts[c.name]++
 		if outcomes[i] != nil {
-			t.Errorf("%s, %s: %s, %s: %v", server.lies[c.lie], c.arrangement.name, c.im.name, c.want.name, outcomes[i])
+			t.Errorf("%s, %s: %s, %s: %v", server.lies[c.lie], c.name, c.im.name, c.want.name, outcomes[i])
 		}
 	}
 	t.Logf("%d combinations, none with a wrong byte unless said: %v", len(cases), counts)
@@ -135,10 +135,10 @@ func (c stallCase) run(t *testing.T, s *lyingServer, name string) error {
 	for j := range c.liars {
 		gateways = append(gateways, s.gateway(m, c.lie, fmt.Sprintf("%s-%d", name, j)))
 	}
-	if c.arrangement.honest {
+	if c.honest {
 		gateways = append(gateways, s.gateway(m, s.honest(), name))
 	}
-	return c.ask(t, gateways, c.arrangement.honest)
+	return c.ask(t, gateways, c.honest)
 }
 
 // ask asks gateways, each in a group of its own, and says what is wrong.

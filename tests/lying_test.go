@@ -132,7 +132,7 @@ func taken(cases []lyingCase) []lyingCase {
 	all := map[kind][]lyingCase{}
 	var order []kind
 	for _, c := range cases {
-		k := kind{c.im, c.lie, c.arrangement.name}
+		k := kind{c.im, c.lie, c.name}
 		if all[k] == nil {
 			order = append(order, k)
 		}
@@ -216,7 +216,7 @@ func newLyingSites(t *testing.T, s *lyingServer, cases []lyingCase) *manySites {
 func (c lyingCase) liar(j int) string { return fmt.Sprintf("%d-%d", c.number, j) }
 
 func (c lyingCase) describe(s *lyingServer) string {
-	return fmt.Sprintf("%s, %s: %s, %s", s.lies[c.lie], c.arrangement.name, c.im.name, c.op.name)
+	return fmt.Sprintf("%s, %s: %s, %s", s.lies[c.lie], c.name, c.im.name, c.op.name)
 }
 
 // A lyingSum counts what became of cases.
@@ -233,7 +233,7 @@ type lyingSum struct {
 func (sum *lyingSum) add(s *lyingServer, c lyingCase, v verdict, err error) {
 	m := s.lies[c.lie].mode
 	var lies int
-	unproved := !c.arrangement.honest && !s.lies[c.lie].proof
+	unproved := !c.honest && !s.lies[c.lie].proof
 	for j := range c.liars {
 		a := s.account(m, c.lie, c.liar(j))
 		lies += a.lies
@@ -246,7 +246,7 @@ func (sum *lyingSum) add(s *lyingServer, c lyingCase, v verdict, err error) {
 	if sum.verdicts == nil {
 		sum.verdicts, sum.told = map[string]*[3]int{}, map[int]bool{}
 	}
-	if lies > 0 && !c.arrangement.honest {
+	if lies > 0 && !c.honest {
 		sum.told[c.lie] = true
 	}
 	baseless := v == right && c.op.status == http.StatusNotFound && unproved
@@ -255,11 +255,11 @@ func (sum *lyingSum) add(s *lyingServer, c lyingCase, v verdict, err error) {
 	}
 	sum.cases++
 	sum.lies += lies
-	if sum.verdicts[c.arrangement.name] == nil {
-		sum.verdicts[c.arrangement.name] = new([3]int)
+	if sum.verdicts[c.name] == nil {
+		sum.verdicts[c.name] = new([3]int)
 	}
-	sum.verdicts[c.arrangement.name][v]++
-	if v == wrong || v == refused && c.arrangement.honest {
+	sum.verdicts[c.name][v]++
+	if v == wrong || v == refused && c.honest {
 		sum.failures = append(sum.failures, fmt.Sprintf("%s: %v", c.describe(s), err))
 	}
 }

@@ -100,9 +100,10 @@ func (c *Cutter) Write(p []byte) (int, error) {
 
 // Close ends the last piece.
 func (c *Cutter) Close() error {
-	c.buf = append(c.buf, c.extension...)
-	c.buf = append(c.buf, c.block...)
-	c.extension, c.block = nil, nil
+	if err := c.opaque(c.block); err != nil {
+		return err
+	}
+	c.block = nil
 	return c.cut()
 }
 

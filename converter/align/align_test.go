@@ -44,26 +44,27 @@ func layers() map[string][]byte {
 	}
 	long := strings.Repeat("long/", 60)
 	return map[string][]byte{
-		"nothing":         {},
-		"a byte":          {1},
-		"an empty tar":    newTar().close(),
-		"files":           valid,
-		"no end":          valid[:len(valid)-1024],
-		"cut off":         valid[:len(valid)/3],
-		"damaged":         damaged,
-		"two tars":        slices.Concat(valid, valid),
-		"trailing zeros":  slices.Concat(valid, make([]byte, 5<<20)),
-		"trailing text":   slices.Concat(valid, []byte("that is all")),
-		"random":          big,
-		"zeros":           make([]byte, 3<<20),
-		"text":            bytes.Repeat([]byte("no tar at all, line after line\n"), 100_000),
-		"tiny files":      newTar().many("tiny/", 20_000, 10).close(),
-		"one name":        newTar().same("name", 5000).close(),
-		"long names, pax": newTar().format(tar.FormatPAX).many(long, 300, 2000).file(long+"big", big).close(),
-		"long names, GNU": newTar().format(tar.FormatGNU).many(long, 300, 2000).file(long+"big", big).close(),
-		"long pax record": newTar().record("comment", 3*maxExtension).file("a", []byte("b")).close(),
-		"huge size":       claims(1 << 50),
-		"beyond all size": claims(1 << 62),
+		"nothing":          {},
+		"a byte":           {1},
+		"an empty tar":     newTar().close(),
+		"files":            valid,
+		"no end":           valid[:len(valid)-1024],
+		"cut off":          valid[:len(valid)/3],
+		"damaged":          damaged,
+		"two tars":         slices.Concat(valid, valid),
+		"trailing zeros":   slices.Concat(valid, make([]byte, 5<<20)),
+		"trailing text":    slices.Concat(valid, []byte("that is all")),
+		"random":           big,
+		"zeros":            make([]byte, 3<<20),
+		"text":             bytes.Repeat([]byte("no tar at all, line after line\n"), 100_000),
+		"tiny files":       newTar().many("tiny/", 20_000, 10).close(),
+		"one name":         newTar().same("name", 5000).close(),
+		"long names, pax":  newTar().format(tar.FormatPAX).many(long, 300, 2000).file(long+"big", big).close(),
+		"long names, GNU":  newTar().format(tar.FormatGNU).many(long, 300, 2000).file(long+"big", big).close(),
+		"long pax record":  newTar().record("comment", 3*maxExtension).file("a", []byte("b")).close(),
+		"ends in a header": slices.Concat(make([]byte, pieceMax-blockSize), newTar().record("comment", 60_000).file("a", nil).close()[:60_000]),
+		"huge size":        claims(1 << 50),
+		"beyond all size":  claims(1 << 62),
 	}
 }
 
@@ -173,6 +174,9 @@ func pieces(t testing.TB, layer []byte, n int) [][]byte {
 	t.Helper()
 	var out [][]byte
 	c := NewCutter(func(p []byte) ([]byte, error) {
+		if len(p) > MaxPiece {
+			t.Fatalf("a piece of %d bytes", len(p))
+		}
 		out = append(out, p)
 		return nil, nil
 	})

@@ -40,12 +40,17 @@ const trailer = 8 // bytes
 
 // Append appends the member that holds piece to dst.
 func (e *Encoder) Append(dst, piece []byte) []byte {
-	e.w.reset(append(dst, header[:]...), maxDeflated(len(piece))+trailer)
+	e.w.reset(dst, MaxMember(len(piece)))
+	e.w.write(header[:])
 	e.deflate(piece)
 	out := e.w.bytes()
 	out = binary.LittleEndian.AppendUint32(out, crc32.ChecksumIEEE(piece))
 	return binary.LittleEndian.AppendUint32(out, uint32(len(piece)))
 }
+
+// MaxMember is the most memory that Append needs for a piece of n bytes: a little
+// more than the piece has.
+func MaxMember(n int) int { return len(header) + maxDeflated(n) + trailer }
 
 // deflate writes the piece as blocks.
 func (e *Encoder) deflate(piece []byte) {

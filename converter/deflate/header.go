@@ -4,6 +4,7 @@ package deflate
 // as runs, which have a code of their own. RFC 1951, 3.2.7.
 type blockHeader struct {
 	lengths, distances int // symbols of each code
+	all                []uint8 // lengths of the words of both
 	runs               []run
 	counts             [runSymbols]uint32
 	code               code
@@ -33,8 +34,9 @@ func newBlockHeader() blockHeader { return blockHeader{code: newCode(runSymbols)
 
 func (h *blockHeader) make(b *builder, lengths, distances code) {
 	h.lengths, h.distances = lengths.used(), distances.used()
-	all := append([]uint8{}, lengths.lengths[:h.lengths]...)
-	h.setRuns(append(all, distances.lengths[:h.distances]...))
+	h.all = append(h.all[:0], lengths.lengths[:h.lengths]...)
+	h.all = append(h.all, distances.lengths[:h.distances]...)
+	h.setRuns(h.all)
 	b.build(h.code, h.counts[:], maxRunWord)
 	h.used = runSymbols
 	for h.code.lengths[runOrder[h.used-1]] == 0 {

@@ -9,7 +9,6 @@ package origin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -20,7 +19,7 @@ import (
 )
 
 // ErrCorrupt says that bytes are not what their CID says.
-var ErrCorrupt = errors.New("the content is not what its CID says")
+var ErrCorrupt = unixfs.ErrMismatch
 
 // A place has blocks and files, and is not trusted.
 type place interface {
@@ -46,15 +45,8 @@ func (o Origin) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading block %s from %s: %w", c, o, err)
 	}
-	if len(data) > unixfs.MaxBlock {
-		return nil, fmt.Errorf("block %s has %d bytes, and the most is %d", c, len(data), unixfs.MaxBlock)
-	}
-	got, err := c.Prefix().Sum(data)
-	if err != nil {
-		return nil, fmt.Errorf("verifying block %s: %w", c, err)
-	}
-	if !got.Equals(c) {
-		return nil, fmt.Errorf("block %s from %s: %w", c, o, ErrCorrupt)
+	if err := (unixfs.Block{CID: c, Data: data}).Verify(); err != nil {
+		return nil, fmt.Errorf("reading from %s: %w", o, err)
 	}
 	return data, nil
 }

@@ -63,14 +63,16 @@ func verify(content io.ReadCloser, f *unixfs.File, from string) io.ReadCloser {
 
 // run reads all leaves, and then the end, beyond which there must be nothing.
 func (v *verifier) run(content io.Reader, f *unixfs.File, from string) error {
-	for i := 0; i < len(f.Table.Leaves); {
-		first, start := i, f.Table.Start(i)
-		_, i = f.Table.Span(start, min(start+batchSize, f.Table.Size()))
-		b := newBatch(f.Table.Leaves[i-1].End - start)
+	for first, last := 0, 0; first < len(f.Table.Leaves); first = last {
+		start := f.Table.Start(first)
+		for last++; last < len(f.Table.Leaves) && f.Table.Leaves[last].End <= start+batchSize; {
+			last++
+		}
+		b := newBatch(f.Table.Start(last) - start)
 		if n, err := io.ReadFull(content, *b.data); err != nil {
 			return fmt.Errorf("reading file %s from %s, at byte %d: %w", f.CID, from, start+int64(n), unexpected(err))
 		}
-		go func() { b.err <- b.verify(f, first, from) }()
+		go func() { b.err <- b.verify(f, first, last, from) }()
 		if !v.send(b) {
 			return io.ErrClosedPipe
 		}
@@ -81,9 +83,10 @@ func (v *verifier) run(content io.Reader, f *unixfs.File, from string) error {
 	return io.EOF
 }
 
-// verify holds the batch against the leaves that begin with the given one.
-func (b *batch) verify(f *unixfs.File, i int, from string) error {
-	for data := *b.data; len(data) > 0; i++ {
+// verify holds the batch against the leaves [first, last).
+func (b *batch) verify(f *unixfs.File, first, last int, from string) error {
+	data := *b.data
+	for i := first; i < last; i++ {
 		leaf := data[:f.Table.Len(i)]
 		if !f.Table.Verify(i, leaf) {
 			return fmt.Errorf("leaf %s of file %s from %s, at byte %d: %w", f.Table.CID(i), f.CID, from, f.Table.Start(i), ErrCorrupt)

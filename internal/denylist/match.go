@@ -63,8 +63,8 @@ type function struct {
 	length int
 }
 
-func (f function) key(of string) key {
-	h, err := mh.Sum([]byte(of), f.code, f.length)
+func (f function) key(of []byte) key {
+	h, err := mh.Sum(of, f.code, f.length)
 	if err != nil {
 		panic(err) // it was used when the list was read
 	}
@@ -82,9 +82,14 @@ func (l *List) verdict(of subject, path string) Verdict {
 	}
 	// Hashes in hex do not say what they are of, so both ways are tried for
 	// all of them.
-	v = v.or(l.last(l.hashed.find(sha256.Sum256([]byte(of.legacy+"/"+path))), ""))
-	text := strings.TrimSuffix(of.modern+"/"+path, "/")
-	v = v.or(l.last(l.hashed.find(sha256.Sum256([]byte(text))), ""))
+	var space [256]byte
+	text := append(append(append(space[:0], of.legacy...), '/'), path...)
+	v = v.or(l.last(l.hashed.find(sha256.Sum256(text)), ""))
+	text = append(space[:0], of.modern...)
+	if path != "" {
+		text = append(append(text, '/'), path...)
+	}
+	v = v.or(l.last(l.hashed.find(sha256.Sum256(text)), ""))
 	for _, f := range l.functions {
 		v = v.or(l.last(l.hashed.find(f.key(text)), ""))
 	}

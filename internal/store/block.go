@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // Block returns a block as it is on disk, unverified: a directory, a node of a
@@ -34,6 +36,12 @@ func (s *Store) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 		return nil, err
 	}
 	return table.Block(0, leaf).Data, nil
+}
+
+// Trail returns the CIDs on the slash-separated path below root, that of what it
+// ends at last. Where the store does not have it, the error is fs.ErrNotExist.
+func (s *Store) Trail(ctx context.Context, root cid.Cid, path string) ([]cid.Cid, error) {
+	return unixfs.Trail(ctx, s.node, root, path)
 }
 
 // OpenBlob opens the blob that is the file c, unverified. Where the store does

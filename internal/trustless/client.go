@@ -75,6 +75,17 @@ func (s Session) Resolve(ctx context.Context, root cid.Cid, at string) (*unixfs.
 	return unixfs.ReadFile(ctx, s.raw, c)
 }
 
+// Trail returns the CIDs on the slash-separated path below root, that of what it
+// ends at last.
+func (s Session) Trail(ctx context.Context, root cid.Cid, at string) ([]cid.Cid, error) {
+	var trail []cid.Cid
+	err := s.with(ctx, root, at, block, maxPath, func(get unixfs.Getter) (err error) {
+		trail, err = unixfs.Trail(ctx, get, root, at)
+		return err
+	})
+	return trail, err
+}
+
 // Stat returns the number of bytes of the file at the slash-separated path below
 // root.
 func (s Session) Stat(ctx context.Context, root cid.Cid, at string) (int64, error) {

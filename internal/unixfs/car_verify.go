@@ -42,10 +42,8 @@ func VerifyCAR(ctx context.Context, file io.ReaderAt, size int64, report func(ci
 			return fmt.Errorf("block %s: %w", c, err)
 		}
 		delete(missing, carKey(c))
-		if sum, err := c.Prefix().Sum(data); err != nil {
-			report(c, fmt.Errorf("the block at byte %d cannot be verified: %w", at, err))
-		} else if !sum.Equals(c) {
-			report(c, fmt.Errorf("the block at byte %d is not what its CID says", at))
+		if err := (Block{c, data}).Verify(); err != nil {
+			report(c, fmt.Errorf("at byte %d: %w", at, err))
 		}
 	}
 	for _, root := range missing {

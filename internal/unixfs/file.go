@@ -51,6 +51,9 @@ func (c *Cutter) Write(b []byte) (int, error) {
 // their sha2-256 digest. A profile that leaves no choice where to cut, V0, takes
 // them like any others.
 func (c *Cutter) WriteLeaf(b []byte, digest [sha256.Size]byte) {
+	if len(b) > MaxLeaf {
+		panic(fmt.Sprintf("a leaf of %d bytes", len(b))) // nobody could read it
+	}
 	if c.table.Wrapped {
 		c.Write(b)
 		return

@@ -24,7 +24,7 @@ func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error)
 	if dir.Type() != cid.DagProtobuf {
 		return nil, ErrNotDirectory
 	}
-	ds := readOnly{get: limited(get, maxDirectory)}
+	ds := readOnly{get: limited(get, maxDirectory, "a directory larger than any image's")}
 	nd, err := ds.node(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -54,15 +54,18 @@ func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error)
 }
 
 // limited returns a getter of so many bytes in all, however often one block is
-// among them: shards may name one another's blocks again and again.
-func limited(get Getter, bytes int) Getter {
+// among them: nodes may name one another's blocks again and again.
+func limited(get Getter, bytes int, beyond string) Getter {
 	return func(ctx context.Context, c cid.Cid) ([]byte, error) {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		data, err := get(ctx, c)
 		if err != nil {
 			return nil, err
 		}
 		if bytes -= max(len(data), 1<<10); bytes < 0 {
-			return nil, errors.New("a directory larger than any image's")
+			return nil, errors.New(beyond)
 		}
 		return data, nil
 	}

@@ -2,6 +2,7 @@ package unixfs
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -15,6 +16,10 @@ import (
 const (
 	maxLeaves    = 1 << 21 // of a file: half a terabyte in leaves of `ipfs add`
 	maxFileDepth = 16      // nodes above a leaf
+
+	// maxNodes is how many bytes the nodes of a file may have, which is enough
+	// for as many leaves.
+	maxNodes = 128 << 20
 )
 
 // ErrShape says that a file's DAG is none that a table can stand for, though it
@@ -27,7 +32,7 @@ var ErrShape = errors.New("a file of an unusual shape")
 // still to be held against the table, and so is their length, which is only what
 // the nodes say.
 func ReadFile(ctx context.Context, get Getter, c cid.Cid) (*File, error) {
-	r := fileReader{ctx: ctx, get: get, table: new(Table), seen: cid.NewSet()}
+	r := fileReader{ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than any image's"), table: new(Table), seen: cid.NewSet()}
 	size, err := r.root(c)
 	if err != nil {
 		return nil, fmt.Errorf("reading the nodes of %s: %w", c, err)
@@ -125,7 +130,8 @@ func (r *fileReader) leaf(c cid.Cid, n int64) error {
 	switch {
 	case err != nil:
 		return err
-	case prefix.MhType != mh.SHA2_256 || !wrapped && prefix.Codec != cid.Raw,
+	case prefix.MhType != mh.SHA2_256, len(digest.Digest) != sha256.Size,
+		!wrapped && prefix.Codec != cid.Raw,
 		n > MaxLeaf,
 		len(r.table.Leaves) > 0 && wrapped != r.table.Wrapped:
 		return fmt.Errorf("leaf %s of %d bytes: %w", c, n, ErrShape)
@@ -133,7 +139,7 @@ func (r *fileReader) leaf(c cid.Cid, n int64) error {
 		return fmt.Errorf("more than %d leaves: %w", maxLeaves, ErrShape)
 	}
 	r.table.Wrapped = wrapped
-	r.table.Leaves = append(r.table.Leaves, Leaf{[32]byte(digest.Digest), r.table.Size() + n})
+	r.table.Leaves = append(r.table.Leaves, Leaf{[sha256.Size]byte(digest.Digest), r.table.Size() + n})
 	return nil
 }
 

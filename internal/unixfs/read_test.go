@@ -12,7 +12,11 @@ import (
 	"slices"
 	"testing"
 
+	dag "github.com/ipfs/boxo/ipld/merkledag"
+	ft "github.com/ipfs/boxo/ipld/unixfs"
 	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+	mh "github.com/multiformats/go-multihash"
 )
 
 // What Layout wrote, ReadFile reads: nodes, table and all.
@@ -169,5 +173,25 @@ func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A hash that is cut short proves nothing, and breaks nothing.
+func TestShortHash(t *testing.T) {
+	short, err := cid.Prefix{Version: 1, Codec: cid.Raw, MhType: mh.SHA2_256, MhLength: 2}.Sum([]byte("leaf"))
+	check(t, err)
+	if err := (Block{short, []byte("leaf")}).Verify(); err == nil {
+		t.Error("a block is verified by two bytes of its hash")
+	}
+	nd, fsn := new(dag.ProtoNode), ft.NewFSNode(ft.TFile)
+	fsn.AddBlockSize(4)
+	check(t, nd.AddRawLink("", &ipld.Link{Cid: short, Size: 4}))
+	data, err := fsn.GetBytes()
+	check(t, err)
+	nd.SetData(data)
+	blocks := blockMap{}
+	check(t, blocks.put(Block{nd.Cid(), nd.RawData()}))
+	if _, err := ReadFile(context.Background(), blocks.get, nd.Cid()); !errors.Is(err, ErrShape) {
+		t.Errorf("a leaf of such a hash: %v", err)
 	}
 }

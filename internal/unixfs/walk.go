@@ -23,6 +23,16 @@ type Getter func(ctx context.Context, c cid.Cid) ([]byte, error)
 // ones included, and returns the CID it ends at, whose own block is not read.
 // Where a directory does not have the next name, the error is fs.ErrNotExist.
 func Walk(ctx context.Context, get Getter, root cid.Cid, path string) (cid.Cid, error) {
+	trail, err := Trail(ctx, get, root, path)
+	if err != nil || len(trail) == 0 {
+		return root, err
+	}
+	return trail[len(trail)-1], nil
+}
+
+// Trail is Walk that returns all CIDs that it came by, but for root, in order.
+func Trail(ctx context.Context, get Getter, root cid.Cid, path string) ([]cid.Cid, error) {
+	var trail []cid.Cid
 	at := root
 	for name := range strings.SplitSeq(path, "/") {
 		if name == "" {
@@ -30,11 +40,12 @@ func Walk(ctx context.Context, get Getter, root cid.Cid, path string) (cid.Cid, 
 		}
 		next, err := child(ctx, get, at, name)
 		if err != nil {
-			return cid.Undef, fmt.Errorf("looking up %q in %s: %w", name, at, err)
+			return nil, fmt.Errorf("looking up %q in %s: %w", name, at, err)
 		}
 		at = next
+		trail = append(trail, at)
 	}
-	return at, nil
+	return trail, nil
 }
 
 func child(ctx context.Context, get Getter, dir cid.Cid, name string) (cid.Cid, error) {
