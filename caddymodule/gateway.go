@@ -25,7 +25,8 @@ type Gateway struct {
 	Upstreams []string `json:"upstreams,omitempty"`
 
 	// How to connect to them: the `http` transport of the `reverse_proxy` handler,
-	// with its options and defaults but for `versions`, whose default here is
+	// with its options and defaults but for `max_response_header`, 64 KiB here, and
+	// `versions`, whose default here is
 	// `["1.1"]`: over HTTP/2, up to 4 MiB are read ahead for every client that is
 	// slow. Its placeholders `{http.reverse_proxy.upstream.address}`, `.hostport`,
 	// `.host` and `.port` are those of the gateway that is asked; there are none
@@ -96,6 +97,9 @@ func withDefaults(transport json.RawMessage) (json.RawMessage, error) {
 	}
 	if _, ok := config["versions"]; !ok {
 		config["versions"] = json.RawMessage(`["1.1"]`)
+	}
+	if _, ok := config["max_response_header_size"]; !ok {
+		config["max_response_header_size"] = json.RawMessage(`65536`)
 	}
 	return json.Marshal(config)
 }

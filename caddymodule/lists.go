@@ -79,7 +79,7 @@ func (h *Handler) admitResolved(ctx context.Context, q request) error {
 			continue
 		}
 		if err != nil {
-			return unanswered(ctx, proven(err), nil)
+			return unanswered(ctx, proven(err), blobUnknown(q))
 		}
 		if err := h.lists.Check(q.image.Root, p, trail...); err != nil {
 			return h.refuse(q, err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
 func writeList(t testing.TB, text string) string {
@@ -97,17 +98,36 @@ func spelledOtherwise(t testing.TB, im *images, path string) (all []string) {
 	return all
 }
 
-// What a path resolves to can be denied wherever it is linked from.
-func TestAdmitResolved(t *testing.T) {
+// What a path resolves to is denied wherever it is linked from: a blob, a
+// manifest under whatever name, or a directory on the way.
+func TestDenyResolved(t *testing.T) {
 	im := newImages(t)
-	blob := im.built[layout.BlobPath(ours, digest.FromBytes(im.layer))].CID
-	s := newSite(t, Handler{Store: &Store{im.store(t)}, Deny: []string{writeList(t, "/ipfs/"+blob.String())}})
-	q := request{kind: kindBlob, image: layout.Image{Root: im.root, Name: ours}, digest: digest.FromBytes(im.layer)}
-	if err := s.handler.admit(q); err != nil {
-		t.Errorf("before it is known: %v", err)
+	dir := im.store(t)
+	layer := digest.FromBytes(im.layer)
+	trail, err := store.Open(dir).Trail(t.Context(), im.root, layout.BlobPath(ours, layer))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := s.handler.admit(q, blob); err == nil {
-		t.Error("the blob is denied, and admitted")
+	manifest := im.built[layout.ManifestPath(ours, "v1")].CID
+	for name, test := range map[string]struct {
+		rule             string
+		blob, byTag, raw int
+	}{
+		"blob":      {trail[len(trail)-1].String(), 410, 200, 200},
+		"manifest":  {manifest.String(), 200, 410, 410},
+		"directory": {trail[0].String(), 410, 410, 410},
+		"path":      {trail[0].String() + "/app/blobs/" + layer.String(), 410, 200, 200},
+	} {
+		s := newSite(t, Handler{Store: &Store{dir}, Deny: []string{writeList(t, "/ipfs/"+test.rule)}})
+		for path, want := range map[string]int{
+			im.blob(t, im.layer):        test.blob,
+			im.manifests(t, ours, "v1"): test.byTag,
+			im.manifests(t, ours, digest.FromBytes(im.manifest).String()): test.raw,
+		} {
+			if resp, _, err := s.do(t, http.MethodGet, path); err != nil || resp.StatusCode != want {
+				t.Errorf("%s denied: GET %s: %s, %v; want %d", name, path, resp.Status, err, want)
+			}
+		}
 	}
 }
 

@@ -41,6 +41,7 @@ func copyOnto(ctx context.Context, t *Tree, dst Destination, o Options) error {
 		return err
 	}
 	t.alias()
+	t.noteLatest(ws.onto, o.Logf)
 	return t.build(ws)
 }
 

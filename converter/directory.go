@@ -3,6 +3,7 @@ package converter
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -41,6 +42,7 @@ func (d *toDirectory) Close() error {
 }
 
 func (d *toDirectory) Commit(ctx context.Context, t *Tree) error {
+	dirs := map[string]struct{}{d.dir: {}, filepath.Dir(d.dir): {}}
 	for path, f := range t.Files {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -49,7 +51,15 @@ func (d *toDirectory) Commit(ctx context.Context, t *Tree) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := f.writeTo(path); err != nil {
+		for dir := filepath.Dir(path); dir != d.dir; dir = filepath.Dir(dir) {
+			dirs[dir] = struct{}{}
+		}
+		if err := f.writeTo(ctx, path); err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+	}
+	for dir := range dirs {
+		if err := syncDir(dir); err != nil {
 			return err
 		}
 	}
@@ -57,9 +67,23 @@ func (d *toDirectory) Commit(ctx context.Context, t *Tree) error {
 	return nil
 }
 
-func (f File) writeTo(path string) error {
-	if f.Blob == nil {
-		return os.WriteFile(path, f.data, 0o644)
+// writeTo makes a file of its own of f, and syncs it.
+func (f File) writeTo(ctx context.Context, path string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
 	}
-	return os.Link(f.Blob.Path, path)
+	defer file.Close()
+	r, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.Copy(file, contextReader{ctx, r}); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return file.Close()
 }

@@ -1,12 +1,14 @@
 package converter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -50,6 +52,21 @@ func (t *Tree) dropAliases() {
 	for dir, entries := range dirs {
 		for _, alias := range layout.Aliases(entries) {
 			delete(t.Files, dir+alias)
+			if alias == layout.Latest {
+				t.hadLatest = append(t.hadLatest, dir+alias)
+			}
+		}
+	}
+	slices.Sort(t.hadLatest)
+}
+
+// noteLatest says of which images none goes by the name latest any more: there
+// are several now, and which one was tagged so, if any was, a root does not say.
+func (t *Tree) noteLatest(base *Tree, logf func(string, ...any)) {
+	for _, p := range base.hadLatest {
+		if _, there := t.Files[p]; !there {
+			name := strings.TrimSuffix(path.Dir(path.Dir(p)), ".")
+			logf("%s is no name any more, since there is more than one %s: give one that tag with --tag", ref{name, layout.Latest}, cmp.Or(name, "image"))
 		}
 	}
 }

@@ -83,6 +83,9 @@ func (o Options) withDefaults() Options {
 // workspace returns one in dir, having read what the new root is to hold
 // besides.
 func (o Options) workspace(ctx context.Context, dir string) (*workspace, error) {
+	if o.Level < 1 || o.Level > MaxLevel {
+		return nil, fmt.Errorf("level %d of gzip: it is from 1 to %d", o.Level, MaxLevel)
+	}
 	ws := &workspace{
 		ctx: ctx, dir: dir, profile: o.Profile, logf: o.Logf, progress: o.Progress,
 		compression: o.Compression, level: o.Level, recompress: o.Recompress,

@@ -20,6 +20,8 @@ type Tree struct {
 	Images []Image
 	Kept   []Image // which the root had already that this one is put onto
 
+	hadLatest []string // paths of dropped aliases
+
 	// Files are all files, by slash-separated path. Aliases share a File.
 	Files map[string]File
 
@@ -41,15 +43,19 @@ func (f File) node() unixfs.Node {
 	return unixfs.Node{CID: f.Small.CID, Size: uint64(len(f.Small.Data))}
 }
 
+func (f File) open(ctx context.Context) (io.ReadCloser, error) {
+	if f.Blob == nil {
+		return io.NopCloser(bytes.NewReader(f.data)), nil
+	}
+	return f.Blob.Open(ctx)
+}
+
 // read returns what the file holds, at most a manifest's length.
 func (f File) read(ctx context.Context) ([]byte, error) {
-	if f.Blob == nil {
-		return f.data, nil
-	}
-	if f.Blob.Size() > layout.MaxManifest {
+	if f.Blob != nil && f.Blob.Size() > layout.MaxManifest {
 		return nil, fmt.Errorf("longer than %d bytes", layout.MaxManifest)
 	}
-	r, err := f.Blob.Open(ctx)
+	r, err := f.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +113,9 @@ func newTree(images []*image, ws *workspace) (*Tree, error) {
 		}
 	}
 	t.alias()
+	if ws.onto != nil {
+		t.noteLatest(ws.onto, ws.logf)
+	}
 	return t, t.build(ws)
 }
 

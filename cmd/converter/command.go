@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +69,7 @@ func newCommand() *cobra.Command {
 	fs.StringVarP(&f.input, "input", "i", "-", "image archive to read, - for standard input")
 	fs.StringVar(&f.platform, "platform", "", "take the image for this platform, `os/arch[/variant]`, of several (default all)")
 	fs.BoolVar(&f.srcVerify, "src-tls-verify", true, "have the registry that images come from prove who it is")
-	f.place.register(fs, true)
+	f.place.registerTo(fs)
 	fs.BoolVarP(&f.noAdd, "no-add", "n", false, "write images to a directory and print it")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "how files become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
 	fs.StringVar(&f.compression, "compression", string(converter.Gzip), "what plain layers become: gzip, or none to keep them as they are")
@@ -118,6 +120,12 @@ func (f *flags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer src.Close()
+	if f.from != "" && f.onto == "" {
+		return errors.New("--from says where the root of --onto is, and there is no --onto")
+	}
+	if cmd.Flags().Changed("src-tls-verify") && (len(args) == 0 || !strings.HasPrefix(args[0], "docker://")) {
+		return errors.New("--src-tls-verify is about a registry that images come from, and none is named")
+	}
 	onto, err := openBase(f.onto, f.from, f.place)
 	if err != nil {
 		return err

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"errors"
-	"fmt"
+	"context"
 
 	"github.com/spf13/cobra"
 
@@ -11,9 +10,7 @@ import (
 )
 
 type copyFlags struct {
-	place // where to
-	output
-	from    string
+	transfer
 	onto    string
 	profile string
 }
@@ -36,11 +33,9 @@ name; it may be left out where a CAR file with one root is read.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVar(&f.from, "from", "", "where the image is: a store's `directory`, a CAR file or a node's URL (default "+defaultStore()+")")
-	f.place.register(fs, true)
+	f.transfer.register(fs)
 	fs.StringVar(&f.onto, "onto", "", "add the images to what this `root` holds, where they go")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "with --onto, how directories become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
-	f.output.register(fs)
 	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car")
 	return cmd
 }
@@ -50,30 +45,16 @@ func (f *copyFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.start(cmd.ErrOrStderr()); err != nil {
+	if err := f.check(cmd.Flags()); err != nil {
 		return err
 	}
-	defer f.stop()
-	if err := f.place.check(cmd.Flags()); err != nil {
-		return err
-	}
-	from, err := openImage(args, f.from, f.token)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
 	onto, err := openBase(f.onto, "", f.place)
 	if err != nil {
 		return err
 	}
 	defer onto.close()
-	dst, where, err := f.destination(f.logf)
-	if err != nil {
-		return err
-	}
-	result, err := converter.Copy(cmd.Context(), from.Origin, from.ref.root, dst, f.options(converter.Options{Profile: profile, Onto: onto.base()}))
-	if err := errors.Join(err, dst.Close()); err != nil {
-		return fmt.Errorf("copying from %s: %w", from, err)
-	}
-	return f.print(cmd.OutOrStdout(), result, where)
+	return f.transfer.run(cmd, args, func(ctx context.Context, from storedImage, dst converter.Destination, o converter.Options) (*converter.Result, error) {
+		o.Profile, o.Onto = profile, onto.base()
+		return converter.Copy(ctx, from.Origin, from.ref.root, dst, o)
+	})
 }

@@ -40,7 +40,7 @@ CAR file with one root is read.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringVarP(&f.file, "output", "o", "-", "archive to write, - for standard output")
-	f.register(fs, false)
+	f.registerFrom(fs)
 	fs.StringVar(&f.platform, "platform", "", "write only the image for this `os/arch[/variant]`, and not the index that it is in")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what is left out")
 	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car")

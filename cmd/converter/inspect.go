@@ -45,7 +45,7 @@ bytes.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	f.register(fs, false)
+	f.registerFrom(fs)
 	fs.BoolVar(&f.json, "json", false, "print all of it as JSON")
 	cmd.MarkFlagsMutuallyExclusive("ipfs-api", "car")
 	return cmd

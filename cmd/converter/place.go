@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"strings"
 
@@ -24,17 +25,20 @@ type place struct {
 	car   string
 }
 
-// register adds the flags of a place to put images, or to take them from.
-func (p *place) register(fs *pflag.FlagSet, put bool) {
-	to := map[bool]string{true: "put images into", false: "read from"}[put]
-	fs.StringVar(&p.store, "store", "", to+" the store in this `directory` (default "+defaultStore()+")")
-	api := to + " the Kubo node with this RPC `URL`"
-	if put {
-		api += " and pin them"
-	}
-	fs.StringVar(&p.api, "ipfs-api", "", api+" (default $IPFS_API)")
+// registerTo adds the flags of a place to put images.
+func (p *place) registerTo(fs *pflag.FlagSet) {
+	fs.StringVar(&p.store, "store", "", "put images into the store in this `directory` (default "+defaultStore()+")")
+	fs.StringVar(&p.api, "ipfs-api", "", "put images into the Kubo node with this RPC `URL` and pin them (default $IPFS_API)")
 	fs.StringVar(&p.token, "ipfs-api-token", "", "bearer `token` for the node's API")
-	fs.StringVar(&p.car, "car", "", map[bool]string{true: "write images to", false: "read from"}[put]+" this CAR `file`")
+	fs.StringVar(&p.car, "car", "", "write images to this CAR `file`")
+}
+
+// registerFrom adds the flags of a place to read images from.
+func (p *place) registerFrom(fs *pflag.FlagSet) {
+	fs.StringVar(&p.store, "store", "", "read from the store in this `directory` (default "+defaultStore()+")")
+	fs.StringVar(&p.api, "ipfs-api", "", "read from the Kubo node with this RPC `URL` (default $IPFS_API)")
+	fs.StringVar(&p.token, "ipfs-api-token", "", "bearer `token` for the node's API")
+	fs.StringVar(&p.car, "car", "", "read from this CAR `file`")
 }
 
 // check reports a flag that was given nothing, and takes $IPFS_API where no flag
@@ -113,18 +117,21 @@ func defaultStore() string {
 	return dir
 }
 
-// parsePlace reads where images are in one word: a node's URL, a store's
-// directory or a CAR file. No word is the default store.
+// parsePlace reads where images are in one word: a store's directory, a CAR file,
+// or the address of a node's API. No word is the default store.
 func parsePlace(s, token string) (place, error) {
 	if s == "" || strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
 		return place{api: s, token: token}, nil
 	}
 	info, err := os.Stat(s)
-	switch {
-	case err != nil:
-		return place{}, fmt.Errorf("--from: %w: it is a store's directory, a CAR file, or the http:// URL of a node's RPC API", err)
-	case info.IsDir():
+	if err == nil && info.IsDir() {
 		return place{store: s}, nil
+	}
+	if _, _, address := net.SplitHostPort(s); address == nil && err != nil {
+		return place{api: s, token: token}, nil
+	}
+	if err != nil {
+		return place{}, fmt.Errorf("--from: %w: it is a store's directory, a CAR file, or the http:// URL of a node's RPC API", err)
 	}
 	return place{car: s}, nil
 }

@@ -45,7 +45,7 @@ blocks that no image needs are verified too.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.BoolVar(&f.all, "all", false, "verify every image of the store, or of the CAR file")
-	f.register(fs, false)
+	f.registerFrom(fs)
 	fs.StringVarP(&f.registry, "registry", "r", "http://localhost:5000", "registry to print in the references")
 	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car")
 	return cmd

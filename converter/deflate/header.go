@@ -3,7 +3,7 @@ package deflate
 // A blockHeader tells a decoder the codes of a block: the lengths of their words,
 // as runs, which have a code of their own. RFC 1951, 3.2.7.
 type blockHeader struct {
-	lengths, distances int // symbols of each code
+	lengths, distances int     // symbols of each code
 	all                []uint8 // lengths of the words of both
 	runs               []run
 	counts             [runSymbols]uint32

@@ -95,20 +95,13 @@ func (im *Import) unlock() {
 }
 
 // Blob takes over the file at path in TempDir: the blob with the given digest,
-// whose DAG is f.
+// whose DAG is f. One that is there and has the same bytes stays, with whatever
+// the system has cached of it; one that rotted is mended.
 func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 	if im.lock == nil {
 		return errNotLocked
 	}
-	final := im.store.blobPath(d)
-	if info, err := os.Stat(final); err == nil && info.Size() == f.Table.Size() {
-		if err := os.Remove(path); err != nil {
-			return err
-		}
-		if err := im.mkdirs(filepath.Dir(final)); err != nil {
-			return err
-		}
-	} else if err := im.adopt(path, final); err != nil {
+	if err := im.placeBlob(path, im.store.blobPath(d)); err != nil {
 		return fmt.Errorf("storing blob %s: %w", d, err)
 	}
 	for _, nd := range f.Nodes {
@@ -126,6 +119,20 @@ func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 	return im.write(im.store.filePath(f.CID), record)
 }
 
+func (im *Import) placeBlob(path, final string) error {
+	there, err := sameContent(path, final)
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return im.adopt(path, final)
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return im.mkdirs(filepath.Dir(final)) // who put it there may not have synced it yet
+}
+
 // Node stores a directory, a node of a file, or a small file that is one block.
 func (im *Import) Node(b unixfs.Block) error {
 	if im.lock == nil {
@@ -136,8 +143,8 @@ func (im *Import) Node(b unixfs.Block) error {
 
 // Has reports whether the store has the blob that is the file c, with its nodes
 // and leaf table, so that it need not be handed over again. Nodes are verified
-// and the blob has its size, but what it holds is not read. After Lock it stays
-// so; before, it can have changed by the next call.
+// and the blob has its size, but what it holds is not read: it may have rotted.
+// After Lock it stays so; before, it can have changed by the next call.
 func (im *Import) Has(c cid.Cid) bool {
 	d, table, err := im.store.file(c)
 	if err != nil {

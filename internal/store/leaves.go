@@ -32,38 +32,69 @@ func (l *LeafSet) Has(digest [sha256.Size]byte) bool {
 func (l *LeafSet) Len() int { return len(l.sorted) }
 
 // Leaves returns the leaves of all blobs in the store, but for the given files.
-// It reads every leaf table. What it cannot read is left out: the set is for
-// telling what is shared, and finding damage is Collect's.
 func (s *Store) Leaves(ctx context.Context, except ...cid.Cid) (*LeafSet, error) {
-	entries, err := readDir(filepath.Join(s.dir, "files"))
+	l := new(LeafSet)
+	err := s.EachLeaf(ctx, func(digest [sha256.Size]byte) {
+		l.sorted = append(l.sorted, shortDigest(digest[:]))
+	}, except...)
 	if err != nil {
-		return nil, fmt.Errorf("listing the store's blobs: %w", err)
+		return nil, err
+	}
+	slices.SortFunc(l.sorted, shortDigest.compare)
+	l.sorted = slices.Clip(slices.Compact(l.sorted))
+	return l, nil
+}
+
+// EachLeaf hands the digests of the leaves of all blobs in the store, but for
+// the given files, to visit. It reads every leaf table. What it cannot read is
+// left out: it is for telling what is shared, and finding damage is Collect's.
+func (s *Store) EachLeaf(ctx context.Context, visit func(digest [sha256.Size]byte), except ...cid.Cid) error {
+	files, err := s.files()
+	if err != nil {
+		return err
 	}
 	leftOut := map[nodeKey]bool{}
 	for _, c := range except {
 		leftOut[keyOf(c)] = true
 	}
-	l := new(LeafSet)
-	for _, e := range entries {
+	for _, c := range files {
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
-		c, ok := parseKey(e.Name())
-		if !ok || leftOut[keyOf(c)] {
+		if leftOut[keyOf(c)] {
 			continue
 		}
 		_, table, err := s.file(c)
 		if errors.Is(err, fs.ErrPermission) {
-			return nil, err
+			return err
 		}
 		if err != nil {
 			continue
 		}
 		for i := range table.Leaves {
-			l.sorted = append(l.sorted, shortDigest(table.Leaves[i].Digest[:]))
+			visit(table.Leaves[i].Digest)
 		}
 	}
-	slices.SortFunc(l.sorted, shortDigest.compare)
-	l.sorted = slices.Clip(slices.Compact(l.sorted))
-	return l, nil
+	return nil
+}
+
+// Tables returns how many leaf tables there are, one for each file of a blob.
+func (s *Store) Tables() (int, error) {
+	files, err := s.files()
+	return len(files), err
+}
+
+// files lists the files of which there is a leaf table.
+func (s *Store) files() ([]cid.Cid, error) {
+	entries, err := readDir(filepath.Join(s.dir, "files"))
+	if err != nil {
+		return nil, fmt.Errorf("listing the store's blobs: %w", err)
+	}
+	var files []cid.Cid
+	for _, e := range entries {
+		if c, ok := parseKey(e.Name()); ok {
+			files = append(files, c)
+		}
+	}
+	return files, nil
 }

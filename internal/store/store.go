@@ -6,6 +6,7 @@
 //	files/<cid>          which blob a file's CID is, and its leaf table
 //	images/<cid>.json    what was converted, for people
 //	tmp/                 what is not complete
+//	names/               what IPNS keys stood for last; internal/names' alone
 //	lock, gate           who adds and who removes wait for one another here
 //
 // CIDs are written as CIDv1 in base32, and <xx> is the next-to-last two

@@ -106,26 +106,23 @@ func (s Session) Stat(ctx context.Context, root cid.Cid, at string) (int64, erro
 }
 
 func readAll(ctx context.Context, get unixfs.Getter, c cid.Cid, limit int64) ([]byte, error) {
-	f, err := unixfs.ReadFile(ctx, get, c)
+	first, err := get(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if f.Table.Size() > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d", f.Table.Size(), limit)
+	size, err := unixfs.FileSize(unixfs.Block{CID: c, Data: first})
+	if err != nil {
+		return nil, err
 	}
-	data := make([]byte, 0, f.Table.Size())
-	for i := range f.Table.Leaves {
-		block, err := get(ctx, f.Table.CID(i))
-		if err != nil {
-			return nil, err
-		}
-		leaf, err := f.Table.Unwrap(i, block)
-		if err != nil {
-			return nil, err
-		}
-		data = append(data, leaf...)
+	if size > limit {
+		return nil, fmt.Errorf("%d bytes, more than %d", size, limit)
 	}
-	return data, nil
+	data := make([]byte, 0, size)
+	err = unixfs.Stream(ctx, get, c, 0, size, func(b []byte) error {
+		data = append(data, b...)
+		return nil
+	})
+	return data, err
 }
 
 // A scope is how much a CAR has of what is at the end of a path.
@@ -162,7 +159,7 @@ func (s Session) with(ctx context.Context, root cid.Cid, at string, sc scope, li
 	}
 	err = s.pool.Do(ctx, x)
 	if _, failed := errors.AsType[Error](err); !failed || !errors.Is(err, ErrRefused) {
-		return err
+		return unproved(err)
 	}
 	return use(s.raw)
 }
@@ -295,16 +292,22 @@ func (s Session) leaf(ctx context.Context, c cid.Cid) (data []byte, err error) {
 		Failed: s.Failed,
 	})
 	if err != nil {
-		return nil, unavailableError{notProved(err)}
+		return nil, unavailableError{unproved(err)}
 	}
 	return data, nil
 }
 
-// notProved is an error of gateways of which none says that something does not
-// exist: that a gateway does not have a block proves nothing.
-func notProved(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no gateway has it: %s", err)
+// unproved is an error of gateways of which none proves that something does not
+// exist, whatever they say.
+func unproved(err error) error {
+	failed, ok := errors.AsType[Error](err)
+	if !ok {
+		return err
 	}
-	return err
+	for i, f := range failed {
+		if errors.Is(f, fs.ErrNotExist) {
+			failed[i].Err = errors.New(f.Err.Error())
+		}
+	}
+	return failed
 }

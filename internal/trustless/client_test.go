@@ -239,7 +239,7 @@ func TestAbsenceIsProved(t *testing.T) {
 	pub := publish(t, unixfs.V1)
 	gone := status(http.StatusNotFound)
 	s := Session{Client: NewClient(NewPool(Group{Upstreams: []*url.URL{upstream(0)}, Transport: gone}))}
-	if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v1", 1000); err == nil || !isAll(err, fs.ErrNotExist) {
+	if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v1", 1000); err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 	empty := publish(t, unixfs.V1)

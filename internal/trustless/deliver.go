@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
@@ -109,15 +110,19 @@ func (d *delivery) run() error {
 func (d *delivery) round() error {
 	before := d.next
 	plain := d.plain()
-	if !d.isRefused(plain) || d.next > before {
-		return plain
+	if _, all := errors.AsType[Error](plain); !all || d.next > before {
+		return unproved(plain)
 	}
+	// What the DAG says counts for more than what gateways say of the file.
 	if err := d.found(); err != nil {
 		return err
 	}
+	if !d.isRefused(plain) {
+		return plain
+	}
 	car := d.car()
 	if !isRefused(car) || d.next > before {
-		return car
+		return unproved(car)
 	}
 	return d.raw()
 }
@@ -126,7 +131,7 @@ func (d *delivery) round() error {
 // table says without anybody being to blame: some old leaves are of another type,
 // which only their blocks show.
 func (d *delivery) isRefused(err error) bool {
-	return isRefused(err) || d.table != nil && d.table.Wrapped && errors.Is(err, ErrMismatch)
+	return isRefused(err) || errors.Is(err, fs.ErrNotExist) || d.table != nil && d.table.Wrapped && errors.Is(err, ErrMismatch)
 }
 
 // isRefused reports whether there is a gateway that may have it in another form.
