@@ -107,8 +107,23 @@ func (a *archive) readEntry(header *tar.Header, r io.Reader) error {
 		a.documents[name], err = readDocument(r)
 		return err
 	}
+	if err := a.room(); err != nil {
+		return err
+	}
 	a.contents[name], err = a.ws.readContent(name, header.Size, r)
 	return err
+}
+
+// maxEntries is how many files and links may be in an archive, all of which are
+// remembered until its end.
+const maxEntries = 1 << 16
+
+// room reports whether there is too much already for one more entry.
+func (a *archive) room() error {
+	if len(a.contents)+len(a.links) < maxEntries {
+		return nil
+	}
+	return fmt.Errorf("more than %d files and links, which no image has", maxEntries)
 }
 
 // isSparse reports whether an entry claims holes, with which a few bytes stand
@@ -135,6 +150,9 @@ func (a *archive) link(name, target string) error {
 		return err
 	}
 	a.forget(name)
+	if err := a.room(); err != nil {
+		return err
+	}
 	a.links[name] = target
 	return nil
 }
@@ -176,6 +194,9 @@ func (a *archive) find(name string) (*content, error) {
 
 // entryPath cleans the path of an entry, which must not lead out of the archive.
 func entryPath(name string) (string, error) {
+	if len(name) > maxPath {
+		return "", fmt.Errorf("a path of more than %d bytes", maxPath)
+	}
 	clean := path.Clean(strings.TrimSuffix(name, "/"))
 	if path.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, "../") {
 		return "", errOutside
@@ -226,7 +247,7 @@ func archiveError(err error, entries int) error {
 
 func entryError(name string, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("the archive ends early, in %q", name)
+		return fmt.Errorf("the archive ends early, in %.200q", name)
 	}
-	return fmt.Errorf("reading %q from the archive: %w", name, err)
+	return fmt.Errorf("reading %.200q from the archive: %w", name, err)
 }

@@ -21,7 +21,8 @@ type Blob struct {
 	Digest digest.Digest
 	File   *unixfs.File
 
-	from func(context.Context) (io.ReadCloser, error) // where Path is empty
+	from   func(context.Context) (io.ReadCloser, error) // where Path is empty
+	ofBase bool                                         // and of no new image
 }
 
 // Open returns the blob's bytes, which are what File says.

@@ -17,6 +17,9 @@ const (
 	MaxLevel     = deflate.MaxLevel
 )
 
+// maxWorkers bounds memory, of which each takes 5 MB.
+const maxWorkers = 16
+
 // align copies the tar of a layer into a blob whose leaves are the pieces that
 // package align cuts it into: each a gzip member, or as it is. Pieces are
 // compressed and hashed in parallel and written in order, so the blob is the
@@ -72,7 +75,7 @@ var spare = sync.Pool{New: func() any {
 }}
 
 func (ws *workspace) newPieces(w *blobWriter, as Compression) *pieces {
-	workers := cmp.Or(ws.workers, runtime.GOMAXPROCS(0))
+	workers := cmp.Or(ws.workers, min(runtime.GOMAXPROCS(0), maxWorkers))
 	n := 2*workers + 2
 	p := &pieces{
 		encode:  func() encoder { return asItIs{} },

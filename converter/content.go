@@ -9,10 +9,10 @@ import (
 	"io"
 	"os"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/align"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -35,7 +35,8 @@ type content struct {
 
 	layers []digest.Digest // what diffIDs has read
 
-	other, otherDiffID digest.Digest // by another algorithm than sha256, once asked for
+	// By other algorithms than sha256, once asked for.
+	others, otherDiffIDs map[digest.Algorithm]digest.Digest
 }
 
 type encoding int
@@ -51,22 +52,23 @@ var (
 	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
 )
 
-// readContent takes in one file of the archive. Documents and compressed layers
-// are kept, and everything else is taken for the tar of a layer.
+// readContent takes in one file of the archive. A tar is taken for that of a
+// layer, and everything else is kept. The bytes alone decide, and not what
+// somebody says of them: whatever way a content comes, it has the same leaves.
 func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content, error) {
 	c := &content{ws: ws, name: name, size: size}
 	r, end := watch(ws.progress, name, size, r)
 	defer end()
 	br := bufio.NewReader(r) // small, so that long reads pass it by
-	magic, err := br.Peek(len(zstdMagic))
+	beginning, err := br.Peek(tarBlock)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	c.encoding = encodingOf(magic)
+	c.encoding = encodingOf(beginning)
 	switch {
 	case c.cameCompressed():
 		err = c.keepCompressed(br)
-	case size < smallestTar, size <= layout.MaxManifest && isDocument(magic):
+	case !align.IsTar(beginning):
 		c.kept, err = ws.keep(br)
 	case ws.compression == Uncompressed:
 		c.kept, err = ws.align(br, Uncompressed)
@@ -88,8 +90,8 @@ func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content
 	return c, nil
 }
 
-// smallestTar is the length of a tar without entries: two zero blocks.
-const smallestTar = 1024
+// tarBlock is the length of a tar's first block, by which it is known.
+const tarBlock = 512
 
 func encodingOf(beginning []byte) encoding {
 	switch {
@@ -99,12 +101,6 @@ func encodingOf(beginning []byte) encoding {
 		return zstdEncoding
 	}
 	return uncompressed
-}
-
-// isDocument reports whether what begins so may be JSON. A tar begins with a
-// file's name.
-func isDocument(beginning []byte) bool {
-	return len(beginning) == 0 || bytes.IndexByte([]byte("{[ \t\r\n"), beginning[0]) >= 0
 }
 
 func (c *content) cameCompressed() bool { return c.encoding != uncompressed }
@@ -212,13 +208,7 @@ func (c *content) asIs() (*Blob, error) {
 		return c.kept, nil
 	}
 	var err error
-	c.kept, err = c.rewrite(c.aligned, func(r io.Reader) (*Blob, error) {
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, err
-		}
-		return c.ws.align(z, Uncompressed)
-	})
+	c.kept, err = c.rewrite(c.aligned, gzipEncoding, Uncompressed)
 	return c.kept, err
 }
 
@@ -232,23 +222,53 @@ func (c *content) asLayer() (*Blob, error) {
 		return c.kept, nil
 	}
 	var err error
-	c.aligned, err = c.rewrite(c.kept, func(r io.Reader) (*Blob, error) {
-		return c.ws.align(r, c.ws.compression)
-	})
+	c.aligned, err = c.rewrite(c.kept, uncompressed, c.ws.compression)
 	return c.aligned, err
 }
 
-func (c *content) rewrite(from *Blob, to func(io.Reader) (*Blob, error)) (*Blob, error) {
-	f, err := os.Open(from.Path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	blob, err := to(f)
+// rewrite makes the one blob of a tar out of the other, having checked that what
+// it has read again is what came.
+func (c *content) rewrite(from *Blob, e encoding, as Compression) (*Blob, error) {
+	tar, err := c.ws.open(from, e)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
+	defer tar.Close()
+	sum := digest.SHA256.Digester()
+	blob, err := c.ws.align(io.TeeReader(tar, sum.Hash()), as)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.name, err)
+	}
+	if got := sum.Digest(); got != c.digest {
+		os.Remove(blob.Path)
+		return nil, fmt.Errorf("%s was %s, and is %s when read again from %s: the disk or the memory may be broken", c.name, c.digest, got, c.ws.dir)
+	}
 	return blob, nil
+}
+
+// open opens what a blob of that encoding decompresses to.
+func (ws *workspace) open(b *Blob, e encoding) (io.ReadCloser, error) {
+	f, err := os.Open(b.Path)
+	if err != nil || e == uncompressed {
+		return f, err
+	}
+	z, err := newDecompressor(f, e)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &decompressed{z, f}, nil
+}
+
+// decompressed is what a file decompresses to.
+type decompressed struct {
+	decompressor
+	file io.Closer
+}
+
+func (d *decompressed) Close() error {
+	d.decompressor.Close()
+	return d.file.Close()
 }
 
 // layerType returns the media type of what asLayer returns.

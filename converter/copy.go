@@ -23,6 +23,9 @@ func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination
 	if err != nil {
 		return nil, err
 	}
+	if len(tree.Images) == 0 {
+		return nil, fmt.Errorf("there is no image below %s", addressOf(root))
+	}
 	if o.Onto != nil {
 		if err := copyOnto(ctx, tree, dst, o); err != nil {
 			return nil, err

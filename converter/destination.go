@@ -17,7 +17,7 @@ type Destination interface {
 
 // A counter is a destination that knows which leaves it has.
 type counter interface {
-	// reused returns how many bytes of the tree's blobs are leaves that are
-	// there already.
-	reused(ctx context.Context, t *Tree) (int64, error)
+	// reused returns a Result's Reused, and -1 where there are more than so many
+	// blobs to look at.
+	reused(ctx context.Context, t *Tree, most int) (int64, error)
 }

@@ -2,9 +2,12 @@ package converter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -150,6 +153,57 @@ func TestEndOfArchive(t *testing.T) {
 	rest := bytes.NewReader(slices.Concat(archive, make([]byte, 4<<20)))
 	if _, err := tryConvert(t, t.TempDir(), rest); err != nil || rest.Len() > 0 {
 		t.Errorf("%d bytes are not read, %v", rest.Len(), err)
+	}
+}
+
+// No archive makes us remember any number of entries.
+func TestTooManyEntries(t *testing.T) {
+	full := func() *archive {
+		a := newArchive(&workspace{ctx: t.Context(), dir: t.TempDir(), profile: unixfs.V1}, t.Logf, want{})
+		for i := range maxEntries {
+			a.links[strconv.Itoa(i)] = "x"
+		}
+		return a
+	}
+	for name, test := range map[string]struct {
+		add  *tarball
+		want string
+	}{
+		"a file":      {new(tarball).file("more", nil), `reading "more" from the archive: more than 65536 files and links`},
+		"a link":      {new(tarball).symlink("more", "x"), `reading "more" from the archive: more than 65536 files and links`},
+		"one again":   {new(tarball).file("0", nil).symlink("1", "y").file(dockerManifests, []byte("[]")), ""},
+		"a long path": {new(tarball).file(strings.Repeat("long/", maxPath), nil), "a path of more than 1024 bytes"},
+		"a long link": {new(tarball).symlink("0", strings.Repeat("long/", maxPath)), "a path of more than 1024 bytes"},
+	} {
+		err := full().readTar(bytes.NewReader(test.add.close()))
+		if (err == nil) != (test.want == "") || err != nil && (!strings.Contains(err.Error(), test.want) || len(err.Error()) > 500) {
+			t.Errorf("%s: the error is %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+// What a disk gives back that has gone bad does not get into an image.
+func TestReadAgain(t *testing.T) {
+	layer, other := layerTar("a", 10_000), layerTar("b", 10_000)
+	for name, test := range map[string]struct {
+		came []byte
+		then []byte // what the file has later
+		form func(*content) (*Blob, error)
+	}{
+		"as it came, from members": {layer, gzipped(other), (*content).asIs},
+		"as members, from the tar": {make([]byte, 1024), other, (*content).asLayer},
+	} {
+		ws := &workspace{ctx: t.Context(), dir: t.TempDir(), profile: unixfs.V1}
+		c := readLayer(t, ws, test.came)
+		if err := os.WriteFile(cmp.Or(c.kept, c.aligned).Path, test.then, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := test.form(c); err == nil || !strings.Contains(err.Error(), "when read again") {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+		if files, _ := os.ReadDir(ws.dir); len(files) != 1 {
+			t.Errorf("%s: there are %d files, want what came alone", name, len(files))
+		}
 	}
 }
 

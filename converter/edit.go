@@ -22,6 +22,9 @@ func editList(data []byte, list string, edit func(i int, entry object) (object, 
 	if err := json.Unmarshal(data, &whole); err != nil {
 		return nil, err
 	}
+	if err := whole.check(list); err != nil {
+		return nil, err
+	}
 	var entries []object
 	if err := json.Unmarshal(whole[list], &entries); err != nil {
 		return nil, fmt.Errorf("%s: %w", list, err)
@@ -42,6 +45,19 @@ func editList(data []byte, list string, edit func(i int, entry object) (object, 
 	return encode(whole)
 }
 
+// check refuses fields that are spelled almost as those to be edited are: some
+// programs take them for these, as we do when we read, and others do not.
+func (o object) check(fields ...string) error {
+	for _, key := range slices.Sorted(maps.Keys(o)) {
+		for _, field := range fields {
+			if key != field && strings.EqualFold(key, field) {
+				return fmt.Errorf("a field is spelled %q, and must be %q", key, field)
+			}
+		}
+	}
+	return nil
+}
+
 func (o object) set(field string, value any) error {
 	data, err := encode(value)
 	o[field] = data
@@ -60,6 +76,9 @@ func encode(value any) ([]byte, error) {
 // describe makes a descriptor, which the object is, one of other bytes. What it
 // says of the old ones goes.
 func (o object) describe(d v1.Descriptor) error {
+	if err := o.check("data", "annotations", "mediaType", "digest", "size"); err != nil {
+		return err
+	}
 	delete(o, "data")
 	if err := o.dropAnnotations(); err != nil {
 		return err

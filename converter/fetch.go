@@ -56,8 +56,7 @@ func (a *archive) findBlob(d v1.Descriptor) (*content, error) {
 
 // put adds what stands elsewhere to the contents.
 func (a *archive) put(d v1.Descriptor, data []byte) (*content, error) {
-	d.Size = int64(len(data))
-	c, err := a.readBlob(d, bytes.NewReader(data))
+	c, err := a.ws.readContent(blobPath(d.Digest), int64(len(data)), bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
@@ -131,25 +130,11 @@ func (a *archive) fetchBlob(ctx context.Context, d v1.Descriptor) (*content, err
 		return nil, err
 	}
 	defer r.Close()
-	c, err := a.readBlob(d, &exactReader{r, d.Size})
+	c, err := a.ws.readContent(blobPath(d.Digest), d.Size, &exactReader{r, d.Size})
 	if err != nil {
 		return nil, fmt.Errorf("reading %s from %s: %w", d.Digest, a.where, err)
 	}
 	return c, nil
-}
-
-// readBlob reads what a descriptor says to be a layer or a document, and keeps
-// everything else as it is.
-func (a *archive) readBlob(d v1.Descriptor, r io.Reader) (*content, error) {
-	name := blobPath(d.Digest)
-	if isLayer(d.MediaType) || isConfig(d.MediaType) || isManifest(d) {
-		return a.ws.readContent(name, d.Size, r)
-	}
-	blob, err := a.ws.keep(r)
-	if err != nil {
-		return nil, err
-	}
-	return &content{ws: a.ws, name: name, digest: blob.Digest, size: blob.Size(), kept: blob}, nil
 }
 
 // An exactReader reads n bytes, of which none may be missing and which nothing

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // defaultDocker is where Docker's daemon listens if nobody says otherwise.
@@ -21,9 +22,12 @@ const defaultDocker = "unix:///var/run/docker.sock"
 
 // FromDocker returns the source of an image in a running Docker: the daemon that
 // DOCKER_HOST names, as it does for docker itself.
-func FromDocker(name string) Source { return fromDocker{name} }
+func FromDocker(name string) Source { return fromDocker{name, patience} }
 
-type fromDocker struct{ name string }
+type fromDocker struct {
+	name     string
+	patience time.Duration
+}
 
 func (s fromDocker) read(a *archive) error {
 	if r, err := parseRef(s.name); err == nil {
@@ -35,7 +39,7 @@ func (s fromDocker) read(a *archive) error {
 	if err != nil {
 		return err
 	}
-	archive, err := d.save(a.ws.ctx, s.name)
+	archive, err := d.save(a.ws.ctx, s.name, s.patience)
 	if err != nil {
 		return err
 	}
@@ -110,18 +114,22 @@ func (d *docker) secure() error {
 
 // save asks for an image's archive, as `docker save` does. Docker may take its
 // time before the first byte, in which it writes all of it to its own disk.
-func (d *docker) save(ctx context.Context, name string) (io.ReadCloser, error) {
+func (d *docker) save(ctx context.Context, name string, patience time.Duration) (io.ReadCloser, error) {
 	u := d.base
 	u.Path = "/images/get"
 	u.RawQuery = url.Values{"names": {name}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	w := newWait(ctx, patience, fmt.Errorf("the daemon at %s: %w", d.host, errSilent))
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
+		w.cancel(nil)
 		return nil, err
 	}
 	resp, err := d.transport.RoundTrip(req)
 	if err != nil {
+		w.cancel(nil)
 		return nil, fmt.Errorf("asking Docker at %s, which DOCKER_HOST can change: %w", d.host, err)
 	}
+	resp.Body = w.body(resp.Body)
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
 		return nil, fmt.Errorf("asking Docker for %q: %w", name, dockerError(resp))

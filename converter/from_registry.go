@@ -19,7 +19,7 @@ import (
 // are those that docker and podman keep. Where verify is false, the registry need
 // not prove who it is, nor encrypt.
 func FromRegistry(image string, verify bool) Source {
-	return fromRegistry{image, verify, registryPatience}
+	return fromRegistry{image, verify, patience}
 }
 
 type fromRegistry struct {
@@ -96,28 +96,60 @@ func (r *registry) top(a *archive, image name.Reference) (v1.Descriptor, error) 
 }
 
 // referrers returns what the registry lists as being about a manifest, in
-// whichever of the two ways that there are.
+// whichever of the two ways that there are. No registry needs to have such a
+// list, and yet one that it does not give for now is not taken for none.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 func (r *registry) referrers(a *archive, subject digest.Digest) ([]v1.Descriptor, error) {
-	tag := subject.Algorithm().String() + "-" + subject.Encoded()
-	for _, path := range []string{"referrers/" + subject.String(), "manifests/" + tag} {
-		data, err := r.document(a.ws.ctx, path)
-		if ctx := a.ws.ctx; ctx.Err() != nil {
+	list, err := r.list(a, "referrers/"+subject.String())
+	if isUnsupported(err) || errors.Is(err, errNoList) {
+		list, err = r.list(a, "manifests/"+subject.Algorithm().String()+"-"+subject.Encoded())
+	}
+	if isUnsupported(err) || errors.Is(err, errNoList) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking what is about the image: %w", err)
+	}
+	var about []v1.Descriptor
+	for _, d := range list {
+		if isManifest(d) {
+			about = append(about, v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
+		}
+	}
+	return r.present(a, about), nil
+}
+
+// maxPages is how many pages a list may have.
+const maxPages = 1000
+
+var errNoList = errors.New("is no index")
+
+// list reads what an index names, of which a registry may give a page at a time.
+func (r *registry) list(a *archive, path string) ([]v1.Descriptor, error) {
+	var list []v1.Descriptor
+	for range maxPages {
+		data, next, err := r.page(a.ws.ctx, path)
+		var index v1.Index
+		if err == nil && (json.Unmarshal(data, &index) != nil || index.Manifests == nil) {
+			err = fmt.Errorf("what %s has at %s %w", r, path, errNoList)
+		}
+		if err == nil {
+			err = a.count(len(index.Manifests))
+		}
+		if err != nil && list != nil {
+			//nolint:errorlint // what has begun is supported, and there
+			return nil, fmt.Errorf("a list ends early: %v", err)
+		}
+		if err != nil {
 			return nil, err
 		}
-		var list v1.Index
-		if err != nil || json.Unmarshal(data, &list) != nil {
-			continue // no registry needs to have such a list
+		list = append(list, index.Manifests...)
+		if next == "" {
+			return list, nil
 		}
-		var about []v1.Descriptor
-		for _, d := range list.Manifests {
-			if isManifest(d) {
-				about = append(about, v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
-			}
-		}
-		return r.present(a, about), nil
+		path = next
 	}
-	return nil, nil
+	return nil, fmt.Errorf("%s gives a list in more than %d pages", r, maxPages)
 }
 
 // present returns those of the manifests that the registry has.

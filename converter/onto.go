@@ -32,6 +32,11 @@ func (b *Base) read(ctx context.Context, p Progress) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, f := range t.Files {
+		if f.Blob != nil {
+			f.Blob.ofBase = true
+		}
+	}
 	t.dropAliases()
 	return t, nil
 }

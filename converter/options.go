@@ -34,8 +34,10 @@ type Options struct {
 	// Onto is what the new root holds besides. Default: nothing.
 	Onto *Base
 
-	// CountReused has a Result say how much of it the destination had before.
-	CountReused bool
+	// CountReused has a Result say how much of it the destination had before,
+	// where that has at most so many blobs: all of their leaf tables are read.
+	// Default: it does not say.
+	CountReused int
 
 	// Progress is told of larger files while they are read. Default: nobody is.
 	Progress Progress

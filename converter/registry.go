@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,11 +21,6 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
-
-// registryPatience is how long a registry may give nothing.
-const registryPatience = time.Minute
-
-var errSilent = errors.New("it has given nothing for a minute")
 
 // A registry is one repository of a registry that speaks the distribution
 // protocol.
@@ -88,16 +85,43 @@ func (r *registry) fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser, e
 
 // document reads what is no blob.
 func (r *registry) document(ctx context.Context, path string) ([]byte, error) {
+	data, _, err := r.page(ctx, path)
+	return data, err
+}
+
+// page reads a document that may go on elsewhere, and returns where.
+func (r *registry) page(ctx context.Context, path string) (data []byte, next string, err error) {
 	resp, err := r.get(ctx, path, 0)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer resp.Body.Close()
-	data, err := readDocument(resp.Body)
-	if err != nil {
-		return nil, r.failure(ctx, err)
+	if data, err = readDocument(resp.Body); err != nil {
+		return nil, "", r.failure(ctx, err)
 	}
-	return data, nil
+	next, err = r.next(resp)
+	return data, next, err
+}
+
+// nextLink is a link to what follows, with its address.
+var nextLink = regexp.MustCompile(`<([^>]*)>[^<]*;\s*rel="?next\b`)
+
+// next returns where in the repository a document goes on, and nothing where it
+// does not.
+func (r *registry) next(resp *http.Response) (string, error) {
+	link := nextLink.FindStringSubmatch(strings.Join(resp.Header.Values("Link"), ", "))
+	if link == nil {
+		return "", nil
+	}
+	u, err := resp.Request.URL.Parse(link[1])
+	if err != nil {
+		return "", fmt.Errorf("%s: where a list goes on: %w", r, err)
+	}
+	path, inside := strings.CutPrefix(u.EscapedPath(), "/v2/"+r.repository.RepositoryStr()+"/")
+	if !inside {
+		return "", fmt.Errorf("%s has a list go on at %s, which is not in %s", r, u.Redacted(), r.repository.RepositoryStr())
+	}
+	return path + "?" + u.RawQuery, nil
 }
 
 var acceptable = strings.Join([]string{
@@ -108,10 +132,10 @@ var acceptable = strings.Join([]string{
 // registry can do that. Where there is nothing, the error is errMissing.
 func (r *registry) get(ctx context.Context, path string, offset int64) (*http.Response, error) {
 	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.repository.Scheme(), r.repository.RegistryStr(), r.repository.RepositoryStr(), path)
-	ctx, cancel := context.WithCancelCause(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	w := newWait(ctx, r.patience, errSilent)
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, address, nil)
 	if err != nil {
-		cancel(nil)
+		w.cancel(nil)
 		return nil, err
 	}
 	if !strings.HasPrefix(path, "blobs/") {
@@ -120,18 +144,18 @@ func (r *registry) get(ctx context.Context, path string, offset int64) (*http.Re
 	if offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
-	watch := time.AfterFunc(r.patience, func() { cancel(errSilent) })
+	w.start()
 	resp, err := r.client.Do(req)
-	watch.Stop()
+	w.stop()
 	if err == nil {
-		resp.Body = &patientBody{resp.Body, ctx, watch, cancel, r.patience}
+		resp.Body = w.body(resp.Body)
 		if err = transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err == nil {
 			return resp, nil
 		}
 		defer resp.Body.Close()
 	}
-	defer cancel(nil)
-	err = r.failure(ctx, err)
+	defer w.cancel(nil)
+	err = r.failure(w.ctx, err)
 	if errors.Is(err, errMissing) {
 		err = fmt.Errorf("%s %w", path, err)
 	}
@@ -168,7 +192,27 @@ func (r *registry) refusal(answer *transport.Error) error {
 	if len(answer.Errors) > 0 {
 		said = answer.Errors[0].Message
 	}
-	return fmt.Errorf("%s answers %d: %s", r, answer.StatusCode, said)
+	return answered{answer.StatusCode, fmt.Sprintf("%s answers %d: %s", r, answer.StatusCode, said)}
+}
+
+// answered is what a registry answered in another way than we know.
+type answered struct {
+	status  int
+	message string
+}
+
+func (a answered) Error() string { return a.message }
+
+// isUnsupported reports whether an answer is one that some registry gives to what
+// it does not know.
+func isUnsupported(err error) bool {
+	if errors.Is(err, errMissing) {
+		return true
+	}
+	answer, ok := errors.AsType[answered](err)
+	return ok && slices.Contains([]int{
+		http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented,
+	}, answer.status)
 }
 
 // noSuchImage says that an image is not there, and what is.
@@ -180,31 +224,4 @@ func (r *registry) noSuchImage(ctx context.Context, image name.Reference) error 
 		return fmt.Errorf("%s has no %s", r, wanted)
 	}
 	return fmt.Errorf("%s has no %s: there is %s", r, wanted, some(list.Tags))
-}
-
-// A patientBody is an answer's body that is given up when nothing comes for some
-// time.
-type patientBody struct {
-	io.ReadCloser
-	ctx      context.Context
-	watch    *time.Timer
-	cancel   context.CancelCauseFunc
-	patience time.Duration
-}
-
-func (b *patientBody) Read(p []byte) (int, error) {
-	b.watch.Reset(b.patience)
-	n, err := b.ReadCloser.Read(p)
-	b.watch.Stop()
-	if err != nil && err != io.EOF && b.ctx.Err() != nil {
-		err = context.Cause(b.ctx)
-	}
-	return n, err
-}
-
-func (b *patientBody) Close() error {
-	b.watch.Stop()
-	err := b.ReadCloser.Close()
-	b.cancel(nil)
-	return err
 }

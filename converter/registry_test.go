@@ -218,6 +218,103 @@ func TestRegistryFailures(t *testing.T) {
 	}
 }
 
+// A signature is not lost because the registry has a bad day, and there need not
+// be any.
+func TestReferrersOfARegistry(t *testing.T) {
+	tb := new(tarball)
+	subject := gzippedImage(tb, newTestImage(nil, layerTar("a", 1000)))
+	sign := func(text string) v1.Descriptor {
+		m := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte(text))
+		m.Subject = &subject
+		tb.blob([]byte("{}")).blob([]byte(text)).blob(marshal(m))
+		return describe(v1.MediaTypeImageManifest, marshal(m))
+	}
+	one, two, three := sign("one"), sign("two"), sign("three")
+	api := "referrers/" + subject.Digest.String()
+	tag := "manifests/sha256-" + subject.Digest.Encoded()
+	answer := func(status int, body []byte) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			w.Write(body)
+		}
+	}
+	list := func(d ...v1.Descriptor) []byte {
+		index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: append([]v1.Descriptor{}, d...)}
+		index.SchemaVersion = 2
+		return marshal(index)
+	}
+	broken := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100000")
+		w.Write(list(one))
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	// pages gives one list, in pages, of which the last is another answer.
+	pages := func(link string, last http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, req *http.Request) {
+			switch req.URL.RawQuery {
+			case "":
+				w.Header().Set("Link", fmt.Sprintf(link, repository+api+"?last=1"))
+				w.Write(list(one))
+			case "last=1":
+				w.Header().Set("Link", fmt.Sprintf(link, "?last=2"))
+				w.Write(list(two))
+			default:
+				last(w, req)
+			}
+		}
+	}
+	endless := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", `<?again>; rel=next`)
+		w.Write(list())
+	}
+	const next = `<%s>; rel="next"`
+	for name, test := range map[string]struct {
+		api, tag http.HandlerFunc
+		found    []v1.Descriptor
+		want     string // in the error
+	}{
+		"none":                   {answer(404, nil), answer(404, nil), nil, ""},
+		"none, it says":          {answer(200, list()), answer(200, list(one)), nil, ""},
+		"no such thing":          {answer(400, nil), answer(404, nil), nil, ""},
+		"no method":              {answer(405, nil), answer(200, list(one)), []v1.Descriptor{one}, ""},
+		"nothing acceptable":     {answer(406, nil), answer(200, list(one)), []v1.Descriptor{one}, ""},
+		"not there yet":          {answer(501, nil), answer(200, list(one)), []v1.Descriptor{one}, ""},
+		"a page for people":      {answer(200, []byte("<html>")), answer(200, list(one)), []v1.Descriptor{one}, ""},
+		"too many":               {answer(429, nil), answer(404, nil), nil, "too many requests"},
+		"too many for the tag":   {answer(404, nil), answer(429, nil), nil, "too many requests"},
+		"not for us":             {answer(403, nil), answer(404, nil), nil, "docker login"},
+		"broken":                 {broken, answer(404, nil), nil, "unexpected EOF"},
+		"three pages":            {pages(next, answer(200, list(three))), answer(404, nil), []v1.Descriptor{one, two, three}, ""},
+		"three, and no such":     {pages(next, answer(404, nil)), answer(404, nil), nil, "ends early"},
+		"three, and too many":    {pages(next, answer(429, nil)), answer(404, nil), nil, "too many requests"},
+		"pages somewhere else":   {pages(`</v2/other/referrers%.0s>; rel="next"`, nil), answer(404, nil), nil, "is not in team/app"},
+		"pages that never end":   {endless, answer(404, nil), nil, "in more than 1000 pages"},
+		"a link to other things": {pages(`<%s>; rel="first"`, nil), answer(404, nil), []v1.Descriptor{one}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": subject})
+			r.instead[api], r.instead[tag] = test.api, test.tag
+			got, err := convertFrom(t, r.source(":1.0"), Options{})
+			if test.want != "" {
+				if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("the error is %v, want %q", err, test.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range []v1.Descriptor{one, two, three} {
+				_, err := got.manifest(t, d.Digest.String())
+				if there := slices.ContainsFunc(test.found, func(f v1.Descriptor) bool { return f.Digest == d.Digest }); (err == nil) != there {
+					t.Errorf("signature %s: %v, want it there: %t", d.Digest, err, there)
+				}
+			}
+		})
+	}
+}
+
 // What nobody could pull is not fetched, and Ctrl-C is obeyed.
 func TestRegistryIsNotAsked(t *testing.T) {
 	r := newTestRegistry(t, new(tarball), nil)
@@ -240,6 +337,23 @@ func TestRegistryIsNotAsked(t *testing.T) {
 	defer dst.Close()
 	if _, err := Convert(ctx, r.source(":1.0"), dst, Options{}); !errors.Is(err, enough) {
 		t.Errorf("cancelled, the error is %v", err)
+	}
+}
+
+// A daemon that stops in the middle is given up, and waited for until it begins.
+func TestSilentDocker(t *testing.T) {
+	archive := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 300_000)))
+	docker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Write(archive[:len(archive)/2])
+		http.NewResponseController(w).Flush()
+		<-req.Context().Done()
+	}))
+	defer docker.Close()
+	t.Setenv("DOCKER_HOST", "tcp://"+docker.Listener.Addr().String())
+	t.Setenv("DOCKER_TLS_VERIFY", "")
+	_, err := convertFrom(t, fromDocker{"app", 50 * time.Millisecond}, Options{})
+	if !errors.Is(err, errSilent) || !strings.Contains(err.Error(), docker.Listener.Addr().String()) {
+		t.Errorf("the error is %v", err)
 	}
 }
 

@@ -19,8 +19,9 @@ type Result struct {
 	Images []Image // in the archive's order
 
 	// Bytes is how many bytes the blobs of the whole root have, and Reused how
-	// many of them are leaves that the destination had before, or -1 where that
-	// is not known.
+	// many of them are in leaves that the destination had before, or that the
+	// root has more than once; -1 where that is not known. The others are what is
+	// new: each leaf once, as IPFS keeps and sends it.
 	Bytes, Reused int64
 
 	latest map[string]digest.Digest // by name: what is pulled without a tag
@@ -35,9 +36,9 @@ func commit(ctx context.Context, dst Destination, t *Tree, o Options) (*Result, 
 	for _, b := range t.Blobs() {
 		r.Bytes += b.Size()
 	}
-	if dst, ok := dst.(counter); ok && o.CountReused {
+	if dst, ok := dst.(counter); ok && o.CountReused > 0 {
 		var err error
-		if r.Reused, err = dst.reused(ctx, t); err != nil {
+		if r.Reused, err = dst.reused(ctx, t, o.CountReused); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,8 @@ package converter
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,6 +133,30 @@ func gunzipped(t *testing.T, data []byte) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// What some programs read, and others do not, is not rewritten.
+func TestFieldsThatAreSpelledOtherwise(t *testing.T) {
+	for _, test := range [][2]string{{"layers", "Layers"}, {"layers", "layer\u017f"}, {"digest", "Digest"}} {
+		tb := new(tarball)
+		img := newTestImage(nil, layerTar("a", 1000))
+		d := gzippedImage(tb, img)
+		data := bytes.Replace(tb.written[blobPath(d.Digest)], []byte(`"`+test[0]+`":[`), []byte(`"`+test[1]+`":[`), 1)
+		if test[0] == "digest" {
+			at := bytes.LastIndex(data, []byte(`"digest"`))
+			data = slices.Concat(data[:at], []byte(`"`+test[1]+`"`), data[at+len(`"digest"`):])
+		}
+		tb.blob(data)
+		list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{describe(v1.MediaTypeImageManifest, data)}}
+		list.SchemaVersion = 2
+		tb.blob(marshal(list))
+		archive := layoutOf(tb, describe(v1.MediaTypeImageIndex, marshal(list)))
+		want := fmt.Sprintf("a field is spelled %q, and must be %q", test[1], test[0])
+		if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: the error is %v, want %q", test[1], err, want)
+		}
+		mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{}) // which keeps it
+	}
 }
 
 func TestEditList(t *testing.T) {

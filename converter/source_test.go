@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A conversion is what became of a source.
@@ -197,6 +198,75 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+// The address is that of the content, whatever way this comes: nothing but the
+// bytes says how they are cut.
+func TestOneRootFromEverywhere(t *testing.T) {
+	const name = "docker.io/team/app:1.0"
+	layer, text := layerTar("a", 3<<20), bytes.Repeat([]byte("what was found\n"), 200_000)
+	chart := slices.Concat(gzipped(text[:500_000]), gzipped(random("chart", 700_000)), gzipped(text))
+	img := newTestImage([]string{name}, layer, layerTar("b", 10))
+	artifact := func(tb *tarball, layers ...[]byte) v1.Descriptor {
+		m := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON)
+		tb.blob([]byte("{}"))
+		for _, l := range layers {
+			tb.blob(l)
+			m.Layers = append(m.Layers, describe("application/vnd.example.part", l))
+		}
+		tb.blob(marshal(m))
+		return describe(v1.MediaTypeImageManifest, marshal(m))
+	}
+	for kind, add := range map[string]func(tb *tarball) v1.Descriptor{
+		"an image": func(tb *tarball) v1.Descriptor { return gzippedImage(tb, img) },
+		"an index": func(tb *tarball) v1.Descriptor {
+			index, _, _ := multiPlatform(tb)
+			return index
+		},
+		"an index of plain layers": func(tb *tarball) v1.Descriptor {
+			tb.blob(img.config).blob(img.layers[0]).blob(img.layers[1])
+			list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{ociManifest(tb, img.config, v1.MediaTypeImageConfig, img.layers...)}}
+			list.SchemaVersion = 2
+			tb.blob(marshal(list))
+			return describe(v1.MediaTypeImageIndex, marshal(list))
+		},
+		"zstd": func(tb *tarball) v1.Descriptor {
+			z := zstandard(t, layer)
+			m := imageManifest(newTestImage(nil, layer).config, v1.MediaTypeImageConfig, z)
+			m.Layers[0].MediaType = v1.MediaTypeImageLayerZstd
+			tb.blob(newTestImage(nil, layer).config).blob(z).blob(marshal(m))
+			return describe(v1.MediaTypeImageManifest, marshal(m))
+		},
+		"a text":                func(tb *tarball) v1.Descriptor { return artifact(tb, text) },
+		"a long document":       func(tb *tarball) v1.Descriptor { return artifact(tb, append([]byte("{"), slices.Repeat(text, 2)...)) },
+		"random bytes":          func(tb *tarball) v1.Descriptor { return artifact(tb, random("model", 3<<20)) },
+		"a tar":                 func(tb *tarball) v1.Descriptor { return artifact(tb, layer) },
+		"gzip of several parts": func(tb *tarball) v1.Descriptor { return artifact(tb, chart) },
+		"nearly nothing":        func(tb *tarball) v1.Descriptor { return artifact(tb, nil, make([]byte, 1024), []byte("\x1f\x8b")) },
+	} {
+		tb := new(tarball)
+		top := add(tb)
+		r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": top})
+		archive := layoutOf(tb, tagged(top, name))
+		for _, o := range []Options{{}, {Compression: Uncompressed}, {Profile: unixfs.V0}, {Recompress: true}} {
+			want := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), o)
+			if got := mustConvertFrom(t, FromLayout(unpack(t, archive), ""), o); got.Root != want.Root {
+				t.Errorf("%s, %+v: the root is %s from the directory and %s from the archive", kind, o, got.Root, want.Root)
+			}
+			if got := mustConvertFrom(t, r.source(":1.0"), o); got.Root != want.Root {
+				t.Errorf("%s, %+v: the root is %s from the registry and %s from the archive", kind, o, got.Root, want.Root)
+			}
+		}
+	}
+	partial, _ := containerdDocker(img)
+	for kind, archive := range map[string][]byte{
+		"new Docker": newDocker(img, newTestImage([]string{"team/other:2"}, layer)), "containerd": partial,
+	} {
+		want := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{})
+		if got := mustConvertFrom(t, FromLayout(unpack(t, archive), ""), Options{}); got.Root != want.Root {
+			t.Errorf("%s: the root is %s from the directory and %s from the archive", kind, got.Root, want.Root)
+		}
+	}
+}
+
 // The names that Docker would take for the same are the same.
 func TestNamedImageOfADockerArchive(t *testing.T) {
 	archive := oldDocker(newTestImage([]string{"app:1.0", "app:latest"}, layerTar("a", 10)), newTestImage([]string{"app:2.0"}, layerTar("b", 10)))
@@ -304,6 +374,15 @@ func TestOtherDigests(t *testing.T) {
 		if blob, err := got.blob(t, m.Layers[0].Digest); err != nil || !bytes.Equal(blob, layer) {
 			t.Errorf("%s: the layer is %d bytes, %v", name, len(blob), err)
 		}
+	}
+	tb := new(tarball).blob(layer)
+	var manifests []v1.Descriptor
+	for _, by := range []digest.Algorithm{digest.SHA384, digest.SHA512, digest.SHA256} {
+		fields.RootFS.DiffIDs = []digest.Digest{by.FromBytes(img.layers[0])}
+		manifests = append(manifests, tagged(ociManifest(tb.blob(marshal(fields)), marshal(fields), v1.MediaTypeImageConfig, layer), by.String()))
+	}
+	if got := mustConvertFrom(t, FromArchive(bytes.NewReader(layoutOf(tb, manifests...)), ""), Options{}); len(got.Images) != len(manifests) {
+		t.Errorf("one layer by three digests: %v", got.Images)
 	}
 	other := slices.Clone(layer)
 	other[len(other)-1] ^= 1

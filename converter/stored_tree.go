@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -27,6 +28,9 @@ const (
 // wanted, and verified then.
 func storedTree(ctx context.Context, from origin.Origin, root cid.Cid, p Progress) (*Tree, error) {
 	r := treeReader{ctx: ctx, from: from, progress: p, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*Blob{}}
+	if _, err := from.Block(ctx, root); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not in %s", addressOf(root), from)
+	}
 	if err := r.directory("", unixfs.Node{CID: root}); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", root, err)
 	}

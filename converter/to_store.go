@@ -2,18 +2,26 @@ package converter
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// toStore puts images into a store on disk.
+// toStore puts images into a store on disk. What comes is there afterwards, to
+// the byte, and what had rotted of it is mended. Only of a root that images are
+// put onto, the blobs are taken to be what they were: reading all that it holds,
+// to add one image, would take ever longer.
 type toStore struct {
 	*store.Import
 	store *store.Store
+	there origin.Origin // the same
 }
 
 // ToStore returns a destination in the store in dir, which is made if need be.
@@ -23,7 +31,11 @@ func ToStore(dir string) (Destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	return toStore{im, s}, nil
+	there, err := origin.FromStore(dir)
+	if err != nil {
+		return nil, errors.Join(err, im.Close())
+	}
+	return toStore{im, s, there}, nil
 }
 
 func (d toStore) Commit(ctx context.Context, t *Tree) error {
@@ -60,7 +72,7 @@ func (d toStore) Commit(ctx context.Context, t *Tree) error {
 // locked.
 func (d toStore) fetch(ctx context.Context, blobs []*Blob) ([]*Blob, error) {
 	for i, b := range blobs {
-		if b.Path != "" || d.Has(b.File.CID) {
+		if b.Path != "" || d.has(ctx, b) {
 			continue
 		}
 		var err error
@@ -69,6 +81,26 @@ func (d toStore) fetch(ctx context.Context, blobs []*Blob) ([]*Blob, error) {
 		}
 	}
 	return blobs, nil
+}
+
+// has reports whether the store has a blob, and every byte of it.
+func (d toStore) has(ctx context.Context, b *Blob) bool {
+	if !d.Has(b.File.CID) {
+		return false
+	}
+	if b.ofBase {
+		return true
+	}
+	if d.there.Check(b.File) != nil {
+		return false
+	}
+	r, err := d.there.Open(ctx, b.File)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, contextReader{ctx, r})
+	return err == nil
 }
 
 // put stores a blob that is not there. One that was when fetch looked may have
@@ -89,19 +121,23 @@ func (d toStore) put(ctx context.Context, b *Blob) error {
 	return d.Blob(b.Path, b.Digest, b.File)
 }
 
-// reused returns how many bytes of a tree are leaves that the store has.
-func (d toStore) reused(ctx context.Context, t *Tree) (int64, error) {
-	there, err := d.store.Leaves(ctx)
-	if err != nil {
-		return 0, err
+// reused subtracts the leaves that the store lacks, each once.
+func (d toStore) reused(ctx context.Context, t *Tree, most int) (int64, error) {
+	tables, err := d.store.Tables()
+	if err != nil || tables > most {
+		return -1, err
 	}
-	var n int64
+	reused := int64(0)
+	lacking := map[[sha256.Size]byte]int{}
 	for _, b := range t.Blobs() {
-		for i := range b.File.Table.Leaves {
-			if there.Has(b.File.Table.Leaves[i].Digest) {
-				n += int64(b.File.Table.Len(i))
-			}
+		for i, leaf := range b.File.Table.Leaves {
+			lacking[leaf.Digest] = b.File.Table.Len(i)
 		}
+		reused += b.Size()
 	}
-	return n, nil
+	err = d.store.EachLeaf(ctx, func(digest [sha256.Size]byte) { delete(lacking, digest) })
+	for _, n := range lacking {
+		reused -= int64(n)
+	}
+	return reused, err
 }

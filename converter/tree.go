@@ -64,12 +64,17 @@ func (f File) read(ctx context.Context) ([]byte, error) {
 }
 
 // Blobs returns the tree's blobs, each once, in the order of their digests.
-// One that was found with other leaves elsewhere is there with each of them.
+// One that was found with other leaves elsewhere is there with each of them, and
+// one that a new image has as well as the base is the new one.
 func (t *Tree) Blobs() []*Blob {
 	blobs := map[string]*Blob{}
 	for _, f := range t.Files {
-		if f.Blob != nil {
-			blobs[f.Blob.Digest.String()+f.Blob.File.CID.String()] = f.Blob
+		if f.Blob == nil {
+			continue
+		}
+		id := f.Blob.Digest.String() + f.Blob.File.CID.String()
+		if _, known := blobs[id]; !known || !f.Blob.ofBase {
+			blobs[id] = f.Blob
 		}
 	}
 	return inOrder(blobs)

@@ -256,6 +256,57 @@ func countDirs(t *testing.T, dir string) int {
 	return len(entries)
 }
 
+// Whatever rots in a store, or is lost, converting or copying the image again
+// mends it. Where a copy cannot, it says so.
+func TestMendingAStore(t *testing.T) {
+	t.Parallel()
+	image := archiveOfLayers(t, "app:v1", noise(1<<20))
+	store, car := t.TempDir(), filepath.Join(t.TempDir(), "app.car")
+	ref := convert(t, image, "--store="+store)
+	convert(t, image, "--car="+car)
+	files := tree(t, store)
+	mend := map[string]func() string{
+		"convert": func() string { return convert(t, image, "--store="+store) },
+		"copy":    func() string { return inStore(t, store, "copy", "--from="+car) },
+	}
+	kinds := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		content, file := files[name], filepath.Join(store, name)
+		if strings.HasSuffix(name, "/") || !strings.Contains(name, "/") || content == "" {
+			continue
+		}
+		kinds[strings.SplitN(name, "/", 2)[0]] = true
+		middle := len(content) / 2
+		if strings.HasPrefix(name, "images/") { // of which time is nobody's to check
+			middle = strings.Index(content, "sha256:") + 10
+		}
+		other := content[:middle] + string([]byte{content[middle] ^ 1}) + content[middle+1:]
+		for _, damaged := range []string{other, ""} {
+			for by, again := range mend {
+				if damaged == "" {
+					if err := os.Remove(file); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					writeFile(t, file, damaged)
+				}
+				if got := strings.TrimSpace(again()); got != ref {
+					t.Errorf("%s: %s says %s and not %s", name, by, got, ref)
+				}
+				mustVerify(t, ref, ref, "--store="+store)
+			}
+		}
+		if strings.HasPrefix(name, "blobs/") && len(content) > 1<<20 {
+			writeFile(t, file, other)
+			mustRefuse(t, converter(t, os.DevNull, "copy", ref, "--from="+store, "--store="+store), "at byte .* content is not what its")
+			writeFile(t, file, content)
+		}
+	}
+	if len(kinds) != 4 {
+		t.Errorf("there were files in %v", kinds)
+	}
+}
+
 // What a client is reading when its image goes, it reads to the end.
 func TestCollectWhileReading(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,6 +59,7 @@ func newCommand() *cobra.Command {
 		Long:          description,
 		Example:       examples,
 		Args:          cobra.MaximumNArgs(1),
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,7 +83,6 @@ func newCommand() *cobra.Command {
 	fs.StringVar(&f.from, "from", "", "where that root is, if not where images go: a store's `directory`, a CAR file or a node's URL")
 	f.output.register(fs)
 	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where")
-	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car", "no-add")
 	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
 	cmd.AddCommand(newCopyCommand(), newExportCommand(), newNameCommand())
 	cmd.AddCommand(newInspectCommand(), newVerifyCommand(), newRepairCommand())
@@ -169,4 +170,13 @@ func (f *flags) destination(logf func(string, ...any)) (converter.Destination, s
 		return converter.ToDirectory()
 	}
 	return f.place.destination(logf)
+}
+
+// version is that of the module, as far as the program was built with one.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version
 }

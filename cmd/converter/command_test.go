@@ -45,7 +45,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"--store", dir, "oci-archive:" + dir}, "oci:" + dir},
 		{[]string{"name", "nginx"}, "not a CID"},
 		{[]string{"--nonsense"}, "unknown flag"},
-		{[]string{"--store", dir, "--car", "x.car"}, "none of the others"},
+		{[]string{"--store", dir, "--car", "x.car"}, "two places"},
 		{[]string{"--store", dir, "--cid-profile", "v2"}, "unixfs-v1-2025"},
 		{[]string{"--store", dir, "-i", filepath.Join(dir, "missing.tar")}, "opening the archive"},
 		{[]string{"--store", dir}, "the input is empty"},

@@ -27,6 +27,7 @@ REF is an address as converter prints it, with or without a registry host and a
 name; it may be left out where a CAR file with one root is read.`,
 		Example: `  converter copy ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy --ipfs-api http://127.0.0.1:5001
   converter copy ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy --car nginx.car
+  converter copy ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy --gateway https://ipfs.example.com
   converter copy --from nginx.car --store /srv/images`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
@@ -36,7 +37,6 @@ name; it may be left out where a CAR file with one root is read.`,
 	f.transfer.register(fs)
 	fs.StringVar(&f.onto, "onto", "", "add the images to what this `root` holds, where they go")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "with --onto, how directories become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
-	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car")
 	return cmd
 }
 

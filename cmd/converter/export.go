@@ -43,7 +43,6 @@ CAR file with one root is read.`,
 	f.registerFrom(fs)
 	fs.StringVar(&f.platform, "platform", "", "write only the image for this `os/arch[/variant]`, and not the index that it is in")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what is left out")
-	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car")
 	return cmd
 }
 

@@ -30,7 +30,7 @@ no layer.
 
 REF is an address as converter prints it, with or without a registry host, a name
 and a tag; it may be left out where a CAR file with one root is read. The store is
-where the image is or, beside --car or --ipfs-api, what that image is compared with.
+where the image is or, beside --car, --ipfs-api or --gateway, what that image is compared with.
 
 With --json: root, cids (all spellings of the root), store, and images, each with
 name, tags, mediaType, digest, cid, missing (what an index names and is not there),
@@ -47,7 +47,6 @@ bytes.`,
 	fs.SortFlags = false
 	f.registerFrom(fs)
 	fs.BoolVar(&f.json, "json", false, "print all of it as JSON")
-	cmd.MarkFlagsMutuallyExclusive("ipfs-api", "car")
 	return cmd
 }
 

@@ -10,19 +10,31 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"unicode"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	debug.SetGCPercent(50) // most memory is buffers, and garbage should not be as much again
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	if err := newCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintf(os.Stderr, "converter: %s\n", oneLine(err.Error()))
 		os.Exit(1)
 	}
+}
+
+// endings are the signals that end the program. Whoever has it go on without its
+// terminal, as nohup does, had it ignore the terminal's.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 // oneLine makes a line out of what may quote an archive's or a node's words.

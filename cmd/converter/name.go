@@ -19,6 +19,9 @@ names can hold the first and the last three.`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := cidname.ParseAny(args[0])
+			if address, other := parseAddress(args[0]); err != nil && other == nil {
+				c, err = address.root, nil
+			}
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
@@ -27,7 +28,7 @@ func openBase(onto, from string, to place) (base, error) {
 	}
 	o, _, err := at.origin()
 	if err != nil {
-		return base{}, err
+		return base{}, fmt.Errorf("looking for the root of --onto: %w: --from says where it is", err)
 	}
 	return base{&converter.Base{From: o, Root: ref.root}}, nil
 }

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -50,10 +50,19 @@ func (o *output) stop() {
 	}
 }
 
+// quickToCount is how many blobs a store may have for it to be said in passing
+// how much is new.
+const quickToCount = 1000
+
 // options adds to the options who is told of progress and what happens.
 func (o *output) options(c converter.Options) converter.Options {
 	c.Logf = o.logf
-	c.CountReused = o.json || !o.quiet
+	switch {
+	case o.json:
+		c.CountReused = math.MaxInt
+	case !o.quiet:
+		c.CountReused = quickToCount
+	}
 	if o.bars != nil {
 		c.Progress = o.bars
 	}
@@ -101,7 +110,7 @@ func host(registry string) (string, error) {
 	host = strings.TrimRight(host, "/")
 	named, err := reference.ParseNormalizedNamed(host + "/image")
 	if err != nil || reference.Domain(named) != host || host != strings.ToLower(host) {
-		return "", errors.New("--registry is not what a reference can begin with: give a host name with a dot or a port, such as localhost:5000")
+		return "", fmt.Errorf("--registry %q is not what a reference can begin with: give a host name with a dot or a port, and no path, such as localhost:5000", registry)
 	}
 	return host, nil
 }

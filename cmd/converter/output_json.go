@@ -17,8 +17,8 @@ type resultJSON struct {
 	CIDs     []string    `json:"cids"` // all spellings of the root
 	StoredIn string      `json:"storedIn"`
 	Bytes    int64       `json:"bytes"`                 // of all blobs below the root
-	New      *int64      `json:"newBytes,omitempty"`    // of those, leaves that were not there before
-	Reused   *int64      `json:"reusedBytes,omitempty"` // and leaves that were
+	New      *int64      `json:"newBytes,omitempty"`    // of those, in leaves that were not there before, each once
+	Reused   *int64      `json:"reusedBytes,omitempty"` // and the others
 	Images   []imageJSON `json:"images"`
 }
 

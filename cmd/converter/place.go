@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/ipfs/go-cid"
@@ -23,6 +24,9 @@ type place struct {
 	api   string
 	token string
 	car   string
+
+	gateways []string // to read from only
+	compared bool     // with the store, where that is not the place itself
 }
 
 // registerTo adds the flags of a place to put images.
@@ -39,12 +43,17 @@ func (p *place) registerFrom(fs *pflag.FlagSet) {
 	fs.StringVar(&p.api, "ipfs-api", "", "read from the Kubo node with this RPC `URL` (default $IPFS_API)")
 	fs.StringVar(&p.token, "ipfs-api-token", "", "bearer `token` for the node's API")
 	fs.StringVar(&p.car, "car", "", "read from this CAR `file`")
+	p.registerGateways(fs)
 }
 
-// check reports a flag that was given nothing, and takes $IPFS_API where no flag
-// says where.
+func (p *place) registerGateways(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&p.gateways, "gateway", nil, "read from the IPFS gateway at this `URL`, which need not be trusted; may be given several times")
+}
+
+// check reports a flag that was given nothing, or one too many, and takes
+// $IPFS_API where no flag says where.
 func (p *place) check(fs *pflag.FlagSet) error {
-	named := false
+	var named []string
 	for _, name := range []string{"store", "ipfs-api", "car", "no-add"} {
 		flag := fs.Lookup(name)
 		if flag == nil || !flag.Changed {
@@ -53,10 +62,23 @@ func (p *place) check(fs *pflag.FlagSet) error {
 		if flag.Value.String() == "" {
 			return fmt.Errorf("--%s has no value", name)
 		}
-		named = true
+		named = append(named, "--"+name)
 	}
-	if !named {
+	if len(p.gateways) > 0 {
+		named = append(named, "--gateway")
+	}
+	if p.compared && len(named) > 1 {
+		named = slices.DeleteFunc(named, func(name string) bool { return name == "--store" })
+	}
+	switch {
+	case len(named) > 1 && fs.Lookup("from") != nil && fs.Lookup("input") == nil:
+		return fmt.Errorf("%s and %s both say where images go: where they come from is --from", named[0], named[1])
+	case len(named) > 1:
+		return fmt.Errorf("%s and %s are two places: give one", named[0], named[1])
+	case len(named) == 0:
 		p.api = os.Getenv("IPFS_API")
+	case p.car == "-":
+		return errors.New("--car has the name of a file, and - is none")
 	}
 	if p.token != "" && p.api == "" {
 		return errors.New("--ipfs-api-token is for a node, and neither --ipfs-api nor IPFS_API names one")
@@ -93,6 +115,9 @@ func (p *place) origin() (origin.Origin, []cid.Cid, error) {
 		return origin.FromNode(node), nil, err
 	case p.car != "":
 		return origin.FromCAR(p.car)
+	case len(p.gateways) > 0:
+		o, err := origin.FromGateways(p.gateways)
+		return o, nil, err
 	}
 	dir, err := p.dir()
 	if err != nil {

@@ -28,7 +28,6 @@ may be left out where a CAR file with one root is read.`,
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	t.register(fs)
-	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car")
 	return cmd
 }
 

@@ -79,6 +79,9 @@ func unknownSource(arg string) error {
 	} else if spelling, ok := errors.AsType[*cidname.SpellingError](err); ok {
 		return spelling
 	}
+	if _, err := os.Stat(arg); err == nil {
+		return fmt.Errorf("%s is a file: -i %[1]s reads it as an archive", arg)
+	}
 	return fmt.Errorf("%q does not say where it is: docker-daemon:%[1]s is in Docker, docker://%[1]s in a registry, and an archive comes on standard input", arg)
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -15,11 +14,13 @@ import (
 type transfer struct {
 	place // where to
 	output
-	from string
+	from     string
+	gateways []string // where from, if any
 }
 
 func (t *transfer) register(fs *pflag.FlagSet) {
 	fs.StringVar(&t.from, "from", "", "where the image is: a store's `directory`, a CAR file or a node's URL (default "+defaultStore()+")")
+	fs.StringArrayVar(&t.gateways, "gateway", nil, "where the image is: the IPFS gateway at this `URL`, which need not be trusted; may be given several times")
 	t.place.registerTo(fs)
 	t.output.register(fs)
 }
@@ -33,7 +34,7 @@ func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Contex
 	if err := t.place.check(cmd.Flags()); err != nil {
 		return err
 	}
-	from, err := openImage(args, t.from, t.token)
+	from, err := t.open(args)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,19 @@ func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Contex
 	}
 	result, err := do(cmd.Context(), from, dst, t.options(converter.Options{}))
 	if err := errors.Join(err, dst.Close()); err != nil {
-		return fmt.Errorf("from %s: %w", from, err)
+		return err
 	}
 	return t.print(cmd.OutOrStdout(), result, where)
+}
+
+// open opens what an argument names, where the flags say that it is.
+func (t *transfer) open(args []string) (storedImage, error) {
+	if len(t.gateways) == 0 {
+		return openImage(args, t.from, t.token)
+	}
+	if t.from != "" {
+		return storedImage{}, errors.New("images come from --from or from --gateway, and not from both")
+	}
+	at := place{gateways: t.gateways}
+	return at.image(args)
 }

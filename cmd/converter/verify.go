@@ -27,7 +27,7 @@ func newVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [REF | --all]",
 		Short: "Verify every block and every digest of images",
-		Long: `Verify reads images from a store, a CAR file or a node, and holds every block
+		Long: `Verify reads images from a store, a CAR file, a node or gateways, and holds every block
 against its CID, every manifest, config and layer against its digest and size, and
 every layer decompressed against the config. It prints a line for each image that
 is right, with how much was read, and on standard error a line for each thing that
@@ -47,7 +47,6 @@ blocks that no image needs are verified too.`,
 	fs.BoolVar(&f.all, "all", false, "verify every image of the store, or of the CAR file")
 	f.registerFrom(fs)
 	fs.StringVarP(&f.registry, "registry", "r", "http://localhost:5000", "registry to print in the references")
-	cmd.MarkFlagsMutuallyExclusive("store", "ipfs-api", "car")
 	return cmd
 }
 

@@ -56,6 +56,15 @@ func parseHeader(b []byte) (header, bool) {
 	return h, true
 }
 
+// IsTar reports whether what begins so, with a block or more, is a tar.
+func IsTar(beginning []byte) bool {
+	if len(beginning) < blockSize {
+		return false
+	}
+	_, ok := parseHeader(beginning[:blockSize])
+	return ok
+}
+
 // mix spreads what distinguishes FNV hashes, which is in their high bits too,
 // to the low bits, which are looked at.
 func mix(h uint32) uint32 { return (h ^ h>>15) * 0x2c1b3c6d >> 16 }

@@ -196,3 +196,33 @@ func TestNothingIsPutInPlaceBeforeLock(t *testing.T) {
 		}
 	}
 }
+
+// A blob that is there and right stays the file that it was; what is there
+// instead of it does not.
+func TestBlobIsMended(t *testing.T) {
+	s := Open(t.TempDir())
+	content := long("content")
+	img := put(t, s, unixfs.V1, content)
+	path := s.blobPath(digest.FromString(content))
+	before := must(os.Lstat(path))(t)
+	put(t, s, unixfs.V1, content)
+	if !os.SameFile(before, must(os.Lstat(path))(t)) {
+		t.Error("what was right was written again")
+	}
+	for what, damage := range map[string]func() error{
+		"its first byte is another": func() error { return os.WriteFile(path, []byte("X"+content[1:]), 0o644) },
+		"its last byte is another":  func() error { return os.WriteFile(path, []byte(content[:len(content)-1]+"X"), 0o644) },
+		"it is short":               func() error { return os.Truncate(path, 1000) },
+		"it is long":                func() error { return os.WriteFile(path, []byte(content+"X"), 0o644) },
+		"it is a link to the right bytes": func() error {
+			return errors.Join(os.Rename(path, path+"-elsewhere"), os.Symlink(path+"-elsewhere", path))
+		},
+	} {
+		check(t, damage())
+		put(t, s, unixfs.V1, content)
+		if b, err := os.ReadFile(path); err != nil || string(b) != content {
+			t.Errorf("%s, and it stays so: %v", what, err)
+		}
+		img.mustBeIn(t, s)
+	}
+}

@@ -103,7 +103,7 @@ func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, err
 }
 
 func (s *Store) open(c cid.Cid) (*File, error) {
-	d, _, err := s.file(c)
+	d, table, err := s.file(c)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +112,9 @@ func (s *Store) open(c cid.Cid) (*File, error) {
 		return nil, err
 	}
 	info, err := f.Stat()
+	if err == nil && info.Size() != table.Size() {
+		err = fmt.Errorf("%s has %d bytes and should have %d: %w", f.Name(), info.Size(), table.Size(), ErrDamaged)
+	}
 	if err != nil {
 		f.Close()
 		return nil, err

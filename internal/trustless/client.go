@@ -75,6 +75,10 @@ func (s Session) Resolve(ctx context.Context, root cid.Cid, at string) (*unixfs.
 	return unixfs.ReadFile(ctx, s.raw, c)
 }
 
+// Block returns a verified block: a directory, a node of a file, or a file that
+// is one block.
+func (s Session) Block(ctx context.Context, c cid.Cid) ([]byte, error) { return s.raw(ctx, c) }
+
 // Trail returns the CIDs on the slash-separated path below root, that of what it
 // ends at last.
 func (s Session) Trail(ctx context.Context, root cid.Cid, at string) ([]cid.Cid, error) {

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+const (
+	ourAddress  = "127.0.0.1:15060"
+	peerAddress = "127.0.0.1:15061"
+)
+
+// A server is a Caddy, in a process of its own.
+type server struct {
+	url  string
+	stop func()
+	pid  int
+}
+
+// registry starts a Caddy that serves what a gateway has. It knows nothing yet.
+func (b *bench) registry(gateway string) (*server, error) {
+	return b.caddy(ourAddress, "ipfs_registry http://"+gateway)
+}
+
+// caddy starts a Caddy whose one site has the given directives.
+func (b *bench) caddy(address, directives string) (*server, error) {
+	dir := filepath.Join(b.work, "caddy-"+address)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "Caddyfile")
+	text := "{\n\tadmin off\n\tpersist_config off\n\tlog {\n\t\toutput discard\n\t}\n}\nhttp://" + address + " {\n" + directives + "\n}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(b.ctx, "bin/caddy", "run", "--config", config, "--adapter", "caddyfile")
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	stop, err := b.start("http://"+address+"/v2/", cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &server{"http://" + address, stop, cmd.Process.Pid}, nil
+}
+
+// cpu returns the seconds of processor time that the server has taken so far.
+func (s *server) cpu() (float64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
+	if err != nil {
+		return 0, err
+	}
+	// proc(5): what follows the name is the third field.
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, err := strconv.ParseFloat(fields[11], 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseFloat(fields[12], 64)
+	const ticks = 100 // a second, on every Linux
+	return (user + system) / ticks, err
+}
+
+// memory returns a figure of the server's memory in bytes: VmRSS, what it has
+// now, or VmHWM, the most that it had.
+func (s *server) memory(name string) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+	if err != nil {
+		return 0, err
+	}
+	_, line, _ := strings.Cut(string(status), name+":")
+	line, _, _ = strings.Cut(line, " kB")
+	kb, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
+	return kb << 10, err
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"net"
+	"time"
+)
+
+const (
+	roundTrip    = 50 * time.Millisecond // that delay adds
+	delayAddress = "127.0.0.1:15062"
+)
+
+// delay puts the node further away: what is sent through delayAddress arrives
+// half a round trip later, at full speed. Connections are made at once, as if
+// there were one from before.
+func (b *bench) delay() (stop func(), err error) {
+	l, err := net.Listen("tcp", delayAddress)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", nodeGateway)
+			if err != nil {
+				near.Close()
+				continue
+			}
+			go forward(far, near)
+			go forward(near, far)
+		}
+	}()
+	return func() { l.Close() }, nil
+}
+
+// late is what arrives at a time.
+type late struct {
+	data []byte
+	at   time.Time
+}
+
+// forward copies, and closes both ends when one is.
+func forward(to, from net.Conn) {
+	way := make(chan late, 1024)
+	go func() {
+		defer close(way)
+		for {
+			buf := make([]byte, 64<<10)
+			n, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			way <- late{buf[:n], time.Now().Add(roundTrip / 2)}
+		}
+	}()
+	defer from.Close()
+	defer to.Close()
+	for piece := range way {
+		time.Sleep(time.Until(piece.at))
+		if _, err := to.Write(piece.data); err != nil {
+			from.Close()
+			for range way { // until the reader has seen that
+			}
+			return
+		}
+	}
+}

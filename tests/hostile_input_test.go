@@ -1,0 +1,433 @@
+package tests
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Whatever bit of an archive is another, the archive is refused, or it is one
+// that means nothing and the address is the right one. What else the store has
+// stays as it is.
+func TestFlippedBits(t *testing.T) {
+	t.Parallel()
+	for form, archive := range smallArchives(t) {
+		t.Run(form, func(t *testing.T) {
+			t.Parallel()
+			whole := []byte(readFile(t, archive))
+			store := t.TempDir()
+			args := []string{"--store=" + store, "--name=" + imageName, "--tag=v1"} // whatever name a bit makes
+			ref := convert(t, archive, append(args, "--store="+t.TempDir())...)
+			other := convert(t, archiveOfLayers(t, "other:v1", "content"), "--store="+store)
+			before := contents(t, store)
+			random := rand.New(rand.NewPCG(1, 2))
+			places := placesIn(whole, random)
+			refused, harmless := 0, 0
+			for _, at := range places {
+				flipped := bytes.Clone(whole)
+				bit := byte(1) << random.IntN(8)
+				flipped[at] ^= bit
+				cmd := converter(t, os.DevNull, args...)
+				cmd.Stdin = bytes.NewReader(flipped)
+				stdout, stderr, err := try(cmd)
+				switch {
+				case err == nil && stdout == ref+"\n":
+					harmless++
+					mustVerify(t, ref, ref, "--store="+store)
+					inStore(t, store, "rm", ref)
+					inStore(t, store, "gc")
+				case cmd.ProcessState.ExitCode() == 1 && stdout == "" && strings.Count(stderr, "\n") == 1:
+					refused++
+				default:
+					t.Errorf("byte %d of %d is another by %#x: %v, it prints %q and says\n%s", at, len(whole), bit, err, stdout, stderr)
+					inStore(t, store, "rm", strings.TrimSpace(stdout))
+					inStore(t, store, "gc")
+				}
+				if left := contents(t, store); !slices.Equal(left, before) {
+					t.Fatalf("byte %d is another by %#x: in the store are %q, and were %q", at, bit, left, before)
+				}
+			}
+			mustVerify(t, other, "--all", "--store="+store)
+			t.Logf("%d bits: %d refused, %d harmless", len(places), refused, harmless)
+			if refused == 0 || harmless == 0 {
+				t.Error("there are bits of both kinds")
+			}
+		})
+	}
+}
+
+// contents is every file of a store, and what is in its tmp: all but the
+// directories that gc leaves empty.
+func contents(t *testing.T, store string) []string {
+	t.Helper()
+	return slices.DeleteFunc(names(t, store), func(name string) bool {
+		return strings.HasSuffix(name, "/") && !strings.HasPrefix(name, "tmp/")
+	})
+}
+
+// smallArchives is an image in each form that programs save one in.
+func smallArchives(t *testing.T) map[string]string {
+	t.Helper()
+	needs(t, "root", "skopeo", "unshare")
+	context := t.TempDir()
+	writeFile(t, filepath.Join(context, "Dockerfile"), "FROM scratch\nCOPY noise /noise\nCOPY text /text\n")
+	writeFile(t, filepath.Join(context, "noise"), noise(20_000))
+	writeFile(t, filepath.Join(context, "text"), strings.Repeat(greeting+"\n", 1000))
+	d := newDocker(t)
+	d.docker(t, "build", "--network=none", "--tag="+imageName+":v1", context)
+	saved := d.save(t, imageName+":v1")
+	oci := filepath.Join(t.TempDir(), "oci.tar")
+	run(t, exec.Command("skopeo", "copy", "--insecure-policy", "docker-archive:"+saved, "oci-archive:"+oci+":v1"))
+	return map[string]string{
+		"docker save":           saved,
+		"docker save, gzipped":  archiveOf(t, string(gzipped(t, []byte(readFile(t, saved))))),
+		"skopeo to OCI archive": oci,
+	}
+}
+
+// placesIn chooses bytes of an archive: some of every header, content and
+// padding, and of its end; and of one that is compressed, some anywhere.
+func placesIn(archive []byte, random *rand.Rand) (places []int) {
+	choose := func(n, from, to int) {
+		for range min(n, to-from) {
+			places = append(places, from+random.IntN(to-from))
+		}
+	}
+	rest := bytes.NewReader(archive)
+	r := tar.NewReader(rest)
+	end := 0
+	for {
+		h, err := r.Next()
+		if err != nil {
+			break
+		}
+		content := len(archive) - rest.Len()
+		contentEnd := content + int(h.Size)
+		choose(4, end, content)
+		choose(10, content, contentEnd)
+		end = (contentEnd + 511) &^ 511
+		choose(2, contentEnd, end)
+	}
+	if end == 0 {
+		choose(20, 0, 20)
+		choose(100, 0, len(archive))
+		choose(8, len(archive)-8, len(archive))
+		return places
+	}
+	choose(10, end, len(archive))
+	return places
+}
+
+// What claims or unfolds to very much costs a little memory and less disk, and is
+// refused.
+func TestBombs(t *testing.T) {
+	t.Parallel()
+	for name, bomb := range map[string]struct {
+		write func(w io.Writer) error
+		says  string
+	}{
+		"a gzip bomb": {func(w io.Writer) error {
+			z := gzip.NewWriter(w)
+			defer z.Close()
+			return tarOf(z, declared("layer.tar", 512<<20, zeros(512<<20)))
+		}, "neither manifest.json nor index.json"},
+		"a layer of petabytes": {func(w io.Writer) error {
+			return tarOf(w, declared("layer.tar", 5<<50, strings.NewReader(noise(3<<20))))
+		}, `ends early, in "layer.tar"`},
+		"a layer of petabytes of nothing": {func(w io.Writer) error {
+			z := gzip.NewWriter(w)
+			defer z.Close()
+			return tarOf(z, declared("layer.tar", 5<<50, zeros(64<<20)))
+		}, `ends early, in "layer.tar"`},
+		"a config of petabytes": {func(w io.Writer) error {
+			return tarOf(w, declared("config.json", 5<<50, strings.NewReader("{}")))
+		}, `ends early, in "config.json"`},
+		"a long manifest.json": {func(w io.Writer) error {
+			return tarOf(w, declared("manifest.json", 100_000_000, jsonOf(100_000_000)))
+		}, `"manifest.json".*longer than`},
+		"a long index.json": {func(w io.Writer) error {
+			return tarOf(w, declared("index.json", 100_000_000, jsonOf(100_000_000)))
+		}, `"index.json".*longer than`},
+		"a long config": {func(w io.Writer) error {
+			manifest := `[{"Config":"config.json"}]`
+			return tarOf(w, declared("config.json", 100_000_000, jsonOf(100_000_000)), declared("manifest.json", int64(len(manifest)), strings.NewReader(manifest)))
+		}, `config.json.*100000000 bytes`},
+		"a deep manifest.json": {func(w io.Writer) error {
+			return tarOf(w, declared("manifest.json", 4<<20, strings.NewReader(strings.Repeat("[", 4<<20))))
+		}, "reading manifest.json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mustStayModest(t, bomb.write, bomb.says)
+		})
+	}
+}
+
+// mustStayModest has the converter read what write writes, on a disk of 8 MiB.
+// It must refuse that, and take no more than 200 MiB of memory meanwhile.
+func mustStayModest(t *testing.T, write func(io.Writer) error, says string) {
+	t.Helper()
+	needs(t, "root", "unshare", "bin/converter")
+	const script = `mount -t tmpfs -o size=8m tmpfs "$1"; exec "$2" --store "$1/store"`
+	cmd := exec.Command("unshare", "--mount", "sh", "-ec", script, "sh", t.TempDir(), inRepo("bin/converter"))
+	r, w := io.Pipe()
+	defer r.Close() // what is not read is not written
+	go func() { w.CloseWithError(write(w)) }()
+	input := &gauge{cmd: cmd, r: r}
+	cmd.Stdin = input
+	mustRefuse(t, cmd, says)
+	if input.peak == 0 || input.peak > 200<<20 {
+		t.Errorf("it took %d bytes of memory", input.peak)
+	}
+	t.Logf("it took %d MiB of memory", input.peak>>20)
+}
+
+// A gauge is a program's input. Whenever the program is to get some, the gauge
+// notes how much memory the program has had at most.
+type gauge struct {
+	cmd  *exec.Cmd
+	r    io.Reader
+	peak int64
+}
+
+func (g *gauge) Read(p []byte) (int, error) {
+	g.peak = max(g.peak, peakMemory(g.cmd.Process.Pid))
+	return g.r.Read(p[:min(len(p), 8<<10)])
+}
+
+var highWater = regexp.MustCompile(`VmHWM:\s*(\d+) kB`)
+
+// peakMemory is the most memory that a process has had at once. (What wait tells
+// counts that of the process that started it as well.)
+func peakMemory(pid int) (bytes int64) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0 // it has ended
+	}
+	m := highWater.FindSubmatch(status)
+	if m == nil {
+		return 0
+	}
+	kB, err := strconv.ParseInt(string(m[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kB << 10
+}
+
+// A declaration is an entry whose content need not be as long as its header says.
+type declaration struct {
+	tar.Header
+	content io.Reader
+}
+
+func declared(name string, size int64, content io.Reader) declaration {
+	return declaration{tar.Header{Name: name, Mode: 0o644, Size: size, Format: tar.FormatGNU}, content}
+}
+
+// tarOf writes an archive, which ends where a content is shorter than declared.
+func tarOf(w io.Writer, entries ...declaration) error {
+	archive := tar.NewWriter(w)
+	for _, e := range entries {
+		if err := archive.WriteHeader(&e.Header); err != nil {
+			return err
+		}
+		if n, err := io.Copy(archive, e.content); err != nil || n < e.Size {
+			return err
+		}
+	}
+	return archive.Close()
+}
+
+func zeros(n int64) io.Reader { return io.LimitReader(endless(0), n) }
+
+// jsonOf is a document of n bytes with a long string in it.
+func jsonOf(n int64) io.Reader {
+	const begin, end = `[{"Config":"`, `"}]`
+	return io.MultiReader(strings.NewReader(begin), io.LimitReader(endless('x'), n-int64(len(begin+end))), strings.NewReader(end))
+}
+
+// endless is a byte again and again.
+type endless byte
+
+func (b endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(b)
+	}
+	return len(p), nil
+}
+
+// A layer is never refused for being no valid tar, and is kept to the byte; but
+// for not being what the config says.
+func TestLayerThatDeclaresPetabytes(t *testing.T) {
+	t.Parallel()
+	var layer bytes.Buffer
+	for _, size := range []int64{5 << 50, 1 << 62} { // within the other's content
+		header := tar.Header{Name: "srv/large", Mode: 0o644, Size: size, Format: tar.FormatGNU}
+		if err := tar.NewWriter(&layer).WriteHeader(&header); err != nil {
+			t.Fatal(err)
+		}
+	}
+	layer.WriteString(noise(3 << 20))
+	store := t.TempDir()
+	ref := convert(t, archiveOfTars(t, digestOf(layer.Bytes()), layer.Bytes()), "--store="+store)
+	mustVerify(t, ref, ref, "--store="+store)
+	mustRefuse(t, converter(t, archiveOfTars(t, digestOf(nil), layer.Bytes()), "--store="+store), "layer 0.tar is .* and the config says")
+}
+
+// archiveOfTars is what docker save writes of an image with a layer of that
+// diff_id, where entries are written that have the layer's name, one after
+// another.
+func archiveOfTars(t *testing.T, diffID string, layers ...[]byte) (file string) {
+	t.Helper()
+	config := fmt.Sprintf(`{"rootfs":{"type":"layers","diff_ids":[%q]}}`, diffID)
+	a := archive{
+		{tar.Header{Name: "config.json", Mode: 0o644}, []byte(config)},
+		{tar.Header{Name: "manifest.json", Mode: 0o644}, []byte(`[{"Config":"config.json","RepoTags":["` + imageName + `:v1"],"Layers":["0.tar"]}]`)},
+	}
+	for _, layer := range layers {
+		a = append(a, entry{tar.Header{Name: "0.tar", Mode: 0o644}, layer})
+	}
+	return a.write(t)
+}
+
+// Of ten thousand entries of one name the last counts, as it does for whoever
+// unpacks them, and no other leaves anything.
+func TestManyEntriesOfOneName(t *testing.T) {
+	t.Parallel()
+	var layers [][]byte
+	for i := range 10_000 {
+		layers = append(layers, []byte(fmt.Sprint(i)+strings.Repeat(" ", 2000)))
+	}
+	last := layers[len(layers)-1]
+	store, alone := t.TempDir(), t.TempDir()
+	got := convert(t, archiveOfTars(t, digestOf(last), layers...), "--store="+store)
+	if want := convert(t, archiveOfTars(t, digestOf(last), last), "--store="+alone); got != want {
+		t.Errorf("with others before it the layer gives %s, and alone %s", got, want)
+	}
+	if got, want := contents(t, store), contents(t, alone); !slices.Equal(got, want) {
+		t.Errorf("in the store are %q, and of the last alone %q", got, want)
+	}
+	mustVerify(t, got, got, "--store="+store)
+	mustRefuse(t, converter(t, archiveOfTars(t, digestOf(layers[0]), layers[0], last), "--store="+t.TempDir()), "layer 0.tar is .* and the config says")
+}
+
+// What manifest.json names and the archive lacks is named.
+func TestManifestOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	whole := archiveOfLayers(t, "app:v1", "content", "of another")
+	for _, missing := range []string{"config.json", "0/layer.tar", "1/layer.tar"} {
+		without := readArchive(t, whole).without(missing).write(t)
+		mustRefuse(t, converter(t, without, "--store="+t.TempDir()), `"`+regexp.QuoteMeta(missing)+`" is not in the archive`)
+	}
+}
+
+// Converters that put one image into a store at the same time, each when the
+// others are as far, all succeed, and it is there once.
+func TestConvertAtOnce(t *testing.T) {
+	t.Parallel()
+	image := []byte(readFile(t, archiveOfLayers(t, imageName+":v1", noise(3<<20), "of another")))
+	alone := t.TempDir()
+	want := convert(t, archiveOf(t, string(image)), "--store="+alone)
+	for _, converters := range []int{2, 4} {
+		for range 5 {
+			store := t.TempDir()
+			var wg, ready sync.WaitGroup
+			ready.Add(converters)
+			for range converters {
+				cmd := converter(t, os.DevNull, "--store="+store)
+				cmd.Stdin = io.MultiReader(bytes.NewReader(image[:len(image)-1]), &meeting{ready: &ready}, bytes.NewReader(image[len(image)-1:]))
+				wg.Go(func() {
+					if stdout, stderr, err := try(cmd); err != nil || stdout != want+"\n" {
+						t.Errorf("%d at once: %v, one prints %q and says %q", converters, err, stdout, stderr)
+					}
+				})
+			}
+			wg.Wait()
+			mustVerify(t, want, "--all", "--store="+store)
+			if got, want := contents(t, store), contents(t, alone); !slices.Equal(got, want) {
+				t.Errorf("%d at once: in the store are %q, and of one %q", converters, got, want)
+			}
+		}
+	}
+}
+
+// A meeting is a reader without bytes that ends when all who meet read.
+type meeting struct {
+	ready *sync.WaitGroup
+	once  sync.Once
+}
+
+func (m *meeting) Read([]byte) (int, error) {
+	m.once.Do(func() {
+		m.ready.Done()
+		m.ready.Wait()
+	})
+	return 0, io.EOF
+}
+
+// A node that is killed while it is sent an image is named, and nothing is
+// reported.
+func TestNodeThatIsKilled(t *testing.T) {
+	t.Parallel()
+	kubo := newKubo(t)
+	blocks := func() int {
+		files, err := filepath.Glob(filepath.Join(kubo.repo, "blocks", "*", "*.data"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	before := blocks()
+	image := []byte(readFile(t, archiveOfLayers(t, imageName+":v1", noise(64<<20))))
+	tmp := t.TempDir()
+	cmd := converter(t, os.DevNull, "--ipfs-api="+kubo.api)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	r, w := io.Pipe()
+	cmd.Stdin = r
+	refused := make(chan struct{})
+	go func() {
+		defer close(refused)
+		defer r.Close() // so that nobody writes what is not read
+		mustRefuse(t, cmd, "IPFS node at "+regexp.QuoteMeta(kubo.api)+": ")
+	}()
+	w.Write(image[:48<<20])
+	kubo.await(t, "blocks", func() bool { return blocks() > before })
+	kubo.cmd.Process.Kill()
+	<-kubo.ended
+	w.Write(image[48<<20:])
+	w.Close()
+	<-refused
+	if left := names(t, tmp); len(left) > 1 {
+		t.Errorf("left behind are %q", left)
+	}
+}
+
+// A node that wants a token is sent images by whoever has it, and says so to
+// others, however large the image is that it does not want to hear of.
+func TestWrongToken(t *testing.T) {
+	t.Parallel()
+	repo := newRepo(t)
+	ipfs(t, repo, "config", "--json", "API.Authorizations", `{"converter":{"AuthSecret":"bearer:right","AllowedPaths":["/api/v0"]}}`)
+	kubo := startKubo(t, repo)
+	for _, content := range []string{"content", noise(32 << 20)} {
+		image := archiveOfLayers(t, imageName+":v1", content)
+		for _, token := range [][]string{{}, {"--ipfs-api-token=wrong"}} {
+			mustRefuse(t, converter(t, image, append(token, "--ipfs-api="+kubo.api)...), "IPFS node at "+regexp.QuoteMeta(kubo.api)+": .*403.*--ipfs-api-token")
+		}
+		node := []string{"--ipfs-api=" + kubo.api, "--ipfs-api-token=right"}
+		ref := convert(t, image, node...)
+		mustVerify(t, ref, append([]string{ref}, node...)...)
+	}
+}
