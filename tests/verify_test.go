@@ -79,7 +79,7 @@ func TestVerifyDamagedStore(t *testing.T) {
 			if strings.HasPrefix(name, "images/") { // of which time is nobody's to check
 				at = strings.Index(content, "sha256:") + 10
 			}
-			writeFile(t, file, content[:at]+string(content[at]^1)+content[at+1:])
+			writeFile(t, file, content[:at]+string([]byte{content[at] ^ 1})+content[at+1:])
 			mustFind(t, fmt.Sprintf("byte %d of %s is another", at, name), thing, ref, "--store="+store)
 		}
 		mustVerify(t, other, other, "--store="+store)
