@@ -112,13 +112,14 @@ type Handler struct {
 	// Default: none, all roots are served.
 	Allow []string `json:"allow,omitempty"`
 
-	lists    *denylist.Lists // nil if all may be served
-	logger   *zap.Logger
-	stores   []*store.Store    // where to look for images on disk, one after the other
-	pool     *trustless.Pool   // nil if there are no gateways
-	client   *trustless.Client // of the pool, nil if gateways are trusted
-	redirect *url.URL          // nil if blobs are proxied
-	resolver *names.Resolver   // nil if there are no names
+	lists     *denylist.Lists // nil if all may be served
+	logger    *zap.Logger
+	stores    []*store.Store    // where to look for images on disk, one after the other
+	pool      *trustless.Pool   // nil if there are no gateways
+	client    *trustless.Client // of the pool, nil if gateways are trusted
+	manifests *manifestCache    // of what the client proved
+	redirect  *url.URL          // nil if blobs are proxied
+	resolver  *names.Resolver   // nil if there are no names
 }
 
 // CaddyModule returns the Caddy module information.
@@ -159,6 +160,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.pool = trustless.NewPool(groups...)
 		if h.Trust != trustGateway {
 			h.client = trustless.NewClient(h.pool)
+			h.manifests = newManifestCache()
 		}
 	}
 

@@ -49,8 +49,16 @@ func (v verified) ReadFile(ctx context.Context, root cid.Cid, p string, limit in
 
 // findVerified returns a manifest that the image's directory names.
 func (h *Handler) findVerified(ctx context.Context, q request) (layout.Manifest, error) {
+	key := manifestKey{q.image, q.reference}
+	if m, known := h.manifests.get(key); known {
+		return m, nil
+	}
 	m, err := layout.FindManifest(ctx, verified{h, q}, q.image, q.reference)
-	return m, proven(err)
+	if err != nil {
+		return layout.Manifest{}, proven(err)
+	}
+	h.manifests.add(key, m)
+	return m, nil
 }
 
 // proven tells what gateways failed to do from what they proved.

@@ -12,21 +12,42 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// Whatever the archive, it is refused, or everything in the result is what it is
-// called.
+// Whatever the archive, it is refused and nothing is left of it, or there are
+// images in the result, and everything there is right.
 func FuzzArchive(f *testing.F) {
 	for _, archive := range fuzzSeeds() {
 		f.Add(archive, false)
 		f.Add(archive, true)
 	}
 	f.Fuzz(func(t *testing.T, archive []byte, recompress bool) {
-		dst := &checker{dir: t.TempDir()}
+		dir := t.TempDir()
+		dst := toStoreIn(t, dir)
 		result, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, Options{Recompress: recompress, Level: 1})
-		if dst.wrong != "" {
-			t.Error(dst.wrong)
+		if err := dst.Close(); err != nil {
+			t.Error(err)
 		}
-		if err == nil && len(result.Images) == 0 {
+		if err != nil {
+			if left := files(t, dir); len(left) > 0 {
+				t.Errorf("of what is refused there is %q", left)
+			}
+			return
+		}
+		if len(result.Images) == 0 {
 			t.Error("there is no image")
+		}
+		from := fromStore(t, dir)
+		if _, faults, _ := verify(t, from, result.Root, Selection{}); len(faults) > 0 {
+			t.Errorf("it is wrong: %q", faults)
+		}
+		for _, img := range result.Images {
+			for _, reference := range []string{img.Digest.String(), img.Tag} {
+				if reference == "" {
+					continue
+				}
+				if verified, _, _ := verify(t, from, result.Root, Selection{img.Name, reference}); verified == nil || verified.Images[0].Digest != img.Digest {
+					t.Errorf("%s of image %q is not %s", reference, img.Name, img.Digest)
+				}
+			}
 		}
 	})
 }
@@ -48,6 +69,7 @@ func fuzzSeeds() [][]byte {
 		oldDocker(img), newDocker(img), containerd, buildx, signed,
 		gzipped(oldDocker(img)), gzipped(signed),
 		oldDocker(newTestImage(nil)), newDocker(newTestImage(nil)),
+		artifactOf([]byte{}, []byte("x")),
 	}
 }
 

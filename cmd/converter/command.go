@@ -82,7 +82,7 @@ func newCommand() *cobra.Command {
 	fs.StringVar(&f.onto, "onto", "", "add the images to what this `root` holds")
 	fs.StringVar(&f.from, "from", "", "where that root is, if not where images go: a store's `directory`, a CAR file or a node's URL")
 	f.output.register(fs)
-	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where")
+	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where: in a store, until a converter or gc next uses it")
 	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
 	cmd.AddCommand(newCopyCommand(), newExportCommand(), newNameCommand())
 	cmd.AddCommand(newInspectCommand(), newVerifyCommand(), newRepairCommand())

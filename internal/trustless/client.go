@@ -201,6 +201,7 @@ type carBlocks struct {
 	progress func()            // since a block is verified
 	car      *unixfs.CARReader // nil until something is read
 	leaves   bool              // are among them, which are too many to be remembered
+	leaf     []byte            // the memory for one of them, until the next is read
 	early    map[string][]byte // blocks that came before they were wanted, by multihash
 	err      error
 }
@@ -255,9 +256,12 @@ func (b *carBlocks) next() (unixfs.Block, error) {
 	if err != nil {
 		return unixfs.Block{}, err
 	}
-	data, err := b.car.Block()
+	data, err := b.car.BlockIn(b.leaf)
 	if err != nil {
 		return unixfs.Block{}, err
+	}
+	if b.leaves {
+		b.leaf = data
 	}
 	got := unixfs.Block{CID: c, Data: data}
 	if err := got.Verify(); err != nil {

@@ -107,8 +107,20 @@ func (d *delivery) run() error {
 	}
 }
 
+// round tries one way after the other: the file as it is, and then its blocks.
+// Where no gateway is known to serve the former, that comes last.
 func (d *delivery) round() error {
 	before := d.next
+	if d.session.pool.refuses(Plain) {
+		err := d.blocks()
+		if _, all := errors.AsType[Error](err); !all || d.next > before {
+			return err
+		}
+		if plain := d.plain(); !d.isRefused(plain) {
+			return unproved(plain)
+		}
+		return err
+	}
 	plain := d.plain()
 	if _, all := errors.AsType[Error](plain); !all || d.next > before {
 		return unproved(plain)
@@ -120,6 +132,15 @@ func (d *delivery) round() error {
 	if !d.isRefused(plain) {
 		return plain
 	}
+	return d.blocks()
+}
+
+// blocks asks for the blocks of what is still wanted: in a CAR, or one by one.
+func (d *delivery) blocks() error {
+	if err := d.found(); err != nil {
+		return err
+	}
+	before := d.next
 	car := d.car()
 	if !isRefused(car) || d.next > before {
 		return unproved(car)
@@ -127,11 +148,12 @@ func (d *delivery) round() error {
 	return d.raw()
 }
 
-// isRefused reports whether the file as it is was refused, or may not be what its
-// table says without anybody being to blame: some old leaves are of another type,
-// which only their blocks show.
+// isRefused reports whether the file as it is was refused, has no table that it
+// can be held against, or may not be what that says without anybody being to
+// blame: some old leaves are of another type, which only their blocks show.
 func (d *delivery) isRefused(err error) bool {
-	return isRefused(err) || errors.Is(err, fs.ErrNotExist) || d.table != nil && d.table.Wrapped && errors.Is(err, ErrMismatch)
+	_, all := errors.AsType[Error](err)
+	return all && (d.table == nil || isRefused(err) || errors.Is(err, fs.ErrNotExist) || d.table.Wrapped && errors.Is(err, ErrMismatch))
 }
 
 // isRefused reports whether there is a gateway that may have it in another form.
@@ -174,7 +196,7 @@ func (d *delivery) accept(resp *http.Response) error {
 		return Stop(err)
 	}
 	if d.table == nil {
-		return Soft(fmt.Errorf("%w: %w", unixfs.ErrShape, ErrRefused))
+		return Soft(unixfs.ErrShape) // anybody may publish such files, so nothing to remember
 	}
 	from, err := d.offered(resp)
 	if err != nil {

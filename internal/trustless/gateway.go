@@ -75,6 +75,19 @@ func (g *gateway) refuse(f Format, now time.Time) { g.refused[f].Store(now.Add(r
 
 func (g *gateway) refuses(f Format, now time.Time) bool { return now.UnixNano() < g.refused[f].Load() }
 
+// refuses reports whether no gateway is known to serve a format.
+func (p *Pool) refuses(f Format) bool {
+	now := time.Now()
+	for _, group := range p.groups {
+		for _, g := range group.gateways {
+			if !g.refuses(f, now) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // A strike is a penalty that can be taken back.
 type strike struct {
 	gateway     *gateway

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/ipfs/go-cid"
@@ -123,8 +124,11 @@ func (c *CARReader) Next() (cid.Cid, int, error) {
 func (c *CARReader) Offset() int64 { return c.offset }
 
 // Block returns the block under way. It is to be called at most once for each.
-func (c *CARReader) Block() ([]byte, error) {
-	data := make([]byte, c.left)
+func (c *CARReader) Block() ([]byte, error) { return c.BlockIn(nil) }
+
+// BlockIn is Block that uses the memory of buf, if that is enough.
+func (c *CARReader) BlockIn(buf []byte) ([]byte, error) {
+	data := slices.Grow(buf[:0], c.left)[:c.left]
 	c.left = 0
 	return data, c.read(data)
 }

@@ -2,12 +2,12 @@ package unixfs
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 
 	dag "github.com/ipfs/boxo/ipld/merkledag"
 	ft "github.com/ipfs/boxo/ipld/unixfs"
 	"github.com/ipfs/go-cid"
-	ipld "github.com/ipfs/go-ipld-format"
 )
 
 // A File is the DAG of one file.
@@ -115,33 +115,40 @@ type subtree struct {
 	bytes uint64
 }
 
+// join encodes the node above children by hand, as wrapping does: boxo takes ten
+// times the memory, and a layer may have very many leaves.
+// https://ipld.io/specs/codecs/dag-pb/spec/ and https://specs.ipfs.tech/unixfs/
 func (p Profile) join(children []subtree) (Block, subtree, error) {
-	nd := new(dag.ProtoNode)
-	if err := nd.SetCidBuilder(p.builder()); err != nil {
-		return Block{}, subtree{}, fmt.Errorf("building a file node: %w", err)
-	}
-	fsn := ft.NewFSNode(ft.TFile)
 	parent := subtree{}
+	data := make([]byte, 0, 16+8*len(children))
+	data = append(data, 0x08, 0x02) // Type: File
 	for _, c := range children {
-		fsn.AddBlockSize(c.bytes)
-		if err := nd.AddRawLink("", &ipld.Link{Cid: c.CID, Size: c.Size}); err != nil {
-			return Block{}, subtree{}, fmt.Errorf("building a file node: %w", err)
-		}
 		parent.bytes += c.bytes
 		parent.Size += c.Size
 	}
-	data, err := fsn.GetBytes()
+	data = binary.AppendUvarint(append(data, 0x18), parent.bytes) // filesize
+	for _, c := range children {
+		data = binary.AppendUvarint(append(data, 0x20), c.bytes) // blocksizes
+	}
+	node := make([]byte, 0, 64*len(children)+len(data)+16)
+	link := make([]byte, 0, 64)
+	for _, c := range children {
+		hash := c.CID.KeyString() // its bytes
+		link = binary.AppendUvarint(append(link[:0], 0x0a), uint64(len(hash)))
+		link = append(append(link, hash...), 0x12, 0x00, 0x18) // Hash, no Name, Tsize
+		link = binary.AppendUvarint(link, c.Size)
+		node = binary.AppendUvarint(append(node, 0x12), uint64(len(link))) // Links
+		node = append(node, link...)
+	}
+	node = binary.AppendUvarint(append(node, 0x0a), uint64(len(data))) // Data
+	node = append(node, data...)
+	c, err := p.builder().Sum(node)
 	if err != nil {
 		return Block{}, subtree{}, fmt.Errorf("building a file node: %w", err)
 	}
-	nd.SetData(data)
-	encoded, err := nd.EncodeProtobuf(false)
-	if err != nil {
-		return Block{}, subtree{}, fmt.Errorf("building a file node: %w", err)
-	}
-	parent.CID = nd.Cid()
-	parent.Size += uint64(len(encoded))
-	return Block{parent.CID, encoded}, parent, nil
+	parent.CID = c
+	parent.Size += uint64(len(node))
+	return Block{c, node}, parent, nil
 }
 
 // SmallFile returns the content of a file that is one block.

@@ -1,6 +1,7 @@
 package unixfs
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -119,6 +120,19 @@ func wrapping(n int) (before, after []byte) {
 	after = binary.AppendUvarint([]byte{0x18}, uint64(n)) // filesize
 	before = binary.AppendUvarint([]byte{0x0a}, uint64(len(message)+n+len(after)))
 	return append(before, message...), after
+}
+
+// unwrap returns the n bytes of a file that a dag-pb leaf holds, if it is one as
+// wrapping has it.
+func unwrap(block []byte, n int) (content []byte, ok bool) {
+	if n < 0 {
+		return nil, false
+	}
+	before, after := wrapping(n)
+	if len(block) != len(before)+n+len(after) || !bytes.HasPrefix(block, before) || !bytes.HasSuffix(block, after) {
+		return nil, false
+	}
+	return block[len(before):][:n], true
 }
 
 // leafRecord is a leaf on disk: its digest and its length.

@@ -29,8 +29,9 @@ const maxFileSize = 1 << 50 // bytes
 
 // Stream hands the bytes [from, to) of a file to emit, piece by piece, whatever
 // shape its DAG has. Blocks are asked for depth first, each once for every time
-// that it occurs, and those that lie wholly outside not at all. emit must not
-// keep what it is given.
+// that it occurs, and those that lie wholly outside not at all. A block is not
+// looked at any more when the next one is asked for. emit must not keep what it
+// is given.
 func Stream(ctx context.Context, get Getter, c cid.Cid, from, to int64, emit func([]byte) error) error {
 	s := streamer{ctx: ctx, get: get, from: from, to: to, emit: emit}
 	if err := s.node(c, -1, maxFileDepth); err != nil {
@@ -71,8 +72,12 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 		return err
 	}
 	before := s.at
-	if c.Type() == cid.Raw {
-		err = s.write(data)
+	content, isLeaf := data, c.Type() == cid.Raw
+	if c.Type() == cid.DagProtobuf {
+		content, isLeaf = unwrap(data, int(size))
+	}
+	if isLeaf {
+		err = s.write(content)
 	} else {
 		err = s.dagNode(Block{c, data}, depth)
 	}

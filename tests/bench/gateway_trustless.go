@@ -25,5 +25,5 @@ func (b *bench) trustless(_ *node, p published) error {
 	}
 	return b.figures([]figure{
 		{"blob as a CAR, " + p.shape + ", 50 ms away : the CAR, 0 ms", "MB/s", 0.8, true},
-	}, rate(ours.url+p.inRegistry(p.layer)), rate("http://"+nodeGateway+p.inGateway(p.layer)+"?format=car&dag-scope=entity"))
+	}, rate(ours.url+p.inRegistry(p.layer)), rate("http://"+nodeGateway+p.inGateway(p.layer)+"?format=car&car-dups=y"))
 }
