@@ -117,6 +117,7 @@ type Handler struct {
 	stores    []*store.Store    // where to look for images on disk, one after the other
 	pool      *trustless.Pool   // nil if there are no gateways
 	client    *trustless.Client // of the pool, nil if gateways are trusted
+	prover    *trustless.Client // the same, but there as well where lists want to know
 	manifests *manifestCache    // of what the client proved
 	redirect  *url.URL          // nil if blobs are proxied
 	resolver  *names.Resolver   // nil if there are no names
@@ -162,6 +163,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			h.client = trustless.NewClient(h.pool)
 			h.manifests = newManifestCache()
 		}
+		h.prover = h.client
+		if h.lists != nil && h.prover == nil {
+			h.prover = trustless.NewClient(h.pool)
+		}
 	}
 
 	if h.Blobs == nil {
@@ -187,6 +192,9 @@ func (h *Handler) Validate() error {
 	}
 	if err := h.Names.validate(h.pool != nil); err != nil {
 		return err
+	}
+	if h.lists != nil && h.redirect != nil && h.pool == nil {
+		return errors.New("blobs are redirected, and there is no gateway that tells what the deny and allow lists have to know of them")
 	}
 	return h.Blobs.validate(h.redirect)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 // listsInterval is how often lists are looked at. One that has changed is in
@@ -68,7 +69,7 @@ func (h *Handler) admit(q request) error {
 
 // admitResolved is admit with the CIDs that lead to the content and its own,
 // since what is denied may be linked from any root. Where they cannot be known,
-// nothing is served; but of a trusted gateway nothing is known.
+// nothing is served.
 func (h *Handler) admitResolved(ctx context.Context, q request) error {
 	if h.lists == nil || q.kind == kindBase {
 		return nil
@@ -94,8 +95,9 @@ func (h *Handler) trail(ctx context.Context, q request, p string) ([]cid.Cid, er
 	trail, err := fromStores(h, q, func(s *store.Store) ([]cid.Cid, error) {
 		return s.Trail(ctx, q.image.Root, p)
 	})
-	if err != nil && h.client != nil {
-		return verified{h, q}.session().Trail(ctx, q.image.Root, p)
+	if err != nil && h.prover != nil {
+		session := trustless.Session{Client: h.prover, Failed: func(f trustless.Failure) { h.logFailure(q, f) }}
+		return session.Trail(ctx, q.image.Root, p)
 	}
 	return trail, err
 }

@@ -66,7 +66,7 @@ type answer struct {
 	part    *trustless.Range // that was asked for, nil for the whole
 	started bool
 
-	verified bool // each byte is held against a CID
+	verified string // where each byte is held against a CID: the Cache-Control
 }
 
 // Start implements trustless.Sink.
@@ -76,9 +76,12 @@ func (a *answer) Start(from, to, size int64) {
 	header := a.w.Header()
 	header.Set("Accept-Ranges", "bytes")
 	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
-	if whole := from == 0 && to == size; whole || a.verified {
+	switch whole := from == 0 && to == size; {
+	case a.verified != "":
+		header.Set("Cache-Control", a.verified)
+	case whole:
 		header.Set("Cache-Control", immutable(a.r))
-	} else {
+	default:
 		// Nobody may put a part together with others because of our word that
 		// they are of the same content: that takes a strong tag.
 		header.Set("Cache-Control", unchecked)

@@ -65,6 +65,16 @@ func immutable(r *http.Request) string {
 	return scope(r) + ", max-age=31536000, immutable, no-transform"
 }
 
+// cacheControl is the Cache-Control of what is proved to be at the request's path:
+// below a CID for ever, and below a name for as long as that stands for the CID.
+// That a blob has the digest it goes by, only its publisher says.
+func (q request) cacheControl(r *http.Request) string {
+	if q.isNamed() {
+		return until(r, q.expires)
+	}
+	return immutable(r)
+}
+
 // revalidated is the Cache-Control of what a gateway may have lied about, where
 // a client's own copy is of use if it is what the next gateway says too.
 func revalidated(r *http.Request) string { return scope(r) + ", no-cache, no-transform" }

@@ -82,7 +82,7 @@ func (h *Handler) verifiedBlob(w http.ResponseWriter, r *http.Request, q request
 			return unanswered(r.Context(), proven(err), blobUnknown(q))
 		}
 		setContent(w, q.digest, blobType)
-		w.Header().Set("Cache-Control", immutable(r))
+		w.Header().Set("Cache-Control", q.cacheControl(r))
 		if status != 0 {
 			writeCondition(w, status)
 			return nil
@@ -92,7 +92,7 @@ func (h *Handler) verifiedBlob(w http.ResponseWriter, r *http.Request, q request
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	a := &answer{w: w, r: r, digest: q.digest, verified: true}
+	a := &answer{w: w, r: r, digest: q.digest, verified: q.cacheControl(r)}
 	if ranges := wantedRanges(r, etag(q.digest)); len(ranges) == 1 { // any others may be ignored
 		a.part = &ranges[0]
 	}

@@ -33,6 +33,10 @@ func TestRoundTrip(t *testing.T) {
 			roundTrips(t, random, archivesOf(t, newTestImage([]string{"app:1.0"}, layers...)))
 		})
 	}
+	t.Run("no tar, decompressed", func(t *testing.T) {
+		archive, _ := containerdDocker(newTestImage([]string{"app:1.0"}, noise))
+		roundTrip(t, "containerd Docker", archive, Options{Profile: unixfs.V1, Compression: Uncompressed, Recompress: true})
+	})
 	t.Run("artifact", func(t *testing.T) {
 		roundTrips(t, random, map[string][]byte{"OCI": artifactOf([]byte{}, []byte("{}"), noise)})
 	})

@@ -29,7 +29,8 @@ func NewClient(p *Pool) *Client { return &Client{p, newBlockCache()} }
 type Session struct {
 	*Client
 
-	// Failed is told of each attempt that failed. It may be nil.
+	// Failed is told of each attempt that failed, from several goroutines at
+	// once. It may be nil.
 	Failed func(Failure)
 }
 
@@ -72,8 +73,12 @@ func (s Session) Resolve(ctx context.Context, root cid.Cid, at string) (*unixfs.
 	if err := s.fetchNodes(ctx, c); err != nil {
 		return nil, err
 	}
-	return unixfs.ReadFile(ctx, s.raw, c)
+	return unixfs.ReadFileUpTo(ctx, s.raw, c, maxLeaves)
 }
+
+// maxLeaves bounds the memory for a table, which anybody may cause: 10 MiB. What
+// has more is streamed without one.
+const maxLeaves = 1 << 18
 
 // Block returns a verified block: a directory, a node of a file, or a file that
 // is one block.
@@ -162,10 +167,21 @@ func (s Session) with(ctx context.Context, root cid.Cid, at string, sc scope, li
 		Verified: true,
 	}
 	err = s.pool.Do(ctx, x)
-	if _, failed := errors.AsType[Error](err); !failed || !errors.Is(err, ErrRefused) {
+	if !mayHaveAnotherForm(err) {
 		return unproved(err)
 	}
-	return use(s.raw)
+	if other := use(s.raw); !isUnavailable(other) {
+		return other
+	}
+	return unproved(err)
+}
+
+// mayHaveAnotherForm reports whether there may be a gateway that does not serve
+// something in the form in which none did: the reasons that gateways give differ.
+// One that only hung would do so again.
+func mayHaveAnotherForm(err error) bool {
+	failed, all := errors.AsType[Error](err)
+	return all && !failed.All(ErrStalled)
 }
 
 // An unavailableError says that a block could not be had, which says nothing
@@ -198,7 +214,7 @@ func (s Session) known(_ context.Context, c cid.Cid) ([]byte, error) {
 type carBlocks struct {
 	Session
 	body     io.Reader
-	progress func()            // since a block is verified
+	progress func()            // since a block is one that is wanted
 	car      *unixfs.CARReader // nil until something is read
 	leaves   bool              // are among them, which are too many to be remembered
 	leaf     []byte            // the memory for one of them, until the next is read
@@ -228,12 +244,13 @@ func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
 		}
 		data, came = got.Data, string(got.CID.Hash()) == want
 		if !came && !b.leaves {
-			b.early[string(got.CID.Hash())] = got.Data
+			b.err = b.keep(got)
 		}
 	}
 	if !came {
 		return nil, unavailableError{b.err}
 	}
+	b.progress()
 	if !b.leaves {
 		b.blocks.add(c, data)
 	}
@@ -267,8 +284,22 @@ func (b *carBlocks) next() (unixfs.Block, error) {
 	if err := got.Verify(); err != nil {
 		return unixfs.Block{}, err
 	}
-	b.progress()
 	return got, nil
+}
+
+// maxEarly is how many blocks may come before they are wanted.
+const maxEarly = 1024
+
+// keep remembers a block that is not wanted yet.
+func (b *carBlocks) keep(early unixfs.Block) error {
+	if _, inline := unixfs.Inline(early.CID); inline {
+		return nil // nobody asks for it
+	}
+	if len(b.early) == maxEarly {
+		return fmt.Errorf("more than %d blocks that nobody asked for", maxEarly)
+	}
+	b.early[string(early.CID.Hash())] = early.Data
+	return nil
 }
 
 // raw is a unixfs.Getter that asks for blocks which are not at hand.
@@ -298,6 +329,8 @@ func (s Session) leaf(ctx context.Context, c cid.Cid) (data []byte, err error) {
 			return unixfs.Block{CID: c, Data: data}.Verify()
 		},
 		Failed: s.Failed,
+
+		Verified: true,
 	})
 	if err != nil {
 		return nil, unavailableError{unproved(err)}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -208,13 +209,13 @@ func (pub *published) check(t *testing.T, s Session) error {
 // Every byte that a gateway changes is noticed, and another one goes on.
 func TestFalseBytes(t *testing.T) {
 	pub, liar := publish(t, unixfs.V0), publish(t, unixfs.V0)
-	lies := 0
+	var lies atomic.Int64
 	for _, format := range []Format{Plain, CAR, Raw} {
 		for at := range 9 {
 			liar.refuses = map[Format]bool{Plain: format != Plain, CAR: format == Raw}
 			liar.damage = func(f Format, body []byte) []byte {
 				if f == format && len(body) > 0 {
-					lies++
+					lies.Add(1)
 					body[at*len(body)/9] ^= 1
 				}
 				return body
@@ -229,7 +230,7 @@ func TestFalseBytes(t *testing.T) {
 			}
 		}
 	}
-	if lies == 0 {
+	if lies.Load() == 0 {
 		t.Error("nobody lied")
 	}
 }

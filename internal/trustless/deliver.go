@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
@@ -34,6 +33,7 @@ func (s Session) Copy(ctx context.Context, root cid.Cid, at string, part *Range,
 		if err := d.found(); err != nil {
 			return err
 		}
+		d.next = d.from
 	}
 	return d.run()
 }
@@ -59,7 +59,8 @@ type delivery struct {
 }
 
 // find looks up what the file is.
-func (d *delivery) find(root cid.Cid, at string) error {
+func (d *delivery) find(root cid.Cid, at string) (err error) {
+	defer recovered(&err)
 	f, err := d.session.Resolve(d.ctx, root, at)
 	if errors.Is(err, unixfs.ErrShape) {
 		err = d.findShapeless(root, at)
@@ -76,7 +77,6 @@ func (d *delivery) find(root cid.Cid, at string) error {
 			return RangeError{d.size}
 		}
 	}
-	d.next = d.from
 	return nil
 }
 
@@ -116,7 +116,7 @@ func (d *delivery) round() error {
 		if _, all := errors.AsType[Error](err); !all || d.next > before {
 			return err
 		}
-		if plain := d.plain(); !d.isRefused(plain) {
+		if plain := d.plain(); !mayHaveAnotherForm(plain) {
 			return unproved(plain)
 		}
 		return err
@@ -129,7 +129,7 @@ func (d *delivery) round() error {
 	if err := d.found(); err != nil {
 		return err
 	}
-	if !d.isRefused(plain) {
+	if !mayHaveAnotherForm(plain) {
 		return plain
 	}
 	return d.blocks()
@@ -142,24 +142,10 @@ func (d *delivery) blocks() error {
 	}
 	before := d.next
 	car := d.car()
-	if !isRefused(car) || d.next > before {
+	if !mayHaveAnotherForm(car) || d.next > before {
 		return unproved(car)
 	}
 	return d.raw()
-}
-
-// isRefused reports whether the file as it is was refused, has no table that it
-// can be held against, or may not be what that says without anybody being to
-// blame: some old leaves are of another type, which only their blocks show.
-func (d *delivery) isRefused(err error) bool {
-	_, all := errors.AsType[Error](err)
-	return all && (d.table == nil || isRefused(err) || errors.Is(err, fs.ErrNotExist) || d.table.Wrapped && errors.Is(err, ErrMismatch))
-}
-
-// isRefused reports whether there is a gateway that may have it in another form.
-func isRefused(err error) bool {
-	_, all := errors.AsType[Error](err)
-	return all && errors.Is(err, ErrRefused)
 }
 
 // plain asks for the file as it is.
@@ -232,29 +218,54 @@ func (d *delivery) offered(resp *http.Response) (from int64, err error) {
 
 var leafBuffers = sync.Pool{New: func() any { return new([unixfs.MaxLeaf]byte) }}
 
+// atOnce is how many bytes of leaves smaller than that are read, and written,
+// at a time.
+const atOnce = 256 << 10
+
 // leaves reads leaf after leaf, from the one that begins at an offset, and writes
-// those that are wanted and right.
+// those that are wanted and right. Of small ones it takes as many as are there.
 func (d *delivery) leaves(body io.Reader, from int64, progress func()) error {
 	buf := leafBuffers.Get().(*[unixfs.MaxLeaf]byte)
 	defer leafBuffers.Put(buf)
 	i, _ := d.table.Span(from, d.size)
-	for ; i < len(d.table.Leaves) && d.next < d.to; i++ {
-		leaf := buf[:d.table.Len(i)]
-		if n, err := io.ReadFull(body, leaf); err != nil {
-			return fmt.Errorf("after %d bytes of %d: %w", d.table.Start(i)+int64(n), d.size, unexpected(err))
+	_, end := d.table.Span(d.next, d.to)
+	for unused := 0; i < end; {
+		start := d.table.Start(i)
+		room := min(int64(max(atOnce, d.table.Len(i))), d.table.Leaves[end-1].End-start)
+		n, err := io.ReadAtLeast(body, buf[unused:room], max(0, d.table.Len(i)-unused))
+		if unused += n; err != nil {
+			return fmt.Errorf("after %d bytes of %d: %w", start+int64(unused), d.size, unexpected(err))
 		}
+		whole, wrong := d.verified(i, buf[:unused], progress)
+		used := d.table.Start(whole) - start
+		if start+used > d.next {
+			if err := d.write(start, buf[:used]); err != nil {
+				return err
+			}
+		}
+		if wrong != nil {
+			return wrong
+		}
+		i, unused = whole, copy(buf[:], buf[used:unused])
+	}
+	return nil
+}
+
+// verified returns the leaf up to which those that data holds as a whole, from
+// leaf i on, are right. Those that the sink has already are not looked at.
+func (d *delivery) verified(i int, data []byte, progress func()) (int, error) {
+	for ; i < len(d.table.Leaves) && d.table.Len(i) <= len(data); i++ {
+		leaf := data[:d.table.Len(i)]
+		data = data[len(leaf):]
 		if d.table.Leaves[i].End <= d.next {
 			continue
 		}
 		if !d.table.Verify(i, leaf) {
-			return fmt.Errorf("leaf at byte %d: %w", d.table.Start(i), ErrMismatch)
+			return i, fmt.Errorf("leaf at byte %d: %w", d.table.Start(i), ErrMismatch)
 		}
 		progress()
-		if err := d.write(d.table.Start(i), leaf); err != nil {
-			return err
-		}
 	}
-	return nil
+	return i, nil
 }
 
 func unexpected(err error) error {

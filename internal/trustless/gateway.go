@@ -156,7 +156,7 @@ func (g *gateway) get(ctx context.Context, cancel context.CancelCauseFunc, x Exc
 // and there soon, such as a page that says 404: then the connection is not lost.
 const (
 	leftover         = 4 << 10
-	leftoverPatience = time.Second
+	leftoverPatience = 200 * time.Millisecond
 )
 
 // drain ends an answer.

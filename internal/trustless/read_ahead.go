@@ -8,20 +8,28 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// blocksAhead is how many blocks of one file are asked for at the same time.
-const blocksAhead = 8
+// How much of one file is asked for before it is wanted.
+const (
+	blocksAhead = 8
+	bytesAhead  = 2 << 20 // unless one block is larger
+)
 
 // A readAhead fetches the leaves of a file one by one, some before they are
 // wanted.
 type readAhead struct {
 	session Session
-	cancel  context.CancelFunc
-	results map[cid.Cid]chan fetched
-	queue   []cid.Cid // leaves that are still to be asked for
 	ctx     context.Context
+	cancel  context.CancelFunc
+	table   *unixfs.Table
+	next    int // leaf to ask for
+	end     int
+	bytes   int                     // that are under way
+	results map[string]*fetchedLeaf // by multihash
 }
 
-type fetched struct {
+type fetchedLeaf struct {
+	size int
+	done chan struct{}
 	data []byte
 	err  error
 }
@@ -30,45 +38,51 @@ type fetched struct {
 // fetched before it is wanted.
 func newReadAhead(ctx context.Context, s Session, t *unixfs.Table, from, to int64) *readAhead {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &readAhead{session: s, ctx: ctx, cancel: cancel, results: map[cid.Cid]chan fetched{}}
-	if t == nil {
-		return r
+	r := &readAhead{session: s, ctx: ctx, cancel: cancel, table: t, results: map[string]*fetchedLeaf{}}
+	if t != nil {
+		r.next, r.end = t.Span(from, to)
+		r.fill()
 	}
-	i, j := t.Span(from, to)
-	for ; i < j; i++ {
-		r.queue = append(r.queue, t.CID(i))
-	}
-	r.fill()
 	return r
 }
 
-// fill asks for more, if fewer are under way than may be.
+// fill asks for more, if less is under way than may be.
 func (r *readAhead) fill() {
-	for len(r.results) < blocksAhead && len(r.queue) > 0 {
-		c := r.queue[0]
-		r.queue = r.queue[1:]
-		if r.results[c] != nil {
+	for ; r.next < r.end && len(r.results) < blocksAhead; r.next++ {
+		n := r.table.Len(r.next)
+		if r.bytes > 0 && r.bytes+n > bytesAhead {
+			return
+		}
+		c := r.table.CID(r.next)
+		if r.results[string(c.Hash())] != nil {
 			continue // the same bytes again: asked for when they are wanted
 		}
-		result := make(chan fetched, 1)
-		r.results[c] = result
+		leaf := &fetchedLeaf{size: n, done: make(chan struct{})}
+		r.results[string(c.Hash())] = leaf
+		r.bytes += n
 		go func() {
-			data, err := r.session.leaf(r.ctx, c)
-			result <- fetched{data, err}
+			defer close(leaf.done)
+			defer recovered(&leaf.err)
+			leaf.data, leaf.err = r.session.leaf(r.ctx, c)
 		}()
 	}
 }
 
 // get is a unixfs.Getter.
 func (r *readAhead) get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	result := r.results[c]
-	if result == nil {
-		return r.session.raw(ctx, c)
+	leaf := r.results[string(c.Hash())]
+	if leaf == nil {
+		data, err := r.session.known(ctx, c)
+		if isUnavailable(err) {
+			return r.session.leaf(ctx, c)
+		}
+		return data, err
 	}
-	got := <-result
-	delete(r.results, c)
+	<-leaf.done
+	delete(r.results, string(c.Hash()))
+	r.bytes -= leaf.size
 	r.fill()
-	return got.data, got.err
+	return leaf.data, leaf.err
 }
 
 func (r *readAhead) close() { r.cancel() }

@@ -32,7 +32,13 @@ var ErrShape = errors.New("a file of an unusual shape")
 // still to be held against the table, and so is their length, which is only what
 // the nodes say.
 func ReadFile(ctx context.Context, get Getter, c cid.Cid) (*File, error) {
-	r := fileReader{ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than any image's"), table: new(Table), seen: cid.NewSet()}
+	return ReadFileUpTo(ctx, get, c, maxLeaves)
+}
+
+// ReadFileUpTo is ReadFile for a file of at most so many leaves. The shape of one
+// with more is ErrShape.
+func ReadFileUpTo(ctx context.Context, get Getter, c cid.Cid, leaves int) (*File, error) {
+	r := fileReader{limit: leaves, ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than any image's"), table: new(Table), seen: cid.NewSet()}
 	size, err := r.root(c)
 	if err != nil {
 		return nil, fmt.Errorf("reading the nodes of %s: %w", c, err)
@@ -44,6 +50,7 @@ type fileReader struct {
 	ctx   context.Context
 	get   Getter
 	table *Table
+	limit int // of leaves
 	nodes []Block
 	seen  *cid.Set // of nodes
 }
@@ -66,6 +73,9 @@ func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
 	}
 	if err := r.node(Block{c, data}, nd, fsn, maxFileDepth); err != nil {
 		return 0, err
+	}
+	if n := uint64(r.table.Size()); n != fsn.FileSize() {
+		return 0, fmt.Errorf("%d bytes, and it says that it has %d", n, fsn.FileSize())
 	}
 	size, err = nd.Size()
 	return size, err
@@ -135,8 +145,8 @@ func (r *fileReader) leaf(c cid.Cid, n int64) error {
 		n > MaxLeaf,
 		len(r.table.Leaves) > 0 && wrapped != r.table.Wrapped:
 		return fmt.Errorf("leaf %s of %d bytes: %w", c, n, ErrShape)
-	case len(r.table.Leaves) == maxLeaves:
-		return fmt.Errorf("more than %d leaves: %w", maxLeaves, ErrShape)
+	case len(r.table.Leaves) == r.limit:
+		return fmt.Errorf("more than %d leaves: %w", r.limit, ErrShape)
 	}
 	r.table.Wrapped = wrapped
 	r.table.Leaves = append(r.table.Leaves, Leaf{[sha256.Size]byte(digest.Digest), r.table.Size() + n})

@@ -14,11 +14,17 @@ import (
 // the end of a file.
 var ErrMismatch = errors.New("content is not what its hash says")
 
+// minDigest is how many bytes of a hash are a proof.
+const minDigest = 32
+
 // Verify reports why the block's data is not what its CID says, or that nobody
 // can say: there are hashes that are no proof.
 func (b Block) Verify() error {
 	if err := verifcid.ValidateCid(verifcid.DefaultAllowlist, b.CID); err != nil {
 		return fmt.Errorf("block %s: %w", b.CID, err)
+	}
+	if p := b.CID.Prefix(); p.MhType != mh.IDENTITY && (p.MhType == mh.SHA1 || p.MhLength < minDigest) {
+		return fmt.Errorf("block %s: its hash is no proof", b.CID)
 	}
 	if len(b.Data) > MaxBlock {
 		return fmt.Errorf("block %s has %d bytes, and the most is %d", b.CID, len(b.Data), MaxBlock)
