@@ -154,6 +154,12 @@ func parseRepository(repository string) (layout.Image, names.Name, error) {
 // isNamed reports whether an image was asked for by a name.
 func (q request) isNamed() bool { return q.ipns != names.Name{} }
 
+// through is the request as one by another name that its own leads through.
+func (q request) through(s names.Step) request {
+	q.ipns, q.image.Name = s.Name, path.Join(s.Path, q.image.Name)
+	return q
+}
+
 // below is the request for an image in a directory.
 func (q request) below(p names.Place) request {
 	q.image = layout.Image{Root: p.Root, Name: path.Join(p.Path, q.image.Name)}
@@ -168,16 +174,27 @@ func (h *Handler) serveNamed(w http.ResponseWriter, r *http.Request, q request) 
 		return err
 	}
 	q.expires = found.Expires
-	err = h.serveImage(w, r, q.below(found.Place))
+	err = h.serveEnd(w, r, q, found.End)
 	for _, before := range found.Before {
 		if q.digest == "" || !isNotFound(err) {
 			break
 		}
-		if h.serveImage(w, r, q.below(before)) == nil {
+		if h.serveEnd(w, r, q, before) == nil {
 			return nil
 		}
 	}
 	return err
+}
+
+// serveEnd answers from where a name leads to, if the lists say nothing of any
+// name on the way there: anybody can make one that leads to what they deny.
+func (h *Handler) serveEnd(w http.ResponseWriter, r *http.Request, q request, end names.End) error {
+	for _, step := range end.Way {
+		if err := h.admitName(q.through(step)); err != nil {
+			return err
+		}
+	}
+	return h.serveImage(w, r, q.below(end.Place))
 }
 
 func isNotFound(err error) bool {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,13 +17,14 @@ import (
 
 const aKey = "k51qzi5uqu5dgutdk6i1ynyzgkqngpha5xpgia3a5qqp4jsh0u4csozksxel2r"
 
-// A nameServer has one DNSLink for all domains; without one, it answers that it
-// failed.
+// A nameServer has one DNSLink for all domains but those with one of their own;
+// without one, it answers that it failed.
 type nameServer struct {
 	address string
 
 	mu   sync.Mutex
 	link string
+	own  map[string]string
 }
 
 func newNameServer(t testing.TB) *nameServer {
@@ -48,14 +50,18 @@ func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	answer := new(dns.Msg).SetReply(q)
-	switch s.link {
+	link, ok := s.own[strings.Trim(strings.TrimPrefix(q.Question[0].Name, "_dnslink"), ".")]
+	if !ok {
+		link = s.link
+	}
+	switch link {
 	case "":
 		answer.Rcode = dns.RcodeServerFailure
 	case "none":
 		answer.Rcode = dns.RcodeNameError
 	default:
 		header := dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 300}
-		answer.Answer = []dns.RR{&dns.TXT{Hdr: header, Txt: []string{"dnslink=" + s.link}}}
+		answer.Answer = []dns.RR{&dns.TXT{Hdr: header, Txt: []string{"dnslink=" + link}}}
 	}
 	w.WriteMsg(answer)
 }
@@ -108,6 +114,38 @@ func TestDNSLink(t *testing.T) {
 	// The link's own path comes first, whatever is in it.
 	server.set("/ipfs/" + im.root.String() + "/" + strings.SplitN(ours, "/", 2)[0])
 	s.get(t, 200, "/v2/ipns/team.example.com/"+strings.SplitN(ours, "/", 2)[1]+"/manifests/v1")
+}
+
+// What is denied by name is denied through every name that leads there.
+func TestDenyNameOnTheWay(t *testing.T) {
+	im, server := newImages(t), newNameServer(t)
+	server.set("/ipfs/" + im.root.String())
+	server.own = map[string]string{
+		"a.example": "/ipns/b.example",
+		"b.example": "/ipns/denied.example",
+		"c.example": "/ipns/denied.example/team",
+	}
+	h := server.named(im.store(t), "a.example", "b.example", "c.example", "denied.example", "other.example")
+	blob := "/blobs/" + digest.FromBytes(im.layer).String()
+	for rule, refused := range map[string][]string{
+		"/ipns/denied.example":                       {"a.example/" + ours, "b.example/" + ours, "c.example/app", "denied.example/" + ours},
+		"/ipns/b.example":                            {"a.example/" + ours, "b.example/" + ours},
+		"/ipns/denied.example/" + ours + "/*":        {"a.example/" + ours, "b.example/" + ours, "c.example/app", "denied.example/" + ours},
+		"/ipns/denied.example/somebody/else's/image": nil,
+	} {
+		h.Deny = []string{writeList(t, rule)}
+		s := newSite(t, h)
+		for _, name := range []string{"a.example/" + ours, "b.example/" + ours, "c.example/app", "denied.example/" + ours, "other.example/" + ours} {
+			for _, path := range []string{"/v2/ipns/" + name + "/manifests/v1", "/v2/ipns/" + name + blob} {
+				if !slices.Contains(refused, name) {
+					s.get(t, 200, path)
+					continue
+				}
+				checkError(t, s, http.MethodGet, path, "DENIED", http.StatusGone)
+				checkError(t, s, http.MethodHead, path, "DENIED", http.StatusGone)
+			}
+		}
+	}
 }
 
 // What a name does not stand for is told, and by what it could.

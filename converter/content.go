@@ -68,7 +68,7 @@ func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content
 	switch {
 	case c.cameCompressed():
 		err = c.keepCompressed(br)
-	case !align.IsTar(beginning):
+	case !align.IsTar(beginning) && (size <= maxPlain || ws.compression == Uncompressed):
 		c.kept, err = ws.keep(br)
 	case ws.compression == Uncompressed:
 		c.kept, err = ws.align(br, Uncompressed)
@@ -89,6 +89,11 @@ func (ws *workspace) readContent(name string, size int64, r io.Reader) (*content
 	}
 	return c, nil
 }
+
+// maxPlain is how many bytes of what is no tar are kept as they are. What claims to
+// have more waits compressed, since a little of a compressed archive may stand for
+// any number of bytes.
+const maxPlain = 64 << 20
 
 // tarBlock is the length of a tar's first block, by which it is known.
 const tarBlock = 512
@@ -151,7 +156,7 @@ func (c *content) look(compressed io.Reader) (inside, error) {
 	tar := &source{r: io.TeeReader(z, sum.Hash())}
 	var aligned *Blob
 	if c.ws.recompress {
-		aligned, err = c.ws.align(tar, c.ws.compression)
+		aligned, err = c.ws.alignInside(tar)
 	} else {
 		_, err = io.Copy(io.Discard, tar)
 	}
@@ -162,6 +167,20 @@ func (c *content) look(compressed io.Reader) (inside, error) {
 		return inside{}, err
 	}
 	return inside{sum.Digest(), z.cuts(), aligned}, nil
+}
+
+// alignInside aligns what was in a compressed layer. What is no tar, and stays
+// plain, is cut as it would be had it come so.
+func (ws *workspace) alignInside(r io.Reader) (*Blob, error) {
+	br := bufio.NewReader(r)
+	beginning, err := br.Peek(tarBlock)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if ws.compression == Uncompressed && !align.IsTar(beginning) {
+		return ws.keep(br)
+	}
+	return ws.align(br, ws.compression)
 }
 
 // A source tells whether it was reading that failed.

@@ -3,7 +3,9 @@ package converter
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -187,6 +189,9 @@ func (a *archive) dockerImage(entry dockerEntry) (*image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config %w", err)
 	}
+	if err := checkConfigName(entry.Config, config); err != nil {
+		return nil, err
+	}
 	if err := a.checkConfigPlatform(config); err != nil {
 		return nil, err
 	}
@@ -195,6 +200,16 @@ func (a *archive) dockerImage(entry dockerEntry) (*image, error) {
 		return nil, err
 	}
 	return makeImage(config, layers)
+}
+
+// checkConfigName holds a config against the digest that it is called by, in all
+// archives of Docker's and its imitators'.
+func checkConfigName(name string, config *content) error {
+	base := strings.TrimPrefix(strings.TrimSuffix(path.Base(name), ".json"), "sha256:")
+	if d := digest.NewDigestFromEncoded(digest.SHA256, base); d.Validate() == nil && d != config.digest {
+		return fmt.Errorf("config %s has the digest %s", name, config.digest)
+	}
+	return nil
 }
 
 // named returns the image once for each of its names.

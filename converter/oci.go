@@ -78,7 +78,7 @@ func (a *archive) ociDescriptors() ([]v1.Descriptor, map[digest.Digest]bool, err
 // the ones that are about a wanted image are found later.
 func (a *archive) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 	var wanted []v1.Descriptor
-	var there []string
+	var there, leftOut []string
 	found := a.want.name == ""
 	for _, d := range all {
 		unnamed := d.Annotations[containerdName] == "" && d.Annotations[v1.AnnotationRefName] == ""
@@ -87,7 +87,7 @@ func (a *archive) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 			continue
 		}
 		if !isManifest(d) {
-			a.logf("%s of type %s is no image, and is left out", d.Digest, d.MediaType)
+			leftOut = append(leftOut, fmt.Sprintf("%s of type %s is no image", d.Digest, d.MediaType))
 			continue
 		}
 		if refs, err := ociReferences(d, nil); err != nil {
@@ -98,8 +98,14 @@ func (a *archive) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 		found = found || !unnamed
 		wanted = append(wanted, d)
 	}
-	if !found {
+	switch {
+	case !found:
 		return nil, a.noSuchImage(there)
+	case len(wanted) == 0 && len(leftOut) > 0:
+		return nil, fmt.Errorf("the archive holds no image: %s", leftOut[0])
+	}
+	for _, why := range leftOut {
+		a.logf("%s, and is left out", why)
 	}
 	return wanted, nil
 }

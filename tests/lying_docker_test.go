@@ -28,7 +28,7 @@ func TestLyingGateway(t *testing.T) {
 	if server.account(full, 0, "liar").lies == 0 {
 		t.Fatal("nobody was lied to")
 	}
-	m, _ := fetchManifest(t, ref)
+	m, _ := fetchManifest(t, strings.Replace(ref, alone.host(), beside.host(), 1))
 	layersMustBeWholeOrNone(t, ref, m)
 	alone.await(t, "an error that names "+liar+" and a layer", func() bool {
 		return blamed(alone.log.String(), liar, m)
@@ -44,8 +44,9 @@ func TestLyingGateway(t *testing.T) {
 	}
 }
 
-// changedByte is a lie about every file: a byte in its middle.
-var changedByte = lie{name: "middle byte changed", mode: full, form: asFile, place: anywhere, tell: func(l *lieBeingTold) { l.change(middle) }}
+// changedByte is a lie about whatever is asked for, in every form: a byte in its
+// middle.
+var changedByte = lie{name: "middle byte changed", mode: full, every: true, place: anywhere, tell: func(l *lieBeingTold) { l.change(middle) }}
 
 // layersMustBeWholeOrNone fetches each layer as a client would that checks
 // nothing but that the answer has the announced length: that alone must tell

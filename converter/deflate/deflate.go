@@ -3,7 +3,7 @@
 // Pieces are in memory whole and have at most a few hundred kilobytes, which a
 // general encoder cannot know: nothing slides, nothing is kept from one piece to
 // the next, and a block ends where what is compressed changes, which in a group
-// of small files is often. So this takes three quarters of the time in which
+// of small files is often. So this takes two thirds of the time in which
 // klauspost/compress gives the same size.
 //
 // Members are part of format 1: a given piece and level must give the same bytes

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -22,31 +23,42 @@ type disk struct {
 
 func (d *disk) path(n Name) string { return filepath.Join(d.dir, n.String()) }
 
-func (d *disk) load(n Name) ([]byte, error) {
+// load returns the record that is kept of a key. A disk is trusted no more than a
+// gateway.
+func (d *disk) load(n Name) (record, error) {
 	if d.dir == "" {
-		return nil, fs.ErrNotExist
+		return record{}, fs.ErrNotExist
 	}
 	f, err := os.Open(d.path(n))
 	if err != nil {
-		return nil, err
+		return record{}, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxRecord+1))
+	data, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
+	if err != nil {
+		return record{}, err
+	}
+	return readRecord(data, n)
 }
 
-// save keeps a record in place of what is there. That it cannot is an error once.
-func (d *disk) save(n Name, data []byte) error {
+// save keeps a record in place of an older one. That it cannot is an error once.
+func (d *disk) save(n Name, r record, data []byte) error {
 	if d.dir == "" || d.broken.Load() {
 		return nil
 	}
-	err := d.write(n, data)
+	var err error
+	if kept, none := d.load(n); none != nil || r.newer(kept) {
+		err = d.write(n, r, data)
+	} else {
+		err = d.touch(n)
+	}
 	if err != nil && d.broken.Swap(true) {
 		return nil
 	}
 	return err
 }
 
-func (d *disk) write(n Name, data []byte) error {
+func (d *disk) write(n Name, r record, data []byte) error {
 	// The store itself is not ours to make.
 	if err := os.Mkdir(d.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -62,7 +74,37 @@ func (d *disk) write(n Name, data []byte) error {
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), d.path(n))
+		err = d.replace(n, r, f.Name())
+	}
+	return err
+}
+
+// replacing is held from the look at a file until another is in its place. It is
+// one for all disks, since two may be of the same directory.
+var replacing sync.Mutex
+
+// replace gives a written file the key's name, unless somebody else was quicker
+// with a newer record.
+func (d *disk) replace(n Name, r record, file string) error {
+	replacing.Lock()
+	defer replacing.Unlock()
+	if kept, err := d.load(n); err == nil && kept.newer(r) {
+		return nil
+	}
+	return os.Rename(file, d.path(n))
+}
+
+// touchInterval is how long a file that is in use may look as if it were not.
+const touchInterval = time.Hour
+
+// touch keeps a file that is in use from those that make room.
+func (d *disk) touch(n Name) error {
+	info, err := os.Stat(d.path(n))
+	if err == nil && time.Since(info.ModTime()) > touchInterval {
+		err = os.Chtimes(d.path(n), time.Time{}, time.Now())
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it made room just now
 	}
 	return err
 }
@@ -70,7 +112,7 @@ func (d *disk) write(n Name, data []byte) error {
 // tempPrefix begins no key.
 const tempPrefix = "new-"
 
-// makeRoom removes what was written longest ago where a new key would be one too
+// makeRoom removes what was in use longest ago where a new key would be one too
 // many: anybody can make keys. That goes for what a crash left as well.
 func (d *disk) makeRoom(n Name) error {
 	if _, err := os.Stat(d.path(n)); err == nil {
@@ -81,7 +123,7 @@ func (d *disk) makeRoom(n Name) error {
 		return err
 	}
 	slices.SortFunc(entries, func(a, b os.DirEntry) int {
-		return cmp.Or(written(a).Compare(written(b)), strings.Compare(a.Name(), b.Name()))
+		return cmp.Or(used(a).Compare(used(b)), strings.Compare(a.Name(), b.Name()))
 	})
 	for _, e := range entries[:len(entries)-maxNames*3/4] {
 		if err := os.Remove(filepath.Join(d.dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -91,7 +133,7 @@ func (d *disk) makeRoom(n Name) error {
 	return nil
 }
 
-func written(e os.DirEntry) time.Time {
+func used(e os.DirEntry) time.Time {
 	info, err := e.Info()
 	if err != nil {
 		return time.Time{} // gone already

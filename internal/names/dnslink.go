@@ -99,9 +99,13 @@ func parseTexts(texts []string) (target, error) {
 		return target{}, fmt.Errorf("no TXT record is %s/ipfs/<cid> or %[1]s/ipns/<key>: %w", dnslinkKey, fs.ErrNotExist)
 	case 1:
 		if isCID(links[0]) { // as it once was
-			return parseTarget("/ipfs/" + links[0])
+			links[0] = "/ipfs/" + links[0]
 		}
-		return parseTarget(links[0])
+		t, err := parseTarget(links[0])
+		if err != nil {
+			return target{}, fmt.Errorf("%w: %w", err, errUseless)
+		}
+		return t, nil
 	}
 	return target{}, fmt.Errorf("there are %d, and only one can be right", len(links))
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/miekg/dns"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 // A dnsServer has TXT records by domain. It answers SERVFAIL for names that begin with
@@ -103,8 +105,8 @@ func TestDNSLink(t *testing.T) {
 		"circle.example":   {"more than 8 names", true},
 		"two.example":      {"there are 2", false},
 		"none.example":     {"no TXT record is dnslink=/ipfs/<cid>", true},
-		"upwards.example":  {"dotted parts", false},
-		"nonsense.example": {"not a CID", false},
+		"upwards.example":  {"dotted parts", true},
+		"nonsense.example": {"not a CID", true},
 		"absent.example":   {"a TXT record of _dnslink.absent.example", true},
 		"broken.example":   {"looking up the DNSLink of broken.example", false},
 	} {
@@ -143,9 +145,42 @@ func TestDNSLinkStale(t *testing.T) {
 		time.Sleep(retry)
 		w.mustNot(n)
 		failure = errors.New("no resolver answers")
+		w.mustNot(n) // what has been removed does not come back
+		failure = nil
+		w.must(n, "x")
+		failure = errors.New("no resolver answers")
 		time.Sleep(dnslinkStale)
 		w.mustNot(n)
 	})
+}
+
+// That a gateway has no record does not make one forgotten that is still valid.
+func TestGatewaysProveNothing(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Keys: true}, gives(o.publish(t, pathOf("x"), 1)))
+		w.must(o.name, "x")
+		w.links.lookup = func(context.Context, Name) (link, error) {
+			return link{}, trustless.Error{{Err: fs.ErrNotExist}}
+		}
+		time.Sleep(time.Minute)
+		w.must(o.name, "x")
+	})
+}
+
+// A panic is an error of its look-up, and of no other.
+func TestPanic(t *testing.T) {
+	n := Name{domain: "example.com"}
+	w := newWorld(t, Config{Domains: []string{n.domain}})
+	w.links.lookup = func(context.Context, Name) (link, error) { panic("hostile bytes") }
+	if err := w.mustNot(n); !strings.Contains(err.Error(), "looking up example.com: panic: hostile bytes") {
+		t.Error(err)
+	}
+	root, _ := content("x")
+	w.links.lookup = func(context.Context, Name) (link, error) {
+		return link{target: target{root: root}, fresh: time.Now().Add(time.Hour)}, nil
+	}
+	w.must(n, "x")
 }
 
 func TestParseServer(t *testing.T) {

@@ -8,9 +8,10 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -22,17 +23,19 @@ var ErrExpired = fmt.Errorf("its owner has to publish again: %w", fs.ErrNotExist
 // keys looks up what IPNS keys stand for.
 type keys struct {
 	pool   *trustless.Pool // nil if there are no gateways
-	seen   *lru.Cache[Name, record]
 	disk   *disk
 	failed func(Name, error)
+
+	mu   sync.Mutex
+	seen *simplelru.LRU[Name, record]
 }
 
 func newKeys(pool *trustless.Pool, dir string, failed func(Name, error)) *keys {
-	seen, err := lru.New[Name, record](maxNames)
+	seen, err := simplelru.NewLRU[Name, record](maxNames, nil)
 	if err != nil {
 		panic(err) // the size is positive
 	}
-	return &keys{pool, seen, &disk{dir: dir}, failed}
+	return &keys{pool: pool, disk: &disk{dir: dir}, failed: failed, seen: seen}
 }
 
 // opinions is how many gateways are asked for a record. A single one could keep
@@ -76,6 +79,8 @@ func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 		return link{}, fmt.Errorf("looking for a record of %s: %w", n, err)
 	case newest.expired():
 		return link{}, expired(n, newest)
+	case newest.useless != "":
+		return link{}, fmt.Errorf("the record of %s: %s: %w", n, newest.useless, errUseless)
 	case answers == 0:
 		return newest.link().stale(), nil
 	}
@@ -104,32 +109,33 @@ func (k *keys) read(resp *http.Response, n Name, newest *record) (*record, error
 		return nil, trustless.Soft(fmt.Errorf("record %d until %s, where %d until %s is known",
 			r.sequence, r.expires.UTC().Format(time.DateTime), newest.sequence, newest.expires.UTC().Format(time.DateTime)))
 	}
-	if newest == nil || r.newer(*newest) {
-		k.keep(n, r, data)
+	k.remember(n, r)
+	if err := k.disk.save(n, r, data); err != nil {
+		k.failed(n, fmt.Errorf("keeping its record: %w", err))
 	}
 	return &r, nil
 }
 
-// recall returns the newest record that was ever seen, nil if there is none.
+// recall returns the newest record that was ever seen, nil if there is none. Who
+// shares the disk may have seen a newer one than we did.
 func (k *keys) recall(n Name) *record {
+	if r, err := k.disk.load(n); err == nil {
+		k.remember(n, r)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if r, ok := k.seen.Get(n); ok {
 		return &r
 	}
-	data, err := k.disk.load(n)
-	if err != nil {
-		return nil
-	}
-	r, err := readRecord(data, n)
-	if err != nil {
-		return nil // nobody's word: a disk is trusted no more than a gateway
-	}
-	k.seen.Add(n, r)
-	return &r
+	return nil
 }
 
-func (k *keys) keep(n Name, r record, data []byte) {
-	k.seen.Add(n, r)
-	if err := k.disk.save(n, data); err != nil {
-		k.failed(n, fmt.Errorf("keeping its record: %w", err))
+// remember keeps a record in memory, unless a newer one is there: a look-up that
+// was given up may still end after the next.
+func (k *keys) remember(n Name, r record) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if last, ok := k.seen.Peek(n); !ok || r.newer(last) {
+		k.seen.Add(n, r)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/crypto"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
@@ -118,7 +119,12 @@ func TestDiskIsBounded(t *testing.T) {
 		}
 	}
 	o := newOwner(t, crypto.Ed25519)
-	if err := d.save(o.name, []byte("record")); err != nil {
+	data := o.publish(t, pathOf("x"), 1)
+	r, err := readRecord(data, o.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.save(o.name, r, data); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(d.dir)
@@ -126,16 +132,129 @@ func TestDiskIsBounded(t *testing.T) {
 		t.Errorf("%d files, %v", len(entries), err)
 	}
 	for _, e := range entries {
-		if written(e).Unix() < maxNames/4 {
-			t.Fatalf("%s was kept, of %s", e.Name(), written(e))
+		if used(e).Unix() < maxNames/4 {
+			t.Fatalf("%s was kept, of %s", e.Name(), used(e))
 		}
+	}
+}
+
+// Who keeps records in one directory never puts an older one in a newer one's
+// place, and learns of the newer one.
+func TestSharedDisk(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	c := Config{Keys: true, Dir: filepath.Join(t.TempDir(), "names")}
+	synctest.Test(t, func(t *testing.T) {
+		first := newWorld(t, c, gives(o.publish(t, pathOf("old"), 1)))
+		first.must(o.name, "old")
+		newest := o.publish(t, pathOf("newest"), 3)
+		newWorld(t, c, gives(newest)).must(o.name, "newest")
+		first.set(gives(o.publish(t, pathOf("newer"), 2)))
+		time.Sleep(time.Minute)
+		first.must(o.name, "newest")
+		if kept, err := os.ReadFile(filepath.Join(c.Dir, o.name.String())); err != nil || !bytes.Equal(kept, newest) {
+			t.Errorf("the newest is not kept any more: %v", err)
+		}
+	})
+}
+
+// That goes for those who write at the same time.
+func TestReplace(t *testing.T) {
+	o, dir := newOwner(t, crypto.Ed25519), t.TempDir()
+	var wg sync.WaitGroup
+	for sequence := range uint64(32) {
+		data := o.publish(t, pathOf("x"), sequence)
+		r, err := readRecord(data, o.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			// As if nothing had been there when it looked.
+			if err := (&disk{dir: dir}).write(o.name, r, data); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if kept, err := (&disk{dir: dir}).load(o.name); err != nil || kept.sequence != 31 {
+		t.Errorf("record %d is kept, %v", kept.sequence, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%d files, %v", len(entries), err)
+	}
+}
+
+// A key in use is not among the oldest, however long ago its record was written.
+func TestUseIsKnownOnDisk(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	c := Config{Keys: true, Dir: filepath.Join(t.TempDir(), "names")}
+	file, record := filepath.Join(c.Dir, o.name.String()), gives(o.publish(t, pathOf("x"), 1))
+	newWorld(t, c, record).must(o.name, "x")
+	for age, touched := range map[time.Duration]bool{touchInterval / 2: false, 24 * time.Hour: true} {
+		before := time.Now().Add(-age).Truncate(time.Second)
+		if err := os.Chtimes(file, before, before); err != nil {
+			t.Fatal(err)
+		}
+		newWorld(t, c, record).must(o.name, "x")
+		if info, err := os.Stat(file); err != nil || info.ModTime().After(before) != touched {
+			t.Errorf("after %s: %v, %v", age, info.ModTime(), err)
+		}
+	}
+	if err := os.Remove(file); err != nil { // as who makes room does
+		t.Fatal(err)
+	}
+	newWorld(t, c, record).must(o.name, "x")
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a key's owner has it point to may be nothing to us, and is their last word
+// all the same.
+func TestWithdrawn(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	cbor, _ := content("x")
+	for name, value := range map[string]string{
+		"not on IPFS": "/ipld/" + pathOf("x")[len("/ipfs/"):],
+		"an identity": "/ipfs/bafkqaaa",
+		"not a file":  "/ipfs/" + cid.NewCidV1(cid.DagCBOR, cbor.Hash()).String(),
+		"no name":     "/ipns/localhost",
+		"too long":    pathOf("x") + "/" + strings.Repeat("x", 2000),
+		"not a path":  "/ipfs/../x",
+		"unheard of":  "/x",
+		"control":     pathOf("x") + "/\n",
+		"no CID":      "/ipfs",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := Config{Keys: true, Dir: filepath.Join(t.TempDir(), "names")}
+			older, withdrawn := gives(o.publish(t, pathOf("older"), 1)), gives(o.publishValue(t, value, 2))
+			w := newWorld(t, c, older, older)
+			withdrawnHere := func() {
+				t.Helper()
+				if err := w.mustNot(o.name); !errors.Is(err, errUseless) || !errors.Is(err, fs.ErrNotExist) || isGateways(err) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			w.must(o.name, "older")
+			time.Sleep(time.Minute)
+			w.set(withdrawn)
+			withdrawnHere()
+			if w.strikes != 0 {
+				t.Errorf("%s: an honest gateway was held to be bad: %v", name, w.failures)
+			}
+			w.set(status(500))
+			withdrawnHere() // whoever else still has the older one
+			w = newWorld(t, c, older, older)
+			withdrawnHere() // over a restart too
+			w.set(gives(o.publish(t, pathOf("newest"), 3)))
+			w.must(o.name, "newest")
+		})
 	}
 }
 
 // A false record costs a second request, and the gateway its place.
 func TestLies(t *testing.T) {
 	o, other := newOwner(t, crypto.Ed25519), newOwner(t, crypto.Ed25519)
-	honest, end := o.publish(t, pathOf("right"), 1), time.Now().Add(time.Hour)
+	honest := o.publish(t, pathOf("right"), 1)
 	tampered := slices.Clone(honest)
 	tampered[len(tampered)/2] ^= 1
 	for name, lie := range map[string]fake{
@@ -145,9 +264,6 @@ func TestLies(t *testing.T) {
 		"empty":         gives(nil),
 		"endless":       says(recordType, endless{}),
 		"more than one": gives(append(slices.Clone(honest), other.publish(t, pathOf("wrong"), 9)...)),
-		"not on IPFS":   gives(o.sign(t, "/ipld/"+pathOf("x")[len("/ipfs/"):], 9, end, 0)),
-		"an identity":   gives(o.sign(t, "/ipfs/bafkqaaa", 9, end, 0)),
-		"too long":      gives(o.sign(t, pathOf("x")+"/"+strings.Repeat("x", 2000), 9, end, 0)),
 		"cut to zero":   gives(make([]byte, len(honest))),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -358,6 +474,14 @@ func TestChain(t *testing.T) {
 		})
 		// The first of eight.
 		got := w.must(owners[1].name, "x")
+		for i, step := range got.Way {
+			if want := (Step{owners[i+2].name, "p" + strings.Repeat("/p", i)}); step != want {
+				t.Errorf("step %d is %v, want %v", i, step, want)
+			}
+		}
+		if len(got.Way) != maxLinks-1 {
+			t.Errorf("%d steps", len(got.Way))
+		}
 		if got.Path != "end"+strings.Repeat("/p", maxLinks-1) || time.Until(got.Expires) != 10*time.Second {
 			t.Errorf("%q, in %s", got.Path, time.Until(got.Expires))
 		}
@@ -375,6 +499,27 @@ func TestChain(t *testing.T) {
 		err := w.mustNot(last.name)
 		if refused, ok := errors.AsType[*NotAllowedError](err); !ok || refused.Name.Domain() != "internal.example" {
 			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// Where a name led to before is told with the way there.
+func TestWayBefore(t *testing.T) {
+	o, other := newOwner(t, crypto.Ed25519), newOwner(t, crypto.Ed25519)
+	synctest.Test(t, func(t *testing.T) {
+		through := gives(other.linkFrom(t, o))
+		w := newWorld(t, Config{Keys: true}, func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, other.name.String()) {
+				return gives(other.publish(t, pathOf("x"), 1))(r)
+			}
+			return through(r)
+		})
+		w.must(o.name, "x")
+		w.set(gives(o.publish(t, pathOf("y"), uint64(time.Now().Unix())+1)))
+		time.Sleep(time.Minute)
+		got := w.must(o.name, "y")
+		if len(got.Way) != 0 || len(got.Before) != 1 || !slices.Equal(got.Before[0].Way, []Step{{other.name, "p"}}) {
+			t.Errorf("the way is %v, before %v", got.Way, got.Before)
 		}
 	})
 }

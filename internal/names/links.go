@@ -3,11 +3,14 @@ package names
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 // maxNames bounds the memory for names, which anybody can make.
@@ -120,20 +123,51 @@ func (l *links) leave(f *flight) {
 }
 
 func (l *links) fly(ctx context.Context, f *flight) {
-	got, err := l.lookup(ctx, f.name)
+	got, err := l.try(ctx, f.name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if last, known := l.known.Get(f.name); known && time.Now().Before(last.valid) {
-			got, err = last.stale(), nil
-		}
-	}
-	if err == nil {
-		l.known.Add(f.name, got)
+	if l.flights[f.name] == f { // or the next one knows better
+		got, err = l.learn(f.name, got, err)
 	}
 	f.link, f.err = got, err
 	close(f.done)
 	l.land(f)
+}
+
+// try is lookup, with an error for a panic: what decodes hostile bytes should not
+// panic, and if it does, that is no reason for a server to end.
+func (l *links) try(ctx context.Context, n Name) (got link, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("looking up %s: panic: %v", n, p)
+		}
+	}()
+	return l.lookup(ctx, n)
+}
+
+// learn remembers what a look-up has found, and returns what is known now.
+func (l *links) learn(n Name, got link, err error) (link, error) {
+	if err == nil {
+		l.known.Add(n, got)
+		return got, nil
+	}
+	if isGone(err) {
+		l.known.Remove(n)
+		return link{}, err
+	}
+	if last, known := l.known.Get(n); known && time.Now().Before(last.valid) {
+		got = last.stale()
+		l.known.Add(n, got)
+		return got, nil
+	}
+	return link{}, err
+}
+
+// isGone reports whether a name is known to stand for nothing any more. That a
+// gateway has no record proves nothing.
+func isGone(err error) bool {
+	_, gateways := errors.AsType[trustless.Error](err)
+	return errors.Is(err, fs.ErrNotExist) && !gateways
 }
 
 // land takes a look-up from those that can be joined.

@@ -75,6 +75,28 @@ func (o owner) publish(t testing.TB, value string, sequence uint64) []byte {
 	return o.sign(t, value, sequence, time.Now().Add(24*time.Hour), time.Minute)
 }
 
+// publishValue is publish for any value.
+func (o owner) publishValue(t testing.TB, value string, sequence uint64) []byte {
+	t.Helper()
+	signed, err := ipns.NewRecord(o.PrivKey, anyPath{value: value}, sequence, time.Now().Add(24*time.Hour), time.Minute, ipns.WithV1Compatibility(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := ipns.MarshalRecord(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// An anyPath is a value that need not be a path.
+type anyPath struct {
+	path.Path
+	value string
+}
+
+func (p anyPath) String() string { return p.value }
+
 // content is the CID of some content, and its path.
 func content(s string) (cid.Cid, string) {
 	hash, err := mh.Sum([]byte(s), mh.SHA2_256, -1)

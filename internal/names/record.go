@@ -15,13 +15,15 @@ const maxRecord = int64(ipns.MaxRecordSize)
 // A record is what the owner of a key signed. It is made by readRecord only.
 type record struct {
 	target
+	useless  string // why nothing is served from the target, empty if something may be
 	sequence uint64
 	expires  time.Time
 	ttl      time.Duration
 }
 
-// readRecord verifies a record of the key and reads it. One that has expired is
-// still the owner's word, so it is returned as well: nothing older counts.
+// readRecord verifies a record of the key and reads it. One that has expired or
+// points to nothing that we serve is still the owner's word, so it is returned as
+// well: nothing older counts.
 func readRecord(data []byte, key Name) (record, error) {
 	name, err := key.record()
 	if err != nil {
@@ -47,12 +49,18 @@ func readSigned(signed *ipns.Record) (r record, err error) {
 	if r.ttl, err = signed.TTL(); err != nil {
 		r.ttl = 0 // nothing but a hint
 	}
+	if r.target, err = readValue(signed); err != nil {
+		r.useless = fmt.Sprintf("%.300s", err)
+	}
+	return r, nil
+}
+
+func readValue(signed *ipns.Record) (target, error) {
 	value, err := signed.Value()
 	if err != nil {
-		return record{}, fmt.Errorf("reading the value: %w", err)
+		return target{}, fmt.Errorf("reading the value: %w", err)
 	}
-	r.target, err = parseTarget(value.String())
-	return r, err
+	return parseTarget(value.String())
 }
 
 // newer reports whether r takes the place of another record of the same key. A

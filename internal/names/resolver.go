@@ -83,11 +83,23 @@ type Place struct {
 	Path string // slash-separated, below Root; may be empty
 }
 
+// A Step is another name that a name leads through.
+type Step struct {
+	Name Name
+	Path string // slash-separated, below Name; may be empty
+}
+
+// An End is where a name leads to, and by which way.
+type End struct {
+	Place
+	Way []Step
+}
+
 // A Resolved is what a name stands for.
 type Resolved struct {
-	Place
+	End
 	Expires time.Time // until when nobody needs to ask again
-	Before  []Place   // what it stood for within the last hour, newest first
+	Before  []End     // what it stood for within the last hour, newest first
 }
 
 // A NotAllowedError is a name that the configuration does not allow.
@@ -121,17 +133,18 @@ func (r *Resolver) Resolve(ctx context.Context, n Name) (Resolved, error) {
 		}
 		if l.root.Defined() {
 			found.Root = l.root
-			found.Before = r.moved(n, found.Place)
+			found.Before = r.moved(n, found.End)
 			return found, nil
 		}
 		at = l.name
+		found.Way = append(found.Way, Step{at, found.Path})
 	}
 	return Resolved{}, fmt.Errorf("%s leads through more than %d names: %w", n, maxLinks, fs.ErrNotExist)
 }
 
-// A stay is a place, and when a name last stood for it.
+// A stay is where a name led to, and when it last did.
 type stay struct {
-	Place
+	End
 	last time.Time
 }
 
@@ -144,18 +157,18 @@ const (
 	memory = time.Hour
 )
 
-// moved remembers that n stands for a place now, and returns those before.
-func (r *Resolver) moved(n Name, to Place) []Place {
+// moved remembers where n leads to now, and returns where it did before.
+func (r *Resolver) moved(n Name, to End) []End {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	stays := []stay{{to, now}}
-	var before []Place
+	var before []End
 	known, _ := r.history.Get(n)
 	for _, s := range known {
-		if s.Place != to && now.Sub(s.last) < memory && len(stays) < maxStays {
+		if s.Place != to.Place && now.Sub(s.last) < memory && len(stays) < maxStays {
 			stays = append(stays, s)
-			before = append(before, s.Place)
+			before = append(before, s.End)
 		}
 	}
 	r.history.Add(n, stays)

@@ -2,6 +2,7 @@ package names
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"unicode"
@@ -18,6 +19,10 @@ type target struct {
 	name Name
 	path string // slash-separated, may be empty
 }
+
+// errUseless says that a name's owner has it stand for what is not ours to serve,
+// which takes back whatever it stood for before.
+var errUseless = fmt.Errorf("it points to nothing that is served here: %w", fs.ErrNotExist)
 
 // maxPath bounds the memory for what anybody may publish.
 const maxPath = 1024

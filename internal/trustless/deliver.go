@@ -218,54 +218,29 @@ func (d *delivery) offered(resp *http.Response) (from int64, err error) {
 
 var leafBuffers = sync.Pool{New: func() any { return new([unixfs.MaxLeaf]byte) }}
 
-// atOnce is how many bytes of leaves smaller than that are read, and written,
-// at a time.
-const atOnce = 256 << 10
-
 // leaves reads leaf after leaf, from the one that begins at an offset, and writes
-// those that are wanted and right. Of small ones it takes as many as are there.
+// those that are wanted and right.
 func (d *delivery) leaves(body io.Reader, from int64, progress func()) error {
 	buf := leafBuffers.Get().(*[unixfs.MaxLeaf]byte)
 	defer leafBuffers.Put(buf)
 	i, _ := d.table.Span(from, d.size)
-	_, end := d.table.Span(d.next, d.to)
-	for unused := 0; i < end; {
-		start := d.table.Start(i)
-		room := min(int64(max(atOnce, d.table.Len(i))), d.table.Leaves[end-1].End-start)
-		n, err := io.ReadAtLeast(body, buf[unused:room], max(0, d.table.Len(i)-unused))
-		if unused += n; err != nil {
-			return fmt.Errorf("after %d bytes of %d: %w", start+int64(unused), d.size, unexpected(err))
+	for ; i < len(d.table.Leaves) && d.next < d.to; i++ {
+		leaf := buf[:d.table.Len(i)]
+		if n, err := io.ReadFull(body, leaf); err != nil {
+			return fmt.Errorf("after %d bytes of %d: %w", d.table.Start(i)+int64(n), d.size, unexpected(err))
 		}
-		whole, wrong := d.verified(i, buf[:unused], progress)
-		used := d.table.Start(whole) - start
-		if start+used > d.next {
-			if err := d.write(start, buf[:used]); err != nil {
-				return err
-			}
-		}
-		if wrong != nil {
-			return wrong
-		}
-		i, unused = whole, copy(buf[:], buf[used:unused])
-	}
-	return nil
-}
-
-// verified returns the leaf up to which those that data holds as a whole, from
-// leaf i on, are right. Those that the sink has already are not looked at.
-func (d *delivery) verified(i int, data []byte, progress func()) (int, error) {
-	for ; i < len(d.table.Leaves) && d.table.Len(i) <= len(data); i++ {
-		leaf := data[:d.table.Len(i)]
-		data = data[len(leaf):]
 		if d.table.Leaves[i].End <= d.next {
 			continue
 		}
 		if !d.table.Verify(i, leaf) {
-			return i, fmt.Errorf("leaf at byte %d: %w", d.table.Start(i), ErrMismatch)
+			return fmt.Errorf("leaf at byte %d: %w", d.table.Start(i), ErrMismatch)
 		}
 		progress()
+		if err := d.write(d.table.Start(i), leaf); err != nil {
+			return err
+		}
 	}
-	return i, nil
+	return nil
 }
 
 func unexpected(err error) error {
