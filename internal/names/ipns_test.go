@@ -2,7 +2,9 @@ package names
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -159,27 +161,30 @@ func TestSharedDisk(t *testing.T) {
 
 // That goes for those who write at the same time.
 func TestReplace(t *testing.T) {
-	o, dir := newOwner(t, crypto.Ed25519), t.TempDir()
+	o, dir, last := newOwner(t, crypto.Ed25519), t.TempDir(), uint64(99)
 	var wg sync.WaitGroup
-	for sequence := range uint64(32) {
+	begin := make(chan struct{})
+	for sequence := range last + 1 {
 		data := o.publish(t, pathOf("x"), sequence)
 		r, err := readRecord(data, o.name)
 		if err != nil {
 			t.Fatal(err)
 		}
+		file := filepath.Join(dir, fmt.Sprint(tempPrefix, sequence))
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		wg.Go(func() {
-			// As if nothing had been there when it looked.
-			if err := (&disk{dir: dir}).write(o.name, r, data); err != nil {
+			<-begin
+			if err := (&disk{dir: dir}).replace(o.name, r, file); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+	close(begin)
 	wg.Wait()
-	if kept, err := (&disk{dir: dir}).load(o.name); err != nil || kept.sequence != 31 {
+	if kept, err := (&disk{dir: dir}).load(o.name); err != nil || kept.sequence != last {
 		t.Errorf("record %d is kept, %v", kept.sequence, err)
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("%d files, %v", len(entries), err)
 	}
 }
 
@@ -442,6 +447,31 @@ func TestOneLookup(t *testing.T) {
 		}
 		w.set(gives(o.publish(t, pathOf("x"), 1)))
 		w.must(o.name, "x")
+	})
+}
+
+// A look-up that was given up does not undo what the next one found.
+func TestGivenUp(t *testing.T) {
+	n := Name{domain: "example.com"}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Domains: []string{n.domain}})
+		answers := func(s string, after time.Duration) {
+			root, _ := content(s)
+			w.links.lookup = func(context.Context, Name) (link, error) {
+				time.Sleep(after)
+				return link{target{root: root}, time.Now().Add(time.Hour), time.Now().Add(time.Hour)}, nil
+			}
+		}
+		answers("old", time.Minute)
+		ctx, cancel := withCancel(t)
+		time.AfterFunc(time.Second, cancel)
+		if _, err := w.Resolve(ctx, n); !errors.Is(err, errLeft) {
+			t.Errorf("error %v", err)
+		}
+		answers("new", 0)
+		w.must(n, "new")
+		time.Sleep(2 * time.Minute)
+		w.must(n, "new")
 	})
 }
 
