@@ -56,15 +56,15 @@ func forward(to, from net.Conn) {
 			way <- late{buf[:n], time.Now().Add(roundTrip / 2)}
 		}
 	}()
-	defer from.Close()
 	defer to.Close()
+	var failed error
 	for piece := range way {
+		if failed != nil {
+			continue // until the reader has seen it
+		}
 		time.Sleep(time.Until(piece.at))
-		if _, err := to.Write(piece.data); err != nil {
+		if _, failed = to.Write(piece.data); failed != nil {
 			from.Close()
-			for range way { // until the reader has seen that
-			}
-			return
 		}
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// manifest compares answering with a manifest that is known, by its tag, with
-// Caddy saying the same number of bytes.
+// manifest compares answering with a manifest that was asked for before, by its
+// tag, with Caddy's respond saying as many bytes.
 func (b *bench) manifest(_ *node, p published) error {
 	ours, err := b.registry(nodeGateway)
 	if err != nil {
