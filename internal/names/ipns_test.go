@@ -455,24 +455,32 @@ func TestGivenUp(t *testing.T) {
 	n := Name{domain: "example.com"}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Domains: []string{n.domain}})
-		answers := func(s string, after time.Duration) {
-			root, _ := content(s)
-			w.links.lookup = func(context.Context, Name) (link, error) {
-				time.Sleep(after)
-				return link{target{root: root}, time.Now().Add(time.Hour), time.Now().Add(time.Hour)}, nil
-			}
+		answers := make(chan func() string, 2)
+		w.links.lookup = func(context.Context, Name) (link, error) {
+			root, _ := content((<-answers)())
+			return link{target{root: root}, time.Now().Add(time.Hour), time.Now().Add(time.Hour)}, nil
 		}
-		answers("old", time.Minute)
+		answers <- func() string {
+			time.Sleep(time.Minute)
+			return "old"
+		}
 		ctx, cancel := withCancel(t)
 		time.AfterFunc(time.Second, cancel)
 		if _, err := w.Resolve(ctx, n); !errors.Is(err, errLeft) {
 			t.Errorf("error %v", err)
 		}
-		answers("new", 0)
+		answers <- func() string { return "new" }
 		w.must(n, "new")
 		time.Sleep(2 * time.Minute)
 		w.must(n, "new")
 	})
+
+	k := newKeys(nil, "", nil)
+	k.remember(n, record{sequence: 2})
+	k.remember(n, record{sequence: 1})
+	if r := k.recall(n); r == nil || r.sequence != 2 {
+		t.Errorf("remembered %v", r)
+	}
 }
 
 // Every kind of key has records.
