@@ -66,6 +66,13 @@ func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	w.WriteMsg(answer)
 }
 
+// setOwn gives domains links of their own.
+func (s *nameServer) setOwn(links map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.own = links
+}
+
 func (s *nameServer) set(link string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -120,11 +127,11 @@ func TestDNSLink(t *testing.T) {
 func TestDenyNameOnTheWay(t *testing.T) {
 	im, server := newImages(t), newNameServer(t)
 	server.set("/ipfs/" + im.root.String())
-	server.own = map[string]string{
+	server.setOwn(map[string]string{
 		"a.example": "/ipns/b.example",
 		"b.example": "/ipns/denied.example",
 		"c.example": "/ipns/denied.example/team",
-	}
+	})
 	h := server.named(im.store(t), "a.example", "b.example", "c.example", "denied.example", "other.example")
 	blob := "/blobs/" + digest.FromBytes(im.layer).String()
 	for rule, refused := range map[string][]string{

@@ -46,6 +46,7 @@ func fuzzOwner(t testing.TB) (o owner, signed map[string][]byte) {
 		"v2":       o.sign(t, pathOf("y"), 6, future, 0, ipns.WithV1Compatibility(false)),
 		"embedded": o.sign(t, pathOf("y"), 7, future, 0, ipns.WithPublicKey(true)),
 		"metadata": o.sign(t, pathOf("y"), 8, future, 0, ipns.WithMetadata(map[string]any{"note": "x", "n": 1})),
+		"useless":  o.sign(t, "/ipfs/bafkqaaa", 9, future, 0),
 	}
 }
 

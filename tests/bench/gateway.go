@@ -1,28 +1,26 @@
 package main
 
-import (
-	"errors"
-	"path/filepath"
-)
+import "path/filepath"
 
 // gateways measures what it costs to trust no gateway, here a Kubo, for a layer
 // in each of the shapes that it has on IPFS.
 func (b *bench) gateways() error {
-	repo := filepath.Join(b.work, "gateway")
-	n, err := b.newNode(repo)
+	n, err := b.newNode(filepath.Join(b.work, "gateway"))
 	if err != nil {
 		return err
 	}
-	defer func() { n.stop() }()
-	all, err := b.publish(n)
+	defer func() { n.stop() }() // of whichever runs then
+	images, err := b.publish(n)
 	if err != nil {
 		return err
 	}
-	for _, measure := range []func(*bench, *node, published) error{
+	for _, measure := range []func(*bench, published) error{
 		(*bench).blob, (*bench).manifest, (*bench).firstByte, (*bench).slowClients,
 	} {
-		if err := forAll(all, func(p published) error { return measure(b, n, p) }); err != nil {
-			return err
+		for _, p := range images {
+			if err := measure(b, p); err != nil {
+				return err
+			}
 		}
 	}
 	n.stop()
@@ -32,13 +30,10 @@ func (b *bench) gateways() error {
 	if err := b.startNode(n); err != nil {
 		return err
 	}
-	return forAll(all, func(p published) error { return b.trustless(n, p) })
-}
-
-func forAll(all []published, measure func(published) error) error {
-	var errs []error
-	for _, p := range all {
-		errs = append(errs, measure(p))
+	for _, p := range images {
+		if err := b.trustless(p); err != nil {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }

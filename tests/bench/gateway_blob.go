@@ -10,7 +10,7 @@ import (
 )
 
 // blob compares serving a layer, verified, with passing it on.
-func (b *bench) blob(_ *node, p published) error {
+func (b *bench) blob(p published) error {
 	ours, err := b.registry(nodeGateway)
 	if err != nil {
 		return err

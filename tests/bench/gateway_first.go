@@ -9,7 +9,7 @@ import (
 
 // firstByte counts the round trips until something comes, from a Caddy that does
 // not know any of it yet.
-func (b *bench) firstByte(_ *node, p published) error {
+func (b *bench) firstByte(p published) error {
 	stop, err := b.delay()
 	if err != nil {
 		return err

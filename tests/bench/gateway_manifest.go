@@ -9,7 +9,7 @@ import (
 
 // manifest compares answering with a manifest that was asked for before, by its
 // tag, with Caddy's respond saying as many bytes.
-func (b *bench) manifest(_ *node, p published) error {
+func (b *bench) manifest(p published) error {
 	ours, err := b.registry(nodeGateway)
 	if err != nil {
 		return err

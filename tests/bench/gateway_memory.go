@@ -19,7 +19,7 @@ const (
 
 // slowClients prints how much memory many clients take that read a layer each,
 // at about 1.6 MB a second.
-func (b *bench) slowClients(_ *node, p published) error {
+func (b *bench) slowClients(p published) error {
 	s, err := b.registry(nodeGateway)
 	if err != nil {
 		return err

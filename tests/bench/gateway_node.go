@@ -37,8 +37,11 @@ func (b *bench) newNode(repo string) (*node, error) {
 	return n, b.startNode(n)
 }
 
-func (b *bench) startNode(n *node) (err error) {
-	n.stop, err = b.start("http://"+nodeGateway+"/ipfs/bafkqaaa?format=raw", n.command("daemon", "--offline"))
+func (b *bench) startNode(n *node) error {
+	stop, err := b.start("http://"+nodeGateway+"/ipfs/bafkqaaa?format=raw", n.command("daemon", "--offline"))
+	if err == nil {
+		n.stop = stop
+	}
 	return err
 }
 

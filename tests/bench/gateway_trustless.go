@@ -5,7 +5,7 @@ import "time"
 // trustless compares serving a layer from a gateway that is a round trip away
 // and only gives what can be verified, with reading the CAR of it next to the
 // gateway.
-func (b *bench) trustless(_ *node, p published) error {
+func (b *bench) trustless(p published) error {
 	stop, err := b.delay()
 	if err != nil {
 		return err
