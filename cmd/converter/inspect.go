@@ -45,6 +45,7 @@ bytes.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
+	f.compared = true
 	f.registerFrom(fs)
 	fs.BoolVar(&f.json, "json", false, "print all of it as JSON")
 	return cmd

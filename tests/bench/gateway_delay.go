@@ -42,9 +42,13 @@ type late struct {
 	at   time.Time
 }
 
+// onTheWay is how many pieces there are between the ends, as much as 600 MB a
+// second need. A longer way would take in a whole layer that nobody reads yet.
+const onTheWay = 256
+
 // forward copies, and closes both ends when one is.
 func forward(to, from net.Conn) {
-	way := make(chan late, 1024)
+	way := make(chan late, onTheWay)
 	go func() {
 		defer close(way)
 		for {
