@@ -254,7 +254,7 @@ func TestExportOfBroken(t *testing.T) {
 			content[len(content)-100] ^= 1
 			writeFile(t, largest, string(content))
 			return []string{ref, "--store=" + store}
-		}, "blob sha256:[0-9a-f]{64}: leaf bafk.* at byte [0-9]+: the content is not what its CID says"},
+		}, "blob sha256:[0-9a-f]{64}: leaf bafk.* at byte [0-9]+: content is not what its hash says"},
 		{"missing blob", func(t *testing.T, img image) []string {
 			store := t.TempDir()
 			ref := convert(t, img.archive, "--store="+store)
