@@ -86,7 +86,7 @@ func TestOnto(t *testing.T) {
 	other := oldDocker(newTestImage([]string{"team/other:1.0"}, layerTar("d", 100)))
 	dir := t.TempDir()
 	said := ""
-	logf := func(format string, args ...any) { said += format + "\n" }
+	logf := func(format string, _ ...any) { said += format + "\n" }
 	root := convertTo(t, toStoreIn(t, dir), one, Options{}).Root
 	onto := func(archive []byte) *Result {
 		r := convertTo(t, toStoreIn(t, dir), archive, Options{Onto: &Base{fromStore(t, dir), root}, Logf: logf})

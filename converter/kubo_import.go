@@ -55,6 +55,8 @@ func (d *toKubo) newImport(ctx context.Context) *kuboImport {
 	i := &kuboImport{d: d, cancel: cancel, pipe: pw, ended: make(chan struct{})}
 	i.timer = time.AfterFunc(d.stall, i.late)
 	i.form = multipart.NewWriter(i)
+	// A request that is given up waits for whoever reads its body.
+	context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		defer close(i.ended)
 		query := url.Values{"pin-roots": {"true"}}

@@ -266,7 +266,7 @@ func TestEndlessCAR(t *testing.T) {
 	header := b.Len()
 	w.Put(junk.Block(0, random(1<<20)))
 	read := 0
-	endless := func(r *http.Request) *http.Response {
+	endless := func(*http.Request) *http.Response {
 		return response(200, http.Header{"Content-Type": {carType}}, io.MultiReader(
 			bytes.NewReader(b.Bytes()[:header]), &forever{b.Bytes()[header:], 0, &read}))
 	}

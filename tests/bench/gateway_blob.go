@@ -16,7 +16,7 @@ func (b *bench) blob(p published) error {
 		return err
 	}
 	defer ours.stop()
-	peer, err := b.caddy(peerAddress, "uri replace /v2/ /ipfs/ 1\nreverse_proxy "+nodeGateway)
+	peer, err := b.passOn(nodeGateway)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,11 @@ func (b *bench) registry(gateway string) (*server, error) {
 	return b.caddy(ourAddress, "ipfs_registry http://"+gateway)
 }
 
+// passOn starts a Caddy that passes on what a gateway has at the same path.
+func (b *bench) passOn(gateway string) (*server, error) {
+	return b.caddy(peerAddress, "uri replace /v2/ /ipfs/ 1\nreverse_proxy "+gateway)
+}
+
 // caddy starts a Caddy whose one site has the given directives.
 func (b *bench) caddy(address, directives string) (*server, error) {
 	dir := filepath.Join(b.work, "caddy-"+address)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"sync"
 	"time"
 )
 
@@ -38,9 +39,12 @@ func (b *bench) delay() (stop func(), err error) {
 
 // late is what arrives at a time.
 type late struct {
-	data []byte
-	at   time.Time
+	buf *[64 << 10]byte
+	n   int
+	at  time.Time
 }
+
+var lateBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // onTheWay is how many pieces there are between the ends, as much as 600 MB a
 // second need. A longer way would take in a whole layer that nobody reads yet.
@@ -52,12 +56,12 @@ func forward(to, from net.Conn) {
 	go func() {
 		defer close(way)
 		for {
-			buf := make([]byte, 64<<10)
-			n, err := from.Read(buf)
+			buf := lateBuffers.Get().(*[64 << 10]byte)
+			n, err := from.Read(buf[:])
 			if err != nil {
 				return
 			}
-			way <- late{buf[:n], time.Now().Add(roundTrip / 2)}
+			way <- late{buf, n, time.Now().Add(roundTrip / 2)}
 		}
 	}()
 	defer to.Close()
@@ -67,8 +71,9 @@ func forward(to, from net.Conn) {
 			continue // until the reader has seen it
 		}
 		time.Sleep(time.Until(piece.at))
-		if _, failed = to.Write(piece.data); failed != nil {
+		if _, failed = to.Write(piece.buf[:piece.n]); failed != nil {
 			from.Close()
 		}
+		lateBuffers.Put(piece.buf)
 	}
 }
