@@ -71,7 +71,7 @@ func newCommand() *cobra.Command {
 	fs.StringVarP(&f.input, "input", "i", "-", "image archive to read, - for standard input")
 	fs.StringVar(&f.platform, "platform", "", "take the image for this platform, `os/arch[/variant]`, of several (default all)")
 	fs.BoolVar(&f.srcVerify, "src-tls-verify", true, "have the registry that images come from prove who it is")
-	f.place.registerTo(fs)
+	f.registerTo(fs)
 	fs.BoolVarP(&f.noAdd, "no-add", "n", false, "write images to a directory and print it")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "how files become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
 	fs.StringVar(&f.compression, "compression", string(converter.Gzip), "what plain layers become: gzip, or none to keep them as they are")
@@ -81,7 +81,7 @@ func newCommand() *cobra.Command {
 	fs.StringVar(&f.tag, "tag", "", "give it this tag")
 	fs.StringVar(&f.onto, "onto", "", "add the images to what this `root` holds")
 	fs.StringVar(&f.from, "from", "", "where that root is, if not where images go: a store's `directory`, a CAR file or a node's URL")
-	f.output.register(fs)
+	f.register(fs)
 	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where: in a store, until a converter or gc next uses it")
 	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
 	cmd.AddCommand(newCopyCommand(), newExportCommand(), newNameCommand())
@@ -109,7 +109,7 @@ func (f *flags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer f.stop()
-	if err := f.place.check(cmd.Flags()); err != nil {
+	if err := f.check(cmd.Flags()); err != nil {
 		return err
 	}
 	platform, err := f.parsePlatform()

@@ -34,7 +34,7 @@ name; it may be left out where a CAR file with one root is read.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	f.transfer.register(fs)
+	f.register(fs)
 	fs.StringVar(&f.onto, "onto", "", "add the images to what this `root` holds, where they go")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "with --onto, how directories become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
 	return cmd

@@ -21,7 +21,7 @@ type transfer struct {
 func (t *transfer) register(fs *pflag.FlagSet) {
 	fs.StringVar(&t.from, "from", "", "where the image is: a store's `directory`, a CAR file or a node's URL (default "+defaultStore()+")")
 	fs.StringArrayVar(&t.gateways, "gateway", nil, "where the image is: the IPFS gateway at this `URL`, which need not be trusted; may be given several times")
-	t.place.registerTo(fs)
+	t.registerTo(fs)
 	t.output.register(fs)
 }
 
@@ -31,7 +31,7 @@ func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Contex
 		return err
 	}
 	defer t.stop()
-	if err := t.place.check(cmd.Flags()); err != nil {
+	if err := t.check(cmd.Flags()); err != nil {
 		return err
 	}
 	from, err := t.open(args)

@@ -14,8 +14,18 @@ import (
 // changed anywhere they do not.
 func TestVerify(t *testing.T) {
 	for _, sizes := range [][]int{
-		{}, {0}, {1}, {0, 1}, {1, 0}, {1, 0, 1}, {0, 0, 0}, {batchSize}, {batchSize, 0}, {batchSize - 1, 1, 1},
-		{unixfs.MaxLeaf, 5, unixfs.MaxLeaf}, {100_000, 100_000, 100_000, 0, 100_000},
+		{},
+		{0},
+		{1},
+		{0, 1},
+		{1, 0},
+		{1, 0, 1},
+		{0, 0, 0},
+		{batchSize},
+		{batchSize, 0},
+		{batchSize - 1, 1, 1},
+		{unixfs.MaxLeaf, 5, unixfs.MaxLeaf},
+		{100_000, 100_000, 100_000, 0, 100_000},
 	} {
 		f, content := file(sizes)
 		got, err := io.ReadAll(verify(body(content), f, "a test"))

@@ -42,10 +42,7 @@ func publish(t testing.TB, p unixfs.Profile) *published {
 	t.Helper()
 	pub := &published{manifest: []byte(`{"a":"manifest"}`), blob: random(300_000)}
 	pub.blocks, pub.files = map[string][]byte{}, map[string][]byte{}
-	put := func(b unixfs.Block) error {
-		pub.blocks[string(b.CID.Hash())] = b.Data
-		return nil
-	}
+	put := func(b unixfs.Block) { pub.blocks[string(b.CID.Hash())] = b.Data }
 	files := map[string]unixfs.Node{}
 	add := func(at string, content []byte, leaf int) *unixfs.File {
 		table := p.NewTable()
@@ -74,7 +71,10 @@ func publish(t testing.TB, p unixfs.Profile) *published {
 	for i := range 3000 {
 		add(fmt.Sprintf("app/manifests/sha256:%064d", i), pub.manifest, 1000)
 	}
-	dir, err := p.Tree(context.Background(), files, put)
+	dir, err := p.Tree(context.Background(), files, func(b unixfs.Block) error {
+		put(b)
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func (s Session) Copy(ctx context.Context, root cid.Cid, at string, part *Range,
 	defer cancel()
 	d := &delivery{session: s, ctx: ctx, path: path.Join("ipfs", root.String(), at), part: part, sink: sink}
 	d.found = sync.OnceValue(func() error { return d.find(root, at) })
-	go d.found()
+	go func() { _ = d.found() }()
 	if part != nil { // where its leaves begin is not known yet
 		if err := d.found(); err != nil {
 			return err

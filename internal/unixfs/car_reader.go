@@ -111,7 +111,7 @@ func (c *CARReader) Next() (cid.Cid, int, error) {
 	if err != nil {
 		return cid.Undef, 0, fmt.Errorf("a block's CID at byte %d: %w", c.offset, err)
 	}
-	c.r.Discard(n) // of what was peeked
+	_, _ = c.r.Discard(n) // of what was peeked
 	c.offset += int64(n)
 	c.left = section - n
 	if c.left > MaxBlock {
