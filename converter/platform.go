@@ -178,3 +178,10 @@ func (a *archive) checkConfigPlatform(config *content) error {
 	}
 	return nil
 }
+
+func describePlatform(d v1.Descriptor) string {
+	if p, ok := platformOf(d); ok {
+		return "the image for " + p.String()
+	}
+	return "a manifest"
+}
