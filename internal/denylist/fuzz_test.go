@@ -17,7 +17,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("/ipns/example.com/%2a*\n---\n#\n", "example.com", "*")
 	f.Fuzz(func(t *testing.T, text, of, path string) {
 		if strings.Count(text, "\n") > 50 {
-			t.Skip("too long to be read once for every line")
+			return // too long to be read once for every line
 		}
 		l, err := Parse("", strings.NewReader(text))
 		if err != nil {
