@@ -32,10 +32,10 @@ func (h *Handler) serveBlob(w http.ResponseWriter, r *http.Request, q request) e
 	case h.redirect != nil:
 		h.redirectBlob(w, q)
 		return nil
-	case h.client != nil:
-		return h.verifiedBlob(w, r, q)
-	case h.pool != nil:
+	case h.pool != nil && h.Trust == trustGateway:
 		return h.proxyBlob(w, r, q)
+	case h.pool != nil:
+		return h.verifiedBlob(w, r, q)
 	}
 	return unanswered(r.Context(), err, blobUnknown(q))
 }

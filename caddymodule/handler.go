@@ -116,8 +116,7 @@ type Handler struct {
 	logger    *zap.Logger
 	stores    []*store.Store    // where to look for images on disk, one after the other
 	pool      *trustless.Pool   // nil if there are no gateways
-	client    *trustless.Client // of the pool, nil if gateways are trusted
-	prover    *trustless.Client // the same, but there as well where lists want to know
+	client    *trustless.Client // of the pool, that proves what they say
 	manifests *manifestCache    // of what the client proved
 	redirect  *url.URL          // nil if blobs are proxied
 	resolver  *names.Resolver   // nil if there are no names
@@ -159,14 +158,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if len(groups) > 0 {
 		h.pool = trustless.NewPool(groups...)
-		if h.Trust != trustGateway {
-			h.client = trustless.NewClient(h.pool)
-			h.manifests = newManifestCache()
-		}
-		h.prover = h.client
-		if h.lists != nil && h.prover == nil {
-			h.prover = trustless.NewClient(h.pool)
-		}
+		h.client = trustless.NewClient(h.pool)
+		h.manifests = newManifestCache()
 	}
 
 	if h.Blobs == nil {

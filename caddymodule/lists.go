@@ -16,7 +16,6 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 // listsInterval is how often lists are looked at. One that has changed is in
@@ -95,9 +94,8 @@ func (h *Handler) trail(ctx context.Context, q request, p string) ([]cid.Cid, er
 	trail, err := fromStores(h, q, func(s *store.Store) ([]cid.Cid, error) {
 		return s.Trail(ctx, q.image.Root, p)
 	})
-	if err != nil && h.prover != nil {
-		session := trustless.Session{Client: h.prover, Failed: func(f trustless.Failure) { h.logFailure(q, f) }}
-		return session.Trail(ctx, q.image.Root, p)
+	if err != nil && h.pool != nil {
+		return verified{h, q}.session().Trail(ctx, q.image.Root, p)
 	}
 	return trail, err
 }

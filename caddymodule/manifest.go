@@ -42,14 +42,14 @@ func (h *Handler) findManifest(ctx context.Context, q request) (m layout.Manifes
 	m, err = fromStores(h, q, func(s *store.Store) (layout.Manifest, error) {
 		return layout.FindManifest(ctx, s, q.image, q.reference)
 	})
-	if err != nil && h.client != nil {
-		m, err = h.findVerified(ctx, q)
+	switch {
+	case err == nil || h.pool == nil:
 		return m, true, err
-	}
-	if err != nil && h.pool != nil {
+	case h.Trust == trustGateway:
 		m, err = layout.FindManifest(ctx, manifests{h, q}, q.image, q.reference)
 		return m, false, err
 	}
+	m, err = h.findVerified(ctx, q)
 	return m, true, err
 }
 
@@ -64,6 +64,11 @@ type manifests struct {
 // ReadFile implements layout.Tree.
 func (t manifests) ReadFile(ctx context.Context, _ cid.Cid, p string, limit int64) ([]byte, error) {
 	return t.file(t.request, p).ReadAll(ctx, limit, func(data []byte) error { return t.check(p, data) })
+}
+
+// ReadDir implements layout.Tree. What a directory has, only its blocks say.
+func (t manifests) ReadDir(ctx context.Context, root cid.Cid, p string) (map[string]cid.Cid, error) {
+	return verified(t).session().ReadDir(ctx, root, p)
 }
 
 func (t manifests) check(p string, data []byte) error {

@@ -161,7 +161,7 @@ func (h *Handler) file(q request, path string) trustless.File {
 func (h *Handler) logFailure(q request, f trustless.Failure) {
 	level, message := zap.DebugLevel, "gateway did not answer"
 	switch {
-	case errors.Is(f.Err, trustless.ErrMismatch) && h.client != nil:
+	case errors.Is(f.Err, trustless.ErrMismatch) && h.Trust != trustGateway:
 		level, message = zap.ErrorLevel, "gateway sent false content"
 	case errors.Is(f.Err, trustless.ErrMismatch):
 		// Whose fault it is, the gateway's or that of who published it, only a

@@ -47,6 +47,11 @@ func (v verified) ReadFile(ctx context.Context, root cid.Cid, p string, limit in
 	return v.session().ReadFile(ctx, root, p, limit)
 }
 
+// ReadDir implements layout.Tree.
+func (v verified) ReadDir(ctx context.Context, root cid.Cid, p string) (map[string]cid.Cid, error) {
+	return v.session().ReadDir(ctx, root, p)
+}
+
 // findVerified returns a manifest that the image's directory names.
 func (h *Handler) findVerified(ctx context.Context, q request) (layout.Manifest, error) {
 	key := manifestKey{q.image, q.reference}

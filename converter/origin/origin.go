@@ -88,6 +88,13 @@ func (o Origin) ReadFile(ctx context.Context, root cid.Cid, path string, limit i
 	return o.Read(ctx, c, limit)
 }
 
+// ReadDir returns the entries of the directory at the slash-separated path below
+// root by name, nil where there is a file. Where there is nothing, the error is
+// fs.ErrNotExist.
+func (o Origin) ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error) {
+	return unixfs.ReadDir(ctx, o.Block, root, path)
+}
+
 // Read returns the content of a file of at most limit bytes.
 func (o Origin) Read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
 	f, err := o.File(ctx, c)

@@ -10,12 +10,17 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A Tree reads files below CIDs.
+// A Tree reads what is below CIDs.
 type Tree interface {
 	// ReadFile returns the content of the file at the slash-separated path
 	// below root, of at most limit bytes. Where there is no such file, the
 	// error is fs.ErrNotExist.
 	ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error)
+
+	// ReadDir returns the entries of the directory at the slash-separated path
+	// below root by name, nil where there is a file. Where there is nothing, the
+	// error is fs.ErrNotExist.
+	ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error)
 }
 
 // FindManifest reads the manifest of a tag or digest from an image's directory:

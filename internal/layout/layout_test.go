@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ipfs/go-cid"
+	mh "github.com/multiformats/go-multihash"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -192,6 +193,32 @@ func (t tree) ReadFile(_ context.Context, _ cid.Cid, path string, _ int64) ([]by
 		return nil, fs.ErrNotExist
 	}
 	return []byte(data), nil
+}
+
+func (t tree) ReadDir(_ context.Context, _ cid.Cid, path string) (map[string]cid.Cid, error) {
+	if _, isFile := t[path]; isFile {
+		return nil, nil
+	}
+	var entries map[string]cid.Cid
+	for file, data := range t {
+		if path != "" {
+			below, ok := strings.CutPrefix(file, path+"/")
+			if !ok {
+				continue
+			}
+			file, data = below, path+data
+		}
+		if entries == nil {
+			entries = map[string]cid.Cid{}
+		}
+		name, _, _ := strings.Cut(file, "/")
+		sum, _ := mh.Sum([]byte(data), mh.SHA2_256, -1)
+		entries[name] = cid.NewCidV1(cid.Raw, sum)
+	}
+	if entries == nil {
+		return nil, fs.ErrNotExist
+	}
+	return entries, nil
 }
 
 func FuzzParseManifest(f *testing.F) {

@@ -137,6 +137,24 @@ func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit i
 	return data, nil
 }
 
+// ReadDir returns the entries of the directory at the slash-separated path below
+// root by name, nil where there is a file. Where the store does not have it, the
+// error is fs.ErrNotExist.
+func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error) {
+	entries, err := unixfs.ReadDir(ctx, s.node, root, path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return entries, err
+	}
+	c, walked := unixfs.Walk(ctx, s.node, root, path)
+	if walked != nil {
+		return nil, err
+	}
+	if _, statted := os.Stat(s.filePath(c)); statted != nil {
+		return nil, err
+	}
+	return nil, nil
+}
+
 func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
 	f, err := s.open(c)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -53,6 +53,21 @@ func (s Session) ReadFile(ctx context.Context, root cid.Cid, at string, limit in
 	return data, nil
 }
 
+// ReadDir returns the entries of the directory at the slash-separated path below
+// root by name, nil where there is a file. Where the directories that lead there
+// show that there is nothing, the error is fs.ErrNotExist.
+func (s Session) ReadDir(ctx context.Context, root cid.Cid, at string) (map[string]cid.Cid, error) {
+	var entries map[string]cid.Cid
+	err := s.with(ctx, root, at, entity, maxDirectory+maxPath, func(get unixfs.Getter) (err error) {
+		entries, err = unixfs.ReadDir(ctx, get, root, at)
+		return err
+	})
+	return entries, err
+}
+
+// maxDirectory is how many bytes of blocks a directory is read from.
+const maxDirectory = 32 << 20
+
 // maxPath is how many bytes of blocks may lead to a file, beside its own.
 const maxPath = 8 << 20
 

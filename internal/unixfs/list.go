@@ -53,6 +53,28 @@ func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error)
 	return nil, ErrNotDirectory
 }
 
+// ReadDir returns what the entries of the directory at the slash-separated path
+// below root are, by name, nil where there is a file. Where there is nothing, the
+// error is fs.ErrNotExist.
+func ReadDir(ctx context.Context, get Getter, root cid.Cid, path string) (map[string]cid.Cid, error) {
+	dir, err := Walk(ctx, get, root, path)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := List(ctx, get, dir)
+	if errors.Is(err, ErrNotDirectory) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries := make(map[string]cid.Cid, len(nodes))
+	for name, node := range nodes {
+		entries[name] = node.CID
+	}
+	return entries, nil
+}
+
 // limited returns a getter of so many bytes in all, however often one block is
 // among them: nodes may name one another's blocks again and again.
 func limited(get Getter, bytes int, beyond string) Getter {
