@@ -18,25 +18,18 @@ import (
 
 // store compares converting into a store with pushing into Docker's registry.
 func (b *bench) store() error {
-	const address = "127.0.0.1:15055"
-	config := filepath.Join(b.work, "registry.yml")
-	data := filepath.Join(b.work, "registry")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", data, address)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return err
-	}
-	stop, err := b.start("http://"+address+"/v2/", exec.CommandContext(b.ctx, "docker-registry", "serve", config))
+	registry, err := b.dockerRegistry()
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer registry.stop()
 	dir := filepath.Join(b.work, "store")
 	return b.compare("archive → store : skopeo copy → docker-registry, time", 0.5, func() error {
-		return errors.Join(os.RemoveAll(dir), os.RemoveAll(filepath.Join(data, "docker")))
+		return errors.Join(os.RemoveAll(dir), os.RemoveAll(filepath.Join(b.dockerRegistryData(), "docker")))
 	}, func() error {
 		return b.convert(b.v2, "--store", dir)
 	}, func() error {
-		return b.command("skopeo", "copy", "--quiet", "--dest-tls-verify=false", "docker-archive:"+b.v2, "docker://"+address+"/bench:1")
+		return b.command("skopeo", "copy", "--quiet", "--dest-tls-verify=false", "docker-archive:"+b.v2, "docker://"+dockerRegistryAddress+"/bench:1")
 	})
 }
 

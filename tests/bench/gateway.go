@@ -23,6 +23,9 @@ func (b *bench) gateways() error {
 			}
 		}
 	}
+	if err := b.crowd(images[0]); err != nil {
+		return err
+	}
 	n.stop()
 	if err := n.ipfs("config", "--json", "Gateway.DeserializedResponses", "false"); err != nil {
 		return err

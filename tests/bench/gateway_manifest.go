@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
 // manifest compares answering with a manifest that was asked for before, by its
@@ -30,7 +32,8 @@ func (b *bench) manifest(p published) error {
 
 // wrk returns how many requests a second are answered.
 func (b *bench) wrk(url string) ([]float64, error) {
-	out, err := exec.CommandContext(b.ctx, "wrk", "--threads=1", "--connections=32", "--duration=2s", url).Output()
+	out, err := exec.CommandContext(b.ctx, "wrk", "--threads=1", "--connections=32", "--duration=2s",
+		"--header=Accept: "+layout.DockerManifest, url).Output()
 	if err != nil {
 		return nil, fmt.Errorf("wrk: %w", err)
 	}

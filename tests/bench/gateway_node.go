@@ -84,16 +84,23 @@ func (p published) inGateway(at string) string { return "/ipfs/" + p.root + "/" 
 // benchName is where below its root the image is.
 const benchName = "bench/debian"
 
+// twice writes an archive of an image with a layer of about 100 MB: the bench's,
+// two times over.
+func (b *bench) twice(archive string) error {
+	layer := filepath.Join(b.work, "layer")
+	f, err := os.Create(layer)
+	if err != nil {
+		return err
+	}
+	return errors.Join(layerOf(b.v2, f), f.Close(), writeArchive(layer, archive, 2), os.Remove(layer))
+}
+
 // publish puts an image with a layer of about 100 MB onto the node: as the
 // converter does, and the same files cut as `ipfs add` does it.
 func (b *bench) publish(n *node) ([]published, error) {
-	layer, archive, dir := filepath.Join(b.work, "layer"), filepath.Join(b.work, "twice.tar"), filepath.Join(b.work, "published")
+	archive, dir := filepath.Join(b.work, "twice.tar"), filepath.Join(b.work, "published")
 	defer func() { os.Remove(archive); os.RemoveAll(dir) }()
-	f, err := os.Create(layer)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(layerOf(b.v2, f), f.Close(), writeArchive(layer, archive, 2), os.Remove(layer)); err != nil {
+	if err := b.twice(archive); err != nil {
 		return nil, err
 	}
 	printed, err := exec.CommandContext(b.ctx, b.converter, "--quiet", "--input", archive, "--ipfs-api", "http://"+nodeAPI).Output()

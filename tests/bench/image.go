@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -53,20 +52,6 @@ func writeArchive(layer, archive string, times int) error {
 	if err != nil {
 		return err
 	}
-	config, err := json.Marshal(map[string]any{
-		"architecture": "amd64",
-		"os":           "linux",
-		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + diffID}},
-	})
-	if err != nil {
-		return err
-	}
-	list, err := json.Marshal([]any{map[string]any{
-		"Config": hexDigest(config) + ".json", "RepoTags": []string{"bench/debian:1"}, "Layers": []string{"1/layer.tar"},
-	}})
-	if err != nil {
-		return err
-	}
 	f, err := os.Create(archive + ".part")
 	if err != nil {
 		return err
@@ -75,8 +60,7 @@ func writeArchive(layer, archive string, times int) error {
 	err = errors.Join(
 		w.WriteHeader(&tar.Header{Name: "1/layer.tar", Mode: 0o644, Size: size}),
 		repeat(layer, times, w),
-		addFile(w, hexDigest(config)+".json", config),
-		addFile(w, "manifest.json", list),
+		addManifest(w, []string{"sha256:" + diffID}, []string{"1/layer.tar"}),
 		w.Close(), f.Close())
 	if err != nil {
 		return err
