@@ -3,6 +3,7 @@ package tests
 import (
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -24,8 +25,12 @@ func TestFromGateways(t *testing.T) {
 	command := func(args ...string) *exec.Cmd {
 		return exec.Command(inRepo("bin/converter"), append(args, gateways...)...)
 	}
-	if got := runForLine(t, command("copy", address, "--store="+store)); root(t, got) != address {
-		t.Errorf("copied, it is %s", got)
+	refs, warnings, err := try(command("copy", address, "--store="+store))
+	if err != nil || root(t, strings.TrimSpace(refs)) != address {
+		t.Errorf("copied, it is %s, %v\n%s", refs, err, warnings)
+	}
+	if strings.Count(warnings, "gateway "+liar+" sends false content") != 1 || strings.Count(warnings, "gateway ") != 1 {
+		t.Errorf("of the gateway that lies, and of no other, there is one line:\n%s", warnings)
 	}
 	run(t, exec.Command(inRepo("bin/converter"), "verify", "--all", "--store="+store))
 	archive := filepath.Join(t.TempDir(), "image.tar")

@@ -38,6 +38,7 @@ type lyingServer struct {
 
 	truthful  *httptest.Server // the same server elsewhere, since lies spoil connections
 	others    map[form]*answer // of another image, for lies that tell of it
+	older     *answer          // a record that its key's owner took back
 	elsewhere *httptest.Server // where redirects lead that nobody should follow
 	strayed   atomic.Int64     // requests to there
 
@@ -128,7 +129,7 @@ func (s *lyingServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if i < len(s.lies) && s.lies[i].applies(truth) {
 		s.note(gateway, func(a *account) { a.lies++ })
-		s.lies[i].tell(&lieBeingTold{w, r, truth, s.lies[i].where(truth), s.others[truth.form], s.elsewhere.URL})
+		s.lies[i].tell(&lieBeingTold{w, r, truth, s.lies[i].where(truth), s.others[truth.form], s.older, s.elsewhere.URL})
 		return
 	}
 	s.note(gateway, func(a *account) { a.honest = append(a.honest, truth) })
@@ -138,7 +139,10 @@ func (s *lyingServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // ask is what an honest gateway answers.
 func (s *lyingServer) ask(r *http.Request, m mode, path string) (*answer, error) {
 	f := formOf(r)
-	if m == rawOnly && f != asBlock {
+	if f == asRecord {
+		m = full // has the keys
+	}
+	if m == rawOnly && f != asBlock && f != asRecord {
 		return &answer{form: f, status: http.StatusNotAcceptable, header: http.Header{}}, nil
 	}
 	key := fmt.Sprint(m, path, r.URL.RawQuery, r.Header["Range"])
@@ -181,21 +185,26 @@ var plainly = &http.Client{
 // learnOther takes what lies tell of from another image.
 func (s *lyingServer) learnOther(t *testing.T, im *picture) {
 	t.Helper()
-	s.others = map[form]*answer{}
 	base := "/ipfs/" + im.cid + "/" + imageName
-	for f, path := range map[form]string{
-		asFile:  base + "/blobs/" + im.layer + "?",
-		asCAR:   base + "/manifests/v1?format=car&car-dups=y&dag-scope=entity&car-order=dfs",
-		asBlock: "/ipfs/" + im.cid + "?format=raw",
-	} {
-		r := httptest.NewRequest(http.MethodGet, path, nil)
-		a, err := s.ask(r, full, r.URL.Path)
-		if err != nil || a.status != http.StatusOK {
-			t.Fatalf("the other image: %s: %v", path, err)
-		}
-		s.others[f] = a
+	s.others = map[form]*answer{
+		asFile:   s.learn(t, base+"/blobs/"+im.layer+"?"),
+		asCAR:    s.learn(t, base+"/manifests/v1?format=car&car-dups=y&dag-scope=entity&car-order=dfs"),
+		asBlock:  s.learn(t, "/ipfs/"+im.cid+"?format=raw"),
+		asRecord: s.learn(t, recordOf(im.key)),
 	}
 }
+
+func (s *lyingServer) learn(t *testing.T, path string) *answer {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	a, err := s.ask(r, full, r.URL.Path)
+	if err != nil || a.status != http.StatusOK {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return a
+}
+
+func recordOf(key string) string { return "/ipns/" + key + "?format=ipns-record" }
 
 // An answer is what an honest gateway answered.
 type answer struct {
@@ -214,6 +223,7 @@ const (
 	asFile form = iota
 	asCAR
 	asBlock
+	asRecord // of an IPNS key
 )
 
 func formOf(r *http.Request) form {
@@ -222,6 +232,8 @@ func formOf(r *http.Request) form {
 		return asCAR
 	case "raw":
 		return asBlock
+	case "ipns-record":
+		return asRecord
 	}
 	return asFile
 }
@@ -240,4 +252,4 @@ func (a *answer) isContent() bool {
 
 // proves tells whether the answer can prove something: that something is not
 // there, too.
-func (a *answer) proves() bool { return a.isContent() && a.form != asFile }
+func (a *answer) proves() bool { return a.isContent() && (a.form == asCAR || a.form == asBlock) }

@@ -27,10 +27,11 @@ type lie struct {
 	slow  bool // costs all the patience that there is
 	proof bool // all of the truth is in it, so it may prove what it does
 	once  bool // told by one mode of gateway: it is dear, and the same for all
+	fair  bool // it was the truth once, which nobody can see who is told nothing else
 }
 
 func (l lie) String() string {
-	form := [...]string{"file", "CAR", "block"}[l.form]
+	form := [...]string{"file", "CAR", "block", "IPNS record"}[l.form]
 	if l.every {
 		form = "answer"
 	}
@@ -51,6 +52,7 @@ type lieBeingTold struct {
 	truth *answer
 	where span
 	other *answer // about another image
+	older *answer // about the same name
 
 	elsewhere string // a URL
 }
@@ -70,6 +72,7 @@ func allLies() []lie {
 		{full, asBlock, []place{node}},
 		{trustlessOnly, asCAR, []place{header, directory, node, leaf}},
 		{rawOnly, asBlock, []place{directory, node, leaf}},
+		{full, asRecord, []place{anywhere}},
 	} {
 		for _, p := range at.places {
 			for _, about := range aboutBytes(p) {
@@ -88,11 +91,15 @@ func allLies() []lie {
 			}
 		}
 		if !about.once {
-			about.mode, about.form, about.every = full, asFile, false
-			lies = append(lies, about)
+			for _, f := range []form{asFile, asRecord} {
+				about.mode, about.form, about.every = full, f, false
+				lies = append(lies, about)
+			}
 		}
 	}
-	return lies
+	return append(lies, lie{name: "an older one", mode: full, form: asRecord, place: anywhere, fair: true, tell: func(l *lieBeingTold) {
+		l.write(http.StatusOK, l.older.body)
+	}})
 }
 
 // quick are those that do not make anybody wait.

@@ -19,6 +19,7 @@ import (
 type picture struct {
 	name string // of its shape
 	cid  string // of its root
+	key  string // that it is asked for by, if not by that
 
 	manifest, config, layer string // the digests
 	content                 map[string]string
@@ -52,6 +53,20 @@ func newPictures(t *testing.T, k *kubo) []*picture {
 		all = append(all, &im)
 	}
 	return all
+}
+
+// byKey is the image under an IPNS key of the node's, and the record by which the
+// key stood for another one before.
+func (im *picture) byKey(t *testing.T, k *kubo, before *picture) (named *picture, older string) {
+	t.Helper()
+	copied := *im
+	named = &copied
+	named.name = "by an IPNS key"
+	named.key = k.newKey(t, im.cid, "ed25519")
+	k.publish(t, im.cid, "/ipfs/"+before.cid)
+	older = get(t, k.gateway+recordOf(named.key)).body
+	k.publish(t, im.cid, "/ipfs/"+im.cid)
+	return named, older
 }
 
 // addDir adds a directory to the node and returns its root, as CIDv1.
@@ -151,7 +166,16 @@ func (im *picture) operations() []operation {
 }
 
 // path is where a registry has the image.
-func (im *picture) path() string { return "/v2/" + im.cid + "/" + imageName }
+func (im *picture) path() string {
+	if im.key != "" {
+		return "/v2/ipns/" + im.key + "/" + imageName
+	}
+	return "/v2/" + im.cid + "/" + imageName
+}
+
+// isAbout tells whether a lie is one to tell about the image: of one that is asked
+// for by a key, what is told about the key is all that is new.
+func (l lie) isAbout(im *picture) bool { return im.key == "" || l.form == asRecord && !l.every }
 
 // A verdict is what became of an operation.
 type verdict int

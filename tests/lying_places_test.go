@@ -46,7 +46,7 @@ func (a *answer) findPlaces() {
 		return
 	}
 	a.places[anywhere] = span{0, len(a.body)}
-	switch a.form {
+	switch a.form { // in the others, all is of one kind
 	case asBlock:
 		name, _, _ := strings.Cut(strings.TrimPrefix(a.path, "/ipfs/"), "/")
 		if c, err := cid.Decode(name); err == nil {

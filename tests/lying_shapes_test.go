@@ -83,6 +83,9 @@ func TestShapes(t *testing.T) {
 		}
 	})
 	t.Logf("%d shapes, %d operations", len(pictures), len(cases))
+	if log := sites.log.String(); strings.Contains(log, "false content") {
+		t.Errorf("an honest gateway is said to lie:\n%s", log)
+	}
 }
 
 // addFile adds content to a node.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	naming "github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names" // a test has that name
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
@@ -23,6 +24,8 @@ func TestLiesThatStall(t *testing.T) {
 	t.Parallel()
 	kubo := newKubo(t)
 	pictures := newPictures(t, kubo)
+	named, _ := pictures[0].byKey(t, kubo, pictures[1])
+	pictures = append(pictures, named)
 	server := newLyingServer(t, kubo, newTrustlessKubo(t, kubo, roots(pictures)...), slow(allLies()))
 
 	cases := stallCases(t, server, pictures)
@@ -58,34 +61,58 @@ type stallCase struct {
 // A wanted is what is asked of the client, and what it must give.
 type wanted struct {
 	name    string
-	get     func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error
+	get     func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error
 	content string
 }
 
+func session(p *trustless.Pool) trustless.Session {
+	return trustless.Session{Client: trustless.NewClient(p)}
+}
+
 func (im *picture) wants() []wanted {
+	if im.key != "" {
+		return []wanted{{"name", im.resolve, im.cid}}
+	}
 	blob := imageName + "/blobs/" + im.layer
 	layer := im.content[im.layer]
 	part := trustless.Range{First: 1_000_000, Last: 1_199_999}
 	return []wanted{
-		{"manifest", func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error {
-			b, err := s.ReadFile(ctx, root, imageName+"/manifests/v1", 1<<20)
+		{"manifest", func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error {
+			b, err := session(p).ReadFile(ctx, root, imageName+"/manifests/v1", 1<<20)
 			to.Write(b)
 			return err
 		}, im.content[im.manifest]},
-		{"size", func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error {
-			n, err := s.Stat(ctx, root, blob)
+		{"size", func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error {
+			n, err := session(p).Stat(ctx, root, blob)
 			if err == nil {
 				fmt.Fprint(to, n)
 			}
 			return err
 		}, strconv.Itoa(len(layer))},
-		{"blob", func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error {
-			return s.Copy(ctx, root, blob, nil, to)
+		{"blob", func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error {
+			return session(p).Copy(ctx, root, blob, nil, to)
 		}, layer},
-		{"range", func(ctx context.Context, s trustless.Session, root cid.Cid, to *received) error {
-			return s.Copy(ctx, root, blob, &part, to)
+		{"range", func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error {
+			return session(p).Copy(ctx, root, blob, &part, to)
 		}, layer[part.First : part.Last+1]},
 	}
+}
+
+// resolve asks what the image's key stands for.
+func (im *picture) resolve(ctx context.Context, p *trustless.Pool, _ cid.Cid, to *received) error {
+	key, err := naming.Parse(im.key)
+	if err != nil {
+		return err
+	}
+	r, err := naming.New(naming.Config{Keys: true, Pool: p, Failed: func(naming.Name, error) {}})
+	if err != nil {
+		return err
+	}
+	found, err := r.Resolve(ctx, key)
+	if err == nil {
+		fmt.Fprint(to, found.Root)
+	}
+	return err
 }
 
 // received is a trustless.Sink.
@@ -108,7 +135,7 @@ func stallCases(t *testing.T, s *lyingServer, pictures []*picture) []stallCase {
 				}
 				answers := s.account(m, s.honest(), name).honest
 				for i, l := range s.lies {
-					if l.mode == m && slices.ContainsFunc(answers, l.applies) {
+					if l.mode == m && l.isAbout(im) && slices.ContainsFunc(answers, l.applies) {
 						able[i] = append(able[i], stallCase{im, want, i, arrangement{}})
 					}
 				}
@@ -156,10 +183,9 @@ func (c stallCase) ask(t *testing.T, gateways []string, mustSucceed bool) error 
 	pool := trustless.NewPool(groups...)
 	pool.Patience = 2 * time.Second
 	var got received
-	session := trustless.Session{Client: trustless.NewClient(pool)}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	err := c.want.get(ctx, session, cid.MustParse(c.im.cid), &got)
+	err := c.want.get(ctx, pool, cid.MustParse(c.im.cid), &got)
 	switch {
 	case err == nil && got.String() != c.want.content, !strings.HasPrefix(c.want.content, got.String()):
 		return fmt.Errorf("%d bytes, and not the right ones: %w", got.Len(), err)

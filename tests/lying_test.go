@@ -48,10 +48,13 @@ func TestLies(t *testing.T) {
 	t.Parallel()
 	node := newKubo(t)
 	pictures := newPictures(t, node)
-	other := convertPicture(t, node, pictureArchive(t, 2))
+	other, _ := convertPicture(t, node, pictureArchive(t, 2)).byKey(t, node, pictures[1])
+	named, older := pictures[0].byKey(t, node, other)
+	pictures = append(pictures, named)
 	trustlessNode := newTrustlessKubo(t, node, roots(append(pictures, other))...)
 	server := newLyingServer(t, node, trustlessNode, quick(allLies()))
 	server.learnOther(t, other)
+	server.older = &answer{form: asRecord, body: []byte(older)}
 
 	cases := lyingCases(t, server, pictures)
 	t.Logf("%d combinations", len(cases))
@@ -102,11 +105,13 @@ func lyingCases(t *testing.T, s *lyingServer, pictures []*picture) []lyingCase {
 		}
 		answers := s.account(modesOf[i], s.honest(), fmt.Sprint("honest", i)).honest
 		for number, l := range s.lies {
-			if l.mode != modesOf[i] || !slices.ContainsFunc(answers, l.applies) {
+			if l.mode != modesOf[i] || !l.isAbout(c.im) || !slices.ContainsFunc(answers, l.applies) {
 				continue
 			}
 			for _, a := range arrangements {
-				cases = append(cases, lyingCase{im: c.im, op: c.op, lie: number, arrangement: a})
+				if !l.fair || a.honest && a.liars == 1 {
+					cases = append(cases, lyingCase{im: c.im, op: c.op, lie: number, arrangement: a})
+				}
 			}
 		}
 	}
@@ -170,7 +175,7 @@ func newSites(t *testing.T, sites int, gateways func(site int) [][]string) *many
 		}
 		routes[i] = object{
 			"match":  []object{{"host": []string{s.host(i)}}},
-			"handle": []object{{"handler": "ipfs_registry", "gateways": groups}},
+			"handle": []object{{"handler": "ipfs_registry", "gateways": groups, "names": object{"ipns": true}}},
 		}
 	}
 	server := object{"listen": []string{address}, "routes": routes, "automatic_https": object{"disable": true}}
@@ -246,7 +251,7 @@ func (sum *lyingSum) add(s *lyingServer, c lyingCase, v verdict, err error) {
 	if sum.verdicts == nil {
 		sum.verdicts, sum.told = map[string]*[3]int{}, map[int]bool{}
 	}
-	if lies > 0 && !c.honest {
+	if lies > 0 && (!c.honest || s.lies[c.lie].fair) {
 		sum.told[c.lie] = true
 	}
 	baseless := v == right && c.op.status == http.StatusNotFound && unproved

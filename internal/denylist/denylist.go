@@ -36,6 +36,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/ipfs/go-cid"
@@ -44,8 +45,10 @@ import (
 // Lists are the files that say what may be served. All methods may be called
 // concurrently; nil is no lists, and lets everything pass.
 type Lists struct {
-	sources []*source
 	current atomic.Pointer[snapshot]
+
+	looking sync.Mutex // held by who looks at the files
+	sources []*source
 }
 
 // A snapshot is what all files said at one time.
@@ -70,7 +73,7 @@ func Open(deny, allow []string) (*Lists, error) {
 		}})
 	}
 	for i, file := range allow {
-		l.sources = append(l.sources, &source{file: file, load: func(s *snapshot) (int, error) {
+		l.sources = append(l.sources, &source{file: file, allow: true, load: func(s *snapshot) (int, error) {
 			list, err := readFile(file, parseRoots)
 			if err != nil {
 				return 0, err

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,8 +17,10 @@ const maxFile = 1 << 30
 
 // A source is a file, and what is known of it.
 type source struct {
-	file string
-	load func(*snapshot) (rules int, err error)
+	file  string
+	allow bool
+	load  func(*snapshot) (rules int, err error)
+	rules atomic.Int64 // that are in force
 
 	read     os.FileInfo // what the file was like when it was last read
 	seen     os.FileInfo // what it was like at the last look, nil if it was not there
@@ -30,7 +33,8 @@ func (src *source) open(s *snapshot) error {
 		return err
 	}
 	src.read, src.seen = info, info
-	_, err = src.load(s)
+	rules, err := src.load(s)
+	src.rules.Store(int64(rules))
 	return err
 }
 
@@ -55,6 +59,8 @@ func (l *Lists) Watch(ctx context.Context, interval time.Duration, report func(f
 }
 
 func (l *Lists) look(report func(file string, rules int, err error)) {
+	l.looking.Lock()
+	defer l.looking.Unlock()
 	for _, src := range l.sources {
 		info, err := look(src.file)
 		settled := same(info, src.seen)
@@ -62,24 +68,24 @@ func (l *Lists) look(report func(file string, rules int, err error)) {
 		if !settled || same(info, src.read) {
 			continue
 		}
-		src.read = info
-		rules := 0
-		if err == nil {
-			rules, err = l.reload(src)
-		}
-		if _, mayPass := errors.AsType[*fs.PathError](err); mayPass && info != nil {
-			src.read = nil // so it is read again although it has not changed
-		}
+		rules, err := l.reload(src, info, err)
 		src.report(rules, err, report)
 	}
 }
 
-func (l *Lists) reload(src *source) (rules int, err error) {
-	current := l.current.Load()
-	next := &snapshot{slices.Clone(current.deny), slices.Clone(current.allow)}
-	rules, err = src.load(next)
+// reload takes in a file as it is now, if a look at it found no fault.
+func (l *Lists) reload(src *source, info os.FileInfo, err error) (rules int, _ error) {
+	src.read = info
 	if err == nil {
-		l.current.Store(next)
+		current := l.current.Load()
+		next := &snapshot{slices.Clone(current.deny), slices.Clone(current.allow)}
+		if rules, err = src.load(next); err == nil {
+			l.current.Store(next)
+			src.rules.Store(int64(rules))
+		}
+	}
+	if _, mayPass := errors.AsType[*fs.PathError](err); mayPass && info != nil {
+		src.read = nil // so it is read again although it has not changed
 	}
 	return rules, err
 }

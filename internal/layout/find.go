@@ -23,40 +23,45 @@ type Tree interface {
 	ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error)
 }
 
-// FindManifest reads the manifest of a tag or digest from an image's directory:
-// as format 1 and ipdr keep it, or image2ipfs, whose only manifest has the one
-// name latest-v2. What is found by digest has that digest.
-func FindManifest(ctx context.Context, tree Tree, img Image, reference string) (Manifest, error) {
-	if IsDigest(reference) {
-		return findByDigest(ctx, tree, img, digest.Digest(reference))
+// ReadManifest reads the manifest of a tag or digest from where format 1 and ipdr
+// have it, with one look: for most images, that is all it takes. Where it is not
+// there, the error is fs.ErrNotExist, and Detect finds out where to look next.
+func ReadManifest(ctx context.Context, tree Tree, img Image, reference string) (Manifest, error) {
+	if reference == latestV1 || reference == latestV2 {
+		return Manifest{}, fmt.Errorf("%s is no tag: %w", reference, fs.ErrNotExist)
 	}
-	m, err := readManifest(ctx, tree, img, reference)
-	if errors.Is(err, fs.ErrNotExist) && reference == Latest {
-		only, alias := readManifest(ctx, tree, img, latestV2)
-		if alias == nil {
-			return only, nil
-		}
-		return Manifest{}, missing(err, alias)
+	m, err := readManifest(ctx, tree, Place{img.Root, ManifestPath(img.Name, reference)})
+	if err == nil && IsDigest(reference) {
+		return m.as(digest.Digest(reference))
 	}
 	return m, err
 }
 
-func findByDigest(ctx context.Context, tree Tree, img Image, d digest.Digest) (Manifest, error) {
-	m, err := readManifest(ctx, tree, img, d.String())
-	if err == nil {
-		return m.as(d)
-	}
+// FindManifest reads the manifest of a tag or digest from an image's directory:
+// as format 1 and ipdr keep it, or image2ipfs, whose only manifest has the one
+// name latest-v2. What is found by digest has that digest. What image2ipfs broke
+// is found as well.
+func FindManifest(ctx context.Context, tree Tree, img Image, reference string) (Manifest, error) {
+	m, err := ReadManifest(ctx, tree, img, reference)
 	if !errors.Is(err, fs.ErrNotExist) {
+		return m, err
+	}
+	if reference != Latest && reference != latestV2 && !IsDigest(reference) {
 		return Manifest{}, err
 	}
-	only, alias := readManifest(ctx, tree, img, latestV2)
+	only, alias := readManifest(ctx, tree, Place{img.Root, ManifestPath(img.Name, latestV2)})
+	d := digest.Digest(reference)
 	switch {
-	case alias == nil && only.is(d):
+	case alias != nil && errors.Is(alias, errNotManifest) && IsDigest(reference):
+		return Manifest{}, err // what is there is not what was asked for
+	case alias != nil:
+		return Manifest{}, missing(err, alias)
+	case !IsDigest(reference):
+		return only, nil
+	case only.is(d):
 		return only.as(d)
-	case alias == nil || errors.Is(alias, errNotManifest): // it is another one, or none
-		return Manifest{}, err
 	}
-	return Manifest{}, missing(err, alias)
+	return Manifest{}, err
 }
 
 // missing is the error for what is under neither of two names, if that is what
@@ -68,17 +73,26 @@ func missing(err, alias error) error {
 	return fmt.Errorf("%w; %w", err, alias)
 }
 
-func readManifest(ctx context.Context, tree Tree, img Image, reference string) (Manifest, error) {
-	path := ManifestPath(img.Name, reference)
-	data, err := tree.ReadFile(ctx, img.Root, path, MaxManifest)
+func readManifest(ctx context.Context, tree Tree, at Place) (Manifest, error) {
+	data, err := tree.ReadFile(ctx, at.Root, at.Path, MaxManifest)
 	if err != nil {
 		return Manifest{}, err
 	}
 	m, err := ParseManifest(data)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("%s: %w", path, err)
+		return Manifest{}, fmt.Errorf("%s: %w", at, err)
 	}
+	m.At = at
 	return m, nil
+}
+
+// readAs is readManifest for one whose digest is known.
+func readAs(ctx context.Context, tree Tree, at Place, d digest.Digest) (Manifest, error) {
+	m, err := readManifest(ctx, tree, at)
+	if err != nil {
+		return Manifest{}, err
+	}
+	return m.as(d)
 }
 
 // ErrDigest says that content does not have the digest that it goes by.

@@ -15,6 +15,18 @@
 //
 // The tree needs no server of its own: it is an OCI distribution read-only
 // endpoint as files, so that plain HTTP gateways can serve its blobs.
+//
+// Others have put images on IPFS in forms of their own, which are read as well.
+// Which one an image has, Detect finds out where the first look found nothing:
+//
+//	manifests/latest-v2 alone         image2ipfs, and ipdr before 0.1.7
+//	index.json, blobs/sha256/<hex>    OCI layouts: skopeo, docker save, oci-registry-p2p
+//	disco.json, _manifests/           disco
+//	a file with a descriptor          nerdctl and stargz-snapshotter
+//	a file with a manifest            gantry
+//
+// What is read is whoever's who published it: all of it is bounded, and manifests
+// have the digest that they are asked for by, or are not returned.
 package layout
 
 import (

@@ -66,7 +66,7 @@ func (n *names) add(name string, dir cid.Cid) error {
 func Tags(entries map[string]cid.Cid) []string {
 	tagged := map[string]cid.Cid{}
 	for name, c := range entries {
-		if name != latestV2 && !IsDigest(name) && CheckTag(name) == nil {
+		if name != latestV1 && name != latestV2 && !IsDigest(name) && CheckTag(name) == nil {
 			tagged[name] = c
 		}
 	}

@@ -43,6 +43,8 @@ type Manifest struct {
 	Data      []byte
 	Digest    digest.Digest
 	MediaType string
+
+	At Place // where it was read
 }
 
 var errNotManifest = errors.New("not an image manifest or index")
@@ -65,7 +67,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return Manifest{}, fmt.Errorf("%w: %w", errNotManifest, err)
 	}
-	m := Manifest{data, digest.FromBytes(data), fields.MediaType}
+	m := Manifest{Data: data, Digest: digest.FromBytes(data), MediaType: fields.MediaType}
 	switch {
 	case IsManifestType(fields.MediaType):
 		return m, nil

@@ -12,6 +12,9 @@ import (
 // https://specs.ipfs.tech/ipns/ipns-record/#record-size-limit
 const maxRecord = int64(ipns.MaxRecordSize)
 
+// ErrForged says that a record is not what the owner of its key signed.
+var ErrForged = errors.New("not signed by the key's owner")
+
 // A record is what the owner of a key signed. It is made by readRecord only.
 type record struct {
 	target
@@ -34,7 +37,7 @@ func readRecord(data []byte, key Name) (record, error) {
 		return record{}, fmt.Errorf("not an IPNS record: %w", err)
 	}
 	if err := ipns.ValidateWithName(signed, name); err != nil && !errors.Is(err, ipns.ErrExpiredRecord) {
-		return record{}, fmt.Errorf("not a record of %s: %w", key, err)
+		return record{}, fmt.Errorf("not a record of %s: %w: %w", key, ErrForged, err)
 	}
 	return readSigned(signed)
 }

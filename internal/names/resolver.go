@@ -36,6 +36,7 @@ import (
 type Config struct {
 	Keys    bool     // whether every IPNS key is
 	Domains []string // those that are, as CheckDomain wants them
+	Others  []Name   // that are whatever these say
 
 	Pool   *trustless.Pool // to get records from; nil for none
 	Server string          // to ask for DNSLinks, as ParseServer returns it; empty for the system's
@@ -113,14 +114,14 @@ const maxLinks = 8
 // Resolve returns what n stands for. If it is not allowed, the error is a
 // *NotAllowedError; if it stands for nothing, fs.ErrNotExist.
 func (r *Resolver) Resolve(ctx context.Context, n Name) (Resolved, error) {
-	if n.domain == "" && !r.config.Keys {
+	if n.domain == "" && !r.config.Keys && !slices.Contains(r.config.Others, n) {
 		return Resolved{}, &NotAllowedError{n}
 	}
 	var found Resolved
 	at := n
 	for range maxLinks {
 		// Keys that an allowed name leads to are its owner's choice.
-		if at.domain != "" && !slices.Contains(r.config.Domains, at.domain) {
+		if at.domain != "" && !slices.Contains(r.config.Domains, at.domain) && !slices.Contains(r.config.Others, at) {
 			return Resolved{}, &NotAllowedError{at}
 		}
 		l, err := r.links.get(ctx, at)

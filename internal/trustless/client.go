@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
@@ -19,18 +18,24 @@ import (
 // called concurrently.
 type Client struct {
 	pool   *Pool
-	blocks *blockCache
+	blocks *cache[[]byte] // directories and nodes of files, by multihash
+	files  *files
+
+	Nodes Nodes // set before use; may be nil
 }
 
 // NewClient returns a client of the pool's gateways.
-func NewClient(p *Pool) *Client { return &Client{p, newBlockCache()} }
+func NewClient(p *Pool) *Client {
+	return &Client{pool: p, blocks: newCache(func(data []byte) int { return len(data) }), files: newFiles()}
+}
 
 // A Session is a client on behalf of one request.
 type Session struct {
 	*Client
 
 	// Failed is told of each attempt that failed, from several goroutines at
-	// once. It may be nil.
+	// once, and after the request ended, too, where others wait for what it began.
+	// It may be nil.
 	Failed func(Failure)
 }
 
@@ -71,30 +76,6 @@ const maxDirectory = 32 << 20
 // maxPath is how many bytes of blocks may lead to a file, beside its own.
 const maxPath = 8 << 20
 
-// Resolve returns the file at the slash-separated path below root: its nodes,
-// and what its leaves are.
-func (s Session) Resolve(ctx context.Context, root cid.Cid, at string) (*unixfs.File, error) {
-	var c cid.Cid
-	err := s.with(ctx, root, at, block, maxPath, func(get unixfs.Getter) (err error) {
-		if c, err = unixfs.Walk(ctx, get, root, at); err != nil {
-			return err
-		}
-		_, err = get(ctx, c)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := s.fetchNodes(ctx, c); err != nil {
-		return nil, err
-	}
-	return unixfs.ReadFileUpTo(ctx, s.raw, c, maxLeaves)
-}
-
-// maxLeaves bounds the memory for a table, which anybody may cause: 10 MiB. What
-// has more is streamed without one.
-const maxLeaves = 1 << 18
-
 // Block returns a verified block: a directory, a node of a file, or a file that
 // is one block.
 func (s Session) Block(ctx context.Context, c cid.Cid) ([]byte, error) { return s.raw(ctx, c) }
@@ -113,20 +94,24 @@ func (s Session) Trail(ctx context.Context, root cid.Cid, at string) ([]cid.Cid,
 // Stat returns the number of bytes of the file at the slash-separated path below
 // root.
 func (s Session) Stat(ctx context.Context, root cid.Cid, at string) (int64, error) {
-	var size int64
-	err := s.with(ctx, root, at, block, maxPath, func(get unixfs.Getter) error {
-		c, err := unixfs.Walk(ctx, get, root, at)
-		if err != nil {
-			return err
+	first, err := s.first(ctx, root, at)
+	if err != nil {
+		return 0, err
+	}
+	return unixfs.FileSize(first)
+}
+
+// first returns the first block of what is at the slash-separated path below
+// root.
+func (s Session) first(ctx context.Context, root cid.Cid, at string) (unixfs.Block, error) {
+	var first unixfs.Block
+	err := s.with(ctx, root, at, block, maxPath, func(get unixfs.Getter) (err error) {
+		if first.CID, err = unixfs.Walk(ctx, get, root, at); err == nil {
+			first.Data, err = get(ctx, first.CID)
 		}
-		data, err := get(ctx, c)
-		if err != nil {
-			return err
-		}
-		size, err = unixfs.FileSize(unixfs.Block{CID: c, Data: data})
 		return err
 	})
-	return size, err
+	return first, err
 }
 
 func readAll(ctx context.Context, get unixfs.Getter, c cid.Cid, limit int64) ([]byte, error) {
@@ -183,12 +168,12 @@ func (s Session) with(ctx context.Context, root cid.Cid, at string, sc scope, li
 	}
 	err = s.pool.Do(ctx, x)
 	if !mayHaveAnotherForm(err) {
-		return unproved(err)
+		return err
 	}
 	if other := use(s.raw); !isUnavailable(other) {
 		return other
 	}
-	return unproved(err)
+	return err
 }
 
 // mayHaveAnotherForm reports whether there may be a gateway that does not serve
@@ -217,7 +202,7 @@ func (s Session) known(_ context.Context, c cid.Cid) ([]byte, error) {
 	if data, inline := unixfs.Inline(c); inline {
 		return data, unixfs.Block{CID: c, Data: data}.Verify()
 	}
-	data, known := s.blocks.get(c)
+	data, known := s.remembered(c)
 	if !known {
 		return nil, errUnknown
 	}
@@ -267,7 +252,7 @@ func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	}
 	b.progress()
 	if !b.leaves {
-		b.blocks.add(c, data)
+		b.remember(unixfs.Block{CID: c, Data: data})
 	}
 	return data, nil
 }
@@ -324,7 +309,7 @@ func (s Session) raw(ctx context.Context, c cid.Cid) ([]byte, error) {
 		return data, err
 	}
 	if data, err = s.leaf(ctx, c); err == nil {
-		s.blocks.add(c, data)
+		s.remember(unixfs.Block{CID: c, Data: data})
 	}
 	return data, err
 }
@@ -348,22 +333,7 @@ func (s Session) leaf(ctx context.Context, c cid.Cid) (data []byte, err error) {
 		Verified: true,
 	})
 	if err != nil {
-		return nil, unavailableError{unproved(err)}
+		return nil, unavailableError{err}
 	}
 	return data, nil
-}
-
-// unproved is an error of gateways of which none proves that something does not
-// exist, whatever they say.
-func unproved(err error) error {
-	failed, ok := errors.AsType[Error](err)
-	if !ok {
-		return err
-	}
-	for i, f := range failed {
-		if errors.Is(f, fs.ErrNotExist) {
-			failed[i].Err = errors.New(f.Err.Error())
-		}
-	}
-	return failed
 }

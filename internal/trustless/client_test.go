@@ -40,7 +40,12 @@ type published struct {
 
 func publish(t testing.TB, p unixfs.Profile) *published {
 	t.Helper()
-	pub := &published{manifest: []byte(`{"a":"manifest"}`), blob: random(300_000)}
+	return publishOf(t, p, 300_000, 3000) // 1,500 leaves
+}
+
+func publishOf(t testing.TB, p unixfs.Profile, bytes, manifests int) *published {
+	t.Helper()
+	pub := &published{manifest: []byte(`{"a":"manifest"}`), blob: random(bytes)}
 	pub.blocks, pub.files = map[string][]byte{}, map[string][]byte{}
 	put := func(b unixfs.Block) { pub.blocks[string(b.CID.Hash())] = b.Data }
 	files := map[string]unixfs.Node{}
@@ -65,10 +70,10 @@ func publish(t testing.TB, p unixfs.Profile) *published {
 		pub.files[f.CID.String()], pub.files[at] = content, content
 		return f
 	}
-	pub.file = add("app/blobs/b", pub.blob, 200) // 1,500 leaves
+	pub.file = add("app/blobs/b", pub.blob, 200)
 	add("app/blobs/empty", nil, 1)
 	add("app/manifests/v1", pub.manifest, 1000)
-	for i := range 3000 {
+	for i := range manifests {
 		add(fmt.Sprintf("app/manifests/sha256:%064d", i), pub.manifest, 1000)
 	}
 	dir, err := p.Tree(context.Background(), files, func(b unixfs.Block) error {

@@ -47,27 +47,18 @@ type delivery struct {
 	sink    Sink
 
 	found func() error // waits until what follows is known
-	cid   cid.Cid
-	table *unixfs.Table // nil where the file's shape has none
-	size  int64
-	from  int64 // of what is wanted
-	to    int64
+	*file
+	from int64 // of what is wanted
+	to   int64
 
 	next    int64 // the offset that the sink gets next
 	started bool
 	asked   content // by the request under way
 }
 
-// find looks up what the file is.
+// find looks up what the file is, and what of it is wanted.
 func (d *delivery) find(root cid.Cid, at string) (err error) {
-	defer recovered(&err)
-	f, err := d.session.Resolve(d.ctx, root, at)
-	if errors.Is(err, unixfs.ErrShape) {
-		err = d.findShapeless(root, at)
-	} else if err == nil {
-		d.cid, d.table, d.size = f.CID, f.Table, f.Table.Size()
-	}
-	if err != nil {
+	if d.file, err = d.session.file(d.ctx, root, at); err != nil {
 		return err
 	}
 	d.to = d.size
@@ -78,20 +69,6 @@ func (d *delivery) find(root cid.Cid, at string) (err error) {
 		}
 	}
 	return nil
-}
-
-func (d *delivery) findShapeless(root cid.Cid, at string) error {
-	c, err := unixfs.Walk(d.ctx, d.session.raw, root, at)
-	if err != nil {
-		return err
-	}
-	data, err := d.session.raw(d.ctx, c)
-	if err != nil {
-		return err
-	}
-	d.cid = c
-	d.size, err = unixfs.FileSize(unixfs.Block{CID: c, Data: data})
-	return err
 }
 
 // run tries the ways in turn. As long as a round of all gateways brought
@@ -117,13 +94,13 @@ func (d *delivery) round() error {
 			return err
 		}
 		if plain := d.plain(); !mayHaveAnotherForm(plain) {
-			return unproved(plain)
+			return plain
 		}
 		return err
 	}
 	plain := d.plain()
 	if _, all := errors.AsType[Error](plain); !all || d.next > before {
-		return unproved(plain)
+		return plain
 	}
 	// What the DAG says counts for more than what gateways say of the file.
 	if err := d.found(); err != nil {
@@ -143,7 +120,7 @@ func (d *delivery) blocks() error {
 	before := d.next
 	car := d.car()
 	if !mayHaveAnotherForm(car) || d.next > before {
-		return unproved(car)
+		return car
 	}
 	return d.raw()
 }
@@ -219,7 +196,9 @@ func (d *delivery) offered(resp *http.Response) (from int64, err error) {
 var leafBuffers = sync.Pool{New: func() any { return new([unixfs.MaxLeaf]byte) }}
 
 // leaves reads leaf after leaf, from the one that begins at an offset, and writes
-// those that are wanted and right.
+// those that are wanted and right. From a gateway that gives the whole where a part
+// is wanted, each right leaf before it earns new patience as well: it does what it
+// can.
 func (d *delivery) leaves(body io.Reader, from int64, progress func()) error {
 	buf := leafBuffers.Get().(*[unixfs.MaxLeaf]byte)
 	defer leafBuffers.Put(buf)
@@ -229,13 +208,13 @@ func (d *delivery) leaves(body io.Reader, from int64, progress func()) error {
 		if n, err := io.ReadFull(body, leaf); err != nil {
 			return fmt.Errorf("after %d bytes of %d: %w", d.table.Start(i)+int64(n), d.size, unexpected(err))
 		}
-		if d.table.Leaves[i].End <= d.next {
-			continue
-		}
 		if !d.table.Verify(i, leaf) {
 			return fmt.Errorf("leaf at byte %d: %w", d.table.Start(i), ErrMismatch)
 		}
 		progress()
+		if d.table.Leaves[i].End <= d.next {
+			continue
+		}
 		if err := d.write(d.table.Start(i), leaf); err != nil {
 			return err
 		}

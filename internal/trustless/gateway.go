@@ -65,6 +65,7 @@ type gateway struct {
 	transport http.RoundTripper
 	penalty   atomic.Int64          // Unix time in nanoseconds until which it is last in its group
 	refused   [formats]atomic.Int64 // the same until which it is not asked first for a format
+	quiet     quiet
 }
 
 // refusal is how long it is remembered that a gateway does not serve a format.
@@ -92,29 +93,40 @@ func (p *Pool) refuses(f Format) bool {
 type strike struct {
 	gateway     *gateway
 	before, now int64
+	silenced    bool
 }
 
 func (g *gateway) strike(now time.Time) strike {
 	until := now.Add(Penalty).UnixNano()
-	return strike{g, g.penalty.Swap(until), until}
+	return strike{gateway: g, before: g.penalty.Swap(until), now: until}
 }
 
-func (s strike) forgive() { s.gateway.penalty.CompareAndSwap(s.now, s.before) }
+func (s strike) forgive() {
+	s.gateway.penalty.CompareAndSwap(s.now, s.before)
+	if s.silenced {
+		s.gateway.quiet.forgive()
+	}
+}
 
-// attempt asks one gateway once.
-func (g *gateway) attempt(ctx context.Context, x Exchange, patience time.Duration) error {
+// attempt takes a turn, with so much patience once the answer has begun.
+func (t turn) attempt(ctx context.Context, x Exchange, patience time.Duration) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := newWatch(patience, func() { cancel(ErrStalled) })
+	watch.left = t.patience
 
 	watch.start()
-	resp, err := g.get(ctx, cancel, x)
+	resp, err := t.get(ctx, cancel, x)
 	watch.stop(step)
 	if err != nil {
-		return cause(ctx, err)
+		return beforeAnswer(cause(ctx, err))
 	}
+	t.quiet.end(time.Now())
 	defer drain(resp, cancel)
-	if err := usable(resp); err != nil {
+	if x.answered != nil {
+		x.answered(resp.StatusCode)
+	}
+	if err := usable(resp, !x.Verified); err != nil {
 		return err
 	}
 	if err := x.Format.check(resp); err != nil {
@@ -193,11 +205,11 @@ func (g *gateway) request(ctx context.Context, at *url.URL, x Exchange) (*http.R
 }
 
 // usable reports why an answer can be none, if so. A refusal is the gateway's
-// right; that something is not there is an answer, though it proves nothing.
-func usable(resp *http.Response) error {
+// right; that something is not there is an answer, for whoever trusts it.
+func usable(resp *http.Response, trusted bool) error {
 	encoding := resp.Header.Get("Content-Encoding")
 	switch code := resp.StatusCode; {
-	case code == http.StatusNotFound || code == http.StatusGone:
+	case (code == http.StatusNotFound || code == http.StatusGone) && trusted:
 		return Soft(fmt.Errorf("%s: %w", resp.Status, fs.ErrNotExist))
 	case code == http.StatusNotImplemented: // ranges of large files
 		return Soft(errors.New(resp.Status))

@@ -12,9 +12,10 @@
 // for a while, last in its own group; which group is asked first does not
 // change, since somebody preferred it. Only the path with which it failed is
 // asked for at all other gateways before, so that trying again does better even
-// where the preferred group has but the one. An exchange in which every gateway
-// failed says more about what was asked for than about any of them: beyond that
-// path, it is held against none.
+// where the preferred group has but the one; and a gateway that hangs keeps its
+// place with a head start only (quiet). An exchange in which every gateway failed
+// says more about what was asked for than about any of them: beyond that path, it
+// is held against none.
 //
 // A gateway gets nothing of the client's: no header, query or credential. How
 // connections are made is the business of the http.RoundTripper of each group.
@@ -26,6 +27,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,8 +35,9 @@ import (
 
 const (
 	// Patience is how long a gateway may take until its header is there, and
-	// then for every 64 KiB. It is as long as Kubo by default looks for a block
-	// (Gateway.RetrievalTimeout), after which no answer is worth waiting for.
+	// then for every 64 KiB, or every leaf where those are verified. It is as
+	// long as Kubo by default looks for a block (Gateway.RetrievalTimeout), after
+	// which no answer is worth waiting for.
 	Patience = 30 * time.Second
 
 	// Penalty is how long a failure is remembered.
@@ -51,6 +54,7 @@ type Group struct {
 // concurrently.
 type Pool struct {
 	Patience time.Duration // set before use; Patience unless set
+	Observer Observer      // set before use; may be nil
 
 	groups []*group
 	marks  marks
@@ -82,11 +86,14 @@ type Exchange struct {
 	Accept func(*http.Response) error
 
 	// Verified says that only what Accept tells Progress of earns the gateway
-	// new patience, since it reads what may be false up to the end of a leaf.
+	// new patience, since it reads what may be false up to the end of a leaf; and
+	// that what a gateway says not to have may exist: that proves nothing.
 	Verified bool
 
 	// Failed is told of each attempt that failed. It may be nil.
 	Failed func(Failure)
+
+	answered func(status int) // may be nil
 }
 
 // A Failure is an attempt that did not give what was wanted.
@@ -113,8 +120,9 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 		strikes []strike
 		good    bool
 	)
-	for _, g := range p.order(x, time.Now()) {
-		err := g.attempt(ctx, x, p.Patience)
+	for turns := p.turns(p.order(x, time.Now())); len(turns) > 0; turns = turns[1:] {
+		t, began := turns[0], time.Now()
+		err := p.attempt(ctx, t, x)
 		if err == nil {
 			return nil
 		}
@@ -127,27 +135,33 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 			return context.Cause(ctx)
 		}
 		v := judge(err)
-		f := Failure{g.base.String(), v.error, v.strike}
+		f := Failure{t.base.String(), v.error, v.strike}
 		if x.Failed != nil {
 			x.Failed(f)
 		}
 		if v.strike {
 			now := time.Now()
-			strikes = append(strikes, g.strike(now))
-			p.marks.add(g, x.Path, now)
+			s := t.strike(now)
+			s.silenced = errors.Is(err, errSilent) && t.quiet.begin(began)
+			strikes = append(strikes, s)
+			p.marks.add(t.gateway, x.Path, now)
 		}
 		if errors.Is(err, ErrRefused) {
-			g.refuse(x.Format, time.Now())
+			t.refuse(x.Format, time.Now())
 		}
 		if v.stop {
 			return v.error
+		}
+		if p.isShort(t) && errors.Is(err, errSilent) {
+			turns = append(turns, turn{t.gateway, p.Patience})
+			continue
 		}
 		failed = append(failed, f)
 	}
 	if good {
 		return nil
 	}
-	for _, s := range strikes {
+	for _, s := range slices.Backward(strikes) {
 		s.forgive()
 	}
 	return failed

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,11 +61,14 @@ func response(code int, header http.Header, body io.Reader) *http.Response {
 // farm counts the requests to each of its gateways, whose names are a, b, c….
 type farm struct {
 	gateways []fake
+	mu       sync.Mutex
 	asked    []string
 }
 
 func (f *farm) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.mu.Lock()
 	f.asked = append(f.asked, r.URL.Host)
+	f.mu.Unlock()
 	return f.gateways[r.URL.Host[0]-'a'].RoundTrip(r)
 }
 

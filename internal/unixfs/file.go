@@ -164,7 +164,7 @@ func SmallFile(b Block) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decoding %s: %w", b.CID, err)
 	}
-	if fsn.Type() != ft.TFile || len(nd.Links()) > 0 {
+	if t := fsn.Type(); t != ft.TFile && t != ft.TRaw || len(nd.Links()) > 0 {
 		return nil, fmt.Errorf("%s is not a file of one block", b.CID)
 	}
 	return fsn.Data(), nil

@@ -6,8 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
+	ft "github.com/ipfs/boxo/ipld/unixfs"
+	pb "github.com/ipfs/boxo/ipld/unixfs/pb"
 	"github.com/ipfs/go-cid"
 	mh "github.com/multiformats/go-multihash"
 )
@@ -22,6 +25,7 @@ type Leaf struct {
 type Table struct {
 	// Wrapped says that the leaves are dag-pb nodes, as `ipfs add` makes by
 	// default: their blocks hold a few bytes before and after the file's own.
+	// Which of two types they say that they are, their digests tell.
 	Wrapped bool
 	Leaves  []Leaf
 }
@@ -63,10 +67,31 @@ func (t *Table) Block(i int, data []byte) Block {
 	if !t.Wrapped {
 		return Block{t.CID(i), data}
 	}
-	before, after := wrapping(len(data))
-	block := make([]byte, 0, len(before)+len(data)+len(after))
-	block = append(append(append(block, before...), data...), after...)
-	return Block{t.CID(i), block}
+	typ := ft.TFile
+	if wrappedDigest(ft.TRaw, data) == t.Leaves[i].Digest {
+		typ = ft.TRaw
+	}
+	before, after := wrapping(typ, len(data))
+	return Block{t.CID(i), slices.Concat(before, data, after)}
+}
+
+// Verify reports whether data is what leaf i holds.
+func (t *Table) Verify(i int, data []byte) bool {
+	digest := t.Leaves[i].Digest
+	return LeafDigest(data, t.Wrapped) == digest || t.Wrapped && wrappedDigest(ft.TRaw, data) == digest
+}
+
+// Unwrap returns leaf i's bytes of the file, given its block. The block is
+// trusted to be the leaf's.
+func (t *Table) Unwrap(i int, block []byte) ([]byte, error) {
+	n := t.Len(i)
+	if !t.Wrapped && len(block) == n {
+		return block, nil
+	}
+	if data, ok := unwrap(block, n); ok && t.Wrapped {
+		return data, nil
+	}
+	return nil, fmt.Errorf("leaf %s: %w", t.CID(i), ErrShape)
 }
 
 // Add appends the leaf that holds data, of at most MaxLeaf bytes.
@@ -92,8 +117,12 @@ func LeafDigest(data []byte, wrapped bool) [sha256.Size]byte {
 	if !wrapped {
 		return sha256.Sum256(data)
 	}
+	return wrappedDigest(ft.TFile, data)
+}
+
+func wrappedDigest(typ unixfsType, data []byte) [sha256.Size]byte {
 	h := sha256.New()
-	before, after := wrapping(len(data))
+	before, after := wrapping(typ, len(data))
 	h.Write(before)
 	h.Write(data)
 	h.Write(after)
@@ -105,15 +134,24 @@ func (t *Table) blockLen(n int) int {
 	if !t.Wrapped {
 		return n
 	}
-	before, after := wrapping(n)
+	return wrappedLen(n)
+}
+
+func wrappedLen(n int) int {
+	before, after := wrapping(ft.TFile, n)
 	return len(before) + n + len(after)
 }
 
+// A unixfsType is what a UnixFS message says that it is. Leaves are files by
+// themselves, or Raw where old software made them and where `ipfs add --trickle`
+// still does, and nothing else differs.
+type unixfsType = pb.Data_DataType
+
 // wrapping returns what stands before and after n bytes of a file in a dag-pb
-// leaf: a PBNode without links whose data is a UnixFS message of type File.
+// leaf: a PBNode without links whose data is a UnixFS message.
 // https://specs.ipfs.tech/unixfs/
-func wrapping(n int) (before, after []byte) {
-	message := []byte{0x08, 0x02} // Type: File
+func wrapping(typ unixfsType, n int) (before, after []byte) {
+	message := []byte{0x08, byte(typ)} // Type
 	if n > 0 {
 		message = binary.AppendUvarint(append(message, 0x12), uint64(n)) // Data
 	}
@@ -125,14 +163,16 @@ func wrapping(n int) (before, after []byte) {
 // unwrap returns the n bytes of a file that a dag-pb leaf holds, if it is one as
 // wrapping has it.
 func unwrap(block []byte, n int) (content []byte, ok bool) {
-	if n < 0 {
+	if n < 0 || n > len(block) {
 		return nil, false
 	}
-	before, after := wrapping(n)
-	if len(block) != len(before)+n+len(after) || !bytes.HasPrefix(block, before) || !bytes.HasSuffix(block, after) {
-		return nil, false
+	for _, typ := range []unixfsType{ft.TFile, ft.TRaw} {
+		before, after := wrapping(typ, n)
+		if len(block) == len(before)+n+len(after) && bytes.HasPrefix(block, before) && bytes.HasSuffix(block, after) {
+			return block[len(before):][:n], true
+		}
 	}
-	return block[len(before):][:n], true
+	return nil, false
 }
 
 // leafRecord is a leaf on disk: its digest and its length.

@@ -68,14 +68,15 @@ func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	bytes, err := partSizes(c, fsn)
+	if err != nil {
+		return 0, err
+	}
 	if len(nd.Links()) == 0 {
-		return uint64(len(data)), r.leaf(c, int64(len(fsn.Data())))
+		return uint64(len(data)), r.leaf(c, bytes)
 	}
 	if err := r.node(Block{c, data}, nd, fsn, maxFileDepth); err != nil {
 		return 0, err
-	}
-	if n := uint64(r.table.Size()); n != fsn.FileSize() {
-		return 0, fmt.Errorf("%d bytes, and it says that it has %d", n, fsn.FileSize())
 	}
 	size, err = nd.Size()
 	return size, err
@@ -112,13 +113,20 @@ func (r *fileReader) child(l *ipld.Link, bytes uint64, depth int) error {
 	if err != nil {
 		return err
 	}
-	if len(nd.Links()) == 0 {
-		return r.leaf(l.Cid, int64(len(fsn.Data())))
+	sum, err := partSizes(l.Cid, fsn)
+	if err != nil {
+		return err
 	}
-	if fsn.FileSize() != bytes {
-		return fmt.Errorf("%s has %d bytes, and the node above says %d", l.Cid, fsn.FileSize(), bytes)
+	if uint64(sum) != bytes {
+		return fmt.Errorf("%s has %d bytes, and the node above says %d", l.Cid, sum, bytes)
 	}
-	return r.node(Block{l.Cid, data}, nd, fsn, depth)
+	if len(nd.Links()) > 0 {
+		return r.node(Block{l.Cid, data}, nd, fsn, depth)
+	}
+	if _, ok := unwrap(data, int(min(bytes, MaxLeaf))); !ok { // with a time, for one
+		return fmt.Errorf("leaf %s: %w", l.Cid, ErrShape)
+	}
+	return r.leaf(l.Cid, int64(bytes))
 }
 
 // isLeaf reports whether a link of a file's node, with n of the file's bytes
@@ -129,8 +137,7 @@ func isLeaf(l *ipld.Link, n int) bool {
 	if l.Cid.Type() == cid.Raw {
 		return true
 	}
-	before, after := wrapping(n)
-	return l.Size == uint64(len(before)+n+len(after))
+	return l.Size == uint64(wrappedLen(n))
 }
 
 func (r *fileReader) leaf(c cid.Cid, n int64) error {
@@ -169,22 +176,4 @@ func decodeFile(c cid.Cid, data []byte) (*dag.ProtoNode, *ft.FSNode, error) {
 		return nil, nil, fmt.Errorf("%s is no file", c)
 	}
 	return nd, fsn, nil
-}
-
-// Verify reports whether data is what leaf i holds.
-func (t *Table) Verify(i int, data []byte) bool {
-	return LeafDigest(data, t.Wrapped) == t.Leaves[i].Digest
-}
-
-// Unwrap returns leaf i's bytes of the file, given its block. The block is
-// trusted to be the leaf's.
-func (t *Table) Unwrap(i int, block []byte) ([]byte, error) {
-	if !t.Wrapped {
-		return block, nil
-	}
-	before, after := wrapping(t.Len(i))
-	if len(block) != len(before)+t.Len(i)+len(after) {
-		return nil, fmt.Errorf("leaf %s: %w", t.CID(i), ErrShape)
-	}
-	return block[len(before) : len(block)-len(after)], nil
 }

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	dag "github.com/ipfs/boxo/ipld/merkledag"
 	ft "github.com/ipfs/boxo/ipld/unixfs"
@@ -194,4 +195,57 @@ func TestShortHash(t *testing.T) {
 	if _, err := ReadFile(context.Background(), blocks.get, nd.Cid()); !errors.Is(err, ErrShape) {
 		t.Errorf("a leaf of such a hash: %v", err)
 	}
+}
+
+// Leaves of type Raw, as old software made them, are as good as any. What says
+// more than bytes of the file, such as their time, no table stands for.
+func TestOldLeaves(t *testing.T) {
+	for _, content := range [][]byte{nil, []byte("x"), random(70_000)} {
+		old := node(t, ft.TRaw, content, nil)
+		blocks := blockMap{}
+		check(t, blocks.put(old))
+		root := above(t, blocks, old, uint64(len(content)))
+		f, err := ReadFile(context.Background(), blocks.get, root)
+		check(t, err)
+		data, err := f.Table.Unwrap(0, old.Data)
+		if err != nil || !bytes.Equal(data, content) || !f.Table.Verify(0, content) || f.Table.Verify(0, append(content, 'x')) {
+			t.Errorf("%d bytes: they are %d, %v", len(content), len(data), err)
+		}
+		if got := f.Table.Block(0, content); !got.CID.Equals(old.CID) || !bytes.Equal(got.Data, old.Data) {
+			t.Errorf("%d bytes: the block is %s", len(content), got.CID)
+		}
+
+		dated := node(t, ft.TFile, content, func(n *ft.FSNode) { n.SetModTime(time.Unix(1, 0)) })
+		check(t, blocks.put(dated))
+		root = above(t, blocks, dated, uint64(len(content)))
+		if _, err := ReadFile(context.Background(), blocks.get, root); !errors.Is(err, ErrShape) {
+			t.Errorf("%d bytes with a time: %v", len(content), err)
+		}
+	}
+}
+
+func node(t testing.TB, typ unixfsType, content []byte, set func(*ft.FSNode)) Block {
+	t.Helper()
+	fsn := ft.NewFSNode(typ)
+	fsn.SetData(content)
+	if set != nil {
+		set(fsn)
+	}
+	data, err := fsn.GetBytes()
+	check(t, err)
+	nd := dag.NodeWithData(data)
+	return Block{nd.Cid(), nd.RawData()}
+}
+
+// above is the node of a file of which one block is all.
+func above(t *testing.T, blocks blockMap, below Block, bytes uint64) cid.Cid {
+	t.Helper()
+	fsn := ft.NewFSNode(ft.TFile)
+	fsn.AddBlockSize(bytes)
+	data, err := fsn.GetBytes()
+	check(t, err)
+	nd := dag.NodeWithData(data)
+	check(t, nd.AddRawLink("", &ipld.Link{Cid: below.CID, Size: uint64(len(below.Data))}))
+	check(t, blocks.put(Block{nd.Cid(), nd.RawData()}))
+	return nd.Cid()
 }

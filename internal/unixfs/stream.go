@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	dag "github.com/ipfs/boxo/ipld/merkledag"
 	ft "github.com/ipfs/boxo/ipld/unixfs"
 	"github.com/ipfs/go-cid"
 )
@@ -19,10 +18,7 @@ func FileSize(b Block) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if size := fsn.FileSize(); size <= maxFileSize {
-		return int64(size), nil
-	}
-	return 0, fmt.Errorf("%s says that it has more bytes than any file", b.CID)
+	return partSizes(b.CID, fsn)
 }
 
 const maxFileSize = 1 << 50 // bytes
@@ -60,7 +56,7 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 	if s.at >= s.to {
 		return nil
 	}
-	if size >= 0 && s.at+size <= s.from {
+	if size == 0 || size > 0 && s.at+size <= s.from {
 		s.at += size
 		return nil
 	}
@@ -71,26 +67,20 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 	if err != nil {
 		return err
 	}
-	before := s.at
 	content, isLeaf := data, c.Type() == cid.Raw
 	if c.Type() == cid.DagProtobuf {
 		content, isLeaf = unwrap(data, int(size))
 	}
-	if isLeaf {
-		err = s.write(content)
-	} else {
-		err = s.dagNode(Block{c, data}, depth)
+	if !isLeaf {
+		return s.dagNode(Block{c, data}, size, depth)
 	}
-	if err != nil {
-		return err
+	if n := int64(len(content)); size >= 0 && n != size {
+		return fmt.Errorf("%s has %d bytes, and the node above says %d", c, n, size)
 	}
-	if size >= 0 && s.at-before != size && s.at < s.to {
-		return fmt.Errorf("%s has %d bytes, and the node above says %d", c, s.at-before, size)
-	}
-	return nil
+	return s.write(content)
 }
 
-func (s *streamer) dagNode(b Block, depth int) error {
+func (s *streamer) dagNode(b Block, size int64, depth int) error {
 	nd, fsn, err := decodeFile(b.CID, b.Data)
 	if err != nil {
 		return err
@@ -98,22 +88,37 @@ func (s *streamer) dagNode(b Block, depth int) error {
 	if fsn.NumChildren() != len(nd.Links()) {
 		return fmt.Errorf("%s does not say how long its parts are", b.CID)
 	}
+	sum, err := partSizes(b.CID, fsn)
+	if err != nil {
+		return err
+	}
+	if size >= 0 && sum != size {
+		return fmt.Errorf("%s has %d bytes, and the node above says %d", b.CID, sum, size)
+	}
 	if err := s.write(fsn.Data()); err != nil {
 		return err
 	}
-	return s.children(nd, fsn, depth-1)
-}
-
-func (s *streamer) children(nd *dag.ProtoNode, fsn *ft.FSNode, depth int) error {
 	for i, l := range nd.Links() {
-		if fsn.BlockSize(i) > maxFileSize {
-			return fmt.Errorf("%s says that it has more bytes than any file", l.Cid)
-		}
-		if err := s.node(l.Cid, int64(fsn.BlockSize(i)), depth); err != nil {
+		if err := s.node(l.Cid, int64(fsn.BlockSize(i)), depth-1); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// partSizes returns the number of bytes that a node and all below it have, in as
+// far as the node knows, if it does not contradict itself.
+func partSizes(c cid.Cid, fsn *ft.FSNode) (int64, error) {
+	sum := uint64(len(fsn.Data()))
+	for i := range fsn.NumChildren() {
+		if sum += fsn.BlockSize(i); fsn.BlockSize(i) > maxFileSize || sum > maxFileSize {
+			return 0, fmt.Errorf("%s says that it has more bytes than any file", c)
+		}
+	}
+	if sum != fsn.FileSize() {
+		return 0, fmt.Errorf("%s has %d bytes, and it says that it has %d", c, sum, fsn.FileSize())
+	}
+	return int64(sum), nil
 }
 
 // write emits what of data is wanted.

@@ -159,25 +159,6 @@ func TestTreeRefusesAFileThatIsADirectory(t *testing.T) {
 	}
 }
 
-// A walk meets whatever somebody published, so it must not panic.
-func FuzzWalk(f *testing.F) {
-	blocks := blockMap{}
-	root, err := V1.Tree(context.Background(), map[string]Node{"a/b": build(f, V1, []byte("x")).Node}, blocks.put)
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, b := range blocks {
-		f.Add(b)
-	}
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		get := func(context.Context, cid.Cid) ([]byte, error) { return data, nil }
-		_, _ = Walk(context.Background(), get, root.CID, "a/b")
-		_, _ = List(context.Background(), get, root.CID)
-		_, _ = ReadFile(context.Background(), get, root.CID)
-		_, _ = SmallFile(Block{root.CID, data})
-	})
-}
-
 type blockMap map[string][]byte
 
 func (m blockMap) put(b Block) error {

@@ -1,0 +1,98 @@
+package layout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+)
+
+// A directory is an image as format 1 has it, and ipdr since 0.1.7.
+type directory struct{ Image }
+
+// detectDirectory tells the form of a directory with manifests. Where the only one
+// has image2ipfs' name, it is that program's.
+func detectDirectory(ctx context.Context, tree Tree, img Image) (shape, error) {
+	entries, err := tree.ReadDir(ctx, img.Root, ManifestsDir(img.Name))
+	if err != nil {
+		return nil, err
+	}
+	if _, old := entries[latestV2]; !old {
+		return directory{img}, nil
+	}
+	for name := range entries {
+		if name != latestV1 && name != latestV2 {
+			return directory{img}, nil
+		}
+	}
+	return detectImage2ipfs(ctx, tree, img)
+}
+
+// Manifest implements shape.
+func (f directory) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
+	m, err := FindManifest(ctx, tree, f.Image, reference)
+	if errors.Is(err, fs.ErrNotExist) && IsDigest(reference) {
+		return f.unnamed(ctx, tree, digest.Digest(reference))
+	}
+	return m, err
+}
+
+// maxUnnamed is how many manifests are read to find one by its digest.
+const maxUnnamed = 16
+
+// unnamed looks for a digest among the manifests that no digest names, of which
+// there are none where the converter or ipdr wrote them.
+func (f directory) unnamed(ctx context.Context, tree Tree, d digest.Digest) (Manifest, error) {
+	dir := ManifestsDir(f.Name)
+	entries, err := tree.ReadDir(ctx, f.Root, dir)
+	if err != nil {
+		return Manifest{}, err
+	}
+	for i, name := range unnamed(entries) {
+		if i == maxUnnamed {
+			break
+		}
+		m, err := readManifest(ctx, tree, Place{f.Root, ManifestPath(f.Name, name)})
+		if err == nil && m.is(d) {
+			return m.as(d)
+		}
+		if err != nil && !errors.Is(err, errNotManifest) {
+			return Manifest{}, err
+		}
+	}
+	return Manifest{}, fmt.Errorf("no manifest in %s is %s: %w", dir, d, fs.ErrNotExist)
+}
+
+// unnamed returns one name of each manifest that no digest names, sorted.
+func unnamed(entries map[string]cid.Cid) (names []string) {
+	seen := map[cid.Cid]bool{}
+	for name, c := range entries {
+		seen[c] = seen[c] || IsDigest(name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		if c := entries[name]; !seen[c] && name != latestV1 && CheckTag(name) == nil {
+			seen[c] = true
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Blob implements shape.
+func (f directory) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
+	return Place{f.Root, BlobPath(f.Name, d)}, nil
+}
+
+// Tags implements shape.
+func (f directory) Tags(ctx context.Context, tree Tree) ([]string, error) {
+	entries, err := tree.ReadDir(ctx, f.Root, ManifestsDir(f.Name))
+	if err != nil {
+		return nil, err
+	}
+	return Tags(entries), nil
+}

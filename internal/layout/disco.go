@@ -1,0 +1,98 @@
+package layout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+)
+
+// A disco is an image as disco keeps it: a table of which CID each digest is, and
+// tags as Docker's registry has them on disk.
+type disco struct {
+	Image
+	known map[digest.Digest]cid.Cid
+}
+
+const (
+	discoFile = "disco.json"
+	discoTags = "_manifests/tags"
+
+	// maxLink is more than the bytes of any file that has a digest and no more.
+	maxLink = 1 << 10
+)
+
+func detectDisco(ctx context.Context, tree Tree, img Image) (shape, error) {
+	data, err := tree.ReadFile(ctx, img.Root, path.Join(img.Name, discoFile), MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	var table struct {
+		Blobs []struct {
+			Digest string `json:"digest"` // without its algorithm
+			CID    string `json:"cid"`
+		} `json:"blobs"`
+	}
+	if err := json.Unmarshal(data, &table); err != nil {
+		return nil, unknownForm(discoFile + " is none of disco")
+	}
+	if len(table.Blobs) > maxLinks {
+		return nil, fmt.Errorf("more than %d blobs in %s", maxLinks, discoFile)
+	}
+	f := disco{img, map[digest.Digest]cid.Cid{}}
+	for _, blob := range table.Blobs {
+		d := digest.NewDigestFromEncoded(digest.SHA256, strings.TrimPrefix(blob.Digest, "sha256:"))
+		c, err := cidname.ParseAny(blob.CID)
+		if err == nil && d.Validate() == nil {
+			f.known[d] = cid.NewCidV1(c.Type(), c.Hash())
+		}
+	}
+	return f, nil
+}
+
+// Manifest implements shape.
+func (f disco) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
+	if !IsDigest(reference) {
+		link := path.Join(f.Name, discoTags, reference, "current/link")
+		data, err := tree.ReadFile(ctx, f.Root, link, maxLink)
+		if err != nil {
+			return Manifest{}, err
+		}
+		if reference = strings.TrimSpace(string(data)); !IsDigest(reference) {
+			return Manifest{}, fmt.Errorf("%s is no digest", link)
+		}
+	}
+	d := digest.Digest(reference)
+	at, err := f.Blob(ctx, tree, d)
+	if err != nil {
+		return Manifest{}, err
+	}
+	return readAs(ctx, tree, at, d)
+}
+
+// Blob implements shape.
+func (f disco) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
+	if c, ok := f.known[d]; ok {
+		return Place{Root: c}, nil
+	}
+	return Place{}, fmt.Errorf("%s has no %s: %w", discoFile, d, fs.ErrNotExist)
+}
+
+// Tags implements shape.
+func (f disco) Tags(ctx context.Context, tree Tree) ([]string, error) {
+	entries, err := tree.ReadDir(ctx, f.Root, path.Join(f.Name, discoTags))
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(entries, func(tag string, _ cid.Cid) bool { return CheckTag(tag) != nil })
+	return slices.Sorted(maps.Keys(entries)), nil
+}

@@ -1,0 +1,165 @@
+package layout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+)
+
+// A linked is an image in no directory: every descriptor says by an URL which CID
+// its content is. nerdctl's and stargz-snapshotter's root is a descriptor, gantry's
+// the manifest itself.
+//
+// What leads where is learned as manifests are read, so that a pull, which begins
+// with them, never reads one for nothing.
+type linked struct {
+	top digest.Digest
+
+	mu        sync.Mutex
+	known     map[digest.Digest]cid.Cid
+	unread    []digest.Digest // manifests and indexes, in the order in which they were come by
+	documents int             // how many of these there were
+}
+
+const (
+	// maxLinks is how many parts of one image are remembered.
+	maxLinks = 2048
+
+	// maxDocuments is how many manifests and indexes of one image are read to find
+	// where a blob is.
+	maxDocuments = 128
+)
+
+func detectLinked(ctx context.Context, tree Tree, root cid.Cid) (shape, error) {
+	data, err := tree.ReadFile(ctx, root, "", MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	f := &linked{known: map[digest.Digest]cid.Cid{}}
+	var top v1.Descriptor
+	if err := json.Unmarshal(data, &top); err == nil && top.Digest.Validate() == nil {
+		f.top = top.Digest
+		if f.add(top); len(f.known) == 0 {
+			return nil, unknownForm("there is the descriptor of an image that is not on IPFS")
+		}
+		return f, nil
+	}
+	m, err := ParseManifest(data)
+	if err != nil {
+		return nil, unknownForm("there is a file that describes no image")
+	}
+	f.top, f.known[m.Digest] = m.Digest, root
+	return f, f.learn(m)
+}
+
+// Manifest implements shape.
+func (f *linked) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
+	d := f.top
+	switch {
+	case IsDigest(reference):
+		d = digest.Digest(reference)
+	case reference != Latest:
+		return Manifest{}, fmt.Errorf("an image without a directory has no tag but %s: %w", Latest, fs.ErrNotExist)
+	}
+	at, err := f.Blob(ctx, tree, d)
+	if err != nil {
+		return Manifest{}, err
+	}
+	m, err := readAs(ctx, tree, at, d)
+	if err != nil {
+		return Manifest{}, err
+	}
+	return m, f.learn(m)
+}
+
+// Blob implements shape. It reads the manifests that were not read yet until one
+// of them says where the blob is.
+func (f *linked) Blob(ctx context.Context, tree Tree, d digest.Digest) (Place, error) {
+	for {
+		at, next, err := f.lookUp(d)
+		if next == "" || err != nil {
+			return at, err
+		}
+		m, err := readAs(ctx, tree, at, next)
+		if errors.Is(err, errNotManifest) || errors.Is(err, ErrDigest) {
+			m, err = Manifest{Digest: next, Data: []byte("{}")}, nil // it leads nowhere
+		}
+		if err == nil {
+			err = f.learn(m)
+		}
+		if err != nil {
+			return Place{}, err
+		}
+	}
+}
+
+// lookUp returns where the blob of a digest is, or else the place and digest of a
+// manifest that may say it.
+func (f *linked) lookUp(d digest.Digest) (at Place, next digest.Digest, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, ok := f.known[d]; ok {
+		return Place{Root: c}, "", nil
+	}
+	if len(f.unread) == 0 {
+		return Place{}, "", fmt.Errorf("no descriptor of the image leads to %s: %w", d, fs.ErrNotExist)
+	}
+	return Place{Root: f.known[f.unread[0]]}, f.unread[0], nil
+}
+
+// learn remembers where a manifest leads.
+func (f *linked) learn(m Manifest) error {
+	leads, err := descriptors(m.Data)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unread = slices.DeleteFunc(f.unread, func(d digest.Digest) bool { return d == m.Digest })
+	if leads.Config != nil {
+		f.add(*leads.Config)
+	}
+	for _, d := range slices.Concat(leads.Manifests, leads.Layers, leads.Blobs) {
+		f.add(d)
+	}
+	return nil
+}
+
+// add remembers where a descriptor leads, if that is on IPFS.
+func (f *linked) add(d v1.Descriptor) {
+	c, ok := linkOf(d)
+	if _, known := f.known[d.Digest]; known || !ok || len(f.known) == maxLinks {
+		return
+	}
+	f.known[d.Digest] = c
+	if f.documents < maxDocuments && IsManifestType(d.MediaType) {
+		f.documents++
+		f.unread = append(f.unread, d.Digest)
+	}
+}
+
+// linkOf returns the CID that a descriptor's first URL on IPFS is of. With gantry,
+// it is the CID alone.
+func linkOf(d v1.Descriptor) (cid.Cid, bool) {
+	for _, u := range d.URLs {
+		c, err := cidname.ParseAny(strings.TrimPrefix(u, "ipfs://"))
+		if err == nil {
+			return cid.NewCidV1(c.Type(), c.Hash()), true
+		}
+	}
+	return cid.Undef, false
+}
+
+// Tags implements shape.
+func (f *linked) Tags(context.Context, Tree) ([]string, error) { return []string{Latest}, nil }

@@ -1,0 +1,104 @@
+package layout
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// An oci is an OCI image layout, as skopeo, `docker save` since 25 and
+// oci-registry-p2p make it.
+// https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+type oci struct {
+	Image
+	tagged map[string]digest.Digest
+	only   digest.Digest // the one manifest or index, if there are no others
+}
+
+// containerdName is the annotation with the whole name that an image had in
+// Docker or containerd.
+const containerdName = "io.containerd.image.name"
+
+// maxTags is how many tags an index has that are remembered.
+const maxTags = 2048
+
+func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
+	data, err := tree.ReadFile(ctx, img.Root, path.Join(img.Name, v1.ImageIndexFile), MaxManifest)
+	if err != nil {
+		return nil, err
+	}
+	leads, err := descriptors(data)
+	if err != nil || len(leads.Manifests) == 0 {
+		return nil, unknownForm(v1.ImageIndexFile + " is none of an OCI layout")
+	}
+	f := oci{Image: img, tagged: map[string]digest.Digest{}, only: leads.Manifests[0].Digest}
+	several := map[string]bool{}
+	for _, d := range leads.Manifests {
+		if d.Digest != f.only {
+			f.only = ""
+		}
+		tag := tagOf(d)
+		if tag == "" {
+			continue
+		}
+		if before, known := f.tagged[tag]; known && before != d.Digest {
+			several[tag] = true // which of them is meant, nobody says
+		}
+		if f.tagged[tag] = d.Digest; len(f.tagged) > maxTags {
+			return nil, fmt.Errorf("more than %d tags in %s", maxTags, v1.ImageIndexFile)
+		}
+	}
+	maps.DeleteFunc(f.tagged, func(tag string, _ digest.Digest) bool { return several[tag] })
+	return f, nil
+}
+
+// tagOf returns the tag of a descriptor in an index, empty if it has none. There
+// are programs that write the image's whole name there.
+func tagOf(d v1.Descriptor) string {
+	for _, annotation := range []string{v1.AnnotationRefName, containerdName} {
+		name := d.Annotations[annotation]
+		if tag := name[strings.LastIndexByte(name, ':')+1:]; CheckTag(tag) == nil {
+			return tag
+		}
+	}
+	return ""
+}
+
+// Manifest implements shape.
+func (f oci) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
+	d := digest.Digest(reference)
+	if !IsDigest(reference) {
+		var ok bool
+		if d, ok = f.tagged[reference]; !ok && reference == Latest {
+			d = f.only
+		}
+		if d == "" {
+			return Manifest{}, fmt.Errorf("%s has no tag %s: %w", v1.ImageIndexFile, reference, fs.ErrNotExist)
+		}
+	}
+	at, err := f.Blob(ctx, tree, d)
+	if err != nil {
+		return Manifest{}, err
+	}
+	return readAs(ctx, tree, at, d)
+}
+
+// Blob implements shape.
+func (f oci) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
+	return Place{f.Root, path.Join(f.Name, v1.ImageBlobsDir, d.Algorithm().String(), d.Encoded())}, nil
+}
+
+// Tags implements shape.
+func (f oci) Tags(context.Context, Tree) ([]string, error) {
+	if len(f.tagged) == 0 && f.only != "" {
+		return []string{Latest}, nil
+	}
+	return slices.Sorted(maps.Keys(f.tagged)), nil
+}

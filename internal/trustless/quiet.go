@@ -1,0 +1,78 @@
+package trustless
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// errSilent says that a gateway did not even begin to answer.
+var errSilent = fmt.Errorf("%w before its answer began", ErrStalled)
+
+func beforeAnswer(err error) error {
+	if errors.Is(err, ErrStalled) {
+		return errSilent
+	}
+	return err
+}
+
+// headStart is how long a silent gateway has to begin its answer before the next
+// one is asked.
+const headStart = time.Second
+
+// A quiet is whether a gateway is silent: it began no answer to anybody in all the
+// time that one request had, which another gateway could answer. That ends with
+// its next answer, to whatever.
+//
+// A silent gateway keeps its place, with no more than a head start, so that a node
+// that hangs does not cost each request all of our patience. Where the others
+// cannot give what is wanted, it is asked again and has its time. So whoever has a
+// node look for what it does not find takes nothing off it of what it has: that it
+// gives at once, and is silent no more.
+type quiet struct {
+	heard  atomic.Int64 // Unix time in nanoseconds at which the last answer began
+	silent atomic.Bool
+}
+
+func (q *quiet) end(now time.Time) {
+	q.heard.Store(now.UnixNano())
+	q.silent.Store(false)
+}
+
+// begin notes that a request was waited for in vain since some time, and reports
+// whether that made the gateway silent.
+func (q *quiet) begin(since time.Time) bool {
+	return q.heard.Load() < since.UnixNano() && q.silent.CompareAndSwap(false, true)
+}
+
+func (q *quiet) forgive() { q.silent.Store(false) }
+
+// A turn is a gateway that is to be asked, and how long it has to begin.
+type turn struct {
+	*gateway
+	patience time.Duration
+}
+
+// turns are those of gateways, in their order. Where all are silent, there is
+// nobody to be asked soon in place of one.
+func (p *Pool) turns(gateways []*gateway) []turn {
+	turns := make([]turn, len(gateways))
+	silent := 0
+	for i, g := range gateways {
+		turns[i] = turn{g, p.Patience}
+		if g.quiet.silent.Load() {
+			turns[i].patience = min(headStart, p.Patience)
+			silent++
+		}
+	}
+	if silent == len(gateways) {
+		for i := range turns {
+			turns[i].patience = p.Patience
+		}
+	}
+	return turns
+}
+
+// isShort reports whether a turn was only a head start.
+func (p *Pool) isShort(t turn) bool { return t.patience < p.Patience }
