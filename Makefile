@@ -36,6 +36,13 @@ fuzz: ## every fuzz test for FUZZTIME
 		done; \
 	done
 
+DOCKER ?= docker
+image: ## build the container image caddy-ipfs-registry
+	$(DOCKER) build --tag caddy-ipfs-registry .
+
+release: ## static archives of this commit for all platforms in dist, with checksums
+	go run ./contrib/release
+
 lint: ## golangci-lint, where it is installed
 	golangci-lint run
 
@@ -43,4 +50,4 @@ fmt: ## format Go and Caddyfile
 	gofmt -w $$(git ls-files '*.go')
 	go run ./cmd/caddy fmt --overwrite Caddyfile.example
 
-.PHONY: build run demo test e2e bench fuzz lint fmt
+.PHONY: build run demo test e2e bench fuzz image release lint fmt

@@ -20,22 +20,22 @@ const blobType = "application/octet-stream"
 
 // serveBlob answers from the store, or else in the way that is configured.
 func (h *Handler) serveBlob(w http.ResponseWriter, r *http.Request, q request) error {
-	f, err := fromStores(h, q, func(s *store.Store) (*store.File, error) { return openBlob(r.Context(), s, q) })
+	f, err := fromStores(h, q, func(s *store.Store) (storedBlob, error) { return h.openBlob(r.Context(), s, q) })
 	if err == nil {
 		defer f.Close()
+		if err := h.admitAt(r.Context(), q, f.at); err != nil {
+			return h.failed(r.Context(), err, blobUnknown(q))
+		}
 		setContent(w, q.digest, blobType)
 		w.Header().Set("Cache-Control", immutable(r))
-		serveContent(w, r, q.digest, f.File)
+		serveContent(w, r, q.digest, f.File.File)
 		return nil
 	}
 	switch {
 	case h.redirect != nil:
-		h.redirectBlob(w, q)
-		return nil
-	case h.pool != nil && h.Trust == trustGateway:
-		return h.proxyBlob(w, r, q)
+		return h.redirectBlob(w, r, q)
 	case h.pool != nil:
-		return h.verifiedBlob(w, r, q)
+		return h.proxyBlob(w, r, q)
 	}
 	return unanswered(r.Context(), err, blobUnknown(q))
 }
@@ -44,17 +44,32 @@ func blobUnknown(q request) *registryError {
 	return &registryError{codeBlobUnknown, "there is no blob " + q.digest.String() + " at this address"}
 }
 
-// openBlob opens the blob in the store. What stands under the digest's name in
-// a directory need not have that digest, since anybody can publish directories;
-// the store knows the digest that it has.
-func openBlob(ctx context.Context, s *store.Store, q request) (*store.File, error) {
-	f, err := s.Open(ctx, q.image.Root, layout.BlobPath(q.image.Name, q.digest))
+// A storedBlob is a blob in the store.
+type storedBlob struct {
+	*store.File
+	at layout.Place
+}
+
+func (h *Handler) openBlob(ctx context.Context, s *store.Store, q request) (b storedBlob, err error) {
+	err = h.atBlob(ctx, s, q, func(at layout.Place) (err error) {
+		b.at = at
+		b.File, err = openAt(ctx, s, at, q.digest)
+		return err
+	})
+	return b, err
+}
+
+// openAt opens the blob at a place in the store. What stands under the digest's
+// name in a directory need not have that digest, since anybody can publish
+// directories; the store knows the digest that it has.
+func openAt(ctx context.Context, s *store.Store, at layout.Place, d digest.Digest) (*store.File, error) {
+	f, err := s.Open(ctx, at.Root, at.Path)
 	if err != nil {
 		return nil, err
 	}
-	right, err := isDigestOf(q.digest, f)
+	right, err := isDigestOf(d, f)
 	if err == nil && !right {
-		err = fmt.Errorf("blob %s: %w, which is %s", q.digest, layout.ErrDigest, f.Digest)
+		err = fmt.Errorf("blob %s: %w, which is %s", d, layout.ErrDigest, f.Digest)
 	}
 	if err != nil {
 		f.Close()
@@ -108,16 +123,24 @@ func isRest(f *os.File, n int64) bool {
 // redirectBlob sends the client to a gateway, with the status that other
 // registries use for that and all clients follow. Where to may change with the
 // configuration, so the answer is not to be kept.
-func (h *Handler) redirectBlob(w http.ResponseWriter, q request) {
+func (h *Handler) redirectBlob(w http.ResponseWriter, r *http.Request, q request) error {
+	at, err := h.locate(r.Context(), q)
+	if err == nil {
+		err = h.admitAt(r.Context(), q, at)
+	}
+	if err != nil {
+		return h.failed(r.Context(), err, blobUnknown(q))
+	}
 	header := w.Header()
-	header.Set("Location", gatewayURL(h.redirect, q).String())
+	header.Set("Location", gatewayURL(h.redirect, at).String())
 	header.Set("Cache-Control", "no-store")
 	header.Set("Docker-Content-Digest", q.digest.String())
 	w.WriteHeader(http.StatusTemporaryRedirect)
+	return nil
 }
 
-func gatewayURL(gateway *url.URL, q request) *url.URL {
+func gatewayURL(gateway *url.URL, at layout.Place) *url.URL {
 	u := *gateway
-	u.Path = path.Join("/", u.Path, "ipfs", q.image.Root.String(), layout.BlobPath(q.image.Name, q.digest))
+	u.Path = path.Join("/", u.Path, "ipfs", at.String())
 	return &u
 }

@@ -1,10 +1,14 @@
 package caddymodule
 
 import (
+	"math"
+	"strconv"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -31,7 +35,10 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	            ...
 //	        }
 //	    }
-//	    store [<directory>]
+//	    store [<directory>] {
+//	        max_size <size> | off
+//	    }
+//	    prefetch <number> | off
 //	    blobs proxy | redirect [<gateway>]
 //	    trust verified | gateway
 //	    names {
@@ -39,6 +46,10 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        dnslink <domains...>
 //	        resolver <address>
 //	    }
+//	    root <cid or name> {
+//	        for <registry hosts...>
+//	    }
+//	    catalog
 //	    deny <files...>
 //	    allow <files...>
 //	}
@@ -62,12 +73,18 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalGateway(d)
 		case "store":
 			err = h.unmarshalStore(d)
+		case "prefetch":
+			err = h.unmarshalPrefetch(d)
 		case "blobs":
 			err = h.unmarshalBlobs(d)
 		case "trust":
 			err = h.unmarshalTrust(d)
 		case "names":
 			err = h.unmarshalNames(d)
+		case "root":
+			err = h.unmarshalRoot(d)
+		case "catalog":
+			err = h.unmarshalCatalog(d)
 		case "deny":
 			err = unmarshalFiles(d, &h.Deny)
 		case "allow":
@@ -144,6 +161,57 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 	default:
 		return d.ArgErr()
 	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "max_size" {
+			return d.Errf("unrecognized store subdirective '%s'", d.Val())
+		}
+		if err := h.Store.unmarshalMaxSize(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// off is said in place of a number.
+const off = "off"
+
+func (s *Store) unmarshalMaxSize(d *caddyfile.Dispenser) error {
+	if s.MaxSize != 0 {
+		return d.Err("max_size already specified")
+	}
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	if arg == off {
+		s.MaxSize = -1
+		return nil
+	}
+	size, err := humanize.ParseBytes(arg)
+	if err != nil || size == 0 || size > math.MaxInt64 {
+		return d.Errf("invalid max_size '%s': it is a size, such as 10GiB, or '%s'", arg, off)
+	}
+	s.MaxSize = int64(size)
+	return nil
+}
+
+func (h *Handler) unmarshalPrefetch(d *caddyfile.Dispenser) error {
+	if h.Prefetch != 0 {
+		return d.Err("prefetch already specified")
+	}
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	if arg == off {
+		h.Prefetch = -1
+		return nil
+	}
+	n, err := strconv.ParseUint(arg, 10, 8)
+	if err != nil || n == 0 {
+		return d.Errf("invalid prefetch '%s': it is how many blobs are fetched at once, up to 255, or '%s'", arg, off)
+	}
+	h.Prefetch = int(n)
 	return nil
 }
 
@@ -170,6 +238,17 @@ func (h *Handler) unmarshalBlobs(d *caddyfile.Dispenser) error {
 	default:
 		return d.Errf("unknown mode of blobs '%s': it is '%s' or '%s'", h.Blobs.Mode, modeProxy, modeRedirect)
 	}
+	return nil
+}
+
+func (h *Handler) unmarshalCatalog(d *caddyfile.Dispenser) error {
+	if h.Catalog {
+		return d.Err("catalog already specified")
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	h.Catalog = true
 	return nil
 }
 

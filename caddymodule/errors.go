@@ -19,9 +19,11 @@ var (
 	codeNameInvalid     = code{"NAME_INVALID", http.StatusBadRequest}
 	codeNameUnknown     = code{"NAME_UNKNOWN", http.StatusNotFound}
 	codeManifestUnknown = code{"MANIFEST_UNKNOWN", http.StatusNotFound}
+	codeManifestInvalid = code{"MANIFEST_INVALID", http.StatusBadRequest}
 	codeBlobUnknown     = code{"BLOB_UNKNOWN", http.StatusNotFound}
 	codeDigestInvalid   = code{"DIGEST_INVALID", http.StatusBadRequest}
 	codeUnsupported     = code{"UNSUPPORTED", http.StatusMethodNotAllowed}
+	codeBadQuery        = code{"UNSUPPORTED", http.StatusBadRequest}
 
 	// What this registry does not serve, to anybody. Not 404, by which people
 	// would look for mistakes in an address that has none; and not 401, by which
@@ -33,6 +35,11 @@ var (
 	// A part of the protocol that a registry may do without. Clients do without
 	// it too when it is not found.
 	codeNotOffered = code{"UNSUPPORTED", http.StatusNotFound}
+
+	// What may be right the next time, for which the specification has no codes.
+	// These are Docker's registry's.
+	codeUnavailable = code{"UNAVAILABLE", http.StatusBadGateway}
+	codeTimeout     = code{"UNAVAILABLE", http.StatusGatewayTimeout}
 )
 
 // A registryError is an answer of the protocol, not a failure of ours: it is
@@ -56,7 +63,7 @@ func (e *registryError) write(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	header := w.Header()
-	header.Set("Cache-Control", "no-store")
+	header.Set("Cache-Control", unchecked)
 	if e.code.status == http.StatusMethodNotAllowed {
 		header.Set("Allow", "GET, HEAD")
 	}

@@ -10,7 +10,7 @@ import (
 // Every answer that is an error of the protocol, by GET and by HEAD.
 func TestErrors(t *testing.T) {
 	im := newImages(t)
-	s := newSite(t, Handler{Store: &Store{im.store(t)}})
+	s := newSite(t, Handler{Store: &Store{Directory: im.store(t)}})
 	image := "/v2/" + im.repository(t, ours)
 	for _, test := range []struct {
 		path, code string
@@ -24,8 +24,13 @@ func TestErrors(t *testing.T) {
 		{"/v2/" + aCID + "/manifests/latest", "MANIFEST_UNKNOWN", 404},
 		{image + "/blobs/sha256:" + aDigest[8:70] + "a", "DIGEST_INVALID", 400},
 		{image + "/blobs/sha256:" + "00" + aDigest[9:], "BLOB_UNKNOWN", 404},
-		{image + "/tags/list", "UNSUPPORTED", 404},
-		{image + "/referrers/" + aDigest, "UNSUPPORTED", 404},
+		{"/v2/" + aCID + "/tags/list", "NAME_UNKNOWN", 404},
+		{image + "/tags/list?n=-1", "UNSUPPORTED", 400},
+		{image + "/tags/list?n=many", "UNSUPPORTED", 400},
+		{image + "/tags/list?n=", "UNSUPPORTED", 400},
+		{image + "/referrers/" + aDigest[:70], "DIGEST_INVALID", 400},
+		{"/v2/nginx/tags/list", "NAME_UNKNOWN", 404},
+		{"/v2/nginx/referrers/" + aDigest, "NAME_UNKNOWN", 404},
 		{"/v2/_catalog", "UNSUPPORTED", 404},
 	} {
 		checkError(t, s, http.MethodGet, test.path, test.code, test.status)
@@ -55,7 +60,7 @@ func checkError(t *testing.T, s *site, method, path, code string, status int) *h
 	}
 	for name, want := range map[string]string{
 		"Content-Type":                    "application/json",
-		"Cache-Control":                   "no-store",
+		"Cache-Control":                   "no-store, no-transform",
 		"Docker-Distribution-Api-Version": "registry/2.0",
 	} {
 		if got := resp.Header.Get(name); got != want {

@@ -33,6 +33,8 @@ type Gateway struct {
 	// of the client's request. TLS is used for `https` upstreams without being
 	// enabled here.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+
+	transport *http.Transport
 }
 
 func (g *Gateway) provision(ctx caddy.Context) (trustless.Group, error) {
@@ -56,6 +58,7 @@ func (g *Gateway) provision(ctx caddy.Context) (trustless.Group, error) {
 		return trustless.Group{}, errors.New("proxy_protocol has no use here, since gateways are told nothing about clients")
 	}
 
+	g.transport = rt.Transport
 	group := trustless.Group{Transport: transport{rt}}
 	scheme := "http"
 	secure := rt.TLSEnabled()

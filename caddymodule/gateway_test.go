@@ -521,7 +521,7 @@ func TestRedirect(t *testing.T) {
 	}
 
 	// What is on disk is served from there.
-	h.Store = &Store{im.store(t)}
+	h.Store = &Store{Directory: im.store(t)}
 	newSite(t, h).get(t, 200, im.blob(t, im.layer))
 }
 
@@ -534,7 +534,7 @@ func TestStoreFirst(t *testing.T) {
 	im := newImages(t)
 	g := im.gateway(t)
 	h := gateways(g)
-	h.Store = &Store{im.store(t)}
+	h.Store = &Store{Directory: im.store(t)}
 	s := newSite(t, h)
 	s.get(t, 200, im.blob(t, im.layer))
 	s.get(t, 200, im.manifests(t, ours, "v1"))

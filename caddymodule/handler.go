@@ -16,10 +16,12 @@ import (
 	"net/url"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
@@ -41,7 +43,10 @@ func init() {
 //
 // The CID is spelled `ciq…`, as the converter prints it, or is a CIDv1 in base32
 // (`bafy…`), base36 (`k2…`) or base16 (`f01…`). An image that is alone in its
-// directory has no name.
+// directory has no name. Images of one directory, the root, can be served by
+// their names alone, and in the place of those of other registries.
+//
+// Tags are listed, and so are referrers: signatures and bills of materials, say.
 //
 // Images come from a store on disk, from IPFS gateways, or from both: then the
 // store is looked at first. Without either, it is the store in which the
@@ -66,7 +71,8 @@ func init() {
 // swallow `/v2`, and after all that decides who may ask: `basic_auth`,
 // `forward_auth`, `error` and `abort`. To refuse somebody, use one of these,
 // such as `error @denied 403`, or a `route`; a `respond @denied 403` comes too
-// late.
+// late. Errors of the protocol are answered; what store and gateways fail at is
+// for `handle_errors`, and without it an answer in the protocol's form as well.
 //
 // Content never changes under a CID, so all answers may be kept for a year, by
 // public caches too unless the request was authorised or had a cookie. What a
@@ -74,6 +80,17 @@ func init() {
 // (`no-cache`), which costs a 304; parts of blobs and answers to HEAD are not to
 // be kept (`no-store`). There is no use in compressing any of it again, and
 // answers say so to the `encode` handler.
+//
+// This handler sets placeholders, for `log_append` and other handlers. Access logs
+// have the same in the field `ipfs_registry`.
+//
+// Placeholder | Description
+// ------------|-------------
+// `{http.ipfs_registry.kind}` | What is asked for: `base`, `manifest`, `blob`, `tags`, `referrers` or `catalog`
+// `{http.ipfs_registry.cid}` | The image's root
+// `{http.ipfs_registry.name}` | The image's name below the root
+// `{http.ipfs_registry.reference}` | The tag or digest
+// `{http.ipfs_registry.source}` | Where the answer is from: `store` or `gateway`
 type Handler struct {
 	// Groups of IPFS gateways, in order of preference. The next group is asked
 	// when none in those before it has what is wanted.
@@ -82,6 +99,11 @@ type Handler struct {
 	// The store to serve images from. Default: none if there are gateways,
 	// otherwise the converter's.
 	Store *Store `json:"store,omitempty"`
+
+	// How many blobs of an image are fetched from gateways into the store's cache at
+	// once, when its manifest was asked for and they were not yet. None if it is
+	// negative. Default: 3.
+	Prefetch int `json:"prefetch,omitempty"`
 
 	// How much gateways are trusted. `verified`: not at all; what they send is held
 	// against the CID in the image's name, from there down to the last leaf, before
@@ -95,6 +117,14 @@ type Handler struct {
 
 	// The names that images may be asked for by besides CIDs. Default: none.
 	Names *Names `json:"names,omitempty"`
+
+	// The directory whose images are served under their plain names. Default:
+	// none, images are asked for by an address.
+	Root *Root `json:"root,omitempty"`
+
+	// Whether `/v2/_catalog` lists what the store and the root hold, by the names
+	// by which it can be pulled, without what the lists refuse. Default: no.
+	Catalog bool `json:"catalog,omitempty"`
 
 	// Files with what is not served: compact deny lists (IPIP-383, of which
 	// badbits is one) of CIDs, paths below them, and names. What is denied is
@@ -118,8 +148,14 @@ type Handler struct {
 	pool      *trustless.Pool   // nil if there are no gateways
 	client    *trustless.Client // of the pool, that proves what they say
 	manifests *manifestCache    // of what the client proved
-	redirect  *url.URL          // nil if blobs are proxied
-	resolver  *names.Resolver   // nil if there are no names
+	filler    *fill.Filler      // of the store's cache, nil if there is none
+	forms     *formCache
+	redirect  *url.URL        // nil if blobs are proxied
+	resolver  *names.Resolver // nil if there are no names
+	root      *root           // nil if images are asked for by addresses only
+
+	ctx    caddy.Context
+	events *caddyevents.App
 }
 
 // CaddyModule returns the Caddy module information.
@@ -133,6 +169,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the store and the gateways.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	h.forms = newFormCache()
 	if err := h.provisionLists(ctx); err != nil {
 		return fmt.Errorf("setting up deny and allow lists: %w", err)
 	}
@@ -161,6 +198,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.client = trustless.NewClient(h.pool)
 		h.manifests = newManifestCache()
 	}
+	if err := h.provisionCache(); err != nil {
+		return fmt.Errorf("setting up the cache: %w", err)
+	}
 
 	if h.Blobs == nil {
 		h.Blobs = new(Blobs)
@@ -169,13 +209,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("setting up blobs: %w", err)
 	}
-	if h.Names != nil {
-		h.resolver, err = h.Names.provision(h)
+	if h.Root != nil {
+		h.root, err = h.Root.provision()
 		if err != nil {
-			return fmt.Errorf("setting up names: %w", err)
+			return fmt.Errorf("setting up the root: %w", err)
 		}
 	}
-	return nil
+	if err := h.provisionNames(); err != nil {
+		return fmt.Errorf("setting up names: %w", err)
+	}
+	return h.start(ctx)
 }
 
 // Validate ensures that what is configured can work.
@@ -183,7 +226,10 @@ func (h *Handler) Validate() error {
 	if h.Trust != "" && h.Trust != trustVerified && h.Trust != trustGateway {
 		return fmt.Errorf("unknown trust '%s': it is '%s' or '%s'", h.Trust, trustVerified, trustGateway)
 	}
-	if err := h.Names.validate(h.pool != nil); err != nil {
+	if h.Catalog && len(h.stores) == 0 && h.root == nil {
+		return errors.New("there is neither a store nor a root to list the images of for 'catalog'")
+	}
+	if err := h.Names.validate(h.pool != nil, h.root); err != nil {
 		return err
 	}
 	if h.lists != nil && h.redirect != nil && h.pool == nil {
@@ -197,11 +243,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !isOurs(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
+	return observed(w, r, h.answer)
+}
+
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
+	defer h.release()
 	err := h.serve(w, r)
 	if answer, ok := errors.AsType[*registryError](err); ok {
 		return answer.write(w, r)
 	}
-	return err
+	if err != nil {
+		return h.serveFailure(w, r, err)
+	}
+	return nil
 }
 
 // Interface guards

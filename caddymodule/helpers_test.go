@@ -240,7 +240,9 @@ type site struct {
 	*httptest.Server
 	handler *Handler
 	logs    *observer.ObservedLogs
-	errs    chan error // what Caddy would be told
+	errs    chan error        // what Caddy would be told
+	server  *caddyhttp.Server // that has a route for errors, so Caddy is told
+	rewrite func(r *http.Request)
 }
 
 // newSite trusts its gateways unless told otherwise. That nobody has to be trusted
@@ -256,7 +258,9 @@ func newSite(t testing.TB, h Handler) *site {
 	}
 	core, logs := observer.New(zap.DebugLevel)
 	handler.logger = zap.New(core)
-	s := &site{handler: handler, logs: logs, errs: make(chan error, 10_000)}
+	s := &site{handler: handler, logs: logs, errs: make(chan error, 10_000), server: &caddyhttp.Server{
+		Errors: &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{{Handlers: []caddyhttp.MiddlewareHandler{caddyhttp.StaticResponse{}}}}},
+	}}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
@@ -274,7 +278,10 @@ func gateways(gs ...*gateway) Handler {
 var errNext = errors.New("passed on to the next handler")
 
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, s.server)
+	if s.rewrite != nil {
+		s.rewrite(r)
+	}
 	err := s.handler.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return errNext }))
 	if err == nil {
 		return

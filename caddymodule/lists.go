@@ -66,36 +66,48 @@ func (h *Handler) admit(q request) error {
 	return nil
 }
 
-// admitResolved is admit with the CIDs that lead to the content and its own,
-// since what is denied may be linked from any root. Where they cannot be known,
-// nothing is served.
+// admitResolved is admitAt for what is about an image as a whole.
 func (h *Handler) admitResolved(ctx context.Context, q request) error {
-	if h.lists == nil || q.kind == kindBase {
+	switch q.kind {
+	case kindBase, kindManifest, kindBlob:
 		return nil
 	}
-	for _, p := range q.paths() {
-		trail, err := h.trail(ctx, q, p)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return unanswered(ctx, proven(err), blobUnknown(q))
-		}
-		if err := h.lists.Check(q.image.Root, p, trail...); err != nil {
-			return h.refuse(q, err)
-		}
+	err := h.admitAt(ctx, q, layout.Place{Root: q.image.Root, Path: q.image.Name})
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return h.failed(ctx, err, blobUnknown(q))
+}
+
+// admitAt is admit with where the content is, the CIDs that lead there, and its
+// own, since what is denied may be linked from any root. Where they cannot be
+// known, nothing is served.
+func (h *Handler) admitAt(ctx context.Context, q request, at layout.Place) error {
+	if h.lists == nil {
+		return nil
+	}
+	trail, err := h.trail(ctx, q, at)
+	if err != nil {
+		return err
+	}
+	p := at.Path
+	if !at.Root.Equals(q.image.Root) { // which the image's root leads to by no path
+		p, trail = q.paths()[0], append([]cid.Cid{at.Root}, trail...)
+	}
+	if err := h.lists.Check(q.image.Root, p, trail...); err != nil {
+		return h.refuse(q, err)
 	}
 	return nil
 }
 
-// trail returns the CIDs on a path of the request's image, from wherever the
-// content would come from.
-func (h *Handler) trail(ctx context.Context, q request, p string) ([]cid.Cid, error) {
+// trail returns the CIDs on the way to a place, from wherever the content would
+// come from.
+func (h *Handler) trail(ctx context.Context, q request, at layout.Place) ([]cid.Cid, error) {
 	trail, err := fromStores(h, q, func(s *store.Store) ([]cid.Cid, error) {
-		return s.Trail(ctx, q.image.Root, p)
+		return s.Trail(ctx, at.Root, at.Path)
 	})
 	if err != nil && h.pool != nil {
-		return verified{h, q}.session().Trail(ctx, q.image.Root, p)
+		return verified{h, q}.session().Trail(ctx, at.Root, at.Path)
 	}
 	return trail, err
 }
@@ -118,6 +130,8 @@ func (q request) paths() []string {
 		return layout.ManifestPaths(q.image.Name, q.reference)
 	case kindBlob:
 		return []string{layout.BlobPath(q.image.Name, q.digest)}
+	case kindReferrers:
+		return []string{layout.ReferrersPath(q.image.Name, q.digest), q.image.Name}
 	}
 	return []string{q.image.Name}
 }
@@ -127,6 +141,7 @@ func (q request) paths() []string {
 func (h *Handler) refuse(q request, err error) error {
 	answer := &registryError{codeNotAllowed, "this image is " + err.Error()}
 	rule := zap.Skip()
+	countRefusal(err)
 	if denied, ok := errors.AsType[*denylist.Denied](err); ok {
 		rule = zap.String("rule", denied.Rule())
 		answer.code = codeGone

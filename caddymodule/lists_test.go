@@ -56,7 +56,7 @@ func TestDeny(t *testing.T) {
 		deny := []string{writeList(t, test.rule)}
 		fromGateway := gateways(gw)
 		fromGateway.Deny = deny
-		for _, h := range []Handler{{Store: &Store{dir}, Deny: deny}, fromGateway} {
+		for _, h := range []Handler{{Store: &Store{Directory: dir}, Deny: deny}, fromGateway} {
 			s := newSite(t, h)
 			gw.asked()
 			for _, path := range test.refused {
@@ -124,7 +124,7 @@ func TestDenyResolved(t *testing.T) {
 		"directory": {trail[0].String(), 410, 410, 410},
 		"path":      {trail[0].String() + "/app/blobs/" + layer.String(), 410, 200, 200},
 	} {
-		s := newSite(t, Handler{Store: &Store{dir}, Deny: []string{writeList(t, "/ipfs/"+test.rule)}})
+		s := newSite(t, Handler{Store: &Store{Directory: dir}, Deny: []string{writeList(t, "/ipfs/"+test.rule)}})
 		for path, want := range map[string]int{
 			im.blob(t, im.layer):        test.blob,
 			im.manifests(t, ours, "v1"): test.byTag,
@@ -139,7 +139,7 @@ func TestDenyResolved(t *testing.T) {
 
 // What is denied by name is not looked up.
 func TestDenyName(t *testing.T) {
-	h := Handler{Store: &Store{t.TempDir()}, Names: &Names{DNSLink: []string{"example.com"}}}
+	h := Handler{Store: &Store{Directory: t.TempDir()}, Names: &Names{DNSLink: []string{"example.com"}}}
 	h.Deny = []string{writeList(t, "/ipns/example.com")}
 	s := newSite(t, h)
 	checkError(t, s, http.MethodGet, "/v2/ipns/example.com/manifests/latest", "DENIED", 410)
@@ -157,7 +157,7 @@ func TestAllow(t *testing.T) {
 		im.repository(t, "") + " # ours\n":    200,
 		cid.NewCidV0(im.root.Hash()).String(): 200,
 	} {
-		s := newSite(t, Handler{Store: &Store{dir}, Allow: []string{writeList(t, list)}})
+		s := newSite(t, Handler{Store: &Store{Directory: dir}, Allow: []string{writeList(t, list)}})
 		if status == 200 {
 			s.get(t, 200, path)
 			continue
@@ -166,7 +166,7 @@ func TestAllow(t *testing.T) {
 		checkError(t, s, http.MethodHead, im.manifests(t, ours, "v1"), "DENIED", status)
 		s.get(t, 200, "/v2/")
 	}
-	s := newSite(t, Handler{Store: &Store{dir}, Allow: []string{writeList(t, im.root.String())}, Deny: []string{writeList(t, "/ipfs/"+im.root.String())}})
+	s := newSite(t, Handler{Store: &Store{Directory: dir}, Allow: []string{writeList(t, im.root.String())}, Deny: []string{writeList(t, "/ipfs/"+im.root.String())}})
 	checkError(t, s, http.MethodGet, path, "DENIED", 410)
 }
 

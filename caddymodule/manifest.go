@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
@@ -20,16 +22,22 @@ import (
 // how clients know what it is.
 func (h *Handler) serveManifest(w http.ResponseWriter, r *http.Request, q request) error {
 	m, certain, err := h.findManifest(r.Context(), q)
-	if err != nil {
-		return unanswered(r.Context(), err, &registryError{codeManifestUnknown, "there is no manifest " + q.reference + " at this address"})
+	if err == nil {
+		err = h.admitAt(r.Context(), q, m.At)
+	}
+	switch {
+	case errors.Is(err, layout.ErrUncompressedDigest):
+		return unusable(q, err)
+	case err != nil:
+		return h.failed(r.Context(), err, manifestUnknown(q))
 	}
 	setContent(w, m.Digest, m.MediaType)
 	cache := immutable(r)
 	switch {
 	case !certain && q.digest == "":
 		cache = revalidated(r) // which manifest a tag is, a gateway may have lied about
-	case q.isNamed() && q.digest == "":
-		cache = until(r, q.expires)
+	case q.digest == "":
+		cache = q.cacheControl(r)
 	}
 	w.Header().Set("Cache-Control", cache)
 	serveContent(w, r, m.Digest, bytes.NewReader(m.Data))
@@ -39,18 +47,72 @@ func (h *Handler) serveManifest(w http.ResponseWriter, r *http.Request, q reques
 // findManifest looks in the store, then at the gateways. What the store cannot
 // read, a gateway may still have.
 func (h *Handler) findManifest(ctx context.Context, q request) (m layout.Manifest, certain bool, err error) {
-	m, err = fromStores(h, q, func(s *store.Store) (layout.Manifest, error) {
-		return layout.FindManifest(ctx, s, q.image, q.reference)
-	})
+	ctx, end := resolving(ctx, "reference", q.reference)
+	defer end(&err)
+	m, err = fromStores(h, q, func(s *store.Store) (layout.Manifest, error) { return h.findIn(ctx, s, q) })
 	switch {
-	case err == nil || h.pool == nil:
+	case err == nil || h.pool == nil || errors.Is(err, layout.ErrUncompressedDigest):
 		return m, true, err
 	case h.Trust == trustGateway:
-		m, err = layout.FindManifest(ctx, manifests{h, q}, q.image, q.reference)
+		m, err = h.findTrusted(ctx, q)
 		return m, false, err
 	}
 	m, err = h.findVerified(ctx, q)
 	return m, true, err
+}
+
+// findIn looks for a manifest where most images have it, which takes one look,
+// and then where the form of the image says.
+func (h *Handler) findIn(ctx context.Context, tree layout.Tree, q request) (layout.Manifest, error) {
+	m, err := h.findNative(ctx, tree, q)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return m, err
+	}
+	return h.findDetected(ctx, tree, q)
+}
+
+func (h *Handler) findNative(ctx context.Context, tree layout.Tree, q request) (layout.Manifest, error) {
+	form, known := h.forms.Get(q.image)
+	if known && !form.IsNative() {
+		return layout.Manifest{}, fs.ErrNotExist
+	}
+	m, err := layout.ReadManifest(ctx, tree, q.image, q.reference)
+	if err == nil && !known {
+		h.forms.Add(q.image, layout.Native(q.image))
+	}
+	return m, err
+}
+
+func (h *Handler) findDetected(ctx context.Context, tree layout.Tree, q request) (layout.Manifest, error) {
+	form, err := h.form(ctx, tree, q.image)
+	if err != nil {
+		return layout.Manifest{}, err
+	}
+	return form.Manifest(ctx, tree, q.reference)
+}
+
+// findTrusted takes a gateway's word for where most images have a manifest. Which
+// form another image has takes proof; from a gateway that gives none, there are
+// images of image2ipfs still.
+func (h *Handler) findTrusted(ctx context.Context, q request) (layout.Manifest, error) {
+	m, err := h.findNative(ctx, manifests{h, q}, q)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return m, err
+	}
+	m, err = h.findDetected(ctx, verified{h, q}, q)
+	if !asked(err) {
+		return m, proven(err)
+	}
+	return layout.FindManifest(ctx, manifests{h, q}, q.image, q.reference)
+}
+
+// unusable is the answer that says why no client takes an image, and what to do.
+func unusable(q request, err error) error {
+	ref := q.image.Root.String()
+	if name, failed := cidname.Format(q.image.Root); failed == nil {
+		ref = name
+	}
+	return &registryError{codeManifestInvalid, fmt.Sprintf("%v: `converter repair %s` writes the image anew", err, path.Join(ref, q.image.Name))}
 }
 
 // manifests is the layout.Tree of the gateways, for one request. It takes from
@@ -62,8 +124,8 @@ type manifests struct {
 }
 
 // ReadFile implements layout.Tree.
-func (t manifests) ReadFile(ctx context.Context, _ cid.Cid, p string, limit int64) ([]byte, error) {
-	return t.file(t.request, p).ReadAll(ctx, limit, func(data []byte) error { return t.check(p, data) })
+func (t manifests) ReadFile(ctx context.Context, root cid.Cid, p string, limit int64) ([]byte, error) {
+	return t.file(t.request, layout.Place{Root: root, Path: p}).ReadAll(ctx, limit, func(data []byte) error { return t.check(p, data) })
 }
 
 // ReadDir implements layout.Tree. What a directory has, only its blocks say.

@@ -1,9 +1,11 @@
 package caddymodule
 
 import (
+	"bytes"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
@@ -46,7 +48,9 @@ func newManifestCache() *manifestCache {
 func (c *manifestCache) get(k manifestKey) (layout.Manifest, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lru.Get(k)
+	m, known := c.lru.Get(k)
+	countLook(cacheManifests, known)
+	return m, known
 }
 
 func (c *manifestCache) add(k manifestKey, m layout.Manifest) {
@@ -60,4 +64,23 @@ func (c *manifestCache) add(k manifestKey, m layout.Manifest) {
 	for c.bytes > maxManifests {
 		c.lru.RemoveOldest()
 	}
+}
+
+// forget removes what is below a root, and returns how much that was.
+func (c *manifestCache) forget(root cid.Cid) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.lru.Keys() {
+		if bytes.Equal(k.image.Root.Hash(), root.Hash()) && c.lru.Remove(k) {
+			n++
+		}
+	}
+	return n
+}
+
+// size is how many bytes the cache takes.
+func (c *manifestCache) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
@@ -48,8 +49,25 @@ type Names struct {
 	Resolver string `json:"resolver,omitempty"`
 }
 
+// provisionNames sets up what the names are resolved by, if there are any.
+func (h *Handler) provisionNames() error {
+	n := h.Names
+	if n == nil {
+		if !h.root.isName() {
+			return nil
+		}
+		n = new(Names)
+	}
+	var err error
+	h.resolver, err = n.provision(h)
+	return err
+}
+
 func (n *Names) provision(h *Handler) (*names.Resolver, error) {
 	config := names.Config{Keys: n.IPNS, Domains: n.DNSLink, Pool: h.pool, Failed: h.logName}
+	if h.root.isName() {
+		config.Others = []names.Name{h.root.name}
+	}
 	if h.Store != nil {
 		dir, err := h.Store.writable()
 		if err != nil {
@@ -74,11 +92,13 @@ func (s *Store) writable() (string, error) {
 	return store.DefaultDir()
 }
 
-func (n *Names) validate(gateways bool) error {
+func (n *Names) validate(gateways bool, root *root) error {
 	switch {
+	case root.isName() && root.name.Domain() == "" && !gateways:
+		return fmt.Errorf("there is no gateway to get the records of the root %s from", root.name)
 	case n == nil:
 		return nil
-	case !n.IPNS && len(n.DNSLink) == 0:
+	case !n.IPNS && len(n.DNSLink) == 0 && !root.isName():
 		return errors.New("names are neither 'ipns' nor 'dnslink': choose what images may be asked for by")
 	case n.IPNS && !gateways:
 		return errors.New("there is no gateway to get the records of 'ipns' from")
@@ -129,26 +149,41 @@ func (h *Handler) unmarshalNames(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// parseRepository reads a repository: below a CID, or below a name, which is
-// resolved later.
-func parseRepository(repository string) (layout.Image, names.Name, error) {
+// parseRepository reads a repository: below a CID, below a name, which is
+// resolved later, or else what ns has of that name.
+func parseRepository(repository string, ns namespace) (request, error) {
+	if ns.knows(repository) {
+		return ns.request(repository)
+	}
 	below, isNamed := strings.CutPrefix(repository, "ipns/")
 	if !isNamed {
 		image, err := parseImage(repository)
-		return image, names.Name{}, err
+		return request{repository: repository, image: image}, err
 	}
-	if len(repository) > layout.MaxName {
-		return layout.Image{}, names.Name{}, &registryError{codeNameInvalid, fmt.Sprintf("a name of %d characters, longer than %d", len(repository), layout.MaxName)}
-	}
-	if err := layout.CheckName(below); err != nil {
-		return layout.Image{}, names.Name{}, &registryError{codeNameInvalid, err.Error()}
+	if err := checkName(below, repository); err != nil {
+		return request{}, err
 	}
 	first, rest, _ := strings.Cut(below, "/")
 	name, err := names.Parse(first)
-	if err != nil {
-		return layout.Image{}, names.Name{}, &registryError{codeNameUnknown, err.Error()}
+	if _, content := cidname.Parse(first); content == nil {
+		return request{}, &registryError{codeNameUnknown, first + " is no name, but content: leave out ipns/"}
 	}
-	return layout.Image{Name: rest}, name, nil
+	if err != nil {
+		return request{}, &registryError{codeNameUnknown, err.Error()}
+	}
+	return request{repository: repository, ipns: name, image: layout.Image{Name: rest}}, nil
+}
+
+// checkName returns the answer to a name that no image can have, below what it is
+// in a repository.
+func checkName(name, repository string) error {
+	if len(repository) > layout.MaxName {
+		return &registryError{codeNameInvalid, fmt.Sprintf("a name of %d characters, longer than %d", len(repository), layout.MaxName)}
+	}
+	if err := layout.CheckName(name); err != nil {
+		return &registryError{codeNameInvalid, err.Error()}
+	}
+	return nil
 }
 
 // isNamed reports whether an image was asked for by a name.
@@ -194,7 +229,9 @@ func (h *Handler) serveEnd(w http.ResponseWriter, r *http.Request, q request, en
 			return err
 		}
 	}
-	return h.serveImage(w, r, q.below(end.Place))
+	q = q.below(end.Place)
+	q.seen.is(q)
+	return h.serveImage(w, r, q)
 }
 
 func isNotFound(err error) bool {
@@ -203,7 +240,10 @@ func isNotFound(err error) bool {
 }
 
 // resolve finds out what a name stands for.
-func (h *Handler) resolve(ctx context.Context, n names.Name) (names.Resolved, error) {
+func (h *Handler) resolve(ctx context.Context, n names.Name) (_ names.Resolved, err error) {
+	ctx, end := resolving(ctx, "ipns", n.String())
+	defer end(&err)
+	defer countName(ctx, &err)
 	if h.resolver == nil {
 		return names.Resolved{}, notAllowed(n)
 	}

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,26 +14,70 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
+// A remoteBlob is a blob that gateways may have.
+type remoteBlob interface {
+	Size(ctx context.Context) (int64, error)
+
+	// Copy writes the blob to sink, or a part of it if part is not nil.
+	Copy(ctx context.Context, part *trustless.Range, sink trustless.Sink) error
+}
+
+// A trustedBlob has the size that a gateway says, and the digest that it must.
+type trustedBlob struct {
+	trustless.File
+	digest digest.Digest
+}
+
+// Copy implements remoteBlob.
+func (b trustedBlob) Copy(ctx context.Context, part *trustless.Range, sink trustless.Sink) error {
+	return b.File.Copy(ctx, b.digest, part, sink)
+}
+
+func (h *Handler) remoteBlob(q request, at layout.Place) remoteBlob {
+	if h.Trust == trustGateway {
+		return trustedBlob{h.file(q, at), q.digest}
+	}
+	b := verifiedBlob{verified{h, q}.session(), at}
+	if h.filler == nil {
+		return b
+	}
+	return filledBlob{b, h.filler, q.digest}
+}
+
 // proxyBlob answers with what gateways have.
 func (h *Handler) proxyBlob(w http.ResponseWriter, r *http.Request, q request) error {
-	f := h.file(q, layout.BlobPath(q.image.Name, q.digest))
+	err := h.atBlob(r.Context(), verified{h, q}, q, func(at layout.Place) error {
+		if err := h.admitAt(r.Context(), q, at); err != nil {
+			return err
+		}
+		return h.deliver(w, r, q, h.remoteBlob(q, at))
+	})
+	if err != nil {
+		return h.failed(r.Context(), err, blobUnknown(q))
+	}
+	return nil
+}
+
+// deliver answers with a blob, or with what a client wants of it. An error is
+// returned as long as nothing was written.
+func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, q request, b remoteBlob) error {
+	a := &answer{w: w, r: r, digest: q.digest}
+	if h.Trust != trustGateway {
+		a.verified = q.cacheControl(r)
+	}
 	status := condition(r, etag(q.digest))
 	if r.Method == http.MethodHead || status != 0 {
-		return withoutBody(w, r, q, f, status)
+		return a.withoutBody(b, status)
 	}
-	a := &answer{w: w, r: r, digest: q.digest}
-	if ranges := wantedRanges(r, etag(q.digest)); len(ranges) == 1 { // any others may be ignored
-		a.part = &ranges[0]
+	var err error
+	if a.parts, err = satisfiable(r.Context(), wantedRanges(r, etag(q.digest)), b); err == nil {
+		err = a.copy(b)
 	}
-	err := f.Copy(r.Context(), q.digest, a.part, a)
-	if a.part != nil && !a.started && onlyWhole(err) {
-		a.part = nil
-		err = f.Copy(r.Context(), q.digest, nil, a)
+	if len(a.parts) > 0 && !a.started && onlyWhole(err) {
+		a.parts = nil
+		err = a.copy(b)
 	}
-	if err == nil {
-		return nil
-	}
-	if a.started {
+	if err != nil && a.started {
 		// Too late for an answer that says what is wrong: the connection is cut,
 		// so that the client cannot take what it has for the whole.
 		if r.Context().Err() == nil {
@@ -40,12 +85,12 @@ func (h *Handler) proxyBlob(w http.ResponseWriter, r *http.Request, q request) e
 		}
 		panic(http.ErrAbortHandler)
 	}
-	if outside, ok := errors.AsType[trustless.RangeError](err); ok && a.part != nil && everywhere(err, trustless.ErrRange) {
+	if outside, ok := errors.AsType[trustless.RangeError](err); ok && len(a.parts) > 0 && everywhere(err, trustless.ErrRange) {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", outside.Size))
 		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 		return nil
 	}
-	return unanswered(r.Context(), err, blobUnknown(q))
+	return err
 }
 
 // onlyWhole reports whether a range failed because there is no gateway that
@@ -63,20 +108,43 @@ type answer struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	digest  digest.Digest
-	part    *trustless.Range // that was asked for, nil for the whole
+	parts   []trustless.Range // that are wanted, none for the whole
 	started bool
 
 	verified string // where each byte is held against a CID: the Cache-Control
 }
 
+// copy writes what is wanted of a blob.
+func (a *answer) copy(b remoteBlob) error {
+	switch len(a.parts) {
+	case 0:
+		return b.Copy(a.r.Context(), nil, a)
+	case 1:
+		return b.Copy(a.r.Context(), &a.parts[0], a)
+	}
+	return a.copyParts(b)
+}
+
 // Start implements trustless.Sink.
 func (a *answer) Start(from, to, size int64) {
+	a.begin(from == 0 && to == size)
+	header := a.w.Header()
+	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
+	if len(a.parts) == 0 {
+		a.w.WriteHeader(http.StatusOK)
+		return
+	}
+	header.Set("Content-Range", contentRange(from, to, size))
+	a.w.WriteHeader(http.StatusPartialContent)
+}
+
+// begin sets the header of an answer with the whole, or with a part.
+func (a *answer) begin(whole bool) {
 	a.started = true
 	setContent(a.w, a.digest, blobType)
 	header := a.w.Header()
 	header.Set("Accept-Ranges", "bytes")
-	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
-	switch whole := from == 0 && to == size; {
+	switch {
 	case a.verified != "":
 		header.Set("Cache-Control", a.verified)
 	case whole:
@@ -87,12 +155,10 @@ func (a *answer) Start(from, to, size int64) {
 		header.Set("Cache-Control", unchecked)
 		header.Set("ETag", "W/"+etag(a.digest))
 	}
-	if a.part == nil {
-		a.w.WriteHeader(http.StatusOK)
-		return
-	}
-	header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, size))
-	a.w.WriteHeader(http.StatusPartialContent)
+}
+
+func contentRange(from, to, size int64) string {
+	return fmt.Sprintf("bytes %d-%d/%d", from, to-1, size)
 }
 
 // Write implements trustless.Sink.
@@ -100,23 +166,34 @@ func (a *answer) Write(b []byte) (int, error) { return a.w.Write(b) }
 
 // withoutBody answers HEAD, and a client whose preconditions want a status in
 // place of the blob. All are told so only if there is a blob.
-func withoutBody(w http.ResponseWriter, r *http.Request, q request, f trustless.File, status int) error {
-	size, err := f.Size(r.Context())
+func (a *answer) withoutBody(b remoteBlob, status int) error {
+	size, err := b.Size(a.r.Context())
 	if err != nil {
-		return unanswered(r.Context(), err, blobUnknown(q))
+		return err
 	}
-	setContent(w, q.digest, blobType)
-	header := w.Header()
+	setContent(a.w, a.digest, blobType)
+	header := a.w.Header()
+	switch {
+	case a.verified != "":
+		header.Set("Cache-Control", a.verified)
+	case status != 0:
+		header.Set("Cache-Control", immutable(a.r)) // what the client has is the blob
+	default:
+		header.Set("Cache-Control", unchecked)
+	}
 	if status != 0 {
-		header.Set("Cache-Control", immutable(r)) // what the client has is the blob
-		writeCondition(w, status)
+		writeCondition(a.w, status)
 		return nil
 	}
-	header.Set("Cache-Control", unchecked)
 	header.Set("Accept-Ranges", "bytes")
 	header.Set("Content-Length", strconv.FormatInt(size, 10))
-	w.WriteHeader(http.StatusOK)
+	a.w.WriteHeader(http.StatusOK)
 	return nil
 }
 
-var _ trustless.Sink = (*answer)(nil)
+// Interface guards
+var (
+	_ trustless.Sink = (*answer)(nil)
+	_ remoteBlob     = trustedBlob{}
+	_ remoteBlob     = verifiedBlob{}
+)

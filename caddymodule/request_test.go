@@ -34,24 +34,28 @@ func TestParseRequest(t *testing.T) {
 		{"/v2/" + aCID + "/blobs/sha512:" + strings.Repeat("ab", 64), kindBlob, "", "sha512:" + strings.Repeat("ab", 64)},
 		{"/v2/" + aCID + "/v2/tags/manifests/manifests", kindManifest, "v2/tags", "manifests"},
 		{"/v2/" + aCID + "/foo.bar_baz__x--y/manifests/list", kindManifest, "foo.bar_baz__x--y", "list"},
+		{"/v2/_catalog", kindCatalog, "", ""},
+		{"/v2/" + aCID + "/tags/list", kindTags, "", ""},
+		{"/v2/ipfs/" + aCID + "/tags/list/tags/list", kindTags, "tags/list", ""},
+		{"/v2/" + aCID + "/foo/referrers/" + aDigest, kindReferrers, "foo", aDigest},
 	} {
 		u, err := url.Parse(test.path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		q, err := parseRequest(u)
+		q, err := parseRequest(u, namespace{})
 		if err != nil {
 			t.Errorf("%s: %v", test.path, err)
 			continue
 		}
 		reference := q.reference
-		if q.kind == kindBlob {
+		if q.kind != kindManifest {
 			reference = q.digest.String()
 		}
 		if q.kind != test.kind || q.image.Name != test.name || reference != test.reference {
 			t.Errorf("%s: %+v", test.path, q)
 		}
-		if q.kind != kindBase && q.image.Root.String() != aBafy {
+		if q.kind != kindBase && q.kind != kindCatalog && q.image.Root.String() != aBafy {
 			t.Errorf("%s: root %s", test.path, q.image.Root)
 		}
 		if q.kind == kindManifest && strings.Contains(test.reference, ":") != (q.digest != "") {
@@ -98,19 +102,21 @@ func TestParseRequestRefuses(t *testing.T) {
 		"/v2/" + aCID + "/blobs/latest":                               codeDigestInvalid,
 		"/v2/" + aCID + "/blobs/sha256:" + strings.Repeat("A", 64):    codeDigestInvalid,
 		"/v2/" + aCID + "/blobs/md5:d41d8cd98f00b204e9800998ecf8427e": codeDigestInvalid,
+		"/v2/" + aCID + "/referrers/latest":                           codeDigestInvalid,
 		// There is nothing.
-		"/v2/_catalog":                              codeNotOffered,
-		"/v2/" + aCID:                               codeNotOffered,
-		"/v2/" + aCID + "/x":                        codeNotOffered,
-		"/v2/" + aCID + "/tags/list":                codeNotOffered,
-		"/v2/" + aCID + "/foo/referrers/" + aDigest: codeNotOffered,
-		"/v2/manifests/latest":                      codeNotOffered,
+		"/v2/" + aCID:                 codeNotOffered,
+		"/v2/" + aCID + "/x":          codeNotOffered,
+		"/v2/" + aCID + "/tags/v1":    codeNotOffered,
+		"/v2/" + aCID + "/tags/list/": codeNameInvalid,
+		"/v2/manifests/latest":        codeNotOffered,
+		"/v2/tags/list":               codeNotOffered,
+		"/v2/_catalog/x":              codeNotOffered,
 	} {
 		u, err := url.Parse(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		q, err := parseRequest(u)
+		q, err := parseRequest(u, namespace{})
 		answer, ok := errors.AsType[*registryError](err)
 		if !ok {
 			t.Errorf("%s: %+v, %v; want %s", path, q, err, want.name)
@@ -120,13 +126,16 @@ func TestParseRequestRefuses(t *testing.T) {
 	}
 }
 
-// Who pulls by a name, or by a CID that no name can hold, is told what to do.
+// Who pulls by a name, by a CID that no name can hold, or by a key as if it were
+// content, is told what to do.
 func TestNamesAreExplained(t *testing.T) {
 	for path, want := range map[string]string{
 		"/v2/nginx/manifests/latest":                                          "<cid>[/<name>]",
 		"/v2/QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a/manifests/latest": aCID,
+		"/v2/" + aKey + "/app/manifests/latest":                               "put ipns/ before it",
+		"/v2/ipns/" + aCID + "/manifests/latest":                              "leave out ipns/",
 	} {
-		_, err := parseRequest(&url.URL{Path: path})
+		_, err := parseRequest(&url.URL{Path: path}, namespace{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v does not tell %q", path, err, want)
 		}
@@ -140,16 +149,18 @@ func FuzzParseRequest(f *testing.F) {
 		if !isOurs(path) {
 			return
 		}
-		q, err := parseRequest(&url.URL{Path: path})
-		if err != nil || q.kind == kindBase || q.isNamed() {
+		q, err := parseRequest(&url.URL{Path: path}, namespace{})
+		if err != nil || q.kind == kindBase || q.kind == kindCatalog || q.isNamed() {
 			return
 		}
 		// What is accepted is spelled in one way only.
-		resource, last := "manifests", q.reference
-		if q.kind == kindBlob {
-			resource, last = "blobs", q.digest.String()
-		}
-		suffix := strings.TrimSuffix("/"+q.image.Name, "/") + "/" + resource + "/" + last
+		resource := map[kind]string{
+			kindManifest:  "manifests/" + q.reference,
+			kindBlob:      "blobs/" + q.digest.String(),
+			kindTags:      "tags/list",
+			kindReferrers: "referrers/" + q.digest.String(),
+		}[q.kind]
+		suffix := strings.TrimSuffix("/"+q.image.Name, "/") + "/" + resource
 		first, ok := strings.CutSuffix(strings.TrimPrefix(strings.TrimPrefix(path, "/v2/"), "ipfs/"), suffix)
 		if root, err := cidname.Parse(first); !ok || err != nil || root != q.image.Root {
 			t.Errorf("%q is taken for %+v", path, q)

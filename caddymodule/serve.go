@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
@@ -19,11 +20,15 @@ import (
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return &registryError{codeUnsupported, "this registry is read-only"}
+		return &registryError{codeUnsupported, "this registry is read-only: images come into it by the converter, and not by push"}
 	}
-	q, err := parseRequest(r.URL)
+	q, err := parseRequest(r.URL, h.namespace(r))
 	if err != nil {
 		return err
+	}
+	q.seen = observe(w, q)
+	if q.kind == kindCatalog {
+		return h.serveCatalog(w, r)
 	}
 	if q.isNamed() {
 		if err := h.admitName(q); err != nil {
@@ -44,9 +49,16 @@ func (h *Handler) serveImage(w http.ResponseWriter, r *http.Request, q request) 
 	}
 	switch q.kind {
 	case kindManifest:
-		return h.serveManifest(w, r, q)
+		if err := h.checkTag(r.Context(), q); err != nil {
+			return h.explain(r.Context(), q, err)
+		}
+		return h.explain(r.Context(), q, h.serveManifest(w, r, q))
 	case kindBlob:
 		return h.serveBlob(w, r, q)
+	case kindTags:
+		return h.serveTags(w, r, q)
+	case kindReferrers:
+		return h.serveReferrers(w, r, q)
 	}
 	return writeJSON(w, r, http.StatusOK, []byte("{}"))
 }
@@ -66,17 +78,22 @@ func immutable(r *http.Request) string {
 }
 
 // cacheControl is the Cache-Control of what is proved to be at the request's path:
-// below a CID for ever, and below a name for as long as that stands for the CID.
-// That a blob has the digest it goes by, only its publisher says.
+// below a CID for ever, below a name for as long as that stands for the CID, and
+// below the root until another is configured. That a blob has the digest it goes
+// by, only its publisher says.
 func (q request) cacheControl(r *http.Request) string {
-	if q.isNamed() {
+	switch {
+	case q.isNamed():
 		return until(r, q.expires)
+	case q.rooted:
+		return revalidated(r)
 	}
 	return immutable(r)
 }
 
-// revalidated is the Cache-Control of what a gateway may have lied about, where
-// a client's own copy is of use if it is what the next gateway says too.
+// revalidated is the Cache-Control of what may be something else the next time: by
+// the configuration, or because a gateway lied. A client's own copy is of use if it
+// still is what is there.
 func revalidated(r *http.Request) string { return scope(r) + ", no-cache, no-transform" }
 
 // unchecked is the Cache-Control of what a gateway may have lied about. In a
@@ -104,16 +121,21 @@ func authorised(r *http.Request) bool {
 	return user
 }
 
+// clientClosedRequest is the status of what nobody waits for any more, as
+// reverse_proxy has it.
+const clientClosedRequest = 499
+
 // unanswered makes the error for a client out of one of the store or of the
 // gateways: notFound where the thing is nowhere, Caddy's error where that
 // cannot be known.
 func unanswered(ctx context.Context, err error, notFound *registryError) error {
-	const clientClosedRequest = 499 // as reverse_proxy answers
 	switch {
 	case ctx.Err() != nil:
 		return caddyhttp.Error(clientClosedRequest, err)
 	case everywhere(err, fs.ErrNotExist):
 		return notFound
+	case isContentError(err) && notFound.code == codeManifestUnknown:
+		return &registryError{codeManifestInvalid, err.Error()}
 	case isContentError(err):
 		return caddyhttp.Error(http.StatusBadGateway, err)
 	case !asked(err):
@@ -149,9 +171,10 @@ func everywhere(err, target error) bool {
 	return errors.Is(err, target)
 }
 
-// file is what the gateways may have at a path of the image.
-func (h *Handler) file(q request, path string) trustless.File {
-	return trustless.File{Pool: h.pool, Root: q.image.Root, Path: path, Failed: func(f trustless.Failure) {
+// file is what the gateways may have at a place.
+func (h *Handler) file(q request, at layout.Place) trustless.File {
+	q.seen.from(sourceGateway)
+	return trustless.File{Pool: h.pool, Root: at.Root, Path: at.Path, Failed: func(f trustless.Failure) {
 		h.logFailure(q, f)
 	}}
 }

@@ -12,16 +12,25 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// Store is a directory of images on disk, as the converter fills it.
+// Store is a directory of images on disk, as the converter fills it, and where what
+// gateways gave is cached.
 type Store struct {
 	// The directory. It need not exist yet, and may be filled while Caddy runs.
-	// It is only read, but for `names` in it, where records of IPNS keys are kept
-	// if names are configured. Global placeholders such as `{env.HOME}` are
+	// It is only read, but for `cache` in it, and for `names`, where records of IPNS
+	// keys are kept if names are configured. Global placeholders such as `{env.HOME}` are
 	// replaced when the configuration is loaded. Default: wherever the converter
 	// keeps images when it is not told either, so both `/var/lib/ipfs-registry`
 	// and `ipfs-registry` in the data directory of the user that Caddy runs as
 	// (`$XDG_DATA_HOME`, `~/.local/share`).
 	Directory string `json:"directory,omitempty"`
+
+	// How many bytes of what gateways gave are kept in the directory, besides the
+	// images that the converter put there. What was used least recently goes first.
+	// What is larger than that passes by. Nothing is kept if it is negative, and
+	// with `trust gateway`, since nothing is proved then. Where the directory cannot
+	// be written, such as on a full disk, nothing is kept for as long as that is so.
+	// Default: 10 GiB.
+	MaxSize int64 `json:"max_size,omitempty"`
 }
 
 // provision opens the store, which by default is more than one directory: which
@@ -60,6 +69,7 @@ func fromStores[T any](h *Handler, q request, read func(*store.Store) (T, error)
 	for _, s := range h.stores {
 		found, failed := read(s)
 		if failed == nil {
+			q.seen.from(sourceStore)
 			return found, nil
 		}
 		if !errors.Is(failed, fs.ErrNotExist) {

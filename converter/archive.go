@@ -13,13 +13,16 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
 // An archive is what was read of a Docker or OCI archive, or of what is as good
 // as one: a layout, or a registry.
 type archive struct {
-	ws   *workspace
+	ws   *blob.Workspace
 	logf func(string, ...any)
 	want want
 
@@ -30,12 +33,12 @@ type archive struct {
 	// manifests were not made up for the archive.
 	published bool
 
-	documents map[string][]byte   // manifest.json and index.json
-	contents  map[string]*content // by path
-	links     map[string]string   // from path to path
+	documents map[string][]byte        // manifest.json and index.json
+	contents  map[string]*blob.Content // by path
+	links     map[string]string        // from path to path
 
 	// fetch opens a blob that is not among the contents. Where it is missing,
-	// the error is errMissing. It is nil where everything was read.
+	// the error is ocilayout.ErrMissing. It is nil where everything was read.
 	fetch  func(context.Context, v1.Descriptor) (io.ReadCloser, error)
 	failed map[digest.Digest]error // what could not be fetched, and why
 
@@ -44,26 +47,21 @@ type archive struct {
 	named         int // by indexes
 }
 
-func newArchive(ws *workspace, logf func(string, ...any), w want) *archive {
+func newArchive(ws *blob.Workspace, logf func(string, ...any), w want) *archive {
 	return &archive{
 		ws: ws, logf: logf, want: w, where: "the archive",
 		documents: map[string][]byte{},
-		contents:  map[string]*content{},
+		contents:  map[string]*blob.Content{},
 		links:     map[string]string{},
 		failed:    map[digest.Digest]error{},
 		manifests: map[digest.Digest]layout.Manifest{},
 	}
 }
 
-const (
-	dockerManifests = "manifest.json" // Docker's list of images
-	ociIndex        = "index.json"    // OCI's
-)
-
 // readTar reads a tar to its end. Where a path occurs again, the later entry
 // counts, as it does when a tar is unpacked.
 func (a *archive) readTar(r io.Reader) error {
-	input, err := newInput(a.ws.ctx, r)
+	input, err := newInput(a.ws.Context, r)
 	if err != nil {
 		return err
 	}
@@ -103,14 +101,14 @@ func (a *archive) readEntry(header *tar.Header, r io.Reader) error {
 		return nil
 	}
 	a.forget(name)
-	if name == dockerManifests || name == ociIndex {
-		a.documents[name], err = readDocument(r)
+	if name == ocilayout.DockerList || name == ocilayout.Index {
+		a.documents[name], err = manifest.ReadDocument(r)
 		return err
 	}
 	if err := a.room(); err != nil {
 		return err
 	}
-	a.contents[name], err = a.ws.readContent(name, header.Size, r)
+	a.contents[name], err = a.ws.Read(name, header.Size, r)
 	return err
 }
 
@@ -159,7 +157,7 @@ func (a *archive) link(name, target string) error {
 
 func (a *archive) forget(name string) {
 	if c := a.contents[name]; c != nil {
-		c.remove()
+		c.Remove()
 	}
 	delete(a.contents, name)
 	delete(a.documents, name)
@@ -169,15 +167,13 @@ func (a *archive) forget(name string) {
 // maxLinks is how many links may follow one another. Docker writes one.
 const maxLinks = 8
 
-// errMissing is followed by where something is missing.
-var errMissing = errors.New("is not in")
-
 func (a *archive) missing(what string) error {
-	return fmt.Errorf("%s %w %s", what, errMissing, a.where)
+	return fmt.Errorf("%s %w %s", what, ocilayout.ErrMissing, a.where)
 }
 
-// find returns the content at a path, through links, or errMissing.
-func (a *archive) find(name string) (*content, error) {
+// find returns the content at a path, through links, or
+// ocilayout.ErrMissing.
+func (a *archive) find(name string) (*blob.Content, error) {
 	at := path.Clean(name)
 	for range maxLinks {
 		if c := a.contents[at]; c != nil {
@@ -191,6 +187,9 @@ func (a *archive) find(name string) (*content, error) {
 	}
 	return nil, a.missing(strconv.Quote(name))
 }
+
+// maxPath is how long the path of an entry may be, in bytes.
+const maxPath = 1 << 10
 
 // entryPath cleans the path of an entry, which must not lead out of the archive.
 func entryPath(name string) (string, error) {
@@ -206,17 +205,6 @@ func entryPath(name string) (string, error) {
 
 var errOutside = errors.New("the path leads out of the archive")
 
-func readDocument(r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, layout.MaxManifest+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > layout.MaxManifest {
-		return nil, fmt.Errorf("longer than %d bytes", layout.MaxManifest)
-	}
-	return b, nil
-}
-
 func (a *archive) complete(in *input, entries int) error {
 	if entries == 0 {
 		return errors.New("the input is empty: pipe the output of `docker save IMAGE` into converter")
@@ -228,8 +216,8 @@ func (a *archive) complete(in *input, entries int) error {
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return fmt.Errorf("reading the archive: %w", err)
 	}
-	if a.documents[dockerManifests] == nil && a.documents[ociIndex] == nil {
-		return fmt.Errorf("the input is no image archive, or ends early: it has neither %s nor %s", dockerManifests, ociIndex)
+	if a.documents[ocilayout.DockerList] == nil && a.documents[ocilayout.Index] == nil {
+		return fmt.Errorf("the input is no image archive, or ends early: it has neither %s nor %s", ocilayout.DockerList, ocilayout.Index)
 	}
 	return nil
 }

@@ -9,6 +9,13 @@
 // uncompressed is written to disk, and memory does not grow with the image. Of a
 // layout or a registry, what the wanted manifests lead to is read, and no more.
 //
+// So here is what manifests mean: which there are, which are made up for an archive
+// and which keep their bytes, and what all of them lead to. Package blob makes blobs
+// of what comes, package tree a directory of images, and package destination puts
+// that where images are kept. What is on IPFS already is read by package origin, to
+// be copied, and looked into by packages inspect and verify; package export is the
+// way back.
+//
 // Nothing is published, pinned or reported before everything was read and found
 // to be what the manifests and configs say.
 //
@@ -16,9 +23,7 @@
 // time, name, path or environment enters what is written.
 package converter
 
-import (
-	"context"
-)
+import "context"
 
 // Convert reads the images of src and puts them to dst. When it fails, dst was not
 // told of any image.
@@ -33,8 +38,12 @@ func Convert(ctx context.Context, src Source, dst Destination, o Options) (*Resu
 	if err != nil {
 		return nil, err
 	}
+	base, err := o.base(ctx)
+	if err != nil {
+		return nil, err
+	}
 	a := newArchive(ws, o.Logf, want{platform: o.Platform, as: ref{o.Name, o.Tag}})
-	ws.sendEarly(dst)
+	sendEarly(ws, dst)
 	if err := src.read(a); err != nil {
 		return nil, withoutPlace(err)
 	}
@@ -45,9 +54,12 @@ func Convert(ctx context.Context, src Source, dst Destination, o Options) (*Resu
 	if !o.Recompress {
 		a.noteCompressed(images)
 	}
-	tree, err := newTree(images, ws)
+	t, err := newTree(images, ws)
 	if err != nil {
 		return nil, err
 	}
-	return commit(ctx, dst, tree, o)
+	if err := t.Finish(ws, base, o.Logf); err != nil {
+		return nil, err
+	}
+	return commit(ctx, dst, t, o)
 }

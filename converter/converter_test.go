@@ -1,12 +1,14 @@
 package converter
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -16,9 +18,12 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // convert converts an archive into a new store and returns that too.
@@ -34,7 +39,7 @@ func convert(t *testing.T, archive []byte) (*Result, *store.Store) {
 
 func tryConvert(t *testing.T, dir string, archive io.Reader) (*Result, error) {
 	t.Helper()
-	dst, err := ToStore(dir)
+	dst, err := destination.ToStore(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,10 +48,10 @@ func tryConvert(t *testing.T, dir string, archive io.Reader) (*Result, error) {
 }
 
 func TestEveryArchiveOfAnImageHasOneRoot(t *testing.T) {
-	layer := layerTar("bin/app", 3<<20)
-	img := newTestImage([]string{"registry.example/team/app:1.0"}, layer, layerTar("etc/conf", 10), layer)
-	old, s := convert(t, oldDocker(img))
-	recent, _ := convert(t, newDocker(img))
+	layer := testimage.Layer("bin/app", 3<<20)
+	img := testimage.New([]string{"registry.example/team/app:1.0"}, layer, testimage.Layer("etc/conf", 10), layer)
+	old, s := convert(t, testimage.OldDocker(img))
+	recent, _ := convert(t, testimage.NewDocker(img))
 	if old.Root != recent.Root {
 		t.Errorf("the root is %s from an old archive and %s from a recent one", old.Root, recent.Root)
 	}
@@ -55,7 +60,7 @@ func TestEveryArchiveOfAnImageHasOneRoot(t *testing.T) {
 
 // checkImage pulls an image that we wrote the manifest of, as a client would,
 // and holds it against what was saved.
-func checkImage(t *testing.T, s *store.Store, result *Result, want testImage) {
+func checkImage(t *testing.T, s *store.Store, result *Result, want testimage.Image) {
 	t.Helper()
 	img := layout.Image{Root: result.Root, Name: result.Images[0].Name}
 	m, err := layout.FindManifest(t.Context(), s, img, layout.Latest)
@@ -70,18 +75,18 @@ func checkImage(t *testing.T, s *store.Store, result *Result, want testImage) {
 	}
 	var manifest v1.Manifest
 	unmarshal(t, m.Data, &manifest)
-	if config := readBlob(t, s, img, manifest.Config); !bytes.Equal(config, want.config) {
+	if config := readBlob(t, s, img, manifest.Config); !bytes.Equal(config, want.Config) {
 		t.Error("the config has changed")
 	}
-	if len(manifest.Layers) != len(want.layers) {
-		t.Fatalf("%d layers, want %d", len(manifest.Layers), len(want.layers))
+	if len(manifest.Layers) != len(want.Layers) {
+		t.Fatalf("%d layers, want %d", len(manifest.Layers), len(want.Layers))
 	}
 	for i, d := range manifest.Layers {
 		z, err := gzip.NewReader(bytes.NewReader(readBlob(t, s, img, d)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(z); err != nil || !bytes.Equal(got, want.layers[i]) {
+		if got, err := io.ReadAll(z); err != nil || !bytes.Equal(got, want.Layers[i]) {
 			t.Errorf("layer %d is not what was saved: %v", i, err)
 		}
 	}
@@ -107,10 +112,10 @@ func readBlob(t *testing.T, s *store.Store, img layout.Image, d v1.Descriptor) [
 
 // Whatever the order of the entries, one pass is enough.
 func TestOrderDoesNotMatter(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, layerTar("a", 100_000), layerTar("b", 10))
-	want, _ := convert(t, newDocker(img))
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 100_000), testimage.Layer("b", 10))
+	want, _ := convert(t, testimage.NewDocker(img))
 	for seed := range 5 {
-		got, _ := convert(t, shuffled(t, newDocker(img), uint64(seed)))
+		got, _ := convert(t, shuffled(t, testimage.NewDocker(img), uint64(seed)))
 		if got.Root != want.Root {
 			t.Errorf("order %d gives %s, want %s", seed, got.Root, want.Root)
 		}
@@ -120,8 +125,8 @@ func TestOrderDoesNotMatter(t *testing.T) {
 // An index that was digested elsewhere keeps its bytes, and so does everything
 // that it names and that is there.
 func TestIndexKeepsItsBytes(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, layerTar("a", 100_000))
-	archive, index := containerdDocker(img)
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 100_000))
+	archive, index := testimage.ContainerdDocker(img)
 	result, s := convert(t, archive)
 	at := layout.Image{Root: result.Root, Name: "app"}
 	for _, reference := range []string{"1.0", "latest", digest.FromBytes(index).String()} {
@@ -138,39 +143,39 @@ func TestIndexKeepsItsBytes(t *testing.T) {
 	}
 	var manifest v1.Manifest
 	unmarshal(t, m.Data, &manifest)
-	if layer := readBlob(t, s, at, manifest.Layers[0]); !bytes.Equal(layer, gzipped(img.layers[0])) {
+	if layer := readBlob(t, s, at, manifest.Layers[0]); !bytes.Equal(layer, testimage.Gzipped(img.Layers[0])) {
 		t.Error("a compressed layer has changed")
 	}
 }
 
 // A plain tar that a manifest digested elsewhere speaks of is stored plain.
 func TestPlainLayersOfAnIndexStayPlain(t *testing.T) {
-	img := newTestImage(nil, layerTar("a", 100_000))
-	inner := imageManifest(img.config, v1.MediaTypeImageConfig, img.layers[0])
-	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{describe(v1.MediaTypeImageManifest, marshal(inner))}}
+	img := testimage.New(nil, testimage.Layer("a", 100_000))
+	inner := testimage.ImageManifest(img.Config, v1.MediaTypeImageConfig, img.Layers[0])
+	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(inner))}}
 	index.SchemaVersion = 2
-	tb := new(tarball).blob(img.config).blob(img.layers[0]).blob(marshal(inner))
-	top := v1.Index{Manifests: tb.named(v1.MediaTypeImageIndex, marshal(index), []string{"app:1.0"})}
-	result, s := convert(t, tb.file(ociIndex, marshal(top)).close())
-	if got := readBlob(t, s, layout.Image{Root: result.Root, Name: "app"}, inner.Layers[0]); !bytes.Equal(got, img.layers[0]) {
+	tb := new(testimage.Tarball).Blob(img.Config).Blob(img.Layers[0]).Blob(testimage.Marshal(inner))
+	top := v1.Index{Manifests: tb.Named(v1.MediaTypeImageIndex, testimage.Marshal(index), []string{"app:1.0"})}
+	result, s := convert(t, tb.File(ocilayout.Index, testimage.Marshal(top)).Close())
+	if got := readBlob(t, s, layout.Image{Root: result.Root, Name: "app"}, inner.Layers[0]); !bytes.Equal(got, img.Layers[0]) {
 		t.Error("the layer has changed")
 	}
 }
 
 func TestReferences(t *testing.T) {
-	one := newTestImage([]string{"app:1.0"}, layerTar("a", 10))
-	two := newTestImage([]string{"app:2.0", "quay.io/team/other:2.0"}, layerTar("b", 10))
-	untagged := newTestImage(nil, layerTar("c", 10))
+	one := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 10))
+	two := testimage.New([]string{"app:2.0", "quay.io/team/other:2.0"}, testimage.Layer("b", 10))
+	untagged := testimage.New(nil, testimage.Layer("c", 10))
 	for _, test := range []struct {
-		images []testImage
+		images []testimage.Image
 		want   []string // after the address
 	}{
-		{[]testImage{one}, []string{"/app"}},
-		{[]testImage{untagged}, []string{""}},
-		{[]testImage{one, two}, []string{"/app:1.0", "/app:2.0", "/team/other:2.0"}},
-		{[]testImage{one, one}, []string{"/app"}},
+		{[]testimage.Image{one}, []string{"/app"}},
+		{[]testimage.Image{untagged}, []string{""}},
+		{[]testimage.Image{one, two}, []string{"/app:1.0", "/app:2.0", "/team/other:2.0"}},
+		{[]testimage.Image{one, one}, []string{"/app"}},
 	} {
-		result, _ := convert(t, oldDocker(test.images...))
+		result, _ := convert(t, testimage.OldDocker(test.images...))
 		references, err := result.References("localhost:5000")
 		if err != nil {
 			t.Fatal(err)
@@ -219,26 +224,26 @@ func TestNames(t *testing.T) {
 }
 
 func TestRename(t *testing.T) {
-	one, two := newTestImage([]string{"app/blobs:1", "b:2"}, layerTar("a", 10)), newTestImage([]string{"c:3"}, layerTar("b", 10))
+	one, two := testimage.New([]string{"app/blobs:1", "b:2"}, testimage.Layer("a", 10)), testimage.New([]string{"c:3"}, testimage.Layer("b", 10))
 	for _, test := range []struct {
-		images    []testImage
+		images    []testimage.Image
 		name, tag string
 		want      ref
 		err       string
 	}{
-		{[]testImage{one}, "team/app", "", ref{"team/app", "1"}, ""},
-		{[]testImage{two}, "", "4", ref{"c", "4"}, ""},
-		{[]testImage{one}, "team/app", "5", ref{"team/app", "5"}, ""},
-		{[]testImage{two}, "Team", "", ref{}, "no image name"},
-		{[]testImage{one, two}, "app", "", ref{}, "several images"},
-		{[]testImage{one}, "", "", ref{}, "--name"},
+		{[]testimage.Image{one}, "team/app", "", ref{"team/app", "1"}, ""},
+		{[]testimage.Image{two}, "", "4", ref{"c", "4"}, ""},
+		{[]testimage.Image{one}, "team/app", "5", ref{"team/app", "5"}, ""},
+		{[]testimage.Image{two}, "Team", "", ref{}, "no image name"},
+		{[]testimage.Image{one, two}, "app", "", ref{}, "several images"},
+		{[]testimage.Image{one}, "", "", ref{}, "--name"},
 	} {
-		dst, err := ToStore(t.TempDir())
+		dst, err := destination.ToStore(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer dst.Close()
-		result, err := Convert(t.Context(), FromArchive(bytes.NewReader(oldDocker(test.images...)), ""), dst, Options{Name: test.name, Tag: test.tag})
+		result, err := Convert(t.Context(), FromArchive(bytes.NewReader(testimage.OldDocker(test.images...)), ""), dst, Options{Name: test.name, Tag: test.tag})
 		if test.err != "" {
 			if err == nil || !strings.Contains(err.Error(), test.err) {
 				t.Errorf("%q, %q: the error is %v, want %q", test.name, test.tag, err, test.err)
@@ -252,11 +257,13 @@ func TestRename(t *testing.T) {
 }
 
 func TestBadArchives(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, layerTar("a", 100_000))
-	good := oldDocker(img)
-	config := hexOf(img.config) + ".json"
-	list := func(e dockerEntry) []byte { return marshal([]dockerEntry{e}) }
-	layered := func() *tarball { return new(tarball).file("l/layer.tar", img.layers[0]).file(config, img.config) }
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 100_000))
+	good := testimage.OldDocker(img)
+	config := testimage.HexOf(img.Config) + ".json"
+	list := func(e ocilayout.DockerEntry) []byte { return testimage.Marshal([]ocilayout.DockerEntry{e}) }
+	layered := func() *testimage.Tarball {
+		return new(testimage.Tarball).File("l/layer.tar", img.Layers[0]).File(config, img.Config)
+	}
 	for name, test := range map[string]struct {
 		archive []byte
 		want    string // in the error
@@ -264,28 +271,28 @@ func TestBadArchives(t *testing.T) {
 		"empty":          {nil, "the input is empty"},
 		"a word":         {[]byte("Error: No such image: nginx\n"), "no image archive"},
 		"no archive":     {[]byte(strings.Repeat("this is not a tar", 100)), "no image archive"},
-		"other tar":      {new(tarball).file("readme", []byte("hello")).close(), "no image archive"},
+		"other tar":      {new(testimage.Tarball).File("readme", []byte("hello")).Close(), "no image archive"},
 		"truncated":      {good[:len(good)/2], `the archive ends early, in "`},
-		"outside":        {new(tarball).file("../x", nil).close(), `"../x"`},
-		"absolute":       {new(tarball).file("/etc/passwd", nil).close(), "leads out"},
-		"link outside":   {new(tarball).symlink("a/layer.tar", "../../x").close(), "leads out"},
-		"link loop":      {layered().symlink("a", "b").symlink("b", "a").file(dockerManifests, list(dockerEntry{Config: "a"})).close(), `config "a" is not in the archive`},
-		"missing config": {layered().file(dockerManifests, list(dockerEntry{Config: "x.json"})).close(), `config "x.json" is not in the archive`},
-		"missing layer":  {layered().file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"m/layer.tar"}})).close(), `layer "m/layer.tar" is not in the archive`},
-		"too few layers": {layered().file(dockerManifests, list(dockerEntry{Config: config})).close(), "has 1 layers, and the manifest 0"},
+		"outside":        {new(testimage.Tarball).File("../x", nil).Close(), `"../x"`},
+		"absolute":       {new(testimage.Tarball).File("/etc/passwd", nil).Close(), "leads out"},
+		"link outside":   {new(testimage.Tarball).Symlink("a/layer.tar", "../../x").Close(), "leads out"},
+		"link loop":      {layered().Symlink("a", "b").Symlink("b", "a").File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "a"})).Close(), `config "a" is not in the archive`},
+		"missing config": {layered().File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "x.json"})).Close(), `config "x.json" is not in the archive`},
+		"missing layer":  {layered().File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: config, Layers: []string{"m/layer.tar"}})).Close(), `layer "m/layer.tar" is not in the archive`},
+		"too few layers": {layered().File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: config})).Close(), "has 1 layers, and the manifest 0"},
 		"wrong diff_id": {
-			layered().file("l/layer.tar", layerTar("b", 10)).file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).close(),
-			"and the config says " + digest.FromBytes(img.layers[0]).String(),
+			layered().File("l/layer.tar", testimage.Layer("b", 10)).File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).Close(),
+			"and the config says " + digest.FromBytes(img.Layers[0]).String(),
 		},
-		"not JSON":       {layered().file(dockerManifests, []byte("hello")).close(), "reading manifest.json"},
-		"long JSON":      {new(tarball).file(dockerManifests, make([]byte, layout.MaxManifest+1)).close(), "manifest.json"},
-		"no image":       {new(tarball).file(dockerManifests, []byte("[]")).close(), "holds no image"},
-		"bad name":       {oldDocker(newTestImage([]string{"app/blobs:1"}, img.layers[0])), "is no image name here"},
-		"two of a name":  {oldDocker(img, newTestImage([]string{"app:1.0"}, layerTar("b", 10))), "names two different images"},
-		"bad config":     {new(tarball).file("c.json", []byte("{")).file(dockerManifests, list(dockerEntry{Config: "c.json"})).close(), "reading config c.json"},
-		"lying blob":     {new(tarball).file(ociIndex, marshal(v1.Index{Manifests: []v1.Descriptor{describe("", []byte("x"))}})).file(blobName([]byte("x")), []byte("{}")).close(), "has the digest"},
-		"broken gzip":    {layered().file("l/layer.tar", gzipped(img.layers[0])[:5000]).file(dockerManifests, list(dockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).close(), "does not decompress"},
-		"unknown digest": {new(tarball).file(ociIndex, []byte(`{"manifests":[{"digest":"md5:00"}]}`)).close(), "md5"},
+		"not JSON":       {layered().File(ocilayout.DockerList, []byte("hello")).Close(), "reading manifest.json"},
+		"long JSON":      {new(testimage.Tarball).File(ocilayout.DockerList, make([]byte, layout.MaxManifest+1)).Close(), "manifest.json"},
+		"no image":       {new(testimage.Tarball).File(ocilayout.DockerList, []byte("[]")).Close(), "holds no image"},
+		"bad name":       {testimage.OldDocker(testimage.New([]string{"app/blobs:1"}, img.Layers[0])), "is no image name here"},
+		"two of a name":  {testimage.OldDocker(img, testimage.New([]string{"app:1.0"}, testimage.Layer("b", 10))), "names two different images"},
+		"bad config":     {new(testimage.Tarball).File("c.json", []byte("{")).File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "c.json"})).Close(), "reading config c.json"},
+		"lying blob":     {new(testimage.Tarball).File(ocilayout.Index, testimage.Marshal(v1.Index{Manifests: []v1.Descriptor{testimage.Describe("", []byte("x"))}})).File(testimage.BlobName([]byte("x")), []byte("{}")).Close(), "has the digest"},
+		"broken gzip":    {layered().File("l/layer.tar", testimage.Gzipped(img.Layers[0])[:5000]).File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).Close(), "does not decompress"},
+		"unknown digest": {new(testimage.Tarball).File(ocilayout.Index, []byte(`{"manifests":[{"digest":"md5:00"}]}`)).Close(), "md5"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -302,7 +309,7 @@ func TestBadArchives(t *testing.T) {
 
 // No archive that is cut off anywhere is taken for a whole one.
 func TestTruncatedAnywhere(t *testing.T) {
-	good := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 5000)))
+	good := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 5000)))
 	needed := bytes.LastIndex(good, []byte(`"Layers"`)) // in the list, which stands last
 	tried := 0
 	for n := 0; n < needed; n += 97 {
@@ -318,7 +325,7 @@ func TestTruncatedAnywhere(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	dir := t.TempDir()
-	dst, err := ToStore(dir)
+	dst, err := destination.ToStore(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,8 +368,8 @@ func unmarshal(t *testing.T, data []byte, v any) {
 // What we wrote, pulled and saved again by a store that keeps layers compressed,
 // is made of the same leaves.
 func TestOurLayersAreCutAsBefore(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, goldenLayer(1))
-	result, s := convert(t, oldDocker(img))
+	img := testimage.New([]string{"app:1.0"}, testimage.GoldenLayer(1))
+	result, s := convert(t, testimage.OldDocker(img))
 	at := layout.Image{Root: result.Root, Name: "app"}
 	m, err := layout.FindManifest(t.Context(), s, at, layout.Latest)
 	if err != nil {
@@ -372,70 +379,36 @@ func TestOurLayersAreCutAsBefore(t *testing.T) {
 	unmarshal(t, m.Data, &manifest)
 	layer := readBlob(t, s, at, manifest.Layers[0])
 
-	tb := new(tarball).blob(img.config).blob(layer)
-	top := v1.Index{Manifests: tb.named(layout.DockerManifest, m.Data, img.repoTags)}
-	again, _ := convert(t, tb.file(ociIndex, marshal(top)).close())
+	tb := new(testimage.Tarball).Blob(img.Config).Blob(layer)
+	top := v1.Index{Manifests: tb.Named(layout.DockerManifest, m.Data, img.RepoTags)}
+	again, _ := convert(t, tb.File(ocilayout.Index, testimage.Marshal(top)).Close())
 	if again.Root != result.Root {
 		t.Errorf("the root is %s, and was %s", again.Root, result.Root)
-	}
-}
-
-// A gzip file's members end where they end, however small, and one that is too
-// large for a block makes the layer a file like any other.
-func TestMembers(t *testing.T) {
-	word, large := gzipped([]byte("word")), gzipped(random("x", unixfs.MaxLeaf+1))
-	for name, test := range map[string]struct {
-		members [][]byte
-		cuts    int
-		broken  bool
-	}{
-		"one":         {[][]byte{word}, 1, false},
-		"several":     {[][]byte{word, gzipped(nil), gzipped(layerTar("a", 10_000)), word}, 4, false},
-		"large":       {[][]byte{word, large}, 0, false},
-		"damaged":     {[][]byte{word, word[:15]}, 0, true},
-		"then a byte": {[][]byte{word, {0}}, 0, true},
-		"then zeros":  {[][]byte{word, make([]byte, 100)}, 0, true},
-		"cut off":     {[][]byte{word[:5]}, 0, true},
-	} {
-		c := &content{ws: &workspace{}, encoding: gzipEncoding}
-		layer, err := c.look(bytes.NewReader(slices.Concat(test.members...)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(layer.cuts) != test.cuts || (layer.diffID == "") != test.broken {
-			t.Errorf("%s: %d cuts, contents %q", name, len(layer.cuts), layer.diffID)
-		}
-		end := 0
-		for i, cut := range layer.cuts {
-			if end += len(test.members[i]); cut != int64(end) {
-				t.Errorf("%s: member %d ends at %d, want %d", name, i, cut, end)
-			}
-		}
 	}
 }
 
 // A signature is found by what it signs, under the same name, and is no image
 // of its own.
 func TestReferrers(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
-	z := gzipped(img.layers[0])
-	m := imageManifest(img.config, v1.MediaTypeImageConfig, z)
-	subject := describe(v1.MediaTypeImageManifest, marshal(m))
-	tb := new(tarball).blob(img.config).blob(z)
-	index := v1.Index{Manifests: tb.named(v1.MediaTypeImageManifest, marshal(m), img.repoTags)}
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000))
+	z := testimage.Gzipped(img.Layers[0])
+	m := testimage.ImageManifest(img.Config, v1.MediaTypeImageConfig, z)
+	subject := testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m))
+	tb := new(testimage.Tarball).Blob(img.Config).Blob(z)
+	index := v1.Index{Manifests: tb.Named(v1.MediaTypeImageManifest, testimage.Marshal(m), img.RepoTags)}
 	signs := map[digest.Digest]digest.Digest{}
 	for _, text := range []string{"signature", "signature of the signature"} {
 		s := v1.Manifest{
 			MediaType: v1.MediaTypeImageManifest, ArtifactType: "application/x.signature", Subject: &subject,
-			Config: describe(v1.MediaTypeEmptyJSON, []byte("{}")), Layers: []v1.Descriptor{describe("text/plain", []byte(text))},
+			Config: testimage.Describe(v1.MediaTypeEmptyJSON, []byte("{}")), Layers: []v1.Descriptor{testimage.Describe("text/plain", []byte(text))},
 		}
 		s.SchemaVersion = 2
-		tb.blob([]byte("{}")).blob([]byte(text))
-		signs[digest.FromBytes(marshal(s))] = subject.Digest
-		index.Manifests = append(index.Manifests, tb.named(v1.MediaTypeImageManifest, marshal(s), nil)...)
-		subject = describe(v1.MediaTypeImageManifest, marshal(s))
+		tb.Blob([]byte("{}")).Blob([]byte(text))
+		signs[digest.FromBytes(testimage.Marshal(s))] = subject.Digest
+		index.Manifests = append(index.Manifests, tb.Named(v1.MediaTypeImageManifest, testimage.Marshal(s), nil)...)
+		subject = testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(s))
 	}
-	result, s := convert(t, tb.file(ociIndex, marshal(index)).close())
+	result, s := convert(t, tb.File(ocilayout.Index, testimage.Marshal(index)).Close())
 	if len(result.Images) != 1 {
 		t.Errorf("there are %d images, want 1: %v", len(result.Images), result.Images)
 	}
@@ -459,18 +432,18 @@ func TestReferrers(t *testing.T) {
 // A manifest of plain tars is written anew, unless something speaks of it by its
 // digest.
 func TestSubjectKeepsItsBytes(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
-	m := imageManifest(img.config, v1.MediaTypeImageConfig, img.layers[0])
-	subject := describe(v1.MediaTypeImageManifest, marshal(m))
-	signature := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Subject: &subject, Config: describe(v1.MediaTypeEmptyJSON, []byte("{}"))}
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000))
+	m := testimage.ImageManifest(img.Config, v1.MediaTypeImageConfig, img.Layers[0])
+	subject := testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m))
+	signature := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Subject: &subject, Config: testimage.Describe(v1.MediaTypeEmptyJSON, []byte("{}"))}
 	signature.SchemaVersion = 2
 	for signed, want := range map[bool]string{false: layout.DockerManifest, true: v1.MediaTypeImageManifest} {
-		tb := new(tarball).blob(img.config).blob(img.layers[0]).blob([]byte("{}"))
-		index := v1.Index{Manifests: tb.named(v1.MediaTypeImageManifest, marshal(m), img.repoTags)}
+		tb := new(testimage.Tarball).Blob(img.Config).Blob(img.Layers[0]).Blob([]byte("{}"))
+		index := v1.Index{Manifests: tb.Named(v1.MediaTypeImageManifest, testimage.Marshal(m), img.RepoTags)}
 		if signed {
-			index.Manifests = append(index.Manifests, tb.named(v1.MediaTypeImageManifest, marshal(signature), nil)...)
+			index.Manifests = append(index.Manifests, tb.Named(v1.MediaTypeImageManifest, testimage.Marshal(signature), nil)...)
 		}
-		result, _ := convert(t, tb.file(ociIndex, marshal(index)).close())
+		result, _ := convert(t, tb.File(ocilayout.Index, testimage.Marshal(index)).Close())
 		if got := result.Images[0].MediaType; got != want {
 			t.Errorf("signed %t: the manifest is %s, want %s", signed, got, want)
 		}
@@ -482,24 +455,57 @@ func TestSubjectKeepsItsBytes(t *testing.T) {
 
 // Indexes that name one another again and again are read once each.
 func TestNestedIndexes(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, layerTar("a", 1000))
-	z := gzipped(img.layers[0])
-	m := imageManifest(img.config, v1.MediaTypeImageConfig, z)
-	for depth, want := range map[int]string{1: "", 2: "", maxNesting: "", maxNesting + 1: "name one another", 30: "name one another"} {
-		tb := new(tarball).blob(img.config).blob(z).blob(marshal(m))
-		inner := describe(v1.MediaTypeImageManifest, marshal(m))
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000))
+	z := testimage.Gzipped(img.Layers[0])
+	m := testimage.ImageManifest(img.Config, v1.MediaTypeImageConfig, z)
+	for depth, want := range map[int]string{1: "", 2: "", manifest.MaxNesting: "", manifest.MaxNesting + 1: "name one another", 30: "name one another"} {
+		tb := new(testimage.Tarball).Blob(img.Config).Blob(z).Blob(testimage.Marshal(m))
+		inner := testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m))
 		var data []byte
 		for range depth {
 			index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: slices.Repeat([]v1.Descriptor{inner}, 20)}
 			index.SchemaVersion = 2
-			data = marshal(index)
-			tb.blob(data)
-			inner = describe(v1.MediaTypeImageIndex, data)
+			data = testimage.Marshal(index)
+			tb.Blob(data)
+			inner = testimage.Describe(v1.MediaTypeImageIndex, data)
 		}
-		top := v1.Index{Manifests: tb.named(v1.MediaTypeImageIndex, data, img.repoTags)}
-		_, err := tryConvert(t, t.TempDir(), bytes.NewReader(tb.file(ociIndex, marshal(top)).close()))
+		top := v1.Index{Manifests: tb.Named(v1.MediaTypeImageIndex, data, img.RepoTags)}
+		_, err := tryConvert(t, t.TempDir(), bytes.NewReader(tb.File(ocilayout.Index, testimage.Marshal(top)).Close()))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%d indexes: %v, want %q", depth, err, want)
 		}
 	}
+}
+
+// shuffled returns the archive with its entries in another order.
+func shuffled(t *testing.T, archive []byte, seed uint64) []byte {
+	t.Helper()
+	type entry struct {
+		header *tar.Header
+		data   []byte
+	}
+	var entries []entry
+	r := tar.NewReader(bytes.NewReader(archive))
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, entry{h, data})
+	}
+	rand.New(rand.NewPCG(seed, 0)).Shuffle(len(entries), func(i, j int) {
+		entries[i], entries[j] = entries[j], entries[i]
+	})
+	out := new(testimage.Tarball)
+	for _, e := range entries {
+		out.Entry(e.header, e.data)
+	}
+	return out.Close()
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/teststore"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
@@ -20,16 +22,16 @@ import (
 // Through every place an image comes to, it stays the same, and a CAR of a copy
 // is the CAR of the conversion.
 func TestCopy(t *testing.T) {
-	archive := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 3<<20), layerTar("b", 10)))
+	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 3<<19), testimage.Layer("b", 10)))
 	for _, profile := range []unixfs.Profile{unixfs.V1, unixfs.V0} {
 		dir := t.TempDir()
 		at := func(name string) string { return filepath.Join(dir, name) }
-		want := convertTo(t, toStoreIn(t, at("1")), archive, Options{Profile: profile})
-		convertTo(t, toCARAt(t, at("want.car")), archive, Options{Profile: profile})
+		want := convertTo(t, teststore.To(t, at("1")), archive, Options{Profile: profile})
+		convertTo(t, teststore.ToCAR(t, at("want.car")), archive, Options{Profile: profile})
 
-		copyTo(t, fromStore(t, at("1")), want.Root, toCARAt(t, at("1.car")))
-		copyTo(t, fromCAR(t, at("1.car")), want.Root, toStoreIn(t, at("2")))
-		copyTo(t, fromStore(t, at("2")), want.Root, toCARAt(t, at("2.car")))
+		copyTo(t, teststore.From(t, at("1")), want.Root, teststore.ToCAR(t, at("1.car")))
+		copyTo(t, teststore.FromCAR(t, at("1.car")), want.Root, teststore.To(t, at("2")))
+		copyTo(t, teststore.From(t, at("2")), want.Root, teststore.ToCAR(t, at("2.car")))
 		for _, name := range []string{"1.car", "2.car"} {
 			if !bytes.Equal(readFile(t, at(name)), readFile(t, at("want.car"))) {
 				t.Errorf("%s: %s is not the CAR of the image", profile, name)
@@ -45,10 +47,10 @@ func TestCopy(t *testing.T) {
 func TestCopyVerifies(t *testing.T) {
 	dir := t.TempDir()
 	car := filepath.Join(dir, "app.car")
-	want := convertTo(t, toCARAt(t, car), oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 1<<20))), Options{})
+	want := convertTo(t, teststore.ToCAR(t, car), testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 400_000))), Options{})
 	whole := readFile(t, car)
 	tried := 0
-	for at := 64; at < len(whole); at += len(whole)/150 + 1 {
+	for at := 64; at < len(whole); at += len(whole)/100 + 1 {
 		damaged := bytes.Clone(whole)
 		damaged[at] ^= 1
 		if err := os.WriteFile(car, damaged, 0o600); err != nil {
@@ -74,22 +76,22 @@ func tryCopy(t *testing.T, car string, root cid.Cid, to string) error {
 		return err
 	}
 	defer from.Close()
-	dst := toStoreIn(t, to)
+	dst := teststore.To(t, to)
 	_, err = Copy(t.Context(), from, root, dst, Options{})
 	return errors.Join(err, dst.Close())
 }
 
 func TestOnto(t *testing.T) {
-	one := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 100), layerTar("shared", 2<<20)))
-	two := oldDocker(newTestImage([]string{"app:2.0"}, layerTar("b", 100), layerTar("shared", 2<<20)))
-	again := oldDocker(newTestImage([]string{"app:2.0"}, layerTar("c", 100)))
-	other := oldDocker(newTestImage([]string{"team/other:1.0"}, layerTar("d", 100)))
+	one := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 100), testimage.Layer("shared", 300_000)))
+	two := testimage.OldDocker(testimage.New([]string{"app:2.0"}, testimage.Layer("b", 100), testimage.Layer("shared", 300_000)))
+	again := testimage.OldDocker(testimage.New([]string{"app:2.0"}, testimage.Layer("c", 100)))
+	other := testimage.OldDocker(testimage.New([]string{"team/other:1.0"}, testimage.Layer("d", 100)))
 	dir := t.TempDir()
 	said := ""
 	logf := func(format string, _ ...any) { said += format + "\n" }
-	root := convertTo(t, toStoreIn(t, dir), one, Options{}).Root
+	root := convertTo(t, teststore.To(t, dir), one, Options{}).Root
 	onto := func(archive []byte) *Result {
-		r := convertTo(t, toStoreIn(t, dir), archive, Options{Onto: &Base{fromStore(t, dir), root}, Logf: logf})
+		r := convertTo(t, teststore.To(t, dir), archive, Options{Onto: &Base{teststore.From(t, dir), root}, Logf: logf})
 		root = r.Root
 		return r
 	}
@@ -110,14 +112,14 @@ func TestOnto(t *testing.T) {
 
 	// In whatever order, and copied instead of converted, it is the same.
 	dir = t.TempDir()
-	root = convertTo(t, toStoreIn(t, dir), two, Options{}).Root
+	root = convertTo(t, teststore.To(t, dir), two, Options{}).Root
 	if onto(one); root != first {
 		t.Errorf("the other way round the root is %s, and was %s", root, first)
 	}
 	elsewhere := t.TempDir()
-	alone := convertTo(t, toStoreIn(t, elsewhere), one, Options{}).Root
-	root = convertTo(t, toStoreIn(t, dir), two, Options{}).Root
-	r, err := Copy(t.Context(), fromStore(t, elsewhere), alone, toStoreIn(t, dir), Options{Onto: &Base{fromStore(t, dir), root}})
+	alone := convertTo(t, teststore.To(t, elsewhere), one, Options{}).Root
+	root = convertTo(t, teststore.To(t, dir), two, Options{}).Root
+	r, err := Copy(t.Context(), teststore.From(t, elsewhere), alone, teststore.To(t, dir), Options{Onto: &Base{teststore.From(t, dir), root}})
 	if err != nil || r.Root != first {
 		t.Errorf("copied, the root is %v, %v; want %s", r, err, first)
 	}
@@ -126,7 +128,9 @@ func TestOnto(t *testing.T) {
 // Where latest is a tag it stays, and where it is only another name it goes when
 // it could mean two things.
 func TestOntoKnowsAliases(t *testing.T) {
-	image := func(tags ...string) []byte { return oldDocker(newTestImage(tags, layerTar(tags[0], 100))) }
+	image := func(tags ...string) []byte {
+		return testimage.OldDocker(testimage.New(tags, testimage.Layer(tags[0], 100)))
+	}
 	for _, test := range []struct {
 		before, after []byte
 		latest        bool
@@ -137,8 +141,8 @@ func TestOntoKnowsAliases(t *testing.T) {
 		{image("app:1"), image("other:2"), true},
 	} {
 		dir := t.TempDir()
-		root := convertTo(t, toStoreIn(t, dir), test.before, Options{}).Root
-		root = convertTo(t, toStoreIn(t, dir), test.after, Options{Onto: &Base{fromStore(t, dir), root}}).Root
+		root := convertTo(t, teststore.To(t, dir), test.before, Options{}).Root
+		root = convertTo(t, teststore.To(t, dir), test.after, Options{Onto: &Base{teststore.From(t, dir), root}}).Root
 		_, err := layout.FindManifest(t.Context(), store.Open(dir), layout.Image{Root: root, Name: "app"}, layout.Latest)
 		if (err == nil) != test.latest {
 			t.Errorf("app has the name latest: %v; want %v", err, test.latest)
@@ -148,7 +152,7 @@ func TestOntoKnowsAliases(t *testing.T) {
 
 func checkNames(t *testing.T, dir string, root cid.Cid, want ...string) {
 	t.Helper()
-	images, err := fromStore(t, dir).Images(t.Context(), root)
+	images, err := teststore.From(t, dir).Images(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,43 +187,6 @@ func copyTo(t *testing.T, from origin.Origin, root cid.Cid, dst Destination) {
 	if result.Root != root {
 		t.Errorf("the root of the copy is %s, want %s", result.Root, root)
 	}
-}
-
-func toStoreIn(t *testing.T, dir string) Destination {
-	t.Helper()
-	dst, err := ToStore(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dst
-}
-
-func toCARAt(t *testing.T, path string) Destination {
-	t.Helper()
-	dst, err := ToCAR(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dst
-}
-
-func fromStore(t *testing.T, dir string) origin.Origin {
-	t.Helper()
-	o, err := origin.FromStore(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return o
-}
-
-func fromCAR(t *testing.T, path string) origin.Origin {
-	t.Helper()
-	o, _, err := origin.FromCAR(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { o.Close() })
-	return o
 }
 
 func readFile(t *testing.T, path string) []byte {

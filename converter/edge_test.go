@@ -2,44 +2,34 @@ package converter
 
 import (
 	"bytes"
-	"cmp"
-	"context"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// ociManifest puts a manifest into the archive, without what it speaks of, and
-// describes it.
-func ociManifest(tb *tarball, config []byte, mediaType string, layers ...[]byte) v1.Descriptor {
-	m := marshal(imageManifest(config, mediaType, layers...))
-	tb.blob(m)
-	return describe(v1.MediaTypeImageManifest, m)
-}
-
 // indexArchive is an archive of one image whose index names the given manifests.
-func indexArchive(tb *tarball, manifests ...v1.Descriptor) []byte {
+func indexArchive(tb *testimage.Tarball, manifests ...v1.Descriptor) []byte {
 	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: manifests}
 	index.SchemaVersion = 2
-	top := v1.Index{Manifests: tb.named(v1.MediaTypeImageIndex, marshal(index), []string{"app:1.0"})}
-	return tb.file(ociIndex, marshal(top)).close()
+	top := v1.Index{Manifests: tb.Named(v1.MediaTypeImageIndex, testimage.Marshal(index), []string{"app:1.0"})}
+	return tb.File(ocilayout.Index, testimage.Marshal(top)).Close()
 }
 
 // A platform may be left out, and a part of one may not.
 func TestMissingParts(t *testing.T) {
-	one, two := gzipped(layerTar("a", 1000)), gzipped(layerTar("b", 1000))
-	config := newTestImage(nil, layerTar("a", 1000), layerTar("b", 1000)).config
-	attested := marshal(map[string]any{})
+	one, two := testimage.Gzipped(testimage.Layer("a", 1000)), testimage.Gzipped(testimage.Layer("b", 1000))
+	config := testimage.New(nil, testimage.Layer("a", 1000), testimage.Layer("b", 1000)).Config
+	attested := testimage.Marshal(map[string]any{})
 	for name, test := range map[string]struct {
 		blobs [][]byte // of the image
 		other bool     // whether another platform is there
@@ -52,17 +42,17 @@ func TestMissingParts(t *testing.T) {
 		"everything":                 {nil, true, ""},
 		"everything, and other ones": {nil, false, "all that index"},
 	} {
-		tb := new(tarball)
+		tb := new(testimage.Tarball)
 		for _, b := range test.blobs {
-			tb.blob(b)
+			tb.Blob(b)
 		}
-		image := ociManifest(tb, config, v1.MediaTypeImageConfig, one, two)
-		attestation := ociManifest(tb.blob(attested), attested, v1.MediaTypeEmptyJSON)
+		image := testimage.OCIManifest(tb, config, v1.MediaTypeImageConfig, one, two)
+		attestation := testimage.OCIManifest(tb.Blob(attested), attested, v1.MediaTypeEmptyJSON)
 		attestation.Platform = &v1.Platform{OS: "unknown", Architecture: "unknown"}
 		manifests := []v1.Descriptor{image, attestation}
 		if test.other {
-			img := newTestImage(nil, layerTar("c", 10))
-			manifests = append(manifests, ociManifest(tb.blob(img.config).blob(gzipped(img.layers[0])), img.config, v1.MediaTypeImageConfig, gzipped(img.layers[0])))
+			img := testimage.New(nil, testimage.Layer("c", 10))
+			manifests = append(manifests, testimage.OCIManifest(tb.Blob(img.Config).Blob(testimage.Gzipped(img.Layers[0])), img.Config, v1.MediaTypeImageConfig, testimage.Gzipped(img.Layers[0])))
 		}
 		_, err := tryConvert(t, t.TempDir(), bytes.NewReader(indexArchive(tb, manifests...)))
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
@@ -77,10 +67,10 @@ func TestLayersThatAreNearlyNothing(t *testing.T) {
 		"no files":  {make([]byte, 1024)},
 		"no layers": {},
 	} {
-		img := newTestImage([]string{"app:1.0"}, layers...)
-		old, s := convert(t, oldDocker(img))
+		img := testimage.New([]string{"app:1.0"}, layers...)
+		old, s := convert(t, testimage.OldDocker(img))
 		checkImage(t, s, old, img)
-		if recent, _ := convert(t, newDocker(img)); recent.Root != old.Root {
+		if recent, _ := convert(t, testimage.NewDocker(img)); recent.Root != old.Root {
 			t.Errorf("%s: the root is %s from an old archive and %s from a recent one", name, old.Root, recent.Root)
 		}
 	}
@@ -89,24 +79,24 @@ func TestLayersThatAreNearlyNothing(t *testing.T) {
 // What is no image is not held to an image's rules.
 func TestArtifact(t *testing.T) {
 	empty := []byte("{}")
-	tb := new(tarball).blob(empty).blob(layerTar("a", 10))
-	artifact := ociManifest(tb, empty, v1.MediaTypeEmptyJSON, layerTar("a", 10))
-	artifact.Annotations = map[string]string{containerdName: "docker.io/library/app:1.0"}
-	result, _ := convert(t, tb.file(ociIndex, marshal(v1.Index{Manifests: []v1.Descriptor{artifact}})).close())
+	tb := new(testimage.Tarball).Blob(empty).Blob(testimage.Layer("a", 10))
+	artifact := testimage.OCIManifest(tb, empty, v1.MediaTypeEmptyJSON, testimage.Layer("a", 10))
+	artifact.Annotations = map[string]string{ocilayout.ContainerdName: "docker.io/library/app:1.0"}
+	result, _ := convert(t, tb.File(ocilayout.Index, testimage.Marshal(v1.Index{Manifests: []v1.Descriptor{artifact}})).Close())
 	if result.Images[0].Digest != artifact.Digest {
 		t.Errorf("the artifact is %s, and was %s", result.Images[0].Digest, artifact.Digest)
 	}
 }
 
 func TestLayersOfADockerArchiveMayBeCompressed(t *testing.T) {
-	layer := layerTar("a", 1000)
-	img := newTestImage([]string{"app:1.0"}, layer)
+	layer := testimage.Layer("a", 1000)
+	img := testimage.New([]string{"app:1.0"}, layer)
 	for mediaType, compressed := range map[string][]byte{
-		layout.DockerLayerGzip: gzipped(layer),
-		layout.DockerLayerZstd: zstandard(t, layer),
+		layout.DockerLayerGzip: testimage.Gzipped(layer),
+		layout.DockerLayerZstd: testimage.Zstandard(t, layer),
 	} {
-		list := marshal([]dockerEntry{{Config: "c.json", RepoTags: img.repoTags, Layers: []string{"l.tar"}}})
-		result, s := convert(t, new(tarball).file("c.json", img.config).file("l.tar", compressed).file(dockerManifests, list).close())
+		list := testimage.Marshal([]ocilayout.DockerEntry{{Config: "c.json", RepoTags: img.RepoTags, Layers: []string{"l.tar"}}})
+		result, s := convert(t, new(testimage.Tarball).File("c.json", img.Config).File("l.tar", compressed).File(ocilayout.DockerList, list).Close())
 		at := layout.Image{Root: result.Root, Name: "app"}
 		m, err := layout.FindManifest(t.Context(), s, at, layout.Latest)
 		if err != nil {
@@ -120,20 +110,11 @@ func TestLayersOfADockerArchiveMayBeCompressed(t *testing.T) {
 	}
 }
 
-func zstandard(t *testing.T, data []byte) []byte {
-	t.Helper()
-	z, err := zstd.NewWriter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return z.EncodeAll(data, nil)
-}
-
 // An archive may be compressed as a whole.
 func TestCompressedArchive(t *testing.T) {
-	archive := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 100_000)))
+	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 100_000)))
 	want, _ := convert(t, archive)
-	for name, compressed := range map[string][]byte{"gzip": gzipped(archive), "zstd": zstandard(t, archive)} {
+	for name, compressed := range map[string][]byte{"gzip": testimage.Gzipped(archive), "zstd": testimage.Zstandard(t, archive)} {
 		if got, _ := convert(t, compressed); got.Root != want.Root {
 			t.Errorf("%s: the root is %s, want %s", name, got.Root, want.Root)
 		}
@@ -146,7 +127,7 @@ func TestCompressedArchive(t *testing.T) {
 // An archive is whole only if it says where it ends, and is read to where its
 // writer ends.
 func TestEndOfArchive(t *testing.T) {
-	archive := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 1000)))
+	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000)))
 	if _, err := tryConvert(t, t.TempDir(), bytes.NewReader(archive[:len(archive)-1024])); err == nil || !strings.Contains(err.Error(), "ends early") {
 		t.Errorf("without an end marker: %v", err)
 	}
@@ -159,65 +140,40 @@ func TestEndOfArchive(t *testing.T) {
 // No archive makes us remember any number of entries.
 func TestTooManyEntries(t *testing.T) {
 	full := func() *archive {
-		a := newArchive(&workspace{ctx: t.Context(), dir: t.TempDir(), profile: unixfs.V1}, t.Logf, want{})
+		a := newArchive(&blob.Workspace{Context: t.Context(), Dir: t.TempDir(), Form: blob.Form{Profile: unixfs.V1}}, t.Logf, want{})
 		for i := range maxEntries {
 			a.links[strconv.Itoa(i)] = "x"
 		}
 		return a
 	}
 	for name, test := range map[string]struct {
-		add  *tarball
+		add  *testimage.Tarball
 		want string
 	}{
-		"a file":      {new(tarball).file("more", nil), `reading "more" from the archive: more than 65536 files and links`},
-		"a link":      {new(tarball).symlink("more", "x"), `reading "more" from the archive: more than 65536 files and links`},
-		"one again":   {new(tarball).file("0", nil).symlink("1", "y").file(dockerManifests, []byte("[]")), ""},
-		"a long path": {new(tarball).file(strings.Repeat("long/", maxPath), nil), "a path of more than 1024 bytes"},
-		"a long link": {new(tarball).symlink("0", strings.Repeat("long/", maxPath)), "a path of more than 1024 bytes"},
+		"a file":      {new(testimage.Tarball).File("more", nil), `reading "more" from the archive: more than 65536 files and links`},
+		"a link":      {new(testimage.Tarball).Symlink("more", "x"), `reading "more" from the archive: more than 65536 files and links`},
+		"one again":   {new(testimage.Tarball).File("0", nil).Symlink("1", "y").File(ocilayout.DockerList, []byte("[]")), ""},
+		"a long path": {new(testimage.Tarball).File(strings.Repeat("long/", maxPath), nil), "a path of more than 1024 bytes"},
+		"a long link": {new(testimage.Tarball).Symlink("0", strings.Repeat("long/", maxPath)), "a path of more than 1024 bytes"},
 	} {
-		err := full().readTar(bytes.NewReader(test.add.close()))
+		err := full().readTar(bytes.NewReader(test.add.Close()))
 		if (err == nil) != (test.want == "") || err != nil && (!strings.Contains(err.Error(), test.want) || len(err.Error()) > 500) {
 			t.Errorf("%s: the error is %v, want %q", name, err, test.want)
 		}
 	}
 }
 
-// What a disk gives back that has gone bad does not get into an image.
-func TestReadAgain(t *testing.T) {
-	layer, other := layerTar("a", 10_000), layerTar("b", 10_000)
-	for name, test := range map[string]struct {
-		came []byte
-		then []byte // what the file has later
-		form func(*content) (*Blob, error)
-	}{
-		"as it came, from members": {layer, gzipped(other), (*content).asIs},
-		"as members, from the tar": {make([]byte, 1024), other, (*content).asLayer},
-	} {
-		ws := &workspace{ctx: t.Context(), dir: t.TempDir(), profile: unixfs.V1}
-		c := readLayer(t, ws, test.came)
-		if err := os.WriteFile(cmp.Or(c.kept, c.aligned).Path, test.then, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := test.form(c); err == nil || !strings.Contains(err.Error(), "when read again") {
-			t.Errorf("%s: the error is %v", name, err)
-		}
-		if files, _ := os.ReadDir(ws.dir); len(files) != 1 {
-			t.Errorf("%s: there are %d files, want what came alone", name, len(files))
-		}
-	}
-}
-
 func TestUntaggedTwice(t *testing.T) {
-	img := newTestImage(nil, layerTar("a", 10))
-	if result, _ := convert(t, oldDocker(img, img)); len(result.Images) != 1 {
+	img := testimage.New(nil, testimage.Layer("a", 10))
+	if result, _ := convert(t, testimage.OldDocker(img, img)); len(result.Images) != 1 {
 		t.Errorf("there are %d images, want 1", len(result.Images))
 	}
 }
 
 func TestEmptyDiffID(t *testing.T) {
-	config := marshal(v1.Image{RootFS: v1.RootFS{DiffIDs: []digest.Digest{""}}})
-	list := marshal([]dockerEntry{{Config: "c.json", Layers: []string{"l.tar"}}})
-	archive := new(tarball).file("c.json", config).file("l.tar", []byte("\x1f\x8b garbage")).file(dockerManifests, list).close()
+	config := testimage.Marshal(v1.Image{RootFS: v1.RootFS{DiffIDs: []digest.Digest{""}}})
+	list := testimage.Marshal([]ocilayout.DockerEntry{{Config: "c.json", Layers: []string{"l.tar"}}})
+	archive := new(testimage.Tarball).File("c.json", config).File("l.tar", []byte("\x1f\x8b garbage")).File(ocilayout.DockerList, list).Close()
 	if _, err := tryConvert(t, t.TempDir(), bytes.NewReader(archive)); err == nil || !strings.Contains(err.Error(), "diff_id") {
 		t.Errorf("the error is %v", err)
 	}
@@ -225,25 +181,12 @@ func TestEmptyDiffID(t *testing.T) {
 
 // One config that many images name is read once.
 func TestManyImagesOfOneConfig(t *testing.T) {
-	img := newTestImage(nil, layerTar("a", 10))
-	config := slices.Concat(img.config, bytes.Repeat([]byte(" "), 3<<20))
-	entry := dockerEntry{Config: "c.json", Layers: []string{"l.tar"}}
-	archive := new(tarball).file("c.json", config).file("l.tar", img.layers[0]).file(dockerManifests, marshal(slices.Repeat([]dockerEntry{entry}, 10_000))).close()
+	img := testimage.New(nil, testimage.Layer("a", 10))
+	config := slices.Concat(img.Config, bytes.Repeat([]byte(" "), 3<<20))
+	entry := ocilayout.DockerEntry{Config: "c.json", Layers: []string{"l.tar"}}
+	archive := new(testimage.Tarball).File("c.json", config).File("l.tar", img.Layers[0]).File(ocilayout.DockerList, testimage.Marshal(slices.Repeat([]ocilayout.DockerEntry{entry}, 3000))).Close()
 	result, _ := convert(t, archive)
 	if len(result.Images) != 1 {
 		t.Errorf("there are %d images, want 1", len(result.Images))
-	}
-}
-
-// A cancelled conversion ends where it is, also after the archive was read.
-func TestCancelledWhileRewriting(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(io.ErrClosedPipe)
-	ws := &workspace{ctx: ctx, dir: t.TempDir(), profile: unixfs.V1}
-	align := func(r io.Reader) (*Blob, error) { return ws.align(r, Gzip) }
-	for name, f := range map[string]func(io.Reader) (*Blob, error){"keep": ws.keep, "align": align} {
-		if _, err := f(bytes.NewReader(make([]byte, 1<<20))); err != io.ErrClosedPipe {
-			t.Errorf("%s: %v, want %v", name, err, io.ErrClosedPipe)
-		}
 	}
 }

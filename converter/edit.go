@@ -1,7 +1,6 @@
 package converter
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,6 +8,8 @@ import (
 	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 )
 
 // An object is a JSON object of which only some fields are understood. The
@@ -42,7 +43,7 @@ func editList(data []byte, list string, edit func(i int, entry object) (object, 
 	if err := whole.set(list, edited); err != nil {
 		return nil, err
 	}
-	return encode(whole)
+	return manifest.Encode(whole)
 }
 
 // check refuses fields that are spelled almost as those to be edited are: some
@@ -59,18 +60,9 @@ func (o object) check(fields ...string) error {
 }
 
 func (o object) set(field string, value any) error {
-	data, err := encode(value)
+	data, err := manifest.Encode(value)
 	o[field] = data
 	return err
-}
-
-// encode writes JSON without escaping what need not be.
-func encode(value any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(value)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // describe makes a descriptor, which the object is, one of other bytes. What it

@@ -6,17 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
 // blob returns the content that a descriptor speaks of, having checked it.
-func (a *archive) blob(d v1.Descriptor) (*content, error) {
+func (a *archive) blob(d v1.Descriptor) (*blob.Content, error) {
 	if _, err := layout.ParseDigest(d.Digest.String()); err != nil {
 		return nil, err
 	}
@@ -24,21 +25,21 @@ func (a *archive) blob(d v1.Descriptor) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	right, err := c.is(d.Digest)
+	right, err := c.Is(d.Digest)
 	if err != nil {
 		return nil, err
 	}
 	if !right {
-		return nil, fmt.Errorf("%s has the digest %s", c.name, c.digest)
+		return nil, fmt.Errorf("%s has the digest %s", c.Name, c.Digest)
 	}
-	if c.size != d.Size {
-		return nil, fmt.Errorf("%s has %d bytes, and its descriptor says %d", c.name, c.size, d.Size)
+	if c.Size != d.Size {
+		return nil, fmt.Errorf("%s has %d bytes, and its descriptor says %d", c.Name, c.Size, d.Size)
 	}
 	return c, nil
 }
 
-func (a *archive) findBlob(d v1.Descriptor) (*content, error) {
-	c, err := a.find(blobPath(d.Digest))
+func (a *archive) findBlob(d v1.Descriptor) (*blob.Content, error) {
+	c, err := a.find(ocilayout.BlobPath(d.Digest))
 	switch {
 	case err == nil:
 		return c, nil
@@ -51,22 +52,17 @@ func (a *archive) findBlob(d v1.Descriptor) (*content, error) {
 	if err := a.failed[d.Digest]; err != nil {
 		return nil, err
 	}
-	return a.find(blobPath(d.Digest))
+	return a.find(ocilayout.BlobPath(d.Digest))
 }
 
 // put adds what stands elsewhere to the contents.
-func (a *archive) put(d v1.Descriptor, data []byte) (*content, error) {
-	c, err := a.ws.readContent(blobPath(d.Digest), int64(len(data)), bytes.NewReader(data))
+func (a *archive) put(d v1.Descriptor, data []byte) (*blob.Content, error) {
+	c, err := a.ws.Read(ocilayout.BlobPath(d.Digest), int64(len(data)), bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
-	a.contents[c.name] = c
+	a.contents[c.Name] = c
 	return c, nil
-}
-
-// blobPath returns where an OCI layout has a blob.
-func blobPath(d digest.Digest) string {
-	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
 
 // fetches is how many blobs are fetched at a time.
@@ -78,7 +74,7 @@ func (a *archive) fetchAll(descriptors []v1.Descriptor) {
 	if a.fetch == nil {
 		return
 	}
-	ctx, cancel := context.WithCancelCause(a.ws.ctx)
+	ctx, cancel := context.WithCancelCause(a.ws.Context)
 	defer cancel(nil)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -91,10 +87,10 @@ func (a *archive) fetchAll(descriptors []v1.Descriptor) {
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
-				a.contents[c.name] = c
+				a.contents[c.Name] = c
 				return
 			}
-			if !errors.Is(err, errMissing) {
+			if !errors.Is(err, ocilayout.ErrMissing) {
 				cancel(err) // the first of several, which then fail with it
 				err = context.Cause(ctx)
 			}
@@ -115,7 +111,7 @@ func (a *archive) unfetched(descriptors []v1.Descriptor) []v1.Descriptor {
 		if _, err := layout.ParseDigest(d.Digest.String()); err != nil {
 			continue
 		}
-		if _, err := a.find(blobPath(d.Digest)); err == nil {
+		if _, err := a.find(ocilayout.BlobPath(d.Digest)); err == nil {
 			continue
 		}
 		asked[d.Digest] = true
@@ -124,13 +120,13 @@ func (a *archive) unfetched(descriptors []v1.Descriptor) []v1.Descriptor {
 	return unfetched
 }
 
-func (a *archive) fetchBlob(ctx context.Context, d v1.Descriptor) (*content, error) {
+func (a *archive) fetchBlob(ctx context.Context, d v1.Descriptor) (*blob.Content, error) {
 	r, err := a.fetch(ctx, d)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	c, err := a.ws.readContent(blobPath(d.Digest), d.Size, &exactReader{r, d.Size})
+	c, err := a.ws.Read(ocilayout.BlobPath(d.Digest), d.Size, &exactReader{r, d.Size})
 	if err != nil {
 		return nil, fmt.Errorf("reading %s from %s: %w", d.Digest, a.where, err)
 	}

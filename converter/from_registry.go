@@ -11,6 +11,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/remote"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -19,7 +22,7 @@ import (
 // are those that docker and podman keep. Where verify is false, the registry need
 // not prove who it is, nor encrypt.
 func FromRegistry(image string, verify bool) Source {
-	return fromRegistry{image, verify, patience}
+	return fromRegistry{image, verify, remote.Patience}
 }
 
 type fromRegistry struct {
@@ -41,24 +44,25 @@ func (s fromRegistry) read(a *archive) error {
 	if err != nil {
 		return fmt.Errorf("image name %q: %w", s.image, err)
 	}
-	r, err := dialRegistry(a.ws.ctx, image.Context(), s.verify, s.patience)
+	dialed, err := remote.DialRegistry(a.ws.Context, image.Context(), s.verify, s.patience)
 	if err != nil {
 		return err
 	}
-	a.where, a.published, a.fetch = r.String(), true, r.fetch
-	top, err := r.top(a, image)
+	r := registry{dialed, a}
+	a.where, a.published, a.fetch = r.String(), true, r.Fetch
+	top, err := r.top(image)
 	if err != nil {
 		return err
 	}
 	if top, err = a.chooseNow(top); err != nil {
 		return err
 	}
-	about, err := r.referrers(a, top.Digest)
+	about, err := r.referrers(top.Digest)
 	if err != nil {
 		return err
 	}
-	top.Annotations = map[string]string{containerdName: s.image}
-	a.documents[ociIndex], err = json.Marshal(v1.Index{Manifests: append([]v1.Descriptor{top}, about...)})
+	top.Annotations = map[string]string{ocilayout.ContainerdName: s.image}
+	a.documents[ocilayout.Index], err = json.Marshal(v1.Index{Manifests: append([]v1.Descriptor{top}, about...)})
 	return err
 }
 
@@ -74,11 +78,17 @@ func (s fromRegistry) parse() (name.Reference, error) {
 	return name.ParseReference(reference.TagNameOnly(named).String(), options...)
 }
 
+// A registry is a repository of which an image is read into an archive.
+type registry struct {
+	*remote.Registry
+	to *archive
+}
+
 // top reads the manifest or index that the image is.
-func (r *registry) top(a *archive, image name.Reference) (v1.Descriptor, error) {
-	data, err := r.document(a.ws.ctx, "manifests/"+image.Identifier())
-	if errors.Is(err, errMissing) {
-		return v1.Descriptor{}, r.noSuchImage(a.ws.ctx, image)
+func (r *registry) top(image name.Reference) (v1.Descriptor, error) {
+	data, err := r.Document(r.to.ws.Context, "manifests/"+image.Identifier())
+	if errors.Is(err, ocilayout.ErrMissing) {
+		return v1.Descriptor{}, r.NoSuchImage(r.to.ws.Context, image)
 	}
 	if err != nil {
 		return v1.Descriptor{}, err
@@ -91,7 +101,7 @@ func (r *registry) top(a *archive, image name.Reference) (v1.Descriptor, error) 
 	if layout.IsDigest(image.Identifier()) {
 		d.Digest = digest.Digest(image.Identifier())
 	}
-	_, err = a.put(d, data)
+	_, err = r.to.put(d, data)
 	return d, err
 }
 
@@ -99,12 +109,12 @@ func (r *registry) top(a *archive, image name.Reference) (v1.Descriptor, error) 
 // whichever of the two ways that there are. No registry needs to have such a
 // list, and yet one that it does not give for now is not taken for none.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
-func (r *registry) referrers(a *archive, subject digest.Digest) ([]v1.Descriptor, error) {
-	list, err := r.list(a, "referrers/"+subject.String())
-	if isUnsupported(err) || errors.Is(err, errNoList) {
-		list, err = r.list(a, "manifests/"+subject.Algorithm().String()+"-"+subject.Encoded())
+func (r *registry) referrers(subject digest.Digest) ([]v1.Descriptor, error) {
+	list, err := r.list("referrers/" + subject.String())
+	if remote.IsUnsupported(err) || errors.Is(err, errNoList) {
+		list, err = r.list("manifests/" + subject.Algorithm().String() + "-" + subject.Encoded())
 	}
-	if isUnsupported(err) || errors.Is(err, errNoList) {
+	if remote.IsUnsupported(err) || errors.Is(err, errNoList) {
 		return nil, nil
 	}
 	if err != nil {
@@ -112,11 +122,11 @@ func (r *registry) referrers(a *archive, subject digest.Digest) ([]v1.Descriptor
 	}
 	var about []v1.Descriptor
 	for _, d := range list {
-		if isManifest(d) {
+		if manifest.IsManifest(d) {
 			about = append(about, v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size})
 		}
 	}
-	return r.present(a, about), nil
+	return r.present(about), nil
 }
 
 // maxPages is how many pages a list may have.
@@ -125,16 +135,16 @@ const maxPages = 1000
 var errNoList = errors.New("is no index")
 
 // list reads what an index names, of which a registry may give a page at a time.
-func (r *registry) list(a *archive, path string) ([]v1.Descriptor, error) {
+func (r *registry) list(path string) ([]v1.Descriptor, error) {
 	var list []v1.Descriptor
 	for range maxPages {
-		data, next, err := r.page(a.ws.ctx, path)
+		data, next, err := r.Page(r.to.ws.Context, path)
 		var index v1.Index
 		if err == nil && (json.Unmarshal(data, &index) != nil || index.Manifests == nil) {
 			err = fmt.Errorf("what %s has at %s %w", r, path, errNoList)
 		}
 		if err == nil {
-			err = a.count(len(index.Manifests))
+			err = r.to.count(len(index.Manifests))
 		}
 		if err != nil && list != nil {
 			//nolint:errorlint // what has begun is supported, and there
@@ -153,12 +163,12 @@ func (r *registry) list(a *archive, path string) ([]v1.Descriptor, error) {
 }
 
 // present returns those of the manifests that the registry has.
-func (r *registry) present(a *archive, descriptors []v1.Descriptor) []v1.Descriptor {
-	a.fetchAll(descriptors)
+func (r *registry) present(descriptors []v1.Descriptor) []v1.Descriptor {
+	r.to.fetchAll(descriptors)
 	var present []v1.Descriptor
 	for _, d := range descriptors {
-		if err := a.failed[d.Digest]; errors.Is(err, errMissing) {
-			a.logf("what is said to be about the image is left out: %v", err)
+		if err := r.to.failed[d.Digest]; errors.Is(err, ocilayout.ErrMissing) {
+			r.to.logf("what is said to be about the image is left out: %v", err)
 			continue
 		}
 		present = append(present, d)

@@ -9,6 +9,10 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/teststore"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -21,7 +25,7 @@ func FuzzArchive(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, archive []byte, recompress bool) {
 		dir := t.TempDir()
-		dst := toStoreIn(t, dir)
+		dst := teststore.To(t, dir)
 		result, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, Options{Recompress: recompress, Level: 1})
 		if err := dst.Close(); err != nil {
 			t.Error(err)
@@ -35,8 +39,8 @@ func FuzzArchive(f *testing.F) {
 		if len(result.Images) == 0 {
 			t.Error("there is no image")
 		}
-		from := fromStore(t, dir)
-		if _, faults, _ := verify(t, from, result.Root, Selection{}); len(faults) > 0 {
+		from := teststore.From(t, dir)
+		if _, faults := verified(t, from, result.Root, origin.Selection{}); len(faults) > 0 {
 			t.Errorf("it is wrong: %q", faults)
 		}
 		for _, img := range result.Images {
@@ -44,7 +48,7 @@ func FuzzArchive(f *testing.F) {
 				if reference == "" {
 					continue
 				}
-				if verified, _, _ := verify(t, from, result.Root, Selection{img.Name, reference}); verified == nil || verified.Images[0].Digest != img.Digest {
+				if right, _ := verified(t, from, result.Root, origin.Selection{Name: img.Name, Reference: reference}); right == nil || right.Images[0].Digest != img.Digest {
 					t.Errorf("%s of image %q is not %s", reference, img.Name, img.Digest)
 				}
 			}
@@ -54,21 +58,21 @@ func FuzzArchive(f *testing.F) {
 
 // fuzzSeeds are small archives of the kinds that there are.
 func fuzzSeeds() [][]byte {
-	img := newTestImage([]string{"app:1.0"}, []byte{}, layerTar("a", 10))
-	containerd, _ := containerdDocker(img)
-	tb := new(tarball)
-	index, _, _ := multiPlatform(tb)
-	buildx := layoutOf(tb, tagged(index, "1.0"))
-	tb = new(tarball)
-	m := gzippedImage(tb, img)
-	signature := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
+	img := testimage.New([]string{"app:1.0"}, []byte{}, testimage.Layer("a", 10))
+	containerd, _ := testimage.ContainerdDocker(img)
+	tb := new(testimage.Tarball)
+	index, _, _ := testimage.MultiPlatform(tb)
+	buildx := testimage.LayoutOf(tb, testimage.Tagged(index, "1.0"))
+	tb = new(testimage.Tarball)
+	m := testimage.GzippedImage(tb, img)
+	signature := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
 	signature.Subject = &m
-	tb.blob([]byte("{}")).blob([]byte("[]")).blob(marshal(signature))
-	signed := layoutOf(tb, tagged(m, "1.0"), describe(v1.MediaTypeImageManifest, marshal(signature)))
+	tb.Blob([]byte("{}")).Blob([]byte("[]")).Blob(testimage.Marshal(signature))
+	signed := testimage.LayoutOf(tb, testimage.Tagged(m, "1.0"), testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(signature)))
 	return [][]byte{
-		oldDocker(img), newDocker(img), containerd, buildx, signed,
-		gzipped(oldDocker(img)), gzipped(signed),
-		oldDocker(newTestImage(nil)), newDocker(newTestImage(nil)),
+		testimage.OldDocker(img), testimage.NewDocker(img), containerd, buildx, signed,
+		testimage.Gzipped(testimage.OldDocker(img)), testimage.Gzipped(signed),
+		testimage.OldDocker(testimage.New(nil)), testimage.NewDocker(testimage.New(nil)),
 		artifactOf([]byte{}, []byte("x")),
 	}
 }
@@ -82,7 +86,7 @@ type checker struct {
 func (c *checker) TempDir() string { return c.dir }
 func (c *checker) Close() error    { return nil }
 
-func (c *checker) Commit(ctx context.Context, tree *Tree) error {
+func (c *checker) Commit(ctx context.Context, tree *tree.Tree) error {
 	for _, b := range tree.Blobs() {
 		r, err := b.Open(ctx)
 		if err != nil {
@@ -99,7 +103,7 @@ func (c *checker) Commit(ctx context.Context, tree *Tree) error {
 	}
 	for _, img := range tree.Images {
 		f, there := tree.Files[layout.ManifestPath(img.Name, img.Digest.String())]
-		data, err := f.read(ctx)
+		data, err := f.Read(ctx)
 		if !there || err != nil || digest.FromBytes(data) != img.Digest {
 			c.wrong = "manifest " + img.Digest.String() + " is something else, or nowhere"
 		}

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"testing"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -14,7 +15,8 @@ import (
 // already, nobody can change them. Should an encoder or a library give others,
 // it is the one to go.
 func TestGoldenRoots(t *testing.T) {
-	for _, test := range []struct {
+	workers := []int{1, 2, 7} // of which no number makes a difference
+	for i, test := range []struct {
 		name    string
 		archive []byte
 		as      Options
@@ -23,7 +25,7 @@ func TestGoldenRoots(t *testing.T) {
 	}{
 		{
 			"one layer",
-			oldDocker(newTestImage([]string{"app:1.0"}, goldenLayer(1))),
+			testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.GoldenLayer(1))),
 			Options{},
 			"b6000839",
 			"bafybeiarwmfupw2lmvjv3nmlp2qd2jvhjfyw53wriaevpyf6msud5fmlc4",
@@ -31,8 +33,8 @@ func TestGoldenRoots(t *testing.T) {
 		},
 		{
 			"two images",
-			newDocker(newTestImage([]string{"app:1.0", "app:latest"}, goldenLayer(1), goldenLayer(2)),
-				newTestImage([]string{"team/other:2"}, goldenLayer(2))),
+			testimage.NewDocker(testimage.New([]string{"app:1.0", "app:latest"}, testimage.GoldenLayer(1), testimage.GoldenLayer(2)),
+				testimage.New([]string{"team/other:2"}, testimage.GoldenLayer(2))),
 			Options{},
 			"634a1b38",
 			"bafybeiexylhuc4mv3kvkhmwmwxcfag67r2pmo26sgqkldsgwhdsckir2du",
@@ -40,7 +42,7 @@ func TestGoldenRoots(t *testing.T) {
 		},
 		{
 			"an index",
-			first(containerdDocker(newTestImage([]string{"app:1.0"}, goldenLayer(3)))),
+			first(testimage.ContainerdDocker(testimage.New([]string{"app:1.0"}, testimage.GoldenLayer(3)))),
 			Options{},
 			"c41ae44e",
 			"bafybeicflenbrp3m2mcdf5n3mtordc7otwzhjv3lk7hh5mqvvvj5e7keum",
@@ -48,15 +50,15 @@ func TestGoldenRoots(t *testing.T) {
 		},
 		{
 			"one layer as it is",
-			oldDocker(newTestImage([]string{"app:1.0"}, goldenLayer(1))),
-			Options{Compression: Uncompressed},
+			testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.GoldenLayer(1))),
+			Options{Compression: blob.Uncompressed},
 			"b6000839",
 			"bafybeifpxy7jrh5eumyuvnnthzve6cbxkavcowfha37xjanzwoua5bei6u",
 			"QmcYHYqpHqoxK1kdwxJE4FtMYEknDyhkAvAPLBAYaz3Ups",
 		},
 		{
 			"an index with its layers aligned",
-			first(containerdDocker(newTestImage([]string{"app:1.0"}, goldenLayer(3)))),
+			first(testimage.ContainerdDocker(testimage.New([]string{"app:1.0"}, testimage.GoldenLayer(3)))),
 			Options{Recompress: true},
 			"c41ae44e",
 			"bafybeihww7hx2aicc6ezvz752fnteg5ydkgzjaizhhde7zu5iok7xk7lt4",
@@ -67,42 +69,20 @@ func TestGoldenRoots(t *testing.T) {
 		if got := hex.EncodeToString(sum[:4]); got != test.sum {
 			t.Errorf("%s: the test's archive has changed, to %s", test.name, got)
 		}
-		for profile, want := range map[unixfs.Profile]string{unixfs.V1: test.v1, unixfs.V0: test.v0} {
-			for _, workers := range []int{1, 2, 7} {
-				ws := &workspace{
-					ctx: t.Context(), dir: t.TempDir(), profile: profile, workers: workers,
-					compression: test.as.Compression, recompress: test.as.Recompress,
-				}
-				if got := rootOf(t, ws, test.archive); got != want {
-					t.Errorf("%s: %s with %d workers gives %s, want %s", test.name, profile, workers, got, want)
-				}
+		for j, want := range []string{test.v1, test.v0} {
+			profile, workers := []unixfs.Profile{unixfs.V1, unixfs.V0}[j], workers[(2*i+j)%len(workers)]
+			ws := &blob.Workspace{
+				Context: t.Context(), Dir: t.TempDir(),
+				Form: blob.Form{Profile: profile, Workers: workers, Compression: test.as.Compression, Recompress: test.as.Recompress},
+			}
+			if got := rootOf(t, ws, test.archive); got != want {
+				t.Errorf("%s: %s with %d workers gives %s, want %s", test.name, profile, workers, got, want)
 			}
 		}
 	}
 }
 
-// goldenLayer is a tar with what makes a difference to where it is cut.
-func goldenLayer(seed int) []byte {
-	w := new(tarball)
-	for i := range 500 {
-		name := fmt.Sprintf("etc/%d/file-%d", seed, i)
-		w.file(name, compressible(name, i*37%5000))
-	}
-	w.file("usr/bin/app", compressible("app", 3<<20))
-	w.file(fmt.Sprintf("usr/lib/lib-%d.so", seed), compressible(fmt.Sprint(seed), 100_000))
-	return w.symlink("usr/lib/lib.so", "lib-1.so").close()
-}
-
-// compressible is as compressible as programs are, more or less.
-func compressible(seed string, n int) []byte {
-	b := random(seed, n)
-	for i := range b {
-		b[i] &= 0x1f
-	}
-	return b
-}
-
-func rootOf(t *testing.T, ws *workspace, archive []byte) string {
+func rootOf(t *testing.T, ws *blob.Workspace, archive []byte) string {
 	t.Helper()
 	a := newArchive(ws, t.Logf, want{})
 	if err := a.readTar(bytes.NewReader(archive)); err != nil {
@@ -112,11 +92,14 @@ func rootOf(t *testing.T, ws *workspace, archive []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := newTree(images, ws)
+	made, err := newTree(images, ws)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tree.Root.CID.String()
+	if err := made.Finish(ws, nil, t.Logf); err != nil {
+		t.Fatal(err)
+	}
+	return made.Root.CID.String()
 }
 
 func first(b, _ []byte) []byte { return b }

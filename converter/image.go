@@ -9,6 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -22,16 +24,16 @@ type image struct {
 // A graph is a manifest or index and all that it leads to.
 type graph struct {
 	top    layout.Manifest
-	below  []layout.Manifest       // those that an index names, and referrers
-	known  map[digest.Digest]bool  // what all of these are called
-	blobs  map[digest.Digest]*Blob // configs and layers, by what manifests call them
-	config digest.Digest           // of an image that is no index
+	below  []layout.Manifest            // those that an index names, and referrers
+	known  map[digest.Digest]bool       // what all of these are called
+	blobs  map[digest.Digest]*blob.Blob // configs and layers, by what manifests call them
+	config digest.Digest                // of an image that is no index
 }
 
 // newImage returns the image of a manifest or index that somebody calls by the
 // given digest.
 func newImage(top layout.Manifest, name digest.Digest) *image {
-	g := &graph{top: top, known: map[digest.Digest]bool{}, blobs: map[digest.Digest]*Blob{}}
+	g := &graph{top: top, known: map[digest.Digest]bool{}, blobs: map[digest.Digest]*blob.Blob{}}
 	g.know(top, name)
 	return &image{graph: g}
 }
@@ -68,7 +70,7 @@ func (g *graph) manifests() []layout.Manifest {
 // name the same images where a program wrote both.
 func (a *archive) images() ([]*image, error) {
 	list := a.dockerImages
-	if a.documents[ociIndex] != nil {
+	if a.documents[ocilayout.Index] != nil {
 		list = a.ociImages
 	}
 	images, err := list()
@@ -151,7 +153,7 @@ func (a *archive) dockerImages() ([]*image, error) {
 	var images []*image
 	for i, entry := range list {
 		if entry.Config == "" {
-			return nil, fmt.Errorf("image %d of %s has no config", i+1, dockerManifests)
+			return nil, fmt.Errorf("image %d of %s has no config", i+1, ocilayout.DockerList)
 		}
 		img, err := a.dockerImage(entry)
 		if err != nil {
@@ -167,7 +169,7 @@ func (a *archive) dockerImages() ([]*image, error) {
 }
 
 // wantedEntries returns those of the entries that are, with their wanted names.
-func (a *archive) wantedEntries(list []dockerEntry) ([]dockerEntry, error) {
+func (a *archive) wantedEntries(list []ocilayout.DockerEntry) ([]ocilayout.DockerEntry, error) {
 	if a.want.name == "" {
 		return list, nil
 	}
@@ -177,14 +179,14 @@ func (a *archive) wantedEntries(list []dockerEntry) ([]dockerEntry, error) {
 		for _, name := range entry.RepoTags {
 			if a.want.is(name) {
 				entry.RepoTags = []string{name}
-				return []dockerEntry{entry}, nil
+				return []ocilayout.DockerEntry{entry}, nil
 			}
 		}
 	}
 	return nil, a.noSuchImage(there)
 }
 
-func (a *archive) dockerImage(entry dockerEntry) (*image, error) {
+func (a *archive) dockerImage(entry ocilayout.DockerEntry) (*image, error) {
 	config, err := a.find(entry.Config)
 	if err != nil {
 		return nil, fmt.Errorf("config %w", err)
@@ -204,10 +206,10 @@ func (a *archive) dockerImage(entry dockerEntry) (*image, error) {
 
 // checkConfigName holds a config against the digest that it is called by, in all
 // archives of Docker's and its imitators'.
-func checkConfigName(name string, config *content) error {
+func checkConfigName(name string, config *blob.Content) error {
 	base := strings.TrimPrefix(strings.TrimSuffix(path.Base(name), ".json"), "sha256:")
-	if d := digest.NewDigestFromEncoded(digest.SHA256, base); d.Validate() == nil && d != config.digest {
-		return fmt.Errorf("config %s has the digest %s", name, config.digest)
+	if d := digest.NewDigestFromEncoded(digest.SHA256, base); d.Validate() == nil && d != config.Digest {
+		return fmt.Errorf("config %s has the digest %s", name, config.Digest)
 	}
 	return nil
 }
@@ -221,8 +223,8 @@ func (img *image) named(references []ref) []*image {
 	return images
 }
 
-func (a *archive) findAll(names []string) ([]*content, error) {
-	layers := make([]*content, len(names))
+func (a *archive) findAll(names []string) ([]*blob.Content, error) {
+	layers := make([]*blob.Content, len(names))
 	for i, name := range names {
 		var err error
 		if layers[i], err = a.find(name); err != nil {
@@ -235,15 +237,15 @@ func (a *archive) findAll(names []string) ([]*content, error) {
 // makeImage writes a manifest for a config and its layers: Docker's schema 2,
 // which every client reads, with nothing in it that does not follow from the
 // two, so that every archive of an image gives the same.
-func makeImage(config *content, layers []*content) (*image, error) {
+func makeImage(config *blob.Content, layers []*blob.Content) (*image, error) {
 	if err := checkDiffIDs(config, layers); err != nil {
 		return nil, err
 	}
-	configBlob, err := config.asIs()
+	configBlob, err := config.AsIs()
 	if err != nil {
 		return nil, err
 	}
-	blobs := map[digest.Digest]*Blob{configBlob.Digest: configBlob}
+	blobs := map[digest.Digest]*blob.Blob{configBlob.Digest: configBlob}
 	manifest := dockerManifest{
 		SchemaVersion: 2,
 		MediaType:     layout.DockerManifest,
@@ -251,12 +253,12 @@ func makeImage(config *content, layers []*content) (*image, error) {
 		Layers:        make([]descriptor, len(layers)),
 	}
 	for i, l := range layers {
-		blob, err := l.asLayer()
+		blob, err := l.AsLayer()
 		if err != nil {
 			return nil, err
 		}
 		blobs[blob.Digest] = blob
-		manifest.Layers[i] = descriptor{l.layerType(), blob.Size(), blob.Digest}
+		manifest.Layers[i] = descriptor{l.LayerType(), blob.Size(), blob.Digest}
 	}
 	data, err := json.Marshal(manifest)
 	if err != nil {
@@ -264,7 +266,7 @@ func makeImage(config *content, layers []*content) (*image, error) {
 	}
 	top, err := layout.ParseManifest(data)
 	if err != nil {
-		return nil, fmt.Errorf("the manifest of %s: %w", config.name, err)
+		return nil, fmt.Errorf("the manifest of %s: %w", config.Name, err)
 	}
 	img := newImage(top, top.Digest)
 	img.blobs, img.config = blobs, configBlob.Digest
@@ -289,33 +291,33 @@ type descriptor struct {
 // checkDiffIDs holds the layers against the digests that the config gives for
 // them uncompressed, with which every client will compare them. Of those that may
 // be missing, nothing is known.
-func checkDiffIDs(config *content, layers []*content) error {
-	want, err := config.diffIDs()
+func checkDiffIDs(config *blob.Content, layers []*blob.Content) error {
+	want, err := config.DiffIDs()
 	if err != nil {
 		return err
 	}
 	if len(want) != len(layers) {
-		return fmt.Errorf("config %s has %d layers, and the manifest %d", config.name, len(want), len(layers))
+		return fmt.Errorf("config %s has %d layers, and the manifest %d", config.Name, len(want), len(layers))
 	}
 	for i, l := range layers {
 		if l == nil {
 			continue
 		}
-		if l.diffID == "" {
-			return fmt.Errorf("layer %s does not decompress", l.name)
+		if l.DiffID == "" {
+			return fmt.Errorf("layer %s does not decompress", l.Name)
 		}
-		got, err := l.diffIDBy(want[i].Algorithm())
+		got, err := l.DiffIDBy(want[i].Algorithm())
 		if err != nil {
 			return err
 		}
 		if got != want[i] {
-			return fmt.Errorf("layer %s is %s uncompressed, and the config says %s", l.name, got, want[i])
+			return fmt.Errorf("layer %s is %s uncompressed, and the config says %s", l.Name, got, want[i])
 		}
 	}
 	return nil
 }
 
 // allPlain reports whether none of the layers came compressed.
-func allPlain(layers []*content) bool {
-	return !slices.ContainsFunc(layers, func(l *content) bool { return l == nil || l.cameCompressed() })
+func allPlain(layers []*blob.Content) bool {
+	return !slices.ContainsFunc(layers, func(l *blob.Content) bool { return l == nil || l.CameCompressed() })
 }

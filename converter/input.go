@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 )
 
 // An input is an archive's tar, which may be compressed as a whole.
@@ -18,19 +20,19 @@ type input struct {
 
 func newInput(ctx context.Context, r io.Reader) (*input, error) {
 	br := bufio.NewReader(newReadAhead(ctx, r))
-	magic, err := br.Peek(len(zstdMagic))
+	magic, err := br.Peek(blob.MagicSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("reading the archive: %w", err)
 	}
-	switch encodingOf(magic) {
-	case gzipEncoding:
+	switch blob.EncodingOf(magic) {
+	case blob.Gzipped:
 		z, err := gzip.NewReader(br)
 		if err != nil {
 			return nil, fmt.Errorf("decompressing the archive: %w", err)
 		}
 		return &input{r: z}, nil
-	case zstdEncoding:
-		z, err := newZstdReader(br)
+	case blob.Zstandard:
+		z, err := blob.NewZstdReader(br)
 		if err != nil {
 			return nil, fmt.Errorf("decompressing the archive: %w", err)
 		}

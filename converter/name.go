@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
@@ -85,14 +86,10 @@ func parseRepoTags(tags []string) ([]ref, error) {
 	return refs, nil
 }
 
-// containerdName is the annotation in which containerd, and so Docker, keeps an
-// image's whole name. OCI's own holds the tag alone, or whatever a program likes.
-const containerdName = "io.containerd.image.name"
-
 // ociReferences names an image of an OCI index: as the index says or, where it
 // does not, as Docker's list beside it says.
 func ociReferences(d v1.Descriptor, repoTags []string) ([]ref, error) {
-	if name := d.Annotations[containerdName]; name != "" {
+	if name := d.Annotations[ocilayout.ContainerdName]; name != "" {
 		return parseRepoTags([]string{name})
 	}
 	if len(repoTags) > 0 {
@@ -120,27 +117,19 @@ func (a *archive) repoTags() (map[digest.Digest][]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("config %w", err)
 		}
-		tags[c.digest] = append(tags[c.digest], entry.RepoTags...)
+		tags[c.Digest] = append(tags[c.Digest], entry.RepoTags...)
 	}
 	return tags, nil
 }
 
-// dockerEntry is an image of manifest.json.
-// https://github.com/moby/docker-image-spec/blob/main/v1.2.md
-type dockerEntry struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
-}
-
-func (a *archive) dockerList() ([]dockerEntry, error) {
-	data := a.documents[dockerManifests]
+func (a *archive) dockerList() ([]ocilayout.DockerEntry, error) {
+	data := a.documents[ocilayout.DockerList]
 	if data == nil {
 		return nil, nil
 	}
-	var list []dockerEntry
+	var list []ocilayout.DockerEntry
 	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", dockerManifests, err)
+		return nil, fmt.Errorf("reading %s: %w", ocilayout.DockerList, err)
 	}
 	return list, nil
 }

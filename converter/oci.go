@@ -10,6 +10,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -53,8 +56,8 @@ func (a *archive) ociImages() ([]*image, error) {
 // and which manifests others speak of by digest.
 func (a *archive) ociDescriptors() ([]v1.Descriptor, map[digest.Digest]bool, error) {
 	var index v1.Index
-	if err := json.Unmarshal(a.documents[ociIndex], &index); err != nil {
-		return nil, nil, fmt.Errorf("reading %s: %w", ociIndex, err)
+	if err := json.Unmarshal(a.documents[ocilayout.Index], &index); err != nil {
+		return nil, nil, fmt.Errorf("reading %s: %w", ocilayout.Index, err)
 	}
 	descriptors, err := a.wanted(index.Manifests)
 	if err != nil {
@@ -66,7 +69,7 @@ func (a *archive) ociDescriptors() ([]v1.Descriptor, map[digest.Digest]bool, err
 			return nil, nil, err
 		}
 	}
-	if a.ws.recompress {
+	if a.ws.Recompress {
 		if descriptors, err = a.rewriteAll(descriptors); err != nil {
 			return nil, nil, err
 		}
@@ -81,12 +84,12 @@ func (a *archive) wanted(all []v1.Descriptor) ([]v1.Descriptor, error) {
 	var there, leftOut []string
 	found := a.want.name == ""
 	for _, d := range all {
-		unnamed := d.Annotations[containerdName] == "" && d.Annotations[v1.AnnotationRefName] == ""
+		unnamed := d.Annotations[ocilayout.ContainerdName] == "" && d.Annotations[v1.AnnotationRefName] == ""
 		if !unnamed && !a.want.is(names(d)...) {
 			there = append(there, cmp.Or(names(d)...))
 			continue
 		}
-		if !isManifest(d) {
+		if !manifest.IsManifest(d) {
 			leftOut = append(leftOut, fmt.Sprintf("%s of type %s is no image", d.Digest, d.MediaType))
 			continue
 		}
@@ -127,23 +130,18 @@ func (a *archive) chooseAll(descriptors []v1.Descriptor, fixed map[digest.Digest
 	return chosen, nil
 }
 
-// maxNesting is how many indexes may name one another. Two are in use.
-const maxNesting = 8
-
-var errNesting = fmt.Errorf("more than %d indexes name one another", maxNesting)
-
 // markFixed notes which manifests others speak of by digest: those that an index
 // names, and subjects.
 func (a *archive) markFixed(fixed map[digest.Digest]bool, descriptors []v1.Descriptor, depth int) error {
-	if depth > maxNesting {
-		return errNesting
+	if depth > manifest.MaxNesting {
+		return manifest.ErrNesting
 	}
 	for _, d := range descriptors {
-		if !isManifest(d) {
+		if !manifest.IsManifest(d) {
 			continue
 		}
 		m, err := a.manifest(d)
-		if errors.Is(err, errMissing) {
+		if errors.Is(err, ocilayout.ErrMissing) {
 			continue // whether that matters is seen later
 		}
 		if err != nil {
@@ -156,11 +154,11 @@ func (a *archive) markFixed(fixed map[digest.Digest]bool, descriptors []v1.Descr
 		if ok {
 			fixed[r.subject] = true
 		}
-		if !isIndex(m) {
+		if !manifest.IsIndex(m) {
 			continue
 		}
-		var index v1.Index
-		if err := unmarshalIndex(m, &index); err != nil {
+		index, err := manifest.ParseIndex(m)
+		if err != nil {
 			return err
 		}
 		var below []v1.Descriptor
@@ -182,7 +180,7 @@ func (a *archive) ociImage(d v1.Descriptor, fixed bool) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if isIndex(m) {
+	if manifest.IsIndex(m) {
 		img := newImage(m, d.Digest)
 		return img, a.addIndex(img, m, 0)
 	}
@@ -195,7 +193,7 @@ func (a *archive) ociImage(d v1.Descriptor, fixed bool) (*image, error) {
 	}
 	img := newImage(m, d.Digest)
 	if parts.config != nil {
-		img.config = parts.config.digest
+		img.config = parts.config.Digest
 	}
 	return img, img.keep(parts)
 }
@@ -204,11 +202,11 @@ func (a *archive) ociImage(d v1.Descriptor, fixed bool) (*image, error) {
 // only the platforms that it pulled. One of them at least must be there, and not
 // only what was attested about it.
 func (a *archive) addIndex(img *image, index layout.Manifest, depth int) error {
-	if depth > maxNesting {
-		return errNesting
+	if depth > manifest.MaxNesting {
+		return manifest.ErrNesting
 	}
-	var fields v1.Index
-	if err := unmarshalIndex(index, &fields); err != nil {
+	fields, err := manifest.ParseIndex(index)
+	if err != nil {
 		return err
 	}
 	found := len(fields.Manifests) == 0
@@ -218,14 +216,14 @@ func (a *archive) addIndex(img *image, index layout.Manifest, depth int) error {
 			continue
 		}
 		err := a.addBelow(img, d, depth)
-		if errors.Is(err, errMissing) {
-			a.logf("%s (%s) is left out: %v", describePlatform(d), d.Digest, err)
+		if errors.Is(err, ocilayout.ErrMissing) {
+			a.logf("%s (%s) is left out: %v", platform.Describe(d), d.Digest, err)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		found = found || !isAttestation(d)
+		found = found || !platform.IsAttestation(d)
 	}
 	if !found {
 		return a.missing(fmt.Sprintf("all that index %s names", index.Digest))
@@ -237,14 +235,14 @@ func (a *archive) addBelow(img *image, d v1.Descriptor, depth int) error {
 	if err := a.count(1); err != nil {
 		return err
 	}
-	if !isManifest(d) {
+	if !manifest.IsManifest(d) {
 		return a.addBlob(img, d)
 	}
 	m, err := a.manifest(d)
 	if err != nil {
 		return err
 	}
-	if isIndex(m) {
+	if manifest.IsIndex(m) {
 		if err := a.addIndex(img, m, depth+1); err != nil {
 			return err
 		}
@@ -266,7 +264,7 @@ func (a *archive) addBlob(img *image, d v1.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	img.blobs[d.Digest], err = c.asIs()
+	img.blobs[d.Digest], err = c.AsIs()
 	return err
 }
 
@@ -293,24 +291,17 @@ func (a *archive) manifest(d v1.Descriptor) (layout.Manifest, error) {
 	if err != nil {
 		return layout.Manifest{}, err
 	}
-	data, err := c.document()
+	data, err := c.Document()
 	if err != nil {
 		return layout.Manifest{}, err
 	}
 	m, err := layout.ParseManifest(data)
 	if err != nil {
-		return layout.Manifest{}, fmt.Errorf("%s: %w", c.name, err)
+		return layout.Manifest{}, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if a.manifestBytes += len(data); a.manifestBytes > maxManifests {
 		return layout.Manifest{}, fmt.Errorf("the manifests in %s have more than %d bytes", a.where, maxManifests)
 	}
 	a.manifests[d.Digest] = m
 	return m, nil
-}
-
-func unmarshalIndex(m layout.Manifest, index *v1.Index) error {
-	if err := json.Unmarshal(m.Data, index); err != nil {
-		return fmt.Errorf("reading index %s: %w", m.Digest, err)
-	}
-	return nil
 }

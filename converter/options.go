@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -13,7 +16,7 @@ type Options struct {
 	Profile unixfs.Profile
 
 	// Compression is what layers that come as plain tars become. Default: Gzip.
-	Compression Compression
+	Compression blob.Compression
 
 	// Level is the level of Gzip, 1 to MaxLevel. Default: that of format 1.
 	// Another gives other addresses.
@@ -25,7 +28,7 @@ type Options struct {
 
 	// Platform has an index stand for the one image in it that is for that
 	// platform. Default: the index stays, and so does all that it names.
-	Platform *Platform
+	Platform *platform.Platform
 
 	// Name and Tag are what to call the archive's one image instead of what the
 	// archive calls it. Default: as the archive does.
@@ -40,30 +43,10 @@ type Options struct {
 	CountReused int
 
 	// Progress is told of larger files while they are read. Default: nobody is.
-	Progress Progress
+	Progress blob.Progress
 
 	// Logf reports what happens, a line a call. Default: nobody is told.
 	Logf func(format string, args ...any)
-}
-
-// A Compression is a form of layers.
-type Compression string
-
-const (
-	// Gzip compresses layers in pieces, each a leaf.
-	Gzip Compression = "gzip"
-
-	// Uncompressed keeps layers as the tars that they are, cut at the same places.
-	Uncompressed Compression = "none"
-)
-
-// ParseCompression returns the compression of that name.
-func ParseCompression(name string) (Compression, error) {
-	switch c := Compression(name); c {
-	case Gzip, Uncompressed:
-		return c, nil
-	}
-	return "", fmt.Errorf("unknown compression %q: use %s or %s", name, Gzip, Uncompressed)
 }
 
 func (o Options) withDefaults() Options {
@@ -71,10 +54,10 @@ func (o Options) withDefaults() Options {
 		o.Profile = unixfs.V1
 	}
 	if o.Compression == "" {
-		o.Compression = Gzip
+		o.Compression = blob.Gzip
 	}
 	if o.Level == 0 {
-		o.Level = DefaultLevel
+		o.Level = blob.DefaultLevel
 	}
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
@@ -82,20 +65,21 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// workspace returns one in dir, having read what the new root is to hold
-// besides.
-func (o Options) workspace(ctx context.Context, dir string) (*workspace, error) {
-	if o.Level < 1 || o.Level > MaxLevel {
-		return nil, fmt.Errorf("level %d of gzip: it is from 1 to %d", o.Level, MaxLevel)
+// workspace returns one in dir.
+func (o Options) workspace(ctx context.Context, dir string) (*blob.Workspace, error) {
+	if o.Level < 1 || o.Level > blob.MaxLevel {
+		return nil, fmt.Errorf("level %d of gzip: it is from 1 to %d", o.Level, blob.MaxLevel)
 	}
-	ws := &workspace{
-		ctx: ctx, dir: dir, profile: o.Profile, logf: o.Logf, progress: o.Progress,
-		compression: o.Compression, level: o.Level, recompress: o.Recompress,
-	}
+	return &blob.Workspace{
+		Form:    blob.Form{Profile: o.Profile, Compression: o.Compression, Level: o.Level, Recompress: o.Recompress},
+		Context: ctx, Dir: dir, Progress: o.Progress,
+	}, nil
+}
+
+// base reads what the new root is to hold besides, if anything.
+func (o Options) base(ctx context.Context) (*tree.Tree, error) {
 	if o.Onto == nil {
-		return ws, nil
+		return nil, nil
 	}
-	var err error
-	ws.onto, err = o.Onto.read(ctx, o.Progress)
-	return ws, err
+	return tree.ReadBase(ctx, o.Onto.From, o.Onto.Root, o.Progress)
 }

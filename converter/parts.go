@@ -9,14 +9,17 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
 // parts is what a manifest leads to.
 type parts struct {
-	config  *content   // none in artifacts of a certain age
-	layers  []*content // nil where one may be missing
-	isImage bool       // not an artifact or attestation, whose layers are anything
+	config  *blob.Content   // none in artifacts of a certain age
+	layers  []*blob.Content // nil where one may be missing
+	isImage bool            // not an artifact or attestation, whose layers are anything
 
 	// What the manifest says of the config and of each layer.
 	configDescriptor v1.Descriptor
@@ -32,7 +35,7 @@ func (a *archive) parts(m layout.Manifest) (*parts, error) {
 		return nil, fmt.Errorf("reading manifest %s: %w", m.Digest, err)
 	}
 	p := &parts{
-		isImage:          isConfig(fields.Config.MediaType),
+		isImage:          manifest.IsConfig(fields.Config.MediaType),
 		configDescriptor: fields.Config,
 		descriptors:      append(fields.Layers, fields.Blobs...),
 	}
@@ -58,12 +61,12 @@ func (a *archive) addLayers(p *parts, m layout.Manifest) error {
 	var missing error
 	found := 0
 	for _, d := range p.descriptors {
-		p.isImage = p.isImage && isLayer(d.MediaType)
+		p.isImage = p.isImage && manifest.IsLayer(d.MediaType)
 		l, err := a.blob(d)
 		switch {
-		case errors.Is(err, errMissing) && isForeign(d.MediaType):
+		case errors.Is(err, ocilayout.ErrMissing) && manifest.IsForeign(d.MediaType):
 			a.logf("layer %s is left out: it is not for everybody to distribute, and %v", d.Digest, err)
-		case errors.Is(err, errMissing):
+		case errors.Is(err, ocilayout.ErrMissing):
 			missing = cmp.Or(missing, err)
 		case err != nil:
 			return fmt.Errorf("layer of manifest %s: %w", m.Digest, err)
@@ -78,13 +81,13 @@ func (a *archive) addLayers(p *parts, m layout.Manifest) error {
 	case found == 0: // it was not saved, which may be meant
 		return fmt.Errorf("layers of manifest %s: %w", m.Digest, missing)
 	}
-	//nolint:errorlint // what is missing in part may not be left out, so this is not errMissing
+	//nolint:errorlint // what is missing in part may not be left out, so this is not ErrMissing
 	return fmt.Errorf("layer of manifest %s: %v", m.Digest, missing)
 }
 
 // keep adds a manifest's config and layers to the image, as they came.
 func (g *graph) keep(p *parts) error {
-	for i, c := range append([]*content{p.config}, p.layers...) {
+	for i, c := range append([]*blob.Content{p.config}, p.layers...) {
 		if c == nil {
 			continue
 		}
@@ -93,7 +96,7 @@ func (g *graph) keep(p *parts) error {
 			name = p.descriptors[i-1].Digest
 		}
 		var err error
-		if g.blobs[name], err = c.asIs(); err != nil {
+		if g.blobs[name], err = c.AsIs(); err != nil {
 			return err
 		}
 	}
@@ -102,5 +105,5 @@ func (g *graph) keep(p *parts) error {
 
 // hasForeign reports whether one of the layers is not for everybody to distribute.
 func (p *parts) hasForeign() bool {
-	return slices.ContainsFunc(p.descriptors, func(d v1.Descriptor) bool { return isForeign(d.MediaType) })
+	return slices.ContainsFunc(p.descriptors, func(d v1.Descriptor) bool { return manifest.IsForeign(d.MediaType) })
 }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 )
 
 // noteCompressed says how many layers stay as they came, with which a new
@@ -24,8 +26,8 @@ func (a *archive) noteCompressed(images []*image) {
 func (a *archive) compressedLayers(images []*image) int {
 	compressed := map[digest.Digest]bool{}
 	for _, c := range a.contents {
-		if c.cameCompressed() {
-			compressed[c.digest] = true
+		if c.CameCompressed() {
+			compressed[c.Digest] = true
 		}
 	}
 	n := 0
@@ -43,9 +45,9 @@ func (a *archive) compressedLayers(images []*image) int {
 }
 
 // layersOf returns the layers of an image's manifest, and nothing of any other.
-func layersOf(manifest []byte) []v1.Descriptor {
+func layersOf(data []byte) []v1.Descriptor {
 	var m v1.Manifest
-	if json.Unmarshal(manifest, &m) != nil || !isConfig(m.Config.MediaType) {
+	if json.Unmarshal(data, &m) != nil || !manifest.IsConfig(m.Config.MediaType) {
 		return nil
 	}
 	return m.Layers

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -139,17 +140,11 @@ func referrerIndexes(images []*image) (map[digest.Digest][]byte, error) {
 	}
 	indexes := map[digest.Digest][]byte{}
 	for subject, descriptors := range bySubject {
-		data, err := referrerIndex(descriptors)
+		data, err := tree.ReferrerIndex(descriptors)
 		if err != nil {
 			return nil, err
 		}
 		indexes[subject] = data
 	}
 	return indexes, nil
-}
-
-func referrerIndex(descriptors map[digest.Digest]v1.Descriptor) ([]byte, error) {
-	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: inOrder(descriptors)}
-	index.SchemaVersion = 2
-	return json.Marshal(index)
 }

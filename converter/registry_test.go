@@ -18,6 +18,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/remote"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -35,15 +40,15 @@ type testRegistry struct {
 
 const repository = "/v2/team/app/"
 
-func newTestRegistry(t *testing.T, tb *tarball, tags map[string]v1.Descriptor) *testRegistry {
+func newTestRegistry(t *testing.T, tb *testimage.Tarball, tags map[string]v1.Descriptor) *testRegistry {
 	t.Helper()
 	r := &testRegistry{blobs: map[string][]byte{}, instead: map[string]http.HandlerFunc{}}
-	for path, data := range tb.written {
+	for path, data := range tb.Written {
 		d := "sha256:" + filepath.Base(path)
 		r.blobs["blobs/"+d], r.blobs["manifests/"+d] = data, data
 	}
 	for tag, d := range tags {
-		r.blobs["manifests/"+tag] = tb.written[blobPath(d.Digest)]
+		r.blobs["manifests/"+tag] = tb.Written[ocilayout.BlobPath(d.Digest)]
 	}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(r.Close)
@@ -81,22 +86,22 @@ func (r *testRegistry) source(suffix string) fromRegistry {
 // A registry's image is as one of a layout, but that only what is wanted is
 // asked for, and what is about it comes along.
 func TestRegistry(t *testing.T) {
-	tb := new(tarball)
-	index, amd64, arm64 := multiPlatform(tb)
-	tb.blob([]byte("{}")).blob([]byte("[]"))
+	tb := new(testimage.Tarball)
+	index, amd64, arm64 := testimage.MultiPlatform(tb)
+	tb.Blob([]byte("{}")).Blob([]byte("[]"))
 	sign := func(d v1.Descriptor) v1.Descriptor {
-		signature := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
+		signature := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
 		signature.Subject = &d
-		tb.blob(marshal(signature))
-		return describe(v1.MediaTypeImageManifest, marshal(signature))
+		tb.Blob(testimage.Marshal(signature))
+		return testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(signature))
 	}
 	signatures := map[digest.Digest]v1.Descriptor{amd64.Digest: sign(amd64), arm64.Digest: sign(arm64)}
-	gone := describe(v1.MediaTypeImageManifest, []byte("gone"))
+	gone := testimage.Describe(v1.MediaTypeImageManifest, []byte("gone"))
 	r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": index})
-	r.blobs["referrers/"+amd64.Digest.String()] = marshal(v1.Index{Manifests: []v1.Descriptor{signatures[amd64.Digest], signatures[arm64.Digest], gone}})
-	r.blobs["manifests/sha256-"+arm64.Digest.Encoded()] = marshal(v1.Index{Manifests: []v1.Descriptor{signatures[arm64.Digest]}})
+	r.blobs["referrers/"+amd64.Digest.String()] = testimage.Marshal(v1.Index{Manifests: []v1.Descriptor{signatures[amd64.Digest], signatures[arm64.Digest], gone}})
+	r.blobs["manifests/sha256-"+arm64.Digest.Encoded()] = testimage.Marshal(v1.Index{Manifests: []v1.Descriptor{signatures[arm64.Digest]}})
 
-	want := mustConvertFrom(t, FromArchive(bytes.NewReader(layoutOf(tb, tagged(index, "host.example/team/app:1.0"))), ""), Options{})
+	want := mustConvertFrom(t, FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(index, "host.example/team/app:1.0"))), ""), Options{})
 	if got := mustConvertFrom(t, r.source(":1.0"), Options{}); got.Root != want.Root {
 		t.Errorf("the root is %s, want %s: %v", got.Root, want.Root, got.Images)
 	}
@@ -105,10 +110,10 @@ func TestRegistry(t *testing.T) {
 		t.Errorf("by digest, it is %v", img)
 	}
 	for _, test := range []struct {
-		platform Platform
+		platform platform.Platform
 		chosen   v1.Descriptor
 		other    v1.Descriptor
-	}{{Platform{"linux", "amd64", ""}, amd64, arm64}, {Platform{"linux", "arm64", ""}, arm64, amd64}} {
+	}{{platform.Platform{OS: "linux", Architecture: "amd64"}, amd64, arm64}, {platform.Platform{OS: "linux", Architecture: "arm64"}, arm64, amd64}} {
 		r.asked = nil
 		got := mustConvertFrom(t, r.source(":1.0"), Options{Platform: &test.platform})
 		if len(got.Images) != 1 || got.Images[0].Digest != test.chosen.Digest {
@@ -119,8 +124,8 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("for %s, there was asked: %s", test.platform, asked)
 		}
 	}
-	strong := digest.SHA512.FromBytes(tb.written[blobPath(amd64.Digest)])
-	r.blobs["manifests/"+strong.String()] = tb.written[blobPath(amd64.Digest)]
+	strong := digest.SHA512.FromBytes(tb.Written[ocilayout.BlobPath(amd64.Digest)])
+	r.blobs["manifests/"+strong.String()] = tb.Written[ocilayout.BlobPath(amd64.Digest)]
 	got = mustConvertFrom(t, r.source("@"+strong.String()), Options{})
 	got.mustHave(t, strong.String())
 	got.mustHave(t, amd64.Digest.String())
@@ -129,10 +134,10 @@ func TestRegistry(t *testing.T) {
 // A download goes on where its connection broke, whether or not the registry can
 // begin there.
 func TestDownloadGoesOn(t *testing.T) {
-	tb := new(tarball)
-	img := newTestImage(nil, layerTar("a", 300_000))
-	m := gzippedImage(tb, img)
-	layer := gzipped(img.layers[0])
+	tb := new(testimage.Tarball)
+	img := testimage.New(nil, testimage.Layer("a", 300_000))
+	m := testimage.GzippedImage(tb, img)
+	layer := testimage.Gzipped(img.Layers[0])
 	path := "blobs/" + digest.FromBytes(layer).String()
 	for name, ranges := range map[string]bool{"ranges": true, "no ranges": false} {
 		r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": m})
@@ -162,10 +167,10 @@ func TestDownloadGoesOn(t *testing.T) {
 }
 
 func TestRegistryFailures(t *testing.T) {
-	tb := new(tarball)
-	img := newTestImage(nil, layerTar("a", 300_000))
-	m := gzippedImage(tb, img)
-	layer := gzipped(img.layers[0])
+	tb := new(testimage.Tarball)
+	img := testimage.New(nil, testimage.Layer("a", 300_000))
+	m := testimage.GzippedImage(tb, img)
+	layer := testimage.Gzipped(img.Layers[0])
 	blob := "blobs/" + digest.FromBytes(layer).String()
 	answer := func(status int, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -221,13 +226,13 @@ func TestRegistryFailures(t *testing.T) {
 // A signature is not lost because the registry has a bad day, and there need not
 // be any.
 func TestReferrersOfARegistry(t *testing.T) {
-	tb := new(tarball)
-	subject := gzippedImage(tb, newTestImage(nil, layerTar("a", 1000)))
+	tb := new(testimage.Tarball)
+	subject := testimage.GzippedImage(tb, testimage.New(nil, testimage.Layer("a", 1000)))
 	sign := func(text string) v1.Descriptor {
-		m := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte(text))
+		m := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte(text))
 		m.Subject = &subject
-		tb.blob([]byte("{}")).blob([]byte(text)).blob(marshal(m))
-		return describe(v1.MediaTypeImageManifest, marshal(m))
+		tb.Blob([]byte("{}")).Blob([]byte(text)).Blob(testimage.Marshal(m))
+		return testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m))
 	}
 	one, two, three := sign("one"), sign("two"), sign("three")
 	api := "referrers/" + subject.Digest.String()
@@ -241,7 +246,7 @@ func TestReferrersOfARegistry(t *testing.T) {
 	list := func(d ...v1.Descriptor) []byte {
 		index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: append([]v1.Descriptor{}, d...)}
 		index.SchemaVersion = 2
-		return marshal(index)
+		return testimage.Marshal(index)
 	}
 	broken := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100000")
@@ -317,7 +322,7 @@ func TestReferrersOfARegistry(t *testing.T) {
 
 // What nobody could pull is not fetched, and Ctrl-C is obeyed.
 func TestRegistryIsNotAsked(t *testing.T) {
-	r := newTestRegistry(t, new(tarball), nil)
+	r := newTestRegistry(t, new(testimage.Tarball), nil)
 	if _, err := convertFrom(t, r.source("/blobs:1.0"), Options{}); err == nil || !strings.Contains(err.Error(), "--name") {
 		t.Errorf("a name that cannot be: %v", err)
 	}
@@ -330,7 +335,7 @@ func TestRegistryIsNotAsked(t *testing.T) {
 		cancel(enough)
 		<-req.Context().Done()
 	}
-	dst, err := ToStore(t.TempDir())
+	dst, err := destination.ToStore(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +347,7 @@ func TestRegistryIsNotAsked(t *testing.T) {
 
 // A daemon that stops in the middle is given up, and waited for until it begins.
 func TestSilentDocker(t *testing.T) {
-	archive := oldDocker(newTestImage([]string{"app:1.0"}, layerTar("a", 300_000)))
+	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 300_000)))
 	docker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Write(archive[:len(archive)/2])
 		http.NewResponseController(w).Flush()
@@ -352,7 +357,7 @@ func TestSilentDocker(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "tcp://"+docker.Listener.Addr().String())
 	t.Setenv("DOCKER_TLS_VERIFY", "")
 	_, err := convertFrom(t, fromDocker{"app", 50 * time.Millisecond}, Options{})
-	if !errors.Is(err, errSilent) || !strings.Contains(err.Error(), docker.Listener.Addr().String()) {
+	if !errors.Is(err, remote.ErrSilent) || !strings.Contains(err.Error(), docker.Listener.Addr().String()) {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -16,7 +16,10 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -25,11 +28,11 @@ import (
 // own digests, and a manifest that says so. Configs and layers keep their bytes,
 // and their leaves. Where there is no such image, that is an error. Of the
 // options, Profile, Progress and Logf count.
-func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s Selection, dst Destination, o Options) (*Result, error) {
+func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Selection, dst Destination, o Options) (*Result, error) {
 	o = o.withDefaults()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	tree, err := storedTree(ctx, from, root, o.Progress)
+	t, err := tree.Read(ctx, from, root, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -37,33 +40,32 @@ func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s Selection, 
 	if err != nil {
 		return nil, err
 	}
-	r := repair{ctx: ctx, ws: ws, tree: tree}
+	r := repair{ctx: ctx, ws: ws, tree: t}
 	if err := r.images(s); err != nil {
 		return nil, err
 	}
 	if !r.repaired {
-		return nil, fmt.Errorf("there is nothing to repair below %s: no layer goes by the digest of the tar in it; see `converter verify`", addressOf(root))
+		return nil, fmt.Errorf("there is nothing to repair below %s: no layer goes by the digest of the tar in it; see `converter verify`", origin.Address(root))
 	}
-	tree.alias()
-	if err := tree.build(ws); err != nil {
+	if err := t.Finish(ws, nil, o.Logf); err != nil {
 		return nil, err
 	}
-	return commit(ctx, dst, tree, o)
+	return commit(ctx, dst, t, o)
 }
 
 type repair struct {
 	ctx      context.Context
-	ws       *workspace
-	tree     *Tree
+	ws       *blob.Workspace
+	tree     *tree.Tree
 	repaired bool
 }
 
 // images repairs all images of the tree, one of which must be the one that is
 // meant.
-func (r *repair) images(s Selection) error {
+func (r *repair) images(s origin.Selection) error {
 	images := r.tree.Images
-	if !slices.ContainsFunc(images, func(img Image) bool { return s.Name == "" || img.Name == s.Name }) {
-		return fmt.Errorf("there is no image %s below %s", s.Name, addressOf(r.tree.Root.CID))
+	if !slices.ContainsFunc(images, func(img tree.Image) bool { return s.Name == "" || img.Name == s.Name }) {
+		return fmt.Errorf("there is no image %s below %s", s.Name, origin.Address(r.tree.Root.CID))
 	}
 	r.tree.Images = nil
 	for _, img := range images {
@@ -76,7 +78,7 @@ func (r *repair) images(s Selection) error {
 			continue
 		}
 		r.repaired = true
-		if err := r.tree.add(anew, map[digest.Digest]File{}, r.ws); err != nil {
+		if err := addImage(r.tree, anew, map[digest.Digest]tree.File{}, r.ws); err != nil {
 			return err
 		}
 	}
@@ -85,7 +87,7 @@ func (r *repair) images(s Selection) error {
 
 // image takes an image out of the tree and returns it as it should be, or nil
 // where it is none of image2ipfs 0.1.0.
-func (r *repair) image(img Image) (*image, error) {
+func (r *repair) image(img tree.Image) (*image, error) {
 	if img.MediaType != layout.DockerManifest {
 		return nil, nil
 	}
@@ -109,7 +111,7 @@ func (r *repair) image(img Image) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	layers := make([]*content, len(m.Layers))
+	layers := make([]*blob.Content, len(m.Layers))
 	for i, d := range m.Layers {
 		layers[i] = contents[d.Digest]
 	}
@@ -129,21 +131,21 @@ func (r *repair) image(img Image) (*image, error) {
 
 // manifests returns the paths of an image's manifest, and the manifest, which is
 // a small file.
-func (r *repair) manifests(img Image) (paths []string, data []byte) {
+func (r *repair) manifests(img tree.Image) (paths []string, data []byte) {
 	for _, p := range slices.Sorted(maps.Keys(r.tree.Files)) {
 		f := r.tree.Files[p]
 		if name, part, _ := layout.Split(p); part != layout.Document || name != img.Name || f.Blob != nil {
 			continue
 		}
-		if digest.FromBytes(f.data) == img.Digest {
-			paths, data = append(paths, p), f.data
+		if digest.FromBytes(f.Data) == img.Digest {
+			paths, data = append(paths, p), f.Data
 		}
 	}
 	return paths, data
 }
 
 // blob returns the config or layer of that name.
-func (r *repair) blob(name string, d v1.Descriptor) (*Blob, error) {
+func (r *repair) blob(name string, d v1.Descriptor) (*blob.Blob, error) {
 	p := layout.BlobPath(name, d.Digest)
 	f := r.tree.Files[p]
 	switch {
@@ -155,7 +157,7 @@ func (r *repair) blob(name string, d v1.Descriptor) (*Blob, error) {
 	return f.Blob, nil
 }
 
-func (r *repair) config(name string, d v1.Descriptor) (*content, error) {
+func (r *repair) config(name string, d v1.Descriptor) (*blob.Content, error) {
 	b, err := r.blob(name, d)
 	if err != nil {
 		return nil, err
@@ -163,19 +165,19 @@ func (r *repair) config(name string, d v1.Descriptor) (*content, error) {
 	if b.Size() > layout.MaxManifest {
 		return nil, fmt.Errorf("config %s has %d bytes, and the most is %d", d.Digest, b.Size(), layout.MaxManifest)
 	}
-	if b, err = b.fetch(r.ctx, r.ws.dir); err != nil {
+	if b, err = b.Fetch(r.ctx, r.ws.Dir); err != nil {
 		return nil, err
 	}
 	if b.Digest != d.Digest {
 		return nil, fmt.Errorf("config %s has the digest %s", d.Digest, b.Digest)
 	}
-	return &content{ws: r.ws, name: d.Digest.String(), digest: b.Digest, diffID: b.Digest, size: b.Size(), kept: b}, nil
+	return r.ws.ContentOf(d.Digest.String(), b, b.Digest, blob.Plain), nil
 }
 
 // isOld reports whether a layer is compressed and goes by the digest that it has
 // uncompressed.
-func (r *repair) isOld(name string, config *content, layers []v1.Descriptor) (bool, error) {
-	diffIDs, err := config.diffIDs()
+func (r *repair) isOld(name string, config *blob.Content, layers []v1.Descriptor) (bool, error) {
+	diffIDs, err := config.DiffIDs()
 	if err != nil {
 		return false, err
 	}
@@ -194,22 +196,22 @@ func (r *repair) isOld(name string, config *content, layers []v1.Descriptor) (bo
 	return false, nil
 }
 
-func (r *repair) isGzip(b *Blob) (bool, error) {
+func (r *repair) isGzip(b *blob.Blob) (bool, error) {
 	content, err := b.Open(r.ctx)
 	if err != nil {
 		return false, err
 	}
 	defer content.Close()
-	magic := make([]byte, len(gzipMagic))
+	magic := make([]byte, blob.MagicSize)
 	if _, err := io.ReadFull(content, magic); err != nil && b.Size() >= int64(len(magic)) {
 		return false, fmt.Errorf("reading blob %s: %w", b.Digest, err)
 	}
-	return encodingOf(magic) == gzipEncoding, nil
+	return blob.EncodingOf(magic) == blob.Gzipped, nil
 }
 
 // layers reads layers, as many at once as there are processors, and returns them
 // by what they were called.
-func (r *repair) layers(name string, descriptors []v1.Descriptor) (map[digest.Digest]*content, error) {
+func (r *repair) layers(name string, descriptors []v1.Descriptor) (map[digest.Digest]*blob.Content, error) {
 	byDigest := map[digest.Digest]v1.Descriptor{}
 	for _, d := range descriptors {
 		byDigest[d.Digest] = d
@@ -219,9 +221,10 @@ func (r *repair) layers(name string, descriptors []v1.Descriptor) (map[digest.Di
 		failed error
 		wg     sync.WaitGroup
 	)
-	layers := map[digest.Digest]*content{}
+	layers := map[digest.Digest]*blob.Content{}
 	free := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for _, d := range inOrder(byDigest) {
+	for _, called := range slices.Sorted(maps.Keys(byDigest)) {
+		d := byDigest[called]
 		free <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-free }()
@@ -236,12 +239,12 @@ func (r *repair) layers(name string, descriptors []v1.Descriptor) (map[digest.Di
 	return layers, failed
 }
 
-func (r *repair) layer(name string, d v1.Descriptor) (*content, error) {
+func (r *repair) layer(name string, d v1.Descriptor) (*blob.Content, error) {
 	b, err := r.blob(name, d)
 	if err != nil {
 		return nil, err
 	}
-	if b, err = b.fetch(r.ctx, r.ws.dir); err != nil {
+	if b, err = b.Fetch(r.ctx, r.ws.Dir); err != nil {
 		return nil, err
 	}
 	f, err := os.Open(b.Path)
@@ -250,12 +253,12 @@ func (r *repair) layer(name string, d v1.Descriptor) (*content, error) {
 	}
 	defer f.Close()
 	tar := digest.SHA256.Digester()
-	e, err := decompress(contextReader{r.ctx, f}, tar.Hash())
+	e, err := blob.Decompress(ctxio.Reader(r.ctx, f), tar.Hash())
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", d.Digest, err)
 	}
-	if e != gzipEncoding {
+	if e != blob.Gzipped {
 		return nil, fmt.Errorf("layer %s is not compressed with gzip, as all layers of image2ipfs are", d.Digest)
 	}
-	return &content{ws: r.ws, name: d.Digest.String(), digest: b.Digest, diffID: tar.Digest(), size: b.Size(), encoding: e, kept: b}, nil
+	return r.ws.ContentOf(d.Digest.String(), b, tar.Digest(), e), nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -37,7 +39,7 @@ func (a *archive) rewriteAll(descriptors []v1.Descriptor) ([]v1.Descriptor, erro
 			if err != nil {
 				return nil, err
 			}
-			if isIndex(m) != indexes {
+			if manifest.IsIndex(m) != indexes {
 				continue
 			}
 			if _, err := rw.rewrite(d, 0); err != nil {
@@ -63,14 +65,14 @@ func (a *archive) rewriteAll(descriptors []v1.Descriptor) ([]v1.Descriptor, erro
 
 // rewrite returns what becomes of a manifest or index. What is missing stays so.
 func (rw *rewriter) rewrite(d v1.Descriptor, depth int) (v1.Descriptor, error) {
-	if depth > maxNesting {
-		return d, errNesting
+	if depth > manifest.MaxNesting {
+		return d, manifest.ErrNesting
 	}
 	if became, ok := rw.became[d.Digest]; ok {
 		return became, nil
 	}
 	became, err := rw.rewritten(d, depth)
-	if errors.Is(err, errMissing) {
+	if errors.Is(err, ocilayout.ErrMissing) {
 		became, err = d, nil
 	}
 	if err != nil {
@@ -82,14 +84,14 @@ func (rw *rewriter) rewrite(d v1.Descriptor, depth int) (v1.Descriptor, error) {
 }
 
 func (rw *rewriter) rewritten(d v1.Descriptor, depth int) (v1.Descriptor, error) {
-	if !isManifest(d) {
+	if !manifest.IsManifest(d) {
 		return d, nil
 	}
 	m, err := rw.manifest(d)
 	if err != nil {
 		return d, err
 	}
-	if isIndex(m) {
+	if manifest.IsIndex(m) {
 		return rw.rewriteIndex(d, m, depth)
 	}
 	p, err := rw.parts(m)
@@ -126,25 +128,21 @@ func (rw *rewriter) align(p *parts) (map[int]v1.Descriptor, error) {
 	aligned := map[int]v1.Descriptor{}
 	for i, l := range p.layers {
 		before := p.descriptors[i]
-		if l == nil || isForeign(before.MediaType) {
+		if l == nil || manifest.IsForeign(before.MediaType) {
 			continue
 		}
-		blob, err := l.asLayer()
+		blob, err := l.AsLayer()
 		if err != nil {
 			return nil, err
 		}
-		if blob.Digest == l.digest {
+		if blob.Digest == l.Digest {
 			continue
 		}
-		d := v1.Descriptor{MediaType: typeLike(before.MediaType, l.layerType()), Digest: blob.Digest, Size: blob.Size()}
+		d := v1.Descriptor{MediaType: typeLike(before.MediaType, l.LayerType()), Digest: blob.Digest, Size: blob.Size()}
 		aligned[i] = d
-		name := blobPath(d.Digest)
+		name := ocilayout.BlobPath(d.Digest)
 		if rw.contents[name] == nil {
-			c := &content{ws: rw.ws, name: name, digest: d.Digest, size: d.Size, diffID: l.diffID, kept: blob, aligned: blob}
-			if rw.ws.compression != Uncompressed {
-				c.encoding = gzipEncoding
-			}
-			rw.contents[name] = c
+			rw.contents[name] = l.Alone(name, blob)
 		}
 	}
 	return aligned, nil
@@ -172,8 +170,8 @@ func (rw *rewriter) add(mediaType string, data []byte) (v1.Descriptor, error) {
 }
 
 func (rw *rewriter) rewriteIndex(d v1.Descriptor, m layout.Manifest, depth int) (v1.Descriptor, error) {
-	var index v1.Index
-	if err := unmarshalIndex(m, &index); err != nil {
+	index, err := manifest.ParseIndex(m)
+	if err != nil {
 		return d, err
 	}
 	if err := rw.count(len(index.Manifests)); err != nil {
@@ -264,11 +262,11 @@ func (rw *rewriter) subjects(d v1.Descriptor) ([]digest.Digest, error) {
 			subjects = append(subjects, digest.NewDigestFromEncoded(digest.SHA256, m[1]))
 		}
 	}
-	if !isManifest(d) {
+	if !manifest.IsManifest(d) {
 		return subjects, nil
 	}
 	m, err := rw.manifest(d)
-	if errors.Is(err, errMissing) {
+	if errors.Is(err, ocilayout.ErrMissing) {
 		return subjects, nil
 	}
 	if err != nil {

@@ -8,24 +8,27 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
 // Recompressed, every archive of an image has the address of the classic one.
 func TestRecompressedImageHasOneRoot(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, layerTar("a", 200_000), layerTar("b", 1000))
-	want, _ := convert(t, oldDocker(img))
-	tb := new(tarball)
-	m := gzippedImage(tb, img)
-	signature := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 200_000), testimage.Layer("b", 1000))
+	want, _ := convert(t, testimage.OldDocker(img))
+	tb := new(testimage.Tarball)
+	m := testimage.GzippedImage(tb, img)
+	signature := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
 	signature.Subject = &m
-	tb.blob([]byte("{}")).blob([]byte("[]")).blob(marshal(signature))
-	d := describe(v1.MediaTypeImageManifest, marshal(signature))
-	simple := tagged(d, "sha256-"+m.Digest.Encoded()+".sig") // as cosign calls one
-	archive := layoutOf(tb, tagged(m, "docker.io/library/app:1.0"), d, simple)
+	tb.Blob([]byte("{}")).Blob([]byte("[]")).Blob(testimage.Marshal(signature))
+	d := testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(signature))
+	simple := testimage.Tagged(d, "sha256-"+m.Digest.Encoded()+".sig") // as cosign calls one
+	archive := testimage.LayoutOf(tb, testimage.Tagged(m, "docker.io/library/app:1.0"), d, simple)
 	got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true})
 	if got.Root != want.Root {
 		t.Errorf("the root is %s, want %s", got.Root, want.Root)
@@ -43,11 +46,11 @@ func TestRecompressedImageHasOneRoot(t *testing.T) {
 // An index whose images are recompressed says what it said, of other manifests,
 // which say what they said, of other layers.
 func TestRecompressedIndex(t *testing.T) {
-	tb := new(tarball)
-	_, amd64, arm64 := multiPlatform(tb)
-	seekable := imageManifest(nil, "")
+	tb := new(testimage.Tarball)
+	_, amd64, arm64 := testimage.MultiPlatform(tb)
+	seekable := testimage.ImageManifest(nil, "")
 	blobOf := func(d v1.Descriptor) []byte { // of the archive so far
-		return tb.written[blobPath(d.Digest)]
+		return tb.Written[ocilayout.BlobPath(d.Digest)]
 	}
 	unmarshal(t, blobOf(amd64), &seekable)
 	seekable.Layers[0].Annotations = map[string]string{
@@ -55,18 +58,18 @@ func TestRecompressedIndex(t *testing.T) {
 		"org.example.kept":                         "<&>",
 	}
 	// Fields that nobody knows, in an order of their own.
-	data := bytes.Replace(marshal(seekable), []byte(`{`), []byte(`{"zzz":[1.50,{"b":1,"a":12345678901234567890}],`), 1)
-	tb.blob(data)
-	changed := describe(v1.MediaTypeImageManifest, data)
+	data := bytes.Replace(testimage.Marshal(seekable), []byte(`{`), []byte(`{"zzz":[1.50,{"b":1,"a":12345678901234567890}],`), 1)
+	tb.Blob(data)
+	changed := testimage.Describe(v1.MediaTypeImageManifest, data)
 	changed.Platform, changed.Annotations = amd64.Platform, map[string]string{"org.example": "x"}
 	list := v1.Index{
 		MediaType: v1.MediaTypeImageIndex, Annotations: map[string]string{"a": "b"},
-		Manifests: []v1.Descriptor{attestation(tb, changed), changed, arm64},
+		Manifests: []v1.Descriptor{testimage.Attestation(tb, changed), changed, arm64},
 	}
 	list.SchemaVersion = 2
-	tb.blob(marshal(list))
-	top := tagged(describe(v1.MediaTypeImageIndex, marshal(list)), "1.0")
-	archive := layoutOf(tb, top)
+	tb.Blob(testimage.Marshal(list))
+	top := testimage.Tagged(testimage.Describe(v1.MediaTypeImageIndex, testimage.Marshal(list)), "1.0")
+	archive := testimage.LayoutOf(tb, top)
 
 	got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true})
 	again := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true})
@@ -104,19 +107,19 @@ func TestRecompressedIndex(t *testing.T) {
 	}
 	// What is recompressed does not change any more.
 	var parts []v1.Descriptor
-	tb = new(tarball)
+	tb = new(testimage.Tarball)
 	for _, d := range index.Manifests {
 		m := got.mustHave(t, d.Digest.String())
 		var fields v1.Manifest
 		unmarshal(t, m.Data, &fields)
-		tb.blob(m.Data)
+		tb.Blob(m.Data)
 		parts = append(parts, append(fields.Layers, fields.Config)...)
 	}
 	for _, d := range parts {
-		tb.blob(readBlob(t, got.in, layout.Image{Root: got.Root}, d))
+		tb.Blob(readBlob(t, got.in, layout.Image{Root: got.Root}, d))
 	}
-	tb.blob(got.mustHave(t, "1.0").Data)
-	third := mustConvertFrom(t, FromArchive(bytes.NewReader(layoutOf(tb, tagged(describe(v1.MediaTypeImageIndex, got.mustHave(t, "1.0").Data), "1.0"))), ""), Options{Recompress: true})
+	tb.Blob(got.mustHave(t, "1.0").Data)
+	third := mustConvertFrom(t, FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(testimage.Describe(v1.MediaTypeImageIndex, got.mustHave(t, "1.0").Data), "1.0"))), ""), Options{Recompress: true})
 	if third.Root != got.Root {
 		t.Errorf("recompressed twice, the root is %s, want %s", third.Root, got.Root)
 	}
@@ -124,7 +127,7 @@ func TestRecompressedIndex(t *testing.T) {
 
 func gunzipped(t *testing.T, data []byte) []byte {
 	t.Helper()
-	z, err := newMemberReader(bytes.NewReader(data))
+	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,19 +141,19 @@ func gunzipped(t *testing.T, data []byte) []byte {
 // What some programs read, and others do not, is not rewritten.
 func TestFieldsThatAreSpelledOtherwise(t *testing.T) {
 	for _, test := range [][2]string{{"layers", "Layers"}, {"layers", "layer\u017f"}, {"digest", "Digest"}} {
-		tb := new(tarball)
-		img := newTestImage(nil, layerTar("a", 1000))
-		d := gzippedImage(tb, img)
-		data := bytes.Replace(tb.written[blobPath(d.Digest)], []byte(`"`+test[0]+`":[`), []byte(`"`+test[1]+`":[`), 1)
+		tb := new(testimage.Tarball)
+		img := testimage.New(nil, testimage.Layer("a", 1000))
+		d := testimage.GzippedImage(tb, img)
+		data := bytes.Replace(tb.Written[ocilayout.BlobPath(d.Digest)], []byte(`"`+test[0]+`":[`), []byte(`"`+test[1]+`":[`), 1)
 		if test[0] == "digest" {
 			at := bytes.LastIndex(data, []byte(`"digest"`))
 			data = slices.Concat(data[:at], []byte(`"`+test[1]+`"`), data[at+len(`"digest"`):])
 		}
-		tb.blob(data)
-		list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{describe(v1.MediaTypeImageManifest, data)}}
+		tb.Blob(data)
+		list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{testimage.Describe(v1.MediaTypeImageManifest, data)}}
 		list.SchemaVersion = 2
-		tb.blob(marshal(list))
-		archive := layoutOf(tb, describe(v1.MediaTypeImageIndex, marshal(list)))
+		tb.Blob(testimage.Marshal(list))
+		archive := testimage.LayoutOf(tb, testimage.Describe(v1.MediaTypeImageIndex, testimage.Marshal(list)))
 		want := fmt.Sprintf("a field is spelled %q, and must be %q", test[1], test[0])
 		if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the error is %v, want %q", test[1], err, want)

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/alternatives"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 )
 
 // A Source is where images come from.
@@ -32,9 +35,9 @@ func (s fromArchive) read(a *archive) error {
 
 // want is which images of an archive are wanted, and what they are to be called.
 type want struct {
-	name     string    // what the archive calls the one that is wanted; all if empty
-	platform *Platform // of which an index's image is wanted; all if nil
-	as       ref       // what to call the one image instead of what it is called
+	name     string             // what the archive calls the one that is wanted; all if empty
+	platform *platform.Platform // of which an index's image is wanted; all if nil
+	as       ref                // what to call the one image instead of what it is called
 }
 
 // is reports whether one of an image's names is the one that is wanted.
@@ -76,21 +79,10 @@ func (a *archive) noSuchImage(names []string) error {
 	if len(names) == 0 {
 		return fmt.Errorf("no image in %s is called %q, nor anything else", a.where, a.want.name)
 	}
-	return fmt.Errorf("no image in %s is called %q: there is %s", a.where, a.want.name, some(names))
-}
-
-// some joins what there may be many of.
-func some(names []string) string {
-	const most = 10
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if n := len(names) - most; n > 1 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), n)
-	}
-	return strings.Join(names, ", ")
+	return fmt.Errorf("no image in %s is called %q: there is %s", a.where, a.want.name, alternatives.List(names))
 }
 
 // names returns what an index calls the image of a descriptor.
 func names(d v1.Descriptor) []string {
-	return []string{d.Annotations[containerdName], d.Annotations[v1.AnnotationRefName]}
+	return []string{d.Annotations[ocilayout.ContainerdName], d.Annotations[v1.AnnotationRefName]}
 }

@@ -14,6 +14,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
@@ -28,7 +33,7 @@ type conversion struct {
 func convertFrom(t *testing.T, src Source, o Options) (conversion, error) {
 	t.Helper()
 	dir := t.TempDir()
-	dst, err := ToStore(dir)
+	dst, err := destination.ToStore(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,84 +100,19 @@ func unpack(t *testing.T, archive []byte) string {
 	}
 }
 
-// gzippedImage puts an image with gzipped layers into an archive and returns its
-// manifest.
-func gzippedImage(tb *tarball, img testImage) v1.Descriptor {
-	tb.blob(img.config)
-	var layers [][]byte
-	for _, l := range img.layers {
-		layers = append(layers, gzipped(l))
-		tb.blob(gzipped(l))
-	}
-	return ociManifest(tb, img.config, v1.MediaTypeImageConfig, layers...)
-}
-
-func tagged(d v1.Descriptor, name string) v1.Descriptor {
-	d.Annotations = map[string]string{v1.AnnotationRefName: name}
-	return d
-}
-
-// layoutOf ends an archive with the index of an OCI layout.
-func layoutOf(tb *tarball, manifests ...v1.Descriptor) []byte {
-	return tb.file(ociIndex, marshal(v1.Index{Manifests: manifests})).close()
-}
-
-// multiPlatform is an index of two images, each with what buildx attests of it.
-func multiPlatform(tb *tarball) (index v1.Descriptor, amd64, arm64 v1.Descriptor) {
-	amd64 = gzippedImage(tb, newTestImage(nil, layerTar("amd64", 4000)))
-	amd64.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
-	arm64 = gzippedImage(tb, newTestImage(nil, layerTar("arm64", 4000)))
-	arm64.Platform = &v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}
-	manifests := []v1.Descriptor{amd64, arm64}
-	for _, d := range manifests {
-		manifests = append(manifests, attestation(tb, d))
-	}
-	list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: manifests}
-	list.SchemaVersion = 2
-	tb.blob(marshal(list))
-	return describe(v1.MediaTypeImageIndex, marshal(list)), amd64, arm64
-}
-
-// attestation is as buildx writes it: an image by its config, with statements for
-// layers, for no platform.
-func attestation(tb *tarball, of v1.Descriptor) v1.Descriptor {
-	statement := marshal(map[string]any{
-		"_type":         "https://in-toto.io/Statement/v0.1",
-		"predicateType": "https://slsa.dev/provenance/v0.2",
-		"subject":       []any{map[string]any{"name": "app", "digest": map[string]string{"sha256": of.Digest.Encoded()}}},
-	})
-	config := marshal(map[string]any{
-		"architecture": "unknown", "os": "unknown", "config": map[string]any{},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []digest.Digest{digest.FromBytes(statement)}},
-	})
-	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: describe(v1.MediaTypeImageConfig, config)}
-	m.SchemaVersion = 2
-	layer := describe("application/vnd.in-toto+json", statement)
-	layer.Annotations = map[string]string{"in-toto.io/predicate-type": "https://slsa.dev/provenance/v0.2"}
-	m.Layers = []v1.Descriptor{layer}
-	tb.blob(statement).blob(config).blob(marshal(m))
-	d := describe(v1.MediaTypeImageManifest, marshal(m))
-	d.Platform = &v1.Platform{OS: "unknown", Architecture: "unknown"}
-	d.Annotations = map[string]string{
-		"vnd.docker.reference.type": "attestation-manifest",
-		dockerReference:             of.Digest.String(),
-	}
-	return d
-}
-
 // A layout as a directory is as good as one in an archive, and only what is
 // wanted of it is read.
 func TestLayout(t *testing.T) {
-	tb := new(tarball)
-	one := tagged(gzippedImage(tb, newTestImage(nil, layerTar("a", 50_000))), "1.0")
-	index, _, _ := multiPlatform(tb)
-	archive := layoutOf(tb, one, tagged(index, "2.0"))
+	tb := new(testimage.Tarball)
+	one := testimage.Tagged(testimage.GzippedImage(tb, testimage.New(nil, testimage.Layer("a", 50_000))), "1.0")
+	index, _, _ := testimage.MultiPlatform(tb)
+	archive := testimage.LayoutOf(tb, one, testimage.Tagged(index, "2.0"))
 	whole := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{})
 	dir := unpack(t, archive)
 	if got := mustConvertFrom(t, FromLayout(dir, ""), Options{}); got.Root != whole.Root {
 		t.Errorf("the root is %s from the directory and %s from the archive", got.Root, whole.Root)
 	}
-	if err := os.Remove(filepath.Join(dir, filepath.FromSlash(blobPath(index.Digest)))); err != nil {
+	if err := os.Remove(filepath.Join(dir, filepath.FromSlash(ocilayout.BlobPath(index.Digest)))); err != nil {
 		t.Fatal(err)
 	}
 	for _, src := range []Source{FromLayout(dir, "1.0"), FromArchive(bytes.NewReader(archive), "1.0")} {
@@ -188,8 +128,8 @@ func TestLayout(t *testing.T) {
 		"missing index":    {FromLayout(dir, ""), "is not in " + dir},
 		"no such tag":      {FromLayout(dir, "3.0"), `is called "3.0": there is 1.0, 2.0`},
 		"no layout":        {FromLayout(t.TempDir(), ""), "no OCI layout"},
-		"no such name":     {FromArchive(bytes.NewReader(oldDocker(newTestImage([]string{"app:1"}))), "app:2"), "there is app:1"},
-		"no unpulled name": {FromArchive(bytes.NewReader(layoutOf(new(tarball), tagged(one, "a/blobs:1"))), ""), "--name"},
+		"no such name":     {FromArchive(bytes.NewReader(testimage.OldDocker(testimage.New([]string{"app:1"}))), "app:2"), "there is app:1"},
+		"no unpulled name": {FromArchive(bytes.NewReader(testimage.LayoutOf(new(testimage.Tarball), testimage.Tagged(one, "a/blobs:1"))), ""), "--name"},
 	} {
 		if _, err := convertFrom(t, test.src, Options{}); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: the error is %v, want %q", name, err, test.want)
@@ -201,51 +141,55 @@ func TestLayout(t *testing.T) {
 // bytes says how they are cut.
 func TestOneRootFromEverywhere(t *testing.T) {
 	const name = "docker.io/team/app:1.0"
-	layer, text := layerTar("a", 3<<19), bytes.Repeat([]byte("what was found\n"), 100_000)
-	chart := slices.Concat(gzipped(text[:500_000]), gzipped(random("chart", 700_000)), gzipped(text))
-	img := newTestImage([]string{name}, layer, layerTar("b", 10))
-	artifact := func(tb *tarball, layers ...[]byte) v1.Descriptor {
-		m := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON)
-		tb.blob([]byte("{}"))
+	layer, text := testimage.Layer("a", 600_000), bytes.Repeat([]byte("what was found\n"), 100_000)
+	chart := slices.Concat(testimage.Gzipped(text[:500_000]), testimage.Gzipped(testimage.Random("chart", 700_000)), testimage.Gzipped(text))
+	img := testimage.New([]string{name}, layer, testimage.Layer("b", 10))
+	artifact := func(tb *testimage.Tarball, layers ...[]byte) v1.Descriptor {
+		m := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON)
+		tb.Blob([]byte("{}"))
 		for _, l := range layers {
-			tb.blob(l)
-			m.Layers = append(m.Layers, describe("application/vnd.example.part", l))
+			tb.Blob(l)
+			m.Layers = append(m.Layers, testimage.Describe("application/vnd.example.part", l))
 		}
-		tb.blob(marshal(m))
-		return describe(v1.MediaTypeImageManifest, marshal(m))
+		tb.Blob(testimage.Marshal(m))
+		return testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m))
 	}
-	for kind, add := range map[string]func(tb *tarball) v1.Descriptor{
-		"an image": func(tb *tarball) v1.Descriptor { return gzippedImage(tb, img) },
-		"an index": func(tb *tarball) v1.Descriptor {
-			index, _, _ := multiPlatform(tb)
+	for kind, add := range map[string]func(tb *testimage.Tarball) v1.Descriptor{
+		"an image": func(tb *testimage.Tarball) v1.Descriptor { return testimage.GzippedImage(tb, img) },
+		"an index": func(tb *testimage.Tarball) v1.Descriptor {
+			index, _, _ := testimage.MultiPlatform(tb)
 			return index
 		},
-		"an index of plain layers": func(tb *tarball) v1.Descriptor {
-			tb.blob(img.config).blob(img.layers[0]).blob(img.layers[1])
-			list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{ociManifest(tb, img.config, v1.MediaTypeImageConfig, img.layers...)}}
+		"an index of plain layers": func(tb *testimage.Tarball) v1.Descriptor {
+			tb.Blob(img.Config).Blob(img.Layers[0]).Blob(img.Layers[1])
+			list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{testimage.OCIManifest(tb, img.Config, v1.MediaTypeImageConfig, img.Layers...)}}
 			list.SchemaVersion = 2
-			tb.blob(marshal(list))
-			return describe(v1.MediaTypeImageIndex, marshal(list))
+			tb.Blob(testimage.Marshal(list))
+			return testimage.Describe(v1.MediaTypeImageIndex, testimage.Marshal(list))
 		},
-		"zstd": func(tb *tarball) v1.Descriptor {
-			z := zstandard(t, layer)
-			m := imageManifest(newTestImage(nil, layer).config, v1.MediaTypeImageConfig, z)
+		"zstd": func(tb *testimage.Tarball) v1.Descriptor {
+			z := testimage.Zstandard(t, layer)
+			m := testimage.ImageManifest(testimage.New(nil, layer).Config, v1.MediaTypeImageConfig, z)
 			m.Layers[0].MediaType = v1.MediaTypeImageLayerZstd
-			tb.blob(newTestImage(nil, layer).config).blob(z).blob(marshal(m))
-			return describe(v1.MediaTypeImageManifest, marshal(m))
+			tb.Blob(testimage.New(nil, layer).Config).Blob(z).Blob(testimage.Marshal(m))
+			return testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m))
 		},
-		"a text":                func(tb *tarball) v1.Descriptor { return artifact(tb, text) },
-		"a long document":       func(tb *tarball) v1.Descriptor { return artifact(tb, append([]byte("{"), slices.Repeat(text, 3)...)) },
-		"random bytes":          func(tb *tarball) v1.Descriptor { return artifact(tb, random("model", 3<<19)) },
-		"a tar":                 func(tb *tarball) v1.Descriptor { return artifact(tb, layer) },
-		"gzip of several parts": func(tb *tarball) v1.Descriptor { return artifact(tb, chart) },
-		"nearly nothing":        func(tb *tarball) v1.Descriptor { return artifact(tb, nil, make([]byte, 1024), []byte("\x1f\x8b")) },
+		"a text": func(tb *testimage.Tarball) v1.Descriptor { return artifact(tb, text) },
+		"a long document": func(tb *testimage.Tarball) v1.Descriptor {
+			return artifact(tb, append([]byte("{"), slices.Repeat(text, 3)...))
+		},
+		"random bytes":          func(tb *testimage.Tarball) v1.Descriptor { return artifact(tb, testimage.Random("model", 3<<19)) },
+		"a tar":                 func(tb *testimage.Tarball) v1.Descriptor { return artifact(tb, layer) },
+		"gzip of several parts": func(tb *testimage.Tarball) v1.Descriptor { return artifact(tb, chart) },
+		"nearly nothing": func(tb *testimage.Tarball) v1.Descriptor {
+			return artifact(tb, nil, make([]byte, 1024), []byte("\x1f\x8b"))
+		},
 	} {
-		tb := new(tarball)
+		tb := new(testimage.Tarball)
 		top := add(tb)
 		r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": top})
-		archive := layoutOf(tb, tagged(top, name))
-		for _, o := range []Options{{}, {Compression: Uncompressed, Recompress: true}} {
+		archive := testimage.LayoutOf(tb, testimage.Tagged(top, name))
+		for _, o := range []Options{{}, {Compression: blob.Uncompressed, Recompress: true}} {
 			want := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), o)
 			if got := mustConvertFrom(t, FromLayout(unpack(t, archive), ""), o); got.Root != want.Root {
 				t.Errorf("%s, %+v: the root is %s from the directory and %s from the archive", kind, o, got.Root, want.Root)
@@ -255,9 +199,9 @@ func TestOneRootFromEverywhere(t *testing.T) {
 			}
 		}
 	}
-	partial, _ := containerdDocker(img)
+	partial, _ := testimage.ContainerdDocker(img)
 	for kind, archive := range map[string][]byte{
-		"new Docker": newDocker(img, newTestImage([]string{"team/other:2"}, layer)), "containerd": partial,
+		"new Docker": testimage.NewDocker(img, testimage.New([]string{"team/other:2"}, layer)), "containerd": partial,
 	} {
 		want := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{})
 		if got := mustConvertFrom(t, FromLayout(unpack(t, archive), ""), Options{}); got.Root != want.Root {
@@ -268,7 +212,7 @@ func TestOneRootFromEverywhere(t *testing.T) {
 
 // The names that Docker would take for the same are the same.
 func TestNamedImageOfADockerArchive(t *testing.T) {
-	archive := oldDocker(newTestImage([]string{"app:1.0", "app:latest"}, layerTar("a", 10)), newTestImage([]string{"app:2.0"}, layerTar("b", 10)))
+	archive := testimage.OldDocker(testimage.New([]string{"app:1.0", "app:latest"}, testimage.Layer("a", 10)), testimage.New([]string{"app:2.0"}, testimage.Layer("b", 10)))
 	got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), "docker.io/library/app"), Options{})
 	if len(got.Images) != 1 || got.Images[0].Tag != "latest" {
 		t.Errorf("the images are %v", got.Images)
@@ -276,59 +220,51 @@ func TestNamedImageOfADockerArchive(t *testing.T) {
 }
 
 func TestPlatform(t *testing.T) {
-	tb := new(tarball)
-	index, amd64, arm64 := multiPlatform(tb)
-	signature := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
+	tb := new(testimage.Tarball)
+	index, amd64, arm64 := testimage.MultiPlatform(tb)
+	signature := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, []byte("[]"))
 	signature.Subject = &index
-	tb.blob([]byte("{}")).blob([]byte("[]")).blob(marshal(signature))
-	archive := layoutOf(tb, tagged(index, "1.0"), describe(v1.MediaTypeImageManifest, marshal(signature)))
-	for platform, want := range map[string]v1.Descriptor{"linux/amd64": amd64, "linux/x86_64": amd64, "linux/arm64": arm64, "linux/arm64/v8": arm64} {
-		p, err := ParsePlatform(platform)
+	tb.Blob([]byte("{}")).Blob([]byte("[]")).Blob(testimage.Marshal(signature))
+	archive := testimage.LayoutOf(tb, testimage.Tagged(index, "1.0"), testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(signature)))
+	for name, want := range map[string]v1.Descriptor{"linux/amd64": amd64, "linux/x86_64": amd64, "linux/arm64": arm64, "linux/arm64/v8": arm64} {
+		p, err := platform.Parse(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Platform: p})
 		if len(got.Images) != 1 || got.Images[0].Digest != want.Digest || got.Images[0].Tag != "1.0" {
-			t.Errorf("%s: the images are %v, want %s", platform, got.Images, want.Digest)
+			t.Errorf("%s: the images are %v, want %s", name, got.Images, want.Digest)
 		}
 		for _, other := range []v1.Descriptor{index, amd64, arm64} {
 			if _, err := got.manifest(t, other.Digest.String()); (err == nil) != (other.Digest == want.Digest) {
-				t.Errorf("%s: manifest %s: %v", platform, other.Digest, err)
+				t.Errorf("%s: manifest %s: %v", name, other.Digest, err)
 			}
 		}
 	}
-	windows := &Platform{OS: "windows", Architecture: "amd64"}
-	for _, archive := range [][]byte{archive, oldDocker(newTestImage([]string{"app:1"}, layerTar("a", 10)))} {
+	windows := &platform.Platform{OS: "windows", Architecture: "amd64"}
+	for _, archive := range [][]byte{archive, testimage.OldDocker(testimage.New([]string{"app:1"}, testimage.Layer("a", 10)))} {
 		if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Platform: windows}); err == nil || !strings.Contains(err.Error(), "linux/amd64") {
 			t.Errorf("the error is %v", err)
 		}
-	}
-	for _, s := range []string{"", "linux", "linux/", "/amd64", "a/b/c/d"} {
-		if p, err := ParsePlatform(s); err == nil {
-			t.Errorf("%q is the platform %s", s, p)
-		}
-	}
-	if arm := (Platform{"linux", "arm", ""}); arm.is(Platform{"linux", "arm", "v6"}) || !arm.is(Platform{"linux", "arm", "v7"}) {
-		t.Error("arm is v7")
 	}
 }
 
 // An index may name anything, a manifest may have its contents in it, and what
 // was attested is kept.
 func TestWhatIndexesName(t *testing.T) {
-	tb := new(tarball)
-	index, amd64, arm64 := multiPlatform(tb)
+	tb := new(testimage.Tarball)
+	index, amd64, arm64 := testimage.MultiPlatform(tb)
 	document := []byte("<xml/> and no manifest")
-	manifest := imageManifest([]byte("{}"), v1.MediaTypeEmptyJSON)
+	manifest := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON)
 	manifest.Config.Data = []byte("{}")
 	manifest.ArtifactType = "application/vnd.example"
-	d := describe("application/vnd.example.document", document)
-	list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{d, index, describe(v1.MediaTypeImageManifest, marshal(manifest))}}
+	d := testimage.Describe("application/vnd.example.document", document)
+	list := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{d, index, testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(manifest))}}
 	list.SchemaVersion = 2
-	tb.blob(document).blob(marshal(manifest)).blob(marshal(list))
-	top := describe(v1.MediaTypeImageIndex, marshal(list))
-	got := mustConvertFrom(t, FromArchive(bytes.NewReader(layoutOf(tb, tagged(top, "1.0"), d)), ""), Options{})
-	for _, m := range []v1.Descriptor{top, index, amd64, arm64, attestation(tb, amd64), list.Manifests[2]} {
+	tb.Blob(document).Blob(testimage.Marshal(manifest)).Blob(testimage.Marshal(list))
+	top := testimage.Describe(v1.MediaTypeImageIndex, testimage.Marshal(list))
+	got := mustConvertFrom(t, FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(top, "1.0"), d)), ""), Options{})
+	for _, m := range []v1.Descriptor{top, index, amd64, arm64, testimage.Attestation(tb, amd64), list.Manifests[2]} {
 		got.mustHave(t, m.Digest.String())
 	}
 	if blob, err := got.blob(t, d.Digest); err != nil || !bytes.Equal(blob, document) {
@@ -345,28 +281,28 @@ func TestWhatIndexesName(t *testing.T) {
 // Blobs and manifests go by whichever digest whoever wrote them chose, and
 // manifests by their sha256 too, which is what a registry calls them.
 func TestOtherDigests(t *testing.T) {
-	layer := gzipped(layerTar("a", 50_000))
+	layer := testimage.Gzipped(testimage.Layer("a", 50_000))
 	strong := func(mediaType string, data []byte) v1.Descriptor {
-		d := describe(mediaType, data)
+		d := testimage.Describe(mediaType, data)
 		d.Digest = digest.SHA512.FromBytes(data)
 		return d
 	}
-	img := newTestImage(nil, layerTar("a", 50_000))
+	img := testimage.New(nil, testimage.Layer("a", 50_000))
 	fields := v1.Image{}
-	unmarshal(t, img.config, &fields)
-	fields.RootFS.DiffIDs = []digest.Digest{digest.SHA512.FromBytes(img.layers[0])}
-	config := marshal(fields)
-	m := imageManifest(config, v1.MediaTypeImageConfig, layer)
+	unmarshal(t, img.Config, &fields)
+	fields.RootFS.DiffIDs = []digest.Digest{digest.SHA512.FromBytes(img.Layers[0])}
+	config := testimage.Marshal(fields)
+	m := testimage.ImageManifest(config, v1.MediaTypeImageConfig, layer)
 	m.Config, m.Layers[0] = strong(v1.MediaTypeImageConfig, config), strong(v1.MediaTypeImageLayerGzip, layer)
-	top := tagged(strong(v1.MediaTypeImageManifest, marshal(m)), "1.0")
+	top := testimage.Tagged(strong(v1.MediaTypeImageManifest, testimage.Marshal(m)), "1.0")
 	archive := func(layer []byte) []byte {
-		tb := new(tarball).file(blobPath(m.Config.Digest), config).file(blobPath(m.Layers[0].Digest), layer)
-		return layoutOf(tb.file(blobPath(top.Digest), marshal(m)), top)
+		tb := new(testimage.Tarball).File(ocilayout.BlobPath(m.Config.Digest), config).File(ocilayout.BlobPath(m.Layers[0].Digest), layer)
+		return testimage.LayoutOf(tb.File(ocilayout.BlobPath(top.Digest), testimage.Marshal(m)), top)
 	}
 	for name, src := range map[string]Source{"archive": FromArchive(bytes.NewReader(archive(layer)), ""), "layout": FromLayout(unpack(t, archive(layer)), "")} {
 		got := mustConvertFrom(t, src, Options{})
-		for _, reference := range []digest.Digest{top.Digest, digest.FromBytes(marshal(m))} {
-			if found := got.mustHave(t, reference.String()); !bytes.Equal(found.Data, marshal(m)) {
+		for _, reference := range []digest.Digest{top.Digest, digest.FromBytes(testimage.Marshal(m))} {
+			if found := got.mustHave(t, reference.String()); !bytes.Equal(found.Data, testimage.Marshal(m)) {
 				t.Errorf("%s: %s is another manifest", name, reference)
 			}
 		}
@@ -374,13 +310,13 @@ func TestOtherDigests(t *testing.T) {
 			t.Errorf("%s: the layer is %d bytes, %v", name, len(blob), err)
 		}
 	}
-	tb := new(tarball).blob(layer)
+	tb := new(testimage.Tarball).Blob(layer)
 	var manifests []v1.Descriptor
 	for _, by := range []digest.Algorithm{digest.SHA384, digest.SHA512, digest.SHA256} {
-		fields.RootFS.DiffIDs = []digest.Digest{by.FromBytes(img.layers[0])}
-		manifests = append(manifests, tagged(ociManifest(tb.blob(marshal(fields)), marshal(fields), v1.MediaTypeImageConfig, layer), by.String()))
+		fields.RootFS.DiffIDs = []digest.Digest{by.FromBytes(img.Layers[0])}
+		manifests = append(manifests, testimage.Tagged(testimage.OCIManifest(tb.Blob(testimage.Marshal(fields)), testimage.Marshal(fields), v1.MediaTypeImageConfig, layer), by.String()))
 	}
-	if got := mustConvertFrom(t, FromArchive(bytes.NewReader(layoutOf(tb, manifests...)), ""), Options{}); len(got.Images) != len(manifests) {
+	if got := mustConvertFrom(t, FromArchive(bytes.NewReader(testimage.LayoutOf(tb, manifests...)), ""), Options{}); len(got.Images) != len(manifests) {
 		t.Errorf("one layer by three digests: %v", got.Images)
 	}
 	other := slices.Clone(layer)
@@ -393,19 +329,19 @@ func TestOtherDigests(t *testing.T) {
 // Layers that not everybody may distribute are kept where they are, and missing
 // without harm where they are not.
 func TestForeignLayers(t *testing.T) {
-	base, own := layerTar("windows", 50_000), layerTar("own", 1000)
-	img := newTestImage(nil, base, own)
-	m := imageManifest(img.config, v1.MediaTypeImageConfig, gzipped(base), gzipped(own))
+	base, own := testimage.Layer("windows", 50_000), testimage.Layer("own", 1000)
+	img := testimage.New(nil, base, own)
+	m := testimage.ImageManifest(img.Config, v1.MediaTypeImageConfig, testimage.Gzipped(base), testimage.Gzipped(own))
 	m.Layers[0].MediaType = layout.DockerForeignLayer + ".gzip"
 	m.Layers[0].URLs = []string{"https://base.example/layer"}
 	for name, there := range map[string]bool{"there": true, "not there": false} {
-		tb := new(tarball).blob(img.config).blob(gzipped(own)).blob(marshal(m))
+		tb := new(testimage.Tarball).Blob(img.Config).Blob(testimage.Gzipped(own)).Blob(testimage.Marshal(m))
 		if there {
-			tb.blob(gzipped(base))
+			tb.Blob(testimage.Gzipped(base))
 		}
-		archive := layoutOf(tb, tagged(describe(v1.MediaTypeImageManifest, marshal(m)), "1.0"))
+		archive := testimage.LayoutOf(tb, testimage.Tagged(testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m)), "1.0"))
 		got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{})
-		if found := got.mustHave(t, "1.0"); !bytes.Equal(found.Data, marshal(m)) {
+		if found := got.mustHave(t, "1.0"); !bytes.Equal(found.Data, testimage.Marshal(m)) {
 			t.Errorf("%s: the manifest has changed", name)
 		}
 		if _, err := got.blob(t, m.Layers[0].Digest); (err == nil) != there {
@@ -420,14 +356,14 @@ func TestForeignLayers(t *testing.T) {
 // Of entries that are named the same, the last is the one, and the others leave
 // nothing.
 func TestEntriesNamedTheSame(t *testing.T) {
-	img := newTestImage([]string{"app:1.0"}, layerTar("a", 10))
-	want, _ := convert(t, oldDocker(img))
-	tb := new(tarball)
-	for i := range 10_000 {
-		tb.file("l.tar", fmt.Append(nil, i)).file(dockerManifests, []byte("[]"))
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 10))
+	want, _ := convert(t, testimage.OldDocker(img))
+	tb := new(testimage.Tarball)
+	for i := range 1000 {
+		tb.File("l.tar", fmt.Append(nil, i)).File(ocilayout.DockerList, []byte("[]"))
 	}
-	list := []dockerEntry{{Config: "c.json", RepoTags: img.repoTags, Layers: []string{"l.tar"}}}
-	archive := tb.file("c.json", img.config).file("l.tar", img.layers[0]).file(dockerManifests, marshal(list)).close()
+	list := []ocilayout.DockerEntry{{Config: "c.json", RepoTags: img.RepoTags, Layers: []string{"l.tar"}}}
+	archive := tb.File("c.json", img.Config).File("l.tar", img.Layers[0]).File(ocilayout.DockerList, testimage.Marshal(list)).Close()
 	dst := &checker{dir: t.TempDir()}
 	got, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, Options{})
 	if err != nil || got.Root != want.Root || dst.wrong != "" {
@@ -441,18 +377,18 @@ func TestEntriesNamedTheSame(t *testing.T) {
 // No document is read that is too long to be one, wherever it stands.
 func TestLongDocuments(t *testing.T) {
 	long := append(bytes.Repeat([]byte(" "), layout.MaxManifest), "{}"...)
-	endless := bytes.Repeat([]byte(" "), 100<<20)
-	d := describe(v1.MediaTypeImageManifest, long)
-	config := describe(v1.MediaTypeImageConfig, long)
+	endless := bytes.Repeat([]byte(" "), 20<<20)
+	d := testimage.Describe(v1.MediaTypeImageManifest, long)
+	config := testimage.Describe(v1.MediaTypeImageConfig, long)
 	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: config}
 	m.SchemaVersion = 2
-	list := marshal([]dockerEntry{{Config: "c.json"}})
+	list := testimage.Marshal([]ocilayout.DockerEntry{{Config: "c.json"}})
 	for name, archive := range map[string][]byte{
-		"manifest.json": new(tarball).file(dockerManifests, endless).close(),
-		"index.json":    new(tarball).file(ociIndex, endless).close(),
-		"manifest":      layoutOf(new(tarball).blob(long), d),
-		"config":        layoutOf(new(tarball).blob(long).blob(marshal(m)), describe(m.MediaType, marshal(m))),
-		"Docker config": new(tarball).file("c.json", long).file(dockerManifests, list).close(),
+		"manifest.json": new(testimage.Tarball).File(ocilayout.DockerList, endless).Close(),
+		"index.json":    new(testimage.Tarball).File(ocilayout.Index, endless).Close(),
+		"manifest":      testimage.LayoutOf(new(testimage.Tarball).Blob(long), d),
+		"config":        testimage.LayoutOf(new(testimage.Tarball).Blob(long).Blob(testimage.Marshal(m)), testimage.Describe(m.MediaType, testimage.Marshal(m))),
+		"Docker config": new(testimage.Tarball).File("c.json", long).File(ocilayout.DockerList, list).Close(),
 	} {
 		if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{}); err == nil || !strings.Contains(err.Error(), "4194304") {
 			t.Errorf("%s: the error is %v", name, err)

@@ -2,7 +2,9 @@ package tests
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +22,8 @@ var clients = []struct {
 	{"skopeo", pullBySkopeo},
 	{"ctr", pullByCtr},
 	{"crane", pullByCrane},
+	{"oras", pullByOras},
+	{"regctl", pullByRegctl},
 }
 
 func pullByDocker(t *testing.T, ref string) string {
@@ -72,21 +76,36 @@ func pullBySkopeo(t *testing.T, ref string) string {
 
 func pullByCtr(t *testing.T, ref string) string {
 	ctr := newContainerd(t)
-	ref += ":v1" // it takes no reference without a tag
+	ref = tagged(ref)
 	ctr("images", "pull", "--plain-http", "--snapshotter=native", ref)
 	return configByCtr(t, ctr, ref)
 }
 
+// tagged is the reference for programs that take none without a tag.
+func tagged(ref string) string {
+	if strings.Contains(path.Base(ref), ":") {
+		return ref
+	}
+	return ref + ":v1"
+}
+
 // newContainerd returns the client of a containerd with nothing in it.
 func newContainerd(t *testing.T) func(args ...string) string {
+	t.Helper()
+	ctr := startContainerd(t)
+	return func(args ...string) string { return run(t, ctr(args...)) }
+}
+
+func startContainerd(t *testing.T) (ctr func(args ...string) *exec.Cmd) {
+	t.Helper()
 	needs(t, "containerd", "ctr")
 	dir := shortTempDir(t)
 	writeFile(t, filepath.Join(dir, "config.toml"), "version = 2\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n")
 	d := startIsolated(t, "containerd", "", dir,
 		"containerd", "--config=/mnt/config.toml", "--root=/mnt/root", "--state=/run/containerd", "--address=/mnt/socket")
 	d.awaitLine(t, "containerd successfully booted")
-	return func(args ...string) string {
-		return run(t, exec.Command("ctr", append([]string{"--address=" + filepath.Join(dir, "socket")}, args...)...))
+	return func(args ...string) *exec.Cmd {
+		return exec.Command("ctr", append([]string{"--address=" + filepath.Join(dir, "socket")}, args...)...)
 	}
 }
 
@@ -113,6 +132,36 @@ func pullByCrane(t *testing.T, ref string) string {
 	archive := filepath.Join(t.TempDir(), "image.tar")
 	run(t, exec.Command(inRepo("bin/crane"), "pull", "--insecure", ref, archive))
 	return readArchive(t, archive).saved(t).Config
+}
+
+func pullByOras(t *testing.T, ref string) string {
+	needs(t, "bin/oras")
+	to := t.TempDir() + ":it"
+	run(t, exec.Command(inRepo("bin/oras"), "copy", "--from-plain-http", "--to-oci-layout", tagged(ref), to))
+	return config(t, run(t, exec.Command(inRepo("bin/oras"), "manifest", "fetch", "--oci-layout", to)))
+}
+
+func pullByRegctl(t *testing.T, ref string) string {
+	regctl := newRegctl(t, ref)
+	to := "ocidir://" + t.TempDir() + ":it"
+	regctl("image", "copy", ref, to)
+	return config(t, regctl("manifest", "get", "--format=raw-body", to))
+}
+
+// newRegctl returns regctl with a configuration of its own, in which the registry
+// of a reference has no TLS.
+func newRegctl(t *testing.T, ref string) func(args ...string) string {
+	t.Helper()
+	needs(t, "bin/regctl")
+	file := filepath.Join(t.TempDir(), "config.json")
+	regctl := func(args ...string) string {
+		cmd := exec.Command(inRepo("bin/regctl"), args...)
+		cmd.Env = append(os.Environ(), "REGCTL_CONFIG="+file)
+		return run(t, cmd)
+	}
+	host, _, _ := strings.Cut(ref, "/")
+	regctl("registry", "set", "--tls=disabled", "--skip-check", host)
+	return regctl
 }
 
 // config is the digest of the config in a manifest.

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Fetches the real programs that the end-to-end tests work with: Kubo, xcaddy
-# and crane, at the versions pinned under tools/, into bin/; and, on Debian as
-# root, container clients by apt, and Debian trixie with its newer Docker by
-# debootstrap, into a cache folder.
+# Fetches the real programs that the end-to-end tests work with: Kubo, xcaddy,
+# crane, oras, regctl and the distribution specification's own tests, at the
+# versions pinned under tools/, into bin/; and, on Debian as root, container
+# clients by apt, and Debian trixie with its newer Docker by debootstrap, into a
+# cache folder.
 #
 # What is there already is left as it is, so a second run takes seconds. What
 # can't be had is named, and the script goes on: the tests that need it are then
@@ -10,8 +11,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="docker.io docker-registry podman skopeo containerd debootstrap busybox-static"
-programs="dockerd docker docker-registry podman skopeo containerd ctr debootstrap busybox"
+packages="docker.io docker-registry podman skopeo containerd debootstrap busybox-static curl systemd"
+programs="dockerd docker docker-registry podman skopeo containerd ctr debootstrap busybox curl systemctl"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/caddy-ipfs-registry"
 
 say() { echo "tests/setup.sh: $*" >&2; }
@@ -88,6 +89,9 @@ trixie() {
 tool kubo ipfs github.com/ipfs/kubo/cmd/ipfs
 tool xcaddy xcaddy github.com/caddyserver/xcaddy/cmd/xcaddy
 tool crane crane github.com/google/go-containerregistry/cmd/crane
+tool oras oras oras.land/oras/cmd/oras
+tool regctl regctl github.com/regclient/regclient/cmd/regctl
+tool conformance conformance github.com/opencontainers/distribution-spec/conformance
 (cd tests/oracle/nopfs && go build -o ../../../bin/nopfs .) || say "nopfs could not be built; its tests can't run"
 clients
 trixie

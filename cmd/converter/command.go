@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -74,8 +76,8 @@ func newCommand() *cobra.Command {
 	f.registerTo(fs)
 	fs.BoolVarP(&f.noAdd, "no-add", "n", false, "write images to a directory and print it")
 	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "how files become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
-	fs.StringVar(&f.compression, "compression", string(converter.Gzip), "what plain layers become: gzip, or none to keep them as they are")
-	fs.IntVar(&f.level, "level", converter.DefaultLevel, "level of gzip, 1 is fastest and 9 smallest; every level gives other addresses")
+	fs.StringVar(&f.compression, "compression", string(blob.Gzip), "what plain layers become: gzip, or none to keep them as they are")
+	fs.IntVar(&f.level, "level", blob.DefaultLevel, "level of gzip, 1 is fastest and 9 smallest; every level gives other addresses")
 	fs.BoolVar(&f.recompress, "recompress", false, "make new versions cheap of layers that come compressed, too: their manifests change")
 	fs.StringVar(&f.name, "name", "", "call the archive's one image this")
 	fs.StringVar(&f.tag, "tag", "", "give it this tag")
@@ -95,14 +97,14 @@ func (f *flags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	compression, err := converter.ParseCompression(f.compression)
+	compression, err := blob.ParseCompression(f.compression)
 	if err != nil {
 		return err
 	}
 	switch level := cmd.Flags().Lookup("level"); {
-	case f.level < 1 || f.level > converter.MaxLevel:
-		return fmt.Errorf("--level %d: it is from 1 to %d", f.level, converter.MaxLevel)
-	case level.Changed && compression != converter.Gzip:
+	case f.level < 1 || f.level > blob.MaxLevel:
+		return fmt.Errorf("--level %d: it is from 1 to %d", f.level, blob.MaxLevel)
+	case level.Changed && compression != blob.Gzip:
 		return fmt.Errorf("--level is of gzip, and --compression is %s", compression)
 	}
 	if err := f.start(cmd.ErrOrStderr()); err != nil {
@@ -166,10 +168,14 @@ func convert(ctx context.Context, src converter.Source, dst converter.Destinatio
 
 // destination returns where the flags say that images go, and what to call it.
 func (f *flags) destination(logf func(string, ...any)) (converter.Destination, string, error) {
-	if f.noAdd {
-		return converter.ToDirectory()
+	if !f.noAdd {
+		return f.place.destination(logf)
 	}
-	return f.place.destination(logf)
+	dst, err := destination.ToDirectory()
+	if err != nil {
+		return nil, "", err
+	}
+	return dst, dst.Path(), nil
 }
 
 // version is that of the module, as far as the program was built with one.

@@ -3,14 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/export"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 )
 
 type exportFlags struct {
@@ -47,13 +47,14 @@ CAR file with one root is read.`,
 }
 
 func (f *exportFlags) run(cmd *cobra.Command, args []string) error {
-	var o converter.ExportOptions
+	f.warnf = logTo(cmd.ErrOrStderr())
+	var o export.Options
 	if !f.quiet {
-		o.Logf = func(format string, args ...any) { cmd.PrintErrln(oneLine(fmt.Sprintf(format, args...))) }
+		o.Logf = f.warnf
 	}
 	if f.platform != "" {
 		var err error
-		if o.Platform, err = converter.ParsePlatform(f.platform); err != nil {
+		if o.Platform, err = platform.Parse(f.platform); err != nil {
 			return err
 		}
 	}
@@ -75,12 +76,12 @@ func (f *exportFlags) run(cmd *cobra.Command, args []string) error {
 
 // export does not wait for a reader of standard output that does not read, when
 // it is to end.
-func (f *exportFlags) export(ctx context.Context, from storedImage, stdout io.Writer, o converter.ExportOptions) error {
+func (f *exportFlags) export(ctx context.Context, from storedImage, stdout io.Writer, o export.Options) error {
 	if f.file != "-" {
-		return converter.ExportFile(ctx, from.Origin, from.ref.root, f.file, o)
+		return export.ToFile(ctx, from.Origin, from.ref.root, f.file, o)
 	}
 	done := make(chan error, 1)
-	go func() { done <- converter.Export(ctx, from.Origin, from.ref.root, stdout, o) }()
+	go func() { done <- export.Images(ctx, from.Origin, from.ref.root, stdout, o) }()
 	select {
 	case err := <-done:
 		return err

@@ -10,7 +10,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/inspect"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -55,6 +56,7 @@ func (f *inspectFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.check(cmd.Flags()); err != nil {
 		return err
 	}
+	f.warnf = logTo(cmd.ErrOrStderr())
 	from, err := f.image(args)
 	if err != nil {
 		return err
@@ -64,7 +66,7 @@ func (f *inspectFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	i, err := converter.Inspect(cmd.Context(), from.Origin, from.ref.root, from.ref.selection(), with)
+	i, err := inspect.Images(cmd.Context(), from.Origin, from.ref.root, from.ref.selection(), with)
 	if err != nil {
 		return fmt.Errorf("inspecting what is in %s: %w", from, err)
 	}
@@ -81,16 +83,16 @@ func (f *inspectFlags) run(cmd *cobra.Command, args []string) error {
 
 // comparison returns what to compare images with: the store that they are in, or
 // the one that is named beside where they are.
-func (f *inspectFlags) comparison() (*converter.Comparison, error) {
+func (f *inspectFlags) comparison() (*inspect.Comparison, error) {
 	same := f.api == "" && f.car == ""
 	if !same && f.store == "" {
 		return nil, nil
 	}
 	dir, err := f.dir()
-	return &converter.Comparison{Store: store.Open(dir), Same: same}, err
+	return &inspect.Comparison{Store: store.Open(dir), Same: same}, err
 }
 
-func printInspection(w io.Writer, i *converter.Inspection) error {
+func printInspection(w io.Writer, i *inspect.Inspection) error {
 	for n, img := range i.Images {
 		if n > 0 {
 			fmt.Fprintln(w)
@@ -124,7 +126,7 @@ func printInspection(w io.Writer, i *converter.Inspection) error {
 }
 
 // printManifest prints a manifest that is one of several, or the image.
-func printManifest(w io.Writer, m converter.InspectedManifest, several bool) error {
+func printManifest(w io.Writer, m inspect.Manifest, several bool) error {
 	fmt.Fprintf(w, "\n%s", oneLine(platformName(m.Platform)))
 	if several {
 		fmt.Fprintf(w, "  %s  %s", m.Digest, m.CID)
@@ -141,7 +143,7 @@ func printManifest(w io.Writer, m converter.InspectedManifest, several bool) err
 	return t.Flush()
 }
 
-func printBlob(w io.Writer, what string, b converter.InspectedBlob) {
+func printBlob(w io.Writer, what string, b inspect.Blob) {
 	shared := "-"
 	if b.Shared != nil && b.Shared.Leaves > 0 {
 		shared = fmt.Sprintf("%d, %s", b.Shared.Leaves, size(b.Shared.Size))
@@ -158,5 +160,5 @@ func platformName(p *v1.Platform) string {
 	if p == nil {
 		return "no platform"
 	}
-	return converter.Platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant}.String()
+	return platform.From(*p).String()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
@@ -27,6 +29,13 @@ type place struct {
 
 	gateways []string // to read from only
 	compared bool     // with the store, where that is not the place itself
+
+	warnf func(format string, args ...any) // of gateways
+}
+
+// logTo tells of anything but results, a line a call.
+func logTo(w io.Writer) func(format string, args ...any) {
+	return func(format string, args ...any) { fmt.Fprintln(w, oneLine(fmt.Sprintf(format, args...))) }
 }
 
 // registerTo adds the flags of a place to put images.
@@ -90,17 +99,17 @@ func (p *place) check(fs *pflag.FlagSet) error {
 func (p *place) destination(logf func(string, ...any)) (converter.Destination, string, error) {
 	switch {
 	case p.api != "":
-		dst, err := converter.ToKubo(p.api, p.token, logf)
+		dst, err := destination.ToKubo(p.api, p.token, logf)
 		return dst, "the IPFS node", err
 	case p.car != "":
-		dst, err := converter.ToCAR(p.car)
+		dst, err := destination.ToCAR(p.car)
 		return dst, p.car, err
 	}
 	dir, err := p.dir()
 	if err != nil {
 		return nil, "", err
 	}
-	dst, err := converter.ToStore(dir)
+	dst, err := destination.ToStore(dir)
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w: name a directory of yours with --store, and to Caddy", err)
 	}
@@ -116,7 +125,7 @@ func (p *place) origin() (origin.Origin, []cid.Cid, error) {
 	case p.car != "":
 		return origin.FromCAR(p.car)
 	case len(p.gateways) > 0:
-		o, err := origin.FromGateways(p.gateways)
+		o, err := origin.FromGateways(p.gateways, p.warnf)
 		return o, nil, err
 	}
 	dir, err := p.dir()

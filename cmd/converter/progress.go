@@ -10,7 +10,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 )
 
 // bars show on a terminal how far each file is that is being read, and what is
@@ -32,7 +32,7 @@ func newBars(w io.Writer) *bars {
 const nameWidth = 24 // characters beside a bar
 
 // Start is part of converter.Progress.
-func (b *bars) Start(name string, size int64) converter.Part {
+func (b *bars) Start(name string, size int64) blob.Part {
 	return part{b.New(size, mpb.BarStyle().Rbound("|").Lbound("|").Filler("█").Tip("█").Padding(" "),
 		mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(shortName(name), decor.WC{W: nameWidth, C: decor.DindentRight})),

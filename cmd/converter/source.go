@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
@@ -96,9 +97,9 @@ func (f *flags) open(stdin io.Reader) (io.ReadCloser, error) {
 	return io.NopCloser(stdin), nil
 }
 
-func (f *flags) parsePlatform() (*converter.Platform, error) {
+func (f *flags) parsePlatform() (*platform.Platform, error) {
 	if f.platform == "" {
 		return nil, nil
 	}
-	return converter.ParsePlatform(f.platform)
+	return platform.Parse(f.platform)
 }

@@ -58,6 +58,6 @@ func (t *transfer) open(args []string) (storedImage, error) {
 	if t.from != "" {
 		return storedImage{}, errors.New("images come from --from or from --gateway, and not from both")
 	}
-	at := place{gateways: t.gateways}
+	at := place{gateways: t.gateways, warnf: t.logf}
 	return at.image(args)
 }

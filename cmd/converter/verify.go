@@ -9,8 +9,8 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/spf13/cobra"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
@@ -31,7 +31,8 @@ func newVerifyCommand() *cobra.Command {
 against its CID, every manifest, config and layer against its digest and size, and
 every layer decompressed against the config. It prints a line for each image that
 is right, with how much was read, and on standard error a line for each thing that
-is wrong; then it exits with 1.
+is wrong; then it exits with 1. With --all, what rotted in a store is taken out of
+service, cached things as well, so that it is converted or fetched anew.
 
 REF is an address as converter prints it, with or without a registry host, a name
 and a tag; it may be left out where a CAR file with one root is read. Of a CAR file,
@@ -58,21 +59,25 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.check(cmd.Flags()); err != nil {
 		return err
 	}
+	say := logTo(cmd.ErrOrStderr())
+	f.warnf = say
 	images, err := f.open(cmd.Context(), args)
 	if err != nil {
 		return err
 	}
 	defer images.Close()
-	stderr := cmd.ErrOrStderr()
-	say := func(format string, args ...any) { fmt.Fprintln(stderr, oneLine(fmt.Sprintf(format, args...))) }
-	v := converter.NewVerifier(images.Origin, func(fault converter.Fault) { say("%s", f.advise(fault)) }, say)
+	v := verify.New(images.Origin, func(fault verify.Fault) { say("%s", f.advise(fault)) }, say)
 	if images.damaged != nil {
 		say("%v", images.damaged)
 	}
 	if err := f.verify(cmd.Context(), v, images, cmd.OutOrStdout(), host); err != nil {
 		return err
 	}
-	switch n := v.Faults(); {
+	rotten, err := f.scrub(cmd.Context(), v.Faults() > 0, say)
+	if err != nil {
+		return err
+	}
+	switch n := v.Faults() + rotten; {
 	case n == 1:
 		return errors.New("1 thing is wrong")
 	case n > 1:
@@ -88,7 +93,7 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string) error {
 // verifiable is what is to be verified, and where it is.
 type verifiable struct {
 	origin.Origin
-	converter.Selection
+	origin.Selection
 	roots   []cid.Cid
 	damaged error // why there may be more
 }
@@ -126,14 +131,14 @@ func (f *verifyFlags) open(ctx context.Context, args []string) (verifiable, erro
 	return all, nil
 }
 
-func (a address) selection() converter.Selection {
-	return converter.Selection{Name: a.name, Reference: a.tag}
+func (a address) selection() origin.Selection {
+	return origin.Selection{Name: a.name, Reference: a.tag}
 }
 
 // verify prints a line for each image that is right: those of a CAR file when all
 // of it was read.
-func (f *verifyFlags) verify(ctx context.Context, v *converter.Verifier, images verifiable, stdout io.Writer, host string) error {
-	var right []*converter.Verified
+func (f *verifyFlags) verify(ctx context.Context, v *verify.Verifier, images verifiable, stdout io.Writer, host string) error {
+	var right []*verify.Verified
 	for _, root := range images.roots {
 		verified, err := v.Verify(ctx, root, images.Selection)
 		switch {
@@ -156,7 +161,7 @@ func (f *verifyFlags) verify(ctx context.Context, v *converter.Verifier, images 
 	if f.car == "" || v.Faults() > 0 {
 		return nil
 	}
-	if err := v.VerifyCAR(ctx, f.car); err != nil || v.Faults() > 0 {
+	if err := v.CAR(ctx, f.car); err != nil || v.Faults() > 0 {
 		return err
 	}
 	for _, verified := range right {
@@ -168,7 +173,7 @@ func (f *verifyFlags) verify(ctx context.Context, v *converter.Verifier, images 
 }
 
 // verifyRecord reports whether what a store has noted about a root is right.
-func (f *verifyFlags) verifyRecord(ctx context.Context, v *converter.Verifier, root cid.Cid) (sound bool, err error) {
+func (f *verifyFlags) verifyRecord(ctx context.Context, v *verify.Verifier, root cid.Cid) (sound bool, err error) {
 	if f.api != "" {
 		return true, nil
 	}
@@ -177,11 +182,11 @@ func (f *verifyFlags) verifyRecord(ctx context.Context, v *converter.Verifier, r
 		return false, err
 	}
 	before := v.Faults()
-	err = v.VerifyRecord(ctx, store.Open(dir), root)
+	err = v.Record(ctx, store.Open(dir), root)
 	return v.Faults() == before, err
 }
 
-func printVerified(w io.Writer, verified *converter.Verified, host string) error {
+func printVerified(w io.Writer, verified *verify.Verified, host string) error {
 	references, err := verified.References(host)
 	if err != nil {
 		return err
@@ -196,8 +201,8 @@ func printVerified(w io.Writer, verified *converter.Verified, host string) error
 }
 
 // advise says of a fault what it is, and what to do about it if that is known.
-func (f *verifyFlags) advise(fault converter.Fault) string {
-	if !errors.Is(fault.Err, converter.ErrImage2ipfs) {
+func (f *verifyFlags) advise(fault verify.Fault) string {
+	if !errors.Is(fault.Err, verify.ErrImage2ipfs) {
 		return fault.Error()
 	}
 	ref, err := cidname.Format(fault.Root)

@@ -2,10 +2,12 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/ipfs/go-cid"
 
@@ -14,8 +16,9 @@ import (
 )
 
 // FromGateways reads from HTTP gateways, which take turns and stand in for one
-// another. Their addresses are URLs.
-func FromGateways(addresses []string) (Origin, error) {
+// another. Their addresses are URLs. warnf is told of each that lies while another
+// does not, once.
+func FromGateways(addresses []string, warnf func(format string, args ...any)) (Origin, error) {
 	var upstreams []*url.URL
 	for _, address := range addresses {
 		u, err := trustless.ParseUpstream(address, "https")
@@ -25,8 +28,7 @@ func FromGateways(addresses []string) (Origin, error) {
 		upstreams = append(upstreams, u)
 	}
 	pool := trustless.NewPool(trustless.Group{Upstreams: upstreams, Transport: gatewayTransport()})
-	session := trustless.Session{Client: trustless.NewClient(pool)}
-	return Origin{atGateways{session, strings.Join(addresses, " ")}}, nil
+	return Origin{&atGateways{client: trustless.NewClient(pool), addresses: strings.Join(addresses, " "), warnf: warnf}}, nil
 }
 
 // gatewayTransport leaves to the kernel what is not read yet, which HTTP/2 would
@@ -41,25 +43,59 @@ func gatewayTransport() http.RoundTripper {
 }
 
 type atGateways struct {
-	session   trustless.Session
+	client    *trustless.Client
 	addresses string
+
+	warnf func(format string, args ...any)
+	liars sync.Map // by URL: those that warnf was told of
 }
 
-func (p atGateways) block(ctx context.Context, c cid.Cid) ([]byte, error) {
-	return p.session.Block(ctx, c)
+func (p *atGateways) block(ctx context.Context, c cid.Cid) (data []byte, err error) {
+	err = p.ask(func(s trustless.Session) error {
+		data, err = s.Block(ctx, c)
+		return err
+	})
+	return data, err
 }
 
-func (p atGateways) open(ctx context.Context, f *unixfs.File) (io.ReadCloser, error) {
+func (p *atGateways) open(ctx context.Context, f *unixfs.File) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()
 	go func() {
-		w.CloseWithError(p.session.Copy(ctx, f.CID, "", nil, pipe{w}))
+		w.CloseWithError(p.ask(func(s trustless.Session) error {
+			return s.Copy(ctx, f.CID, "", nil, pipe{w})
+		}))
 	}()
 	return &gatewayFile{r, cancel}, nil
 }
 
-func (p atGateways) Close() error   { return nil }
-func (p atGateways) String() string { return p.addresses }
+// ask has something done with gateways. Where none of them could do it, the error
+// says what each did wrong; where one could, nobody would know that another lied.
+func (p *atGateways) ask(do func(trustless.Session) error) error {
+	var mu sync.Mutex
+	var lies []trustless.Failure
+	err := do(trustless.Session{Client: p.client, Failed: func(f trustless.Failure) {
+		mu.Lock()
+		defer mu.Unlock()
+		if errors.Is(f, ErrCorrupt) {
+			lies = append(lies, f)
+		}
+	}})
+	if err != nil {
+		return err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, f := range lies {
+		if _, known := p.liars.LoadOrStore(f.Gateway, true); !known {
+			p.warnf("gateway %s sends false content, of which nothing is used: %v", f.Gateway, f.Err)
+		}
+	}
+	return nil
+}
+
+func (p *atGateways) Close() error   { return nil }
+func (p *atGateways) String() string { return p.addresses }
 
 // pipe is a trustless.Sink.
 type pipe struct{ io.Writer }

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -19,14 +20,14 @@ func (s *Store) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return data, err
 	}
-	d, table, err := s.file(c)
+	d, table, err := s.anyFile(c)
 	if err != nil {
 		return nil, err
 	}
 	if len(table.Leaves) != 1 {
 		return nil, fs.ErrNotExist
 	}
-	f, err := os.Open(s.blobPath(d))
+	f, err := s.openBlob(d, table.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -47,3 +48,7 @@ func (s *Store) Trail(ctx context.Context, root cid.Cid, path string) ([]cid.Cid
 // OpenBlob opens the blob that is the file c, unverified. Where the store does
 // not have it, the error is fs.ErrNotExist.
 func (s *Store) OpenBlob(c cid.Cid) (*File, error) { return s.open(c) }
+
+// OpenDigest opens the blob with a digest and so many bytes, unverified. Where
+// the store does not have it, the error is fs.ErrNotExist.
+func (s *Store) OpenDigest(d digest.Digest, size int64) (*os.File, error) { return s.openBlob(d, size) }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -175,7 +176,7 @@ func (c *collection) sweepDir(dir string, goes func(name string) bool) error {
 		if c.ctx.Err() != nil {
 			return context.Cause(c.ctx)
 		}
-		if !e.Type().IsRegular() || !goes(e.Name()) {
+		if !e.Type().IsRegular() || !goes(e.Name()) && !strings.HasSuffix(e.Name(), Rotten) {
 			continue
 		}
 		info, err := e.Info()

@@ -109,12 +109,9 @@ func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 			return err
 		}
 	}
-	record, err := f.Table.AppendBinary([]byte(d + "\n"))
+	record, err := encodeFile(d, f.Table)
 	if err != nil {
-		return err
-	}
-	if len(record) > maxTable {
-		return fmt.Errorf("storing blob %s: %d leaves, more than a blob can have", d, len(f.Table.Leaves))
+		return fmt.Errorf("storing blob %s: %w", d, err)
 	}
 	return im.write(im.store.filePath(f.CID), record)
 }

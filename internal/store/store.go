@@ -6,6 +6,7 @@
 //	files/<cid>          which blob a file's CID is, and its leaf table
 //	images/<cid>.json    what was converted, for people
 //	tmp/                 what is not complete
+//	cache/               what was only fetched from gateways, in the same shape
 //	names/               what IPNS keys stood for last; internal/names' alone
 //	lock, gate           who adds and who removes wait for one another here
 //
@@ -22,6 +23,10 @@
 // relies on, until its record is synced. Whoever removes holds the lock alone.
 // Nobody holds it for longer than a commit or a collection takes.
 //
+// What was converted is kept, and what is in the cache may be gone at any moment:
+// where a thing is says which it is. So no image depends on the cache, and none
+// is damaged by what the cache lacks. See Cache.
+//
 // Files are readable by everybody: who serves is seldom the user who converts.
 package store
 
@@ -33,7 +38,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -42,11 +46,14 @@ import (
 )
 
 // A Store is a directory of images. Its methods may be called concurrently.
-type Store struct{ dir string }
+type Store struct {
+	shelf        // of what is kept
+	cached shelf // of what may be forgotten
+}
 
 // Open returns the store in dir, which need not exist before something is
 // written to it.
-func Open(dir string) *Store { return &Store{dir} }
+func Open(dir string) *Store { return &Store{shelf{dir}, shelf{filepath.Join(dir, "cache")}} }
 
 // Dir returns the directory.
 func (s *Store) Dir() string { return s.dir }
@@ -103,23 +110,42 @@ func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, err
 }
 
 func (s *Store) open(c cid.Cid) (*File, error) {
-	d, table, err := s.file(c)
+	d, table, err := s.anyFile(c)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.blobPath(d))
+	f, err := s.openBlob(d, table.Size())
+	if err != nil {
+		return nil, err
+	}
+	return &File{f, c, d, table.Size()}, nil
+}
+
+// openBlob opens the blob with a digest, which has so many bytes.
+func (s *Store) openBlob(d digest.Digest, size int64) (*os.File, error) {
+	f, err := openRegular(s.blobPath(d), size)
+	if errors.Is(err, fs.ErrNotExist) {
+		if f, err = openRegular(s.cached.blobPath(d), size); err == nil {
+			touchFile(f)
+		}
+	}
+	return f, err
+}
+
+func openRegular(path string, size int64) (*os.File, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
-	if err == nil && info.Size() != table.Size() {
-		err = fmt.Errorf("%s has %d bytes and should have %d: %w", f.Name(), info.Size(), table.Size(), ErrDamaged)
+	if err == nil && info.Size() != size {
+		err = fmt.Errorf("%s has %d bytes and should have %d: %w", path, info.Size(), size, ErrDamaged)
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return &File{f, c, d, info.Size()}, nil
+	return f, nil
 }
 
 // ReadFile returns the content of the file at the slash-separated path below
@@ -149,10 +175,12 @@ func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[str
 	if walked != nil {
 		return nil, err
 	}
-	if _, statted := os.Stat(s.filePath(c)); statted != nil {
-		return nil, err
+	for _, sh := range []shelf{s.shelf, s.cached} {
+		if _, statted := os.Stat(sh.filePath(c)); statted == nil {
+			return nil, nil
+		}
 	}
-	return nil, nil
+	return nil, err
 }
 
 func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
@@ -175,60 +203,39 @@ func (s *Store) readSmall(ctx context.Context, c cid.Cid, limit int64) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	data, err := unixfs.SmallFile(unixfs.Block{CID: c, Data: block})
+	size, err := unixfs.FileSize(unixfs.Block{CID: c, Data: block})
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d", len(data), limit)
+	if size > limit {
+		return nil, fmt.Errorf("%d bytes, more than %d", size, limit)
 	}
-	return data, nil
+	data := make([]byte, 0, size)
+	err = unixfs.Stream(ctx, s.node, c, 0, size, func(b []byte) error {
+		data = append(data, b...)
+		return nil
+	})
+	return data, err
 }
 
 // node is a unixfs.Getter.
-func (s *Store) node(_ context.Context, c cid.Cid) ([]byte, error) { return s.readNode(c) }
-
-func (s *Store) readNode(c cid.Cid) ([]byte, error) {
-	return readFile(s.nodePath(c), unixfs.MaxBlock)
-}
-
-// maxTable is the most bytes of a leaf table on disk: a blob of half a terabyte
-// in leaves of 64 KiB.
-const maxTable = 256 << 20
-
-// file reads which blob a file's CID is, and the leaves of which its DAG is
-// made: a line with the digest, then the table.
-func (s *Store) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
-	path := s.filePath(c)
-	record, err := readFile(path, maxTable)
-	if err != nil {
-		return "", nil, err
+func (s *Store) node(_ context.Context, c cid.Cid) ([]byte, error) {
+	data, err := s.readNode(c)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.cached.readVerified(c)
 	}
-	line, leaves, _ := strings.Cut(string(record), "\n")
-	d, err := digest.Parse(line)
-	if err != nil {
-		return "", nil, fmt.Errorf("%s: %w", path, err)
+	return data, err
+}
+
+// anyFile is file of what is kept or cached.
+func (s *Store) anyFile(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
+	d, table, err := s.file(c)
+	if errors.Is(err, fs.ErrNotExist) {
+		if d, table, err = s.cached.file(c); err == nil {
+			touch(s.cached.filePath(c))
+		}
 	}
-	t := new(unixfs.Table)
-	if err := t.UnmarshalBinary([]byte(leaves)); err != nil {
-		return "", nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return d, t, nil
-}
-
-func (s *Store) blobPath(d digest.Digest) string {
-	return filepath.Join(s.dir, "blobs", d.Algorithm().String(), d.Encoded())
-}
-
-func (s *Store) nodePath(c cid.Cid) string {
-	name := key(c)
-	return filepath.Join(s.dir, "nodes", shardOf(name), name)
-}
-
-func shardOf(name string) string { return name[len(name)-3 : len(name)-1] }
-
-func (s *Store) filePath(c cid.Cid) string {
-	return filepath.Join(s.dir, "files", key(c))
+	return d, table, err
 }
 
 func (s *Store) imagePath(root cid.Cid) string {

@@ -12,7 +12,7 @@ import (
 // CheckTable reports whether the store knows the leaves of a file as they are:
 // reading the blob does not show that.
 func (s *Store) CheckTable(f *unixfs.File) error {
-	_, table, err := s.file(f.CID)
+	_, table, err := s.anyFile(f.CID)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(f.Nodes) == 0: // a small file
 		return nil

@@ -85,5 +85,3 @@ func (s *Store) leftovers(visit func(*temp) error) error {
 	}
 	return nil
 }
-
-func (s *Store) tmp() string { return filepath.Join(s.dir, "tmp") }

@@ -1,0 +1,232 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+)
+
+func init() {
+	caddy.RegisterModule(adminAPI{})
+}
+
+// adminAPI is the part of Caddy's admin API below /ipfs_registry/. It is about all
+// handlers that run, and is documented in docs/operations.md.
+type adminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.ipfs_registry",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Routes implements caddy.AdminRouter.
+func (adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{
+		{Pattern: "/ipfs_registry/images", Handler: only(http.MethodGet, listImages)},
+		{Pattern: "/ipfs_registry/images/{cid}", Handler: only(http.MethodDelete, purgeImage)},
+		{Pattern: "/ipfs_registry/gateways", Handler: only(http.MethodGet, listGateways)},
+		{Pattern: "/ipfs_registry/lists/reload", Handler: only(http.MethodPost, reloadLists)},
+	}
+}
+
+// only makes a handler of what answers one method, with JSON.
+func only(method string, answer func(*http.Request) (any, error)) caddy.AdminHandler {
+	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		if r.Method != method {
+			w.Header().Set("Allow", method)
+			return apiError(http.StatusMethodNotAllowed, errors.New("method not allowed"))
+		}
+		value, err := answer(r)
+		if err != nil {
+			return err
+		}
+		var body bytes.Buffer
+		if err := json.NewEncoder(&body).Encode(value); err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, err = body.WriteTo(w)
+		return err
+	})
+}
+
+func apiError(status int, err error) error { return caddy.APIError{HTTPStatus: status, Err: err} }
+
+// A storedImage is what a store has below one root, or why it cannot say so.
+type storedImage struct {
+	Store string `json:"store"`
+	*store.Record
+	Error string `json:"error,omitempty"`
+}
+
+func listImages(r *http.Request) (any, error) {
+	images := []storedImage{}
+	for _, s := range runningStores() {
+		records, err := s.Images(r.Context())
+		for _, record := range records {
+			images = append(images, storedImage{Store: s.Dir(), Record: &record})
+		}
+		if err != nil {
+			images = append(images, storedImage{Store: s.Dir(), Error: err.Error()})
+		}
+	}
+	return images, nil
+}
+
+// runningStores are the stores of all handlers that run, each once.
+func runningStores() []*store.Store {
+	var stores []*store.Store
+	for _, h := range runningHandlers() {
+		for _, s := range h.stores {
+			if !slices.ContainsFunc(stores, func(other *store.Store) bool { return other.Dir() == s.Dir() }) {
+				stores = append(stores, s)
+			}
+		}
+	}
+	return stores
+}
+
+// A purge says what went with an image.
+type purge struct {
+	Files  int   `json:"files"`
+	Bytes  int64 `json:"bytes"`
+	Memory int   `json:"memory"` // manifests that were remembered
+}
+
+// purgeImage removes an image from all stores, what it alone had included, and
+// from memory.
+func purgeImage(r *http.Request) (any, error) {
+	root, err := cidname.ParseAny(r.PathValue("cid"))
+	if err != nil {
+		return nil, apiError(http.StatusBadRequest, err)
+	}
+	var gone purge
+	found := false
+	for _, s := range runningStores() {
+		had, err := gone.from(r.Context(), s, root)
+		if err != nil {
+			return nil, fmt.Errorf("purging %s: %w", s.Dir(), err)
+		}
+		found = found || had
+	}
+	for _, h := range runningHandlers() {
+		if h.manifests != nil {
+			gone.Memory += h.manifests.forget(root)
+		}
+	}
+	if !found && gone.Memory == 0 {
+		return nil, apiError(http.StatusNotFound, fmt.Errorf("no image %s in a store or in memory", root))
+	}
+	return gone, nil
+}
+
+// from removes an image from a store, and reports whether that had any of it.
+func (p *purge) from(ctx context.Context, s *store.Store, root cid.Cid) (had bool, err error) {
+	forgotten, err := s.Forget(ctx, root)
+	p.add(forgotten)
+	if err != nil {
+		return false, fmt.Errorf("removing what is cached: %w", err)
+	}
+	switch err := s.Remove(ctx, root); {
+	case errors.Is(err, fs.ErrNotExist):
+		return forgotten.Files > 0, nil
+	case err != nil:
+		return false, fmt.Errorf("removing the record: %w", err)
+	}
+	collected, err := s.Collect(ctx, false)
+	p.add(collected)
+	if err != nil {
+		return true, fmt.Errorf("the record is gone, and what it led to is still there: %w", err)
+	}
+	return true, nil
+}
+
+func (p *purge) add(c store.Collected) {
+	p.Files += c.Files
+	p.Bytes += c.Bytes
+}
+
+// A gatewayState is what is thought of a gateway by the handler that has it.
+type gatewayState struct {
+	Gateway string `json:"gateway"`
+	Group   int    `json:"group"`
+	Healthy bool   `json:"healthy"`
+
+	// PutBack is until when a gateway that failed comes last.
+	PutBack time.Time `json:"put_back_until,omitzero"`
+
+	// Silent is whether it answers nobody, and is not waited for as long.
+	Silent bool `json:"silent,omitempty"`
+
+	// Refuses is in what forms it does not serve content, as far as is known.
+	Refuses []string `json:"refuses,omitempty"`
+}
+
+func listGateways(*http.Request) (any, error) {
+	states := []gatewayState{}
+	for _, h := range runningHandlers() {
+		if h.pool == nil {
+			continue
+		}
+		for _, s := range h.pool.States() {
+			state := gatewayState{Gateway: s.Gateway, Group: s.Group, Healthy: isHealthy(s), Silent: s.Silent}
+			if isPutBack(s) {
+				state.PutBack = s.PutBack.UTC()
+			}
+			for _, f := range s.Refuses {
+				state.Refuses = append(state.Refuses, f.String())
+			}
+			states = append(states, state)
+		}
+	}
+	return states, nil
+}
+
+func isHealthy(s trustless.State) bool { return !isPutBack(s) && !s.Silent }
+
+func isPutBack(s trustless.State) bool { return time.Now().Before(s.PutBack) }
+
+// A list is a file of rules that are in force.
+type list struct {
+	List  string `json:"list"`
+	File  string `json:"file"`
+	Rules int    `json:"rules"`
+}
+
+// reloadLists reads all lists again. If one of them cannot be read, what it said
+// before stays in force, and the error names it.
+func reloadLists(*http.Request) (any, error) {
+	lists := []list{}
+	var failed []error
+	for _, h := range runningHandlers() {
+		if err := h.lists.Reload(); err != nil {
+			failed = append(failed, err)
+		}
+		for _, f := range h.lists.Files() {
+			lists = append(lists, list{listName(f.Allow), f.Name, f.Rules})
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		return nil, fmt.Errorf("what these lists said before stays in force: %w", err)
+	}
+	return lists, nil
+}
+
+// Interface guard
+var _ caddy.AdminRouter = adminAPI{}

@@ -1,0 +1,105 @@
+package caddymodule
+
+import (
+	"context"
+	"os"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+)
+
+const (
+	// defaultMaxSize is how many bytes of a store are cache unless something else
+	// is configured.
+	defaultMaxSize = 10 << 30
+
+	// defaultPrefetch is how many blobs are fetched before they are asked for, as
+	// many as Docker asks for at the same time.
+	defaultPrefetch = 3
+)
+
+// caches are those that are in use, by directory. What is on its way into one goes
+// on when the configuration changes, and all sites with one store share it.
+var caches = caddy.NewUsagePool()
+
+// A cache is one of them.
+type cache struct {
+	*fill.Filler
+	*store.Cache
+	stop context.CancelFunc
+}
+
+func newCache(s *store.Store, logger *zap.Logger) cache {
+	c := s.NewCache(defaultMaxSize)
+	ctx, stop := context.WithCancel(context.Background())
+	go scrub(ctx, s, logger)
+	return cache{fill.New(c), c, stop}
+}
+
+// Destruct implements caddy.Destructor.
+func (c cache) Destruct() error {
+	c.stop()
+	return c.Close()
+}
+
+// provisionCache has what gateways prove kept in the store, if there is one.
+func (h *Handler) provisionCache() error {
+	if h.pool == nil || len(h.stores) == 0 || h.Trust == trustGateway || h.Store.MaxSize < 0 {
+		return nil
+	}
+	s := h.cacheStore()
+	shared, _, err := caches.LoadOrNew(s.Dir(), func() (caddy.Destructor, error) {
+		return newCache(s, h.logger), nil
+	})
+	if err != nil {
+		return err
+	}
+	c := shared.(cache)
+	h.filler, h.client.Nodes = c.Filler, c.Cache
+	c.Configure(h.maxSize(), func(err error) {
+		if err == nil {
+			h.logger.Info("the cache is on again", zap.String("store", s.Dir()))
+			return
+		}
+		h.logger.Warn("the cache is off, and gateways are asked for everything", zap.String("store", s.Dir()), zap.Error(err))
+	})
+	c.SetPrefetch(h.prefetches())
+	return nil
+}
+
+// cacheStore is the store whose cache is filled: of those that are there by
+// default, the one that whoever runs Caddy may write.
+func (h *Handler) cacheStore() *store.Store {
+	if os.Geteuid() == 0 {
+		return h.stores[0]
+	}
+	return h.stores[len(h.stores)-1]
+}
+
+func (h *Handler) maxSize() int64 {
+	if h.Store.MaxSize == 0 {
+		return defaultMaxSize
+	}
+	return h.Store.MaxSize
+}
+
+func (h *Handler) prefetches() int {
+	if h.Prefetch == 0 {
+		return defaultPrefetch
+	}
+	return max(0, h.Prefetch)
+}
+
+// releaseCache is for when the configuration is not in use any more.
+func (h *Handler) releaseCache() error {
+	if h.filler == nil {
+		return nil
+	}
+	_, err := caches.Delete(h.cacheStore().Dir())
+	return err
+}
+
+var _ caddy.Destructor = cache{}

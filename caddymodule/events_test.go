@@ -1,0 +1,98 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// heard is a handler of events that tells a test of them.
+type heard struct{}
+
+var heardEvents = make(chan caddy.Event, 100)
+
+func init() { caddy.RegisterModule(heard{}) }
+
+// CaddyModule returns the Caddy module information.
+func (heard) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.heard", New: func() caddy.Module { return new(heard) }}
+}
+
+// Handle implements caddyevents.Handler.
+func (heard) Handle(_ context.Context, e caddy.Event) error {
+	heardEvents <- e
+	return nil
+}
+
+var _ caddyevents.Handler = heard{}
+
+// A running Caddy tells whoever subscribed of each answer that was false, and of
+// nothing else.
+func TestVerificationFailedEvent(t *testing.T) {
+	im := newImages(t)
+	liar := im.gateway(t).breaks(func(w http.ResponseWriter, r *http.Request, content []byte) {
+		honest(w, r, bytes.Repeat([]byte{1}, len(content)))
+	})
+	absent := im.gateway(t).breaks(func(w http.ResponseWriter, r *http.Request, _ []byte) { http.NotFound(w, r) })
+	config := fmt.Sprintf(`{
+		"admin": {"disabled": true, "config": {"persist": false}},
+		"apps": {
+			"events": {"subscriptions": [{"events": [%q], "modules": ["http.handlers.ipfs_registry"], "handlers": [{"handler": "heard"}]}]},
+			"http": {"servers": {"registry": {
+				"listen": ["127.0.0.1:0"],
+				"routes": [{"handle": [{"handler": "ipfs_registry", "trust": "gateway", "gateways": [
+					{"upstreams": [%q]}, {"upstreams": [%q]}, {"upstreams": [%q]}
+				]}]}]
+			}}}
+		}
+	}`, eventVerificationFailed, absent.URL, liar.URL, im.gateway(t).URL)
+	provisioning.Lock()
+	defer provisioning.Unlock()
+	if err := caddy.Load([]byte(config), true); err != nil {
+		t.Fatal(err)
+	}
+	defer caddy.Stop()
+
+	ctx := caddy.ActiveContext()
+	app, err := ctx.App("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(app.(*caddyhttp.App).Servers["registry"])
+	defer server.Close()
+	resp, err := http.Get(server.URL + im.blob(t, im.config))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(err, resp)
+	}
+	resp.Body.Close()
+
+	e := <-heardEvents
+	for key, want := range map[string]string{
+		"gateway": liar.URL,
+		"cid":     im.root.String(),
+		"path":    layout.BlobPath(ours, digest.FromBytes(im.config)),
+		"error":   "content is not what its hash says",
+	} {
+		if e.Data[key] != want {
+			t.Errorf("the event's %s is %q, want %q", key, e.Data[key], want)
+		}
+	}
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil || !bytes.Contains(page, []byte("`"+eventVerificationFailed+"`")) {
+		t.Errorf("docs/operations.md does not have the event: %v", err)
+	}
+	if e.Name() != eventVerificationFailed || len(e.Data) != 4 || len(heardEvents) > 0 {
+		t.Errorf("%s %v, and %d more", e.Name(), e.Data, len(heardEvents))
+	}
+}

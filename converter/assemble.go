@@ -1,0 +1,73 @@
+package converter
+
+import (
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// newTree returns the tree of the images, which is to be finished.
+func newTree(images []*image, ws *blob.Workspace) (*tree.Tree, error) {
+	t := &tree.Tree{Files: map[string]tree.File{}}
+	files := map[digest.Digest]tree.File{}
+	for _, img := range images {
+		if err := addImage(t, img, files, ws); err != nil {
+			return nil, err
+		}
+	}
+	for name, of := range byName(images) {
+		if err := addReferrers(t, name, of, ws); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// addImage puts an image where layout says. A manifest becomes a file once, however
+// many names lead to it.
+func addImage(t *tree.Tree, img *image, files map[digest.Digest]tree.File, ws *blob.Workspace) error {
+	for _, m := range img.manifests() {
+		f, made := files[m.Digest]
+		if !made {
+			var err error
+			if f, err = tree.NewFile(ws, m.Data); err != nil {
+				return err
+			}
+			files[m.Digest] = f
+		}
+		t.Files[layout.ManifestPath(img.name, m.Digest.String())] = f
+	}
+	if img.tag != "" {
+		t.Files[layout.ManifestPath(img.name, img.tag)] = t.Files[layout.ManifestPath(img.name, img.top.Digest.String())]
+	}
+	for name, b := range img.blobs {
+		t.Files[layout.BlobPath(img.name, name)] = tree.File{Blob: b}
+	}
+	t.Images = append(t.Images, tree.Image{Name: img.name, Tag: img.tag, MediaType: img.top.MediaType, Digest: img.top.Digest})
+	return nil
+}
+
+func addReferrers(t *tree.Tree, name string, images []*image, ws *blob.Workspace) error {
+	indexes, err := referrerIndexes(images)
+	if err != nil {
+		return err
+	}
+	for subject, data := range indexes {
+		f, err := tree.NewFile(ws, data)
+		if err != nil {
+			return err
+		}
+		t.Files[layout.ReferrersPath(name, subject)] = f
+	}
+	return nil
+}
+
+func byName(images []*image) map[string][]*image {
+	names := map[string][]*image{}
+	for _, img := range images {
+		names[img.name] = append(names[img.name], img)
+	}
+	return names
+}

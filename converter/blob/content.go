@@ -1,0 +1,292 @@
+package blob
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/align"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// A Content is one file of the archive. It waits in the workspace in the form
+// that it will most likely be wanted in, and is turned into the other when the
+// manifests want that.
+type Content struct {
+	ws     *Workspace
+	Name   string        // in the archive
+	Digest digest.Digest // of its bytes in the archive
+	Size   int64         // of its bytes in the archive
+
+	// DiffID is the digest of what it decompresses to: its own where it is not
+	// compressed, and none where it is broken.
+	DiffID   digest.Digest
+	encoding Encoding // in the archive
+
+	kept    *Blob // the bytes of the archive
+	aligned *Blob // the tar, in the form that the layers that we align have
+
+	layers []digest.Digest // what DiffIDs has read
+
+	// By other algorithms than sha256, once asked for.
+	others, otherDiffIDs map[digest.Algorithm]digest.Digest
+}
+
+// Read takes in one file of the archive. A tar is taken for that of a layer, and
+// everything else is kept. The bytes alone decide, and not what somebody says of
+// them: whatever way a content comes, it has the same leaves.
+func (ws *Workspace) Read(name string, size int64, r io.Reader) (*Content, error) {
+	c := &Content{ws: ws, Name: name, Size: size}
+	r, end := Watch(ws.Progress, name, size, r)
+	defer end()
+	br := bufio.NewReader(r) // small, so that long reads pass it by
+	beginning, err := br.Peek(tarBlock)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	c.encoding = EncodingOf(beginning)
+	switch {
+	case c.CameCompressed():
+		err = c.keepCompressed(br)
+	case !align.IsTar(beginning) && (size <= maxPlain || ws.Compression == Uncompressed):
+		c.kept, err = ws.Keep(br)
+	case ws.Compression == Uncompressed:
+		c.kept, err = ws.align(br, Uncompressed)
+		c.aligned = c.kept
+	default:
+		sum := digest.SHA256.Digester()
+		c.aligned, err = ws.align(io.TeeReader(br, sum.Hash()), Gzip)
+		c.Digest = sum.Digest()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.kept != nil {
+		c.Digest = c.kept.Digest
+	}
+	if !c.CameCompressed() {
+		c.DiffID = c.Digest
+	}
+	return c, nil
+}
+
+// maxPlain is how many bytes of what is no tar are kept as they are. What claims to
+// have more waits compressed, since a little of a compressed archive may stand for
+// any number of bytes.
+const maxPlain = 64 << 20
+
+// tarBlock is the length of a tar's first block, by which it is known.
+const tarBlock = 512
+
+// CameCompressed reports whether what came is compressed.
+func (c *Content) CameCompressed() bool { return c.encoding != Plain }
+
+// keepCompressed keeps a compressed layer, and looks into it on the way.
+func (c *Content) keepCompressed(r io.Reader) error {
+	pr, pw := io.Pipe()
+	var inside inside
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		var err error
+		if inside, err = c.look(pr); err != nil {
+			pr.CloseWithError(err) // and so keep fails with it
+		}
+		// Whatever is wrong inside, the outside is read to its end.
+		io.Copy(io.Discard, pr)
+	}()
+	blob, err := c.ws.Keep(io.TeeReader(r, pw))
+	pw.CloseWithError(err)
+	<-looked
+	if err != nil {
+		return err
+	}
+	c.kept, c.aligned, c.DiffID = blob, inside.aligned, inside.diffID
+	if inside.cuts == nil {
+		return nil
+	}
+	return blob.recut(c.ws.Context, c.ws.Profile, inside.cuts)
+}
+
+// inside is what decompressing a layer shows: nothing where the layer is
+// broken. Whether that matters is for the manifests to say.
+type inside struct {
+	diffID  digest.Digest
+	cuts    []int64 // where its leaves should end, nil if anywhere
+	aligned *Blob   // where it is to be recompressed
+}
+
+// look decompresses a layer. An error is not the layer's fault.
+func (c *Content) look(compressed io.Reader) (inside, error) {
+	z, err := newDecompressor(compressed, c.encoding)
+	if err != nil {
+		return inside{}, nil
+	}
+	defer z.Close()
+	sum := digest.SHA256.Digester()
+	tar := &source{r: io.TeeReader(z, sum.Hash())}
+	var aligned *Blob
+	if c.ws.Recompress {
+		aligned, err = c.ws.alignInside(tar)
+	} else {
+		_, err = io.Copy(io.Discard, tar)
+	}
+	switch {
+	case tar.broken:
+		return inside{}, nil
+	case err != nil:
+		return inside{}, err
+	}
+	return inside{sum.Digest(), z.cuts(), aligned}, nil
+}
+
+// alignInside aligns what was in a compressed layer. What is no tar, and stays
+// plain, is cut as it would be had it come so.
+func (ws *Workspace) alignInside(r io.Reader) (*Blob, error) {
+	br := bufio.NewReader(r)
+	beginning, err := br.Peek(tarBlock)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if ws.Compression == Uncompressed && !align.IsTar(beginning) {
+		return ws.Keep(br)
+	}
+	return ws.align(br, ws.Compression)
+}
+
+// A source tells whether it was reading that failed.
+type source struct {
+	r      io.Reader
+	broken bool
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.broken = err != nil && err != io.EOF
+	return n, err
+}
+
+// AsIs returns the blob of the archive's own bytes.
+func (c *Content) AsIs() (*Blob, error) {
+	if c.kept != nil {
+		return c.kept, nil
+	}
+	var err error
+	c.kept, err = c.rewrite(c.aligned, Gzipped, Uncompressed)
+	return c.kept, err
+}
+
+// AsLayer returns the blob of a layer for a manifest that we write: aligned or,
+// where it came compressed, perhaps as it came.
+func (c *Content) AsLayer() (*Blob, error) {
+	if c.aligned != nil {
+		return c.aligned, nil
+	}
+	if c.CameCompressed() || c.ws.Compression == Uncompressed {
+		return c.kept, nil
+	}
+	var err error
+	c.aligned, err = c.rewrite(c.kept, Plain, Gzip)
+	return c.aligned, err
+}
+
+// rewrite makes the one blob of a tar out of the other, having checked that what
+// it has read again is what came.
+func (c *Content) rewrite(from *Blob, e Encoding, as Compression) (*Blob, error) {
+	tar, err := c.ws.open(from, e)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	defer tar.Close()
+	sum := digest.SHA256.Digester()
+	blob, err := c.ws.align(io.TeeReader(tar, sum.Hash()), as)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if got := sum.Digest(); got != c.Digest {
+		os.Remove(blob.Path)
+		return nil, fmt.Errorf("%s was %s, and is %s when read again from %s: the disk or the memory may be broken", c.Name, c.Digest, got, c.ws.Dir)
+	}
+	return blob, nil
+}
+
+// LayerType returns the media type of what AsLayer returns.
+func (c *Content) LayerType() string {
+	kept := c.CameCompressed() && c.aligned == nil
+	switch {
+	case kept && c.encoding == Zstandard:
+		return layout.DockerLayerZstd
+	case !kept && c.ws.Compression == Uncompressed:
+		return layout.DockerLayer
+	}
+	return layout.DockerLayerGzip
+}
+
+// DiffIDs reads a config as far as it matters here: the digests of its layers
+// uncompressed.
+func (c *Content) DiffIDs() ([]digest.Digest, error) {
+	if c.layers != nil {
+		return c.layers, nil
+	}
+	data, err := c.Document()
+	if err != nil {
+		return nil, err
+	}
+	var fields struct {
+		RootFS struct {
+			DiffIDs []digest.Digest `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, fmt.Errorf("reading config %s: %w", c.Name, err)
+	}
+	for _, d := range fields.RootFS.DiffIDs {
+		if _, err := layout.ParseDigest(d.String()); err != nil {
+			return nil, fmt.Errorf("a diff_id of config %s: %w", c.Name, err)
+		}
+	}
+	c.layers = append([]digest.Digest{}, fields.RootFS.DiffIDs...)
+	return c.layers, nil
+}
+
+// Document returns the bytes of a config or manifest.
+func (c *Content) Document() ([]byte, error) {
+	if c.Size > layout.MaxManifest {
+		return nil, fmt.Errorf("%s has %d bytes, and a document at most %d", c.Name, c.Size, layout.MaxManifest)
+	}
+	blob, err := c.AsIs()
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(blob.Path)
+}
+
+// Remove takes the content's files away.
+func (c *Content) Remove() {
+	for _, b := range []*Blob{c.kept, c.aligned} {
+		if b != nil {
+			os.Remove(b.Path)
+		}
+	}
+}
+
+// ContentOf returns the content that a blob is, which was found elsewhere.
+func (ws *Workspace) ContentOf(name string, b *Blob, diffID digest.Digest, e Encoding) *Content {
+	return &Content{ws: ws, Name: name, Digest: b.Digest, Size: b.Size(), DiffID: diffID, encoding: e, kept: b}
+}
+
+// Alone returns the content that is a layer which AsLayer has returned.
+func (c *Content) Alone(name string, layer *Blob) *Content {
+	e := Gzipped
+	if c.ws.Compression == Uncompressed {
+		e = Plain
+	}
+	alone := c.ws.ContentOf(name, layer, c.DiffID, e)
+	alone.aligned = layer
+	return alone
+}

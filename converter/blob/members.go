@@ -1,0 +1,89 @@
+package blob
+
+import (
+	"bufio"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// maxMembers bounds the memory for a layer's cuts. Beyond it a layer is cut like
+// any other file.
+const maxMembers = 1 << 18
+
+// memberReader decompresses a gzip file and notes where its members end. A layer
+// that comes compressed is cut there, so that what we wrote, pulled and saved
+// again is made of the same leaves as before, and eStargz shares its files.
+type memberReader struct {
+	r    *bufio.Reader
+	read *countingReader // below r
+	z    *gzip.Reader
+	ends []int64
+	err  error // at the end of the last member
+}
+
+func newMemberReader(r io.Reader) (*memberReader, error) {
+	m := &memberReader{read: &countingReader{r: r}}
+	m.r = bufio.NewReader(m.read)
+	z, err := gzip.NewReader(m.r)
+	if err != nil {
+		return nil, err
+	}
+	z.Multistream(false)
+	m.z = z
+	return m, nil
+}
+
+func (m *memberReader) Read(p []byte) (int, error) {
+	if m.err != nil { // who looks ahead may ask again
+		return 0, m.err
+	}
+	n, err := m.z.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	if len(m.ends) <= maxMembers {
+		m.ends = append(m.ends, m.read.n-int64(m.r.Buffered()))
+	}
+	if _, m.err = m.r.Peek(1); m.err != nil {
+		return n, m.err
+	}
+	err = m.z.Reset(m.r)
+	m.z.Multistream(false)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// cuts returns where the members end, if each can be a leaf.
+func (m *memberReader) cuts() []int64 {
+	start := int64(0)
+	for _, end := range m.ends {
+		if end-start > unixfs.MaxLeaf {
+			return nil
+		}
+		start = end
+	}
+	if len(m.ends) > maxMembers {
+		return nil
+	}
+	return m.ends
+}
+
+// Close does nothing: nothing is to be given back.
+func (m *memberReader) Close() {}
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}

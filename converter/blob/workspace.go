@@ -1,0 +1,106 @@
+package blob
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A Form is how blobs are made of what comes.
+type Form struct {
+	Profile     unixfs.Profile
+	Compression Compression
+	Level       int  // of gzip; that of format 1 if 0
+	Recompress  bool // layers that come compressed
+	Workers     int  // that compress; as many as processors if 0
+}
+
+// A Workspace is the temporary directory in which blobs are made.
+type Workspace struct {
+	Form
+	Context  context.Context // of the whole conversion
+	Dir      string
+	Progress Progress // or nil
+
+	// Early is given the leaves of aligned layers as they are made, or is nil. It
+	// must not keep their data.
+	Early func(leaf unixfs.Block) error
+
+	blobs atomic.Int64
+}
+
+// blobWriter writes a blob to a file, computing its digest and leaves on the
+// way.
+type blobWriter struct {
+	io.Writer
+	file    *os.File
+	digest  digest.Digester
+	cutter  *unixfs.Cutter
+	profile unixfs.Profile
+	early   func(leaf unixfs.Block) error // or nil
+}
+
+func (ws *Workspace) create() (*blobWriter, error) {
+	file, err := os.Create(filepath.Join(ws.Dir, fmt.Sprintf("blob-%d", ws.blobs.Add(1))))
+	if err != nil {
+		return nil, err
+	}
+	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: ws.Profile.NewCutter(), profile: ws.Profile}
+	w.Writer = io.MultiWriter(file, w.digest.Hash(), w.cutter)
+	return w, nil
+}
+
+// writeLeaf writes a run of bytes that is to be a leaf of its own, and has the
+// given digest.
+func (w *blobWriter) writeLeaf(b []byte, digest [sha256.Size]byte) error {
+	if _, err := w.file.Write(b); err != nil {
+		return err
+	}
+	w.digest.Hash().Write(b)
+	w.cutter.WriteLeaf(b, digest)
+	if w.early == nil {
+		return nil
+	}
+	table := unixfs.Table{Leaves: []unixfs.Leaf{{Digest: digest, End: int64(len(b))}}}
+	return w.early(table.Block(0, b))
+}
+
+func (w *blobWriter) finish() (*Blob, error) {
+	if err := w.file.Close(); err != nil {
+		return nil, err
+	}
+	file, err := w.profile.Layout(w.cutter.Table())
+	if err != nil {
+		return nil, err
+	}
+	return &Blob{Path: w.file.Name(), Digest: w.digest.Digest(), File: file}, nil
+}
+
+// abandon removes what was written. The workspace goes with the destination,
+// but a bad archive should not fill the disk first.
+func (w *blobWriter) abandon() {
+	w.file.Close()
+	os.Remove(w.file.Name())
+}
+
+// Keep copies r, as it is, into a blob.
+func (ws *Workspace) Keep(r io.Reader) (*Blob, error) {
+	w, err := ws.create()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(w, ctxio.Reader(ws.Context, r)); err != nil {
+		w.abandon()
+		return nil, err
+	}
+	return w.finish()
+}

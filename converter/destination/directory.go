@@ -1,0 +1,98 @@
+package destination
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/wholefile"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
+)
+
+// A Directory is a new one, in which images are plain files.
+type Directory struct {
+	dir, tmp  string
+	committed bool
+}
+
+// ToDirectory returns a destination that writes the tree as plain files into a
+// new directory below the system's temporary one. `ipfs add -r` of it gives the root where the profile is unixfs.V0, which cuts
+// files as that does.
+func ToDirectory() (*Directory, error) {
+	parent, err := os.MkdirTemp("", "converter-")
+	if err != nil {
+		return nil, fmt.Errorf("making a directory: %w", err)
+	}
+	d := &Directory{dir: filepath.Join(parent, "image"), tmp: filepath.Join(parent, "tmp")}
+	for _, dir := range []string{d.dir, d.tmp} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("making a directory: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// Path is where the files are.
+func (d *Directory) Path() string { return d.dir }
+
+// TempDir is part of converter.Destination.
+func (d *Directory) TempDir() string { return d.tmp }
+
+// Close is part of converter.Destination.
+func (d *Directory) Close() error {
+	if d.committed {
+		return os.RemoveAll(d.tmp)
+	}
+	return os.RemoveAll(filepath.Dir(d.dir))
+}
+
+// Commit is part of converter.Destination.
+func (d *Directory) Commit(ctx context.Context, t *tree.Tree) error {
+	dirs := map[string]struct{}{d.dir: {}, filepath.Dir(d.dir): {}}
+	for path, f := range t.Files {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		path = filepath.Join(d.dir, filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		for dir := filepath.Dir(path); dir != d.dir; dir = filepath.Dir(dir) {
+			dirs[dir] = struct{}{}
+		}
+		if err := writeFile(ctx, path, f); err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+	}
+	for dir := range dirs {
+		if err := wholefile.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	d.committed = true
+	return nil
+}
+
+// writeFile makes a file of its own of f, and syncs it.
+func writeFile(ctx context.Context, path string, f tree.File) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	r, err := f.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.Copy(file, ctxio.Reader(ctx, r)); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return file.Close()
+}

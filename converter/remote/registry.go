@@ -1,0 +1,241 @@
+// Package remote speaks with those from whom images come over the network: a Docker
+// daemon, and registries.
+//
+// What they send is held against digests by whoever asked for it. Here it is seen
+// to that it comes: that nobody is waited for who falls silent, that a download goes
+// on where its connection broke, that an answer has an end, and that a refusal says
+// what to do about it.
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/alternatives"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// A Registry is one repository of a registry that speaks the distribution
+// protocol.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+type Registry struct {
+	repository name.Repository
+	client     *http.Client
+	patience   time.Duration
+}
+
+// DialRegistry logs in to a repository, with the credentials that docker and podman
+// keep. Where verify is false, the registry need not prove who it is, nor encrypt.
+// Whoever gives nothing for as long as patience is given up.
+func DialRegistry(ctx context.Context, repository name.Repository, verify bool, patience time.Duration) (*Registry, error) {
+	r := &Registry{repository: repository, patience: patience}
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, repository)
+	if err != nil {
+		return nil, fmt.Errorf("reading the credentials for %s: %w", r, err)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DisableCompression = true // digests are of what is sent
+	t.TLSClientConfig = &tls.Config{InsecureSkipVerify: !verify}
+	context.AfterFunc(ctx, t.CloseIdleConnections)
+	retry := transport.NewRetry(t, transport.WithRetryStatusCodes(
+		http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout))
+	scopes := []string{repository.Scope(transport.PullScope)}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrSilent)
+	defer cancel()
+	authorized, err := transport.NewWithContext(ctx, repository.Registry, auth, retry, scopes)
+	if err != nil {
+		return nil, r.failure(ctx, err)
+	}
+	r.client = &http.Client{Transport: authorized}
+	return r, nil
+}
+
+func (r *Registry) String() string { return "the registry " + r.repository.RegistryStr() }
+
+// Fetch opens a manifest or blob.
+func (r *Registry) Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	if layout.IsManifestType(d.MediaType) {
+		resp, err := r.get(ctx, "manifests/"+d.Digest.String(), 0)
+		if err != nil {
+			return nil, err
+		}
+		return resp.Body, nil
+	}
+	open := func(offset int64) (io.ReadCloser, error) {
+		resp, err := r.get(ctx, "blobs/"+d.Digest.String(), offset)
+		if err != nil {
+			return nil, err
+		}
+		if offset > 0 && resp.StatusCode != http.StatusPartialContent {
+			_, err = io.CopyN(io.Discard, resp.Body, offset)
+		}
+		return resp.Body, err
+	}
+	body, err := open(0)
+	if err != nil {
+		return nil, err
+	}
+	return &download{ctx: ctx, open: open, body: body, size: d.Size}, nil
+}
+
+// Document reads what is no blob.
+func (r *Registry) Document(ctx context.Context, path string) ([]byte, error) {
+	data, _, err := r.Page(ctx, path)
+	return data, err
+}
+
+// Page reads a document that may go on elsewhere, and returns where.
+func (r *Registry) Page(ctx context.Context, path string) (data []byte, next string, err error) {
+	resp, err := r.get(ctx, path, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	if data, err = manifest.ReadDocument(resp.Body); err != nil {
+		return nil, "", r.failure(ctx, err)
+	}
+	next, err = r.next(resp)
+	return data, next, err
+}
+
+// nextLink is a link to what follows, with its address.
+var nextLink = regexp.MustCompile(`<([^>]*)>[^<]*;\s*rel="?next\b`)
+
+// next returns where in the repository a document goes on, and nothing where it
+// does not.
+func (r *Registry) next(resp *http.Response) (string, error) {
+	link := nextLink.FindStringSubmatch(strings.Join(resp.Header.Values("Link"), ", "))
+	if link == nil {
+		return "", nil
+	}
+	u, err := resp.Request.URL.Parse(link[1])
+	if err != nil {
+		return "", fmt.Errorf("%s: where a list goes on: %w", r, err)
+	}
+	path, inside := strings.CutPrefix(u.EscapedPath(), "/v2/"+r.repository.RepositoryStr()+"/")
+	if !inside {
+		return "", fmt.Errorf("%s has a list go on at %s, which is not in %s", r, u.Redacted(), r.repository.RepositoryStr())
+	}
+	return path + "?" + u.RawQuery, nil
+}
+
+var acceptable = strings.Join([]string{
+	v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, layout.DockerManifestList, layout.DockerManifest, layout.OCIArtifact,
+}, ", ")
+
+// get asks for what the repository has at a path, from an offset on if the
+// registry can do that. Where there is nothing, the error is
+// ocilayout.ErrMissing.
+func (r *Registry) get(ctx context.Context, path string, offset int64) (*http.Response, error) {
+	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.repository.Scheme(), r.repository.RegistryStr(), r.repository.RepositoryStr(), path)
+	w := newWait(ctx, r.patience, ErrSilent)
+	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, address, nil)
+	if err != nil {
+		w.cancel(nil)
+		return nil, err
+	}
+	if !strings.HasPrefix(path, "blobs/") {
+		req.Header.Set("Accept", acceptable)
+	}
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	w.start()
+	resp, err := r.client.Do(req)
+	w.stop()
+	if err == nil {
+		resp.Body = w.body(resp.Body)
+		if err = transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err == nil {
+			return resp, nil
+		}
+		defer resp.Body.Close()
+	}
+	defer w.cancel(nil)
+	err = r.failure(w.ctx, err)
+	if errors.Is(err, ocilayout.ErrMissing) {
+		err = fmt.Errorf("%s %w", path, err)
+	}
+	return nil, err
+}
+
+// failure says in our words what went wrong with a request.
+func (r *Registry) failure(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", r, context.Cause(ctx))
+	}
+	var answer *transport.Error
+	var failed *url.Error
+	switch {
+	case errors.As(err, &answer):
+		return r.refusal(answer)
+	case errors.As(err, &failed):
+		err = failed.Err
+	}
+	return fmt.Errorf("%s: %w", r, err)
+}
+
+func (r *Registry) refusal(answer *transport.Error) error {
+	host := r.repository.RegistryStr()
+	switch answer.StatusCode {
+	case http.StatusNotFound:
+		return fmt.Errorf("%w %s", ocilayout.ErrMissing, r)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%s does not give %s to us: there may be no such image, or `docker login %s` may help", r, r.repository.RepositoryStr(), host)
+	case http.StatusTooManyRequests:
+		return fmt.Errorf("%s gives no more for now: too many requests. `docker login %s` may help", r, host)
+	}
+	said := http.StatusText(answer.StatusCode)
+	if len(answer.Errors) > 0 {
+		said = answer.Errors[0].Message
+	}
+	return answered{answer.StatusCode, fmt.Sprintf("%s answers %d: %s", r, answer.StatusCode, said)}
+}
+
+// answered is what a registry answered in another way than we know.
+type answered struct {
+	status  int
+	message string
+}
+
+func (a answered) Error() string { return a.message }
+
+// IsUnsupported reports whether an answer is one that some registry gives to what
+// it does not know.
+func IsUnsupported(err error) bool {
+	if errors.Is(err, ocilayout.ErrMissing) {
+		return true
+	}
+	answer, ok := errors.AsType[answered](err)
+	return ok && slices.Contains([]int{
+		http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented,
+	}, answer.status)
+}
+
+// NoSuchImage says that an image is not there, and what is.
+func (r *Registry) NoSuchImage(ctx context.Context, image name.Reference) error {
+	wanted := strings.TrimPrefix(image.Name(), r.repository.RegistryStr()+"/")
+	var list struct{ Tags []string }
+	data, err := r.Document(ctx, "tags/list")
+	if err != nil || json.Unmarshal(data, &list) != nil || len(list.Tags) == 0 {
+		return fmt.Errorf("%s has no %s", r, wanted)
+	}
+	return fmt.Errorf("%s has no %s: there is %s", r, wanted, alternatives.List(list.Tags))
+}

@@ -1,0 +1,58 @@
+package tree
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A File of a tree is a blob, or small enough to be one block.
+type File struct {
+	Blob  *blob.Blob
+	Small unixfs.Block // where Blob is nil
+	Data  []byte       // what Small holds
+}
+
+func (f File) node() unixfs.Node {
+	if f.Blob != nil {
+		return f.Blob.File.Node
+	}
+	return unixfs.Node{CID: f.Small.CID, Size: uint64(len(f.Small.Data))}
+}
+
+// Open returns what the file holds.
+func (f File) Open(ctx context.Context) (io.ReadCloser, error) {
+	if f.Blob == nil {
+		return io.NopCloser(bytes.NewReader(f.Data)), nil
+	}
+	return f.Blob.Open(ctx)
+}
+
+// Read returns what the file holds, at most a manifest's length.
+func (f File) Read(ctx context.Context) ([]byte, error) {
+	if f.Blob != nil && f.Blob.Size() > layout.MaxManifest {
+		return nil, fmt.Errorf("longer than %d bytes", layout.MaxManifest)
+	}
+	r, err := f.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// NewFile makes a file of data: small, if one block can hold it.
+func NewFile(ws *blob.Workspace, data []byte) (File, error) {
+	if len(data) > ws.Profile.LeafSize() {
+		b, err := ws.Keep(bytes.NewReader(data))
+		return File{Blob: b}, err
+	}
+	table := ws.Profile.NewTable()
+	table.Add(data)
+	return File{Small: table.Block(0, data), Data: data}, nil
+}

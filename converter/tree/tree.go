@@ -1,0 +1,123 @@
+// Package tree has the directory of images, format 1, before it is anywhere: what a
+// conversion, a copy and a repair make, and what every destination is given.
+//
+// A tree is complete: every directory is built and the root known. Only blobs are
+// read when they are wanted, from a temporary file or from where they were found,
+// since a tree may be larger than memory and disk.
+package tree
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A Tree is a directory of images, complete but for being anywhere.
+type Tree struct {
+	Root   unixfs.Node
+	Images []Image
+	Kept   []Image // which the root had already that this one is put onto
+
+	hadLatest []string // paths of dropped aliases
+
+	// Files are all files, by slash-separated path. Aliases share a File.
+	Files map[string]File
+
+	// Directories are the blocks of all directories, children first.
+	Directories []unixfs.Block
+}
+
+// Blobs returns the tree's blobs, each once, in the order of their digests.
+// One that was found with other leaves elsewhere is there with each of them, and
+// one that a new image has as well as the base is the new one.
+func (t *Tree) Blobs() []*blob.Blob {
+	blobs := map[string]*blob.Blob{}
+	for _, f := range t.Files {
+		if f.Blob == nil {
+			continue
+		}
+		id := f.Blob.Digest.String() + f.Blob.File.CID.String()
+		if _, known := blobs[id]; !known || !f.Blob.OfBase {
+			blobs[id] = f.Blob
+		}
+	}
+	return inOrder(blobs)
+}
+
+// SmallFiles returns the blocks of the files that are no blobs, each once.
+func (t *Tree) SmallFiles() []unixfs.Block {
+	small := map[string]unixfs.Block{}
+	for _, f := range t.Files {
+		if f.Blob == nil {
+			small[f.Small.CID.KeyString()] = f.Small
+		}
+	}
+	return inOrder(small)
+}
+
+func inOrder[K ~string, V any](m map[K]V) []V {
+	values := make([]V, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		values = append(values, m[k])
+	}
+	return values
+}
+
+// Finish puts the tree onto a base, if there is one, names what has no other name
+// to be found by, and builds the directories.
+func (t *Tree) Finish(ws *blob.Workspace, base *Tree, logf func(format string, args ...any)) error {
+	if base != nil {
+		if err := t.putOnto(base, ws, logf); err != nil {
+			return err
+		}
+	}
+	t.alias()
+	if base != nil {
+		t.noteLatest(base, logf)
+	}
+	return t.build(ws)
+}
+
+// build makes the directories.
+func (t *Tree) build(ws *blob.Workspace) error {
+	nodes := make(map[string]unixfs.Node, len(t.Files))
+	for path, f := range t.Files {
+		nodes[path] = f.node()
+	}
+	t.Directories = nil
+	var err error
+	t.Root, err = ws.Profile.Tree(ws.Context, nodes, func(b unixfs.Block) error {
+		t.Directories = append(t.Directories, b)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("building the image's directory: %w", err)
+	}
+	return nil
+}
+
+// WriteBlocks hands every block of the tree to put, in an order that depends on
+// the tree alone: directories from the root down, small files, then each blob's
+// nodes and leaves. put must not keep a block's data.
+func (t *Tree) WriteBlocks(ctx context.Context, put func(unixfs.Block) error) error {
+	for i := len(t.Directories) - 1; i >= 0; i-- {
+		if err := put(t.Directories[i]); err != nil {
+			return err
+		}
+	}
+	for _, b := range t.SmallFiles() {
+		if err := put(b); err != nil {
+			return err
+		}
+	}
+	for _, b := range t.Blobs() {
+		if err := b.WriteBlocks(ctx, put); err != nil {
+			return err
+		}
+	}
+	return nil
+}

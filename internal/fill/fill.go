@@ -1,0 +1,220 @@
+// Package fill gets blobs from gateways into a store's cache, and to those who
+// ask for them on the way.
+//
+// A blob is filled once in a process, however many ask for it and whatever parts
+// of it they ask for. Its bytes go, leaf by verified leaf, into a file that
+// everybody reads while it grows. What the store has of the leaves, in whatever
+// blob, is copied from there, and only the rest is fetched. A fill outlives those
+// who ask; where nobody does any more, it ends after a while.
+//
+// What is complete is held against the digest by which it was asked for. Leaves
+// were verified, so if it has another digest, its publisher lied: it is not kept,
+// and whoever reads the whole does not get the end of it.
+//
+// A cache is worth no error. Where it cannot be written, or the blob is none for
+// it, everybody gets what is left of it straight from the gateways.
+package fill
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/expirable"
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+)
+
+// Grace is how long a fill goes on that nobody wants any more.
+const Grace = 30 * time.Second
+
+// ErrDigest says that a blob does not have the digest that it goes by.
+var ErrDigest = errors.New("the blob does not have the digest that it is published under")
+
+// A Blob is what is asked for: the file at a path below a root, which is to have
+// a digest.
+type Blob struct {
+	Root   cid.Cid
+	Path   string // slash-separated
+	Digest digest.Digest
+}
+
+func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
+
+// A Filler fills one cache. Its methods may be called concurrently.
+type Filler struct {
+	Grace time.Duration // set before use; Grace unless set
+
+	cache  *store.Cache
+	leaves *store.LeafIndex
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	all    sync.WaitGroup
+
+	mu     sync.Mutex
+	places map[string]*fill                      // under way, by what was asked for
+	files  map[string]*fill                      // the same, by CID, once that is known
+	slots  chan struct{}                         // for what is fetched before anybody asks
+	ahead  int                                   // fills that began before anybody asked
+	lies   *expirable.LRU[string, digest.Digest] // which digests files have that are published under others, by CID
+}
+
+const (
+	maxLies = 4096             // that are remembered
+	lieTime = 10 * time.Minute // as long as this
+)
+
+// New returns a filler of a cache. Close must be called in the end.
+func New(cache *store.Cache) *Filler {
+	f := &Filler{
+		Grace:  Grace,
+		cache:  cache,
+		leaves: cache.Store().NewLeafIndex(),
+		places: map[string]*fill{},
+		files:  map[string]*fill{},
+		lies:   expirable.NewLRU[string, digest.Digest](maxLies, nil, lieTime),
+	}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.all.Go(func() { cache.Run(f.ctx) })
+	f.all.Go(f.learn)
+	return f
+}
+
+// learnAgain is how often the index of leaves looks for blobs that others added.
+const learnAgain = 10 * time.Second
+
+func (f *Filler) learn() {
+	for {
+		_ = f.leaves.Learn(f.ctx) // which fails when ctx is done
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-time.After(learnAgain):
+		}
+	}
+}
+
+// SetPrefetch changes how many blobs are prefetched at once: none, unless this was
+// called.
+func (f *Filler) SetPrefetch(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n != cap(f.slots) {
+		f.slots = make(chan struct{}, n)
+	}
+}
+
+// Close ends all fills.
+func (f *Filler) Close() error {
+	f.cancel()
+	f.all.Wait()
+	return nil
+}
+
+// Copy writes a blob to sink, or a part of it if part is not nil, as
+// trustless.Session.Copy does. A sink that is an io.ReaderFrom is given files.
+func (f *Filler) Copy(ctx context.Context, s trustless.Session, b Blob, part *trustless.Range, sink trustless.Sink) error {
+	r := &reader{filler: f, session: s, blob: b, part: part, sink: sink}
+	err := f.copy(ctx, r)
+	if _, ok := errors.AsType[passedBy](err); ok {
+		return r.straight(ctx)
+	}
+	return err
+}
+
+func (f *Filler) copy(ctx context.Context, r *reader) error {
+	if !f.canHave(r.blob) {
+		return passedBy{store.ErrOff}
+	}
+	for fl := f.join(r.session, r.blob, r.fromStart()); fl != nil; {
+		next, err := r.read(ctx, fl)
+		fl.leave()
+		if err != nil {
+			return err
+		}
+		fl = next
+	}
+	return nil
+}
+
+// canHave reports whether the cache takes blobs, and such as this one. It knows
+// no other digests than sha256.
+func (f *Filler) canHave(b Blob) bool {
+	return b.Digest.Algorithm() == digest.SHA256 && f.ctx.Err() == nil && f.cache.IsOn()
+}
+
+// join returns the fill of a blob for one more reader, who must leave it in the
+// end. If it begins now, nothing of the blob is known, and the reader wants it
+// from the first byte on, then the blob is asked for at once.
+func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) *fill {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl := f.places[b.key()]
+	if fl == nil || !fl.lives() {
+		fl = newFill(f, s, b)
+		f.begin(fl, fromStart)
+	}
+	fl.enter(!fromStart)
+	return fl
+}
+
+// begin is called with mu held.
+func (f *Filler) begin(fl *fill, fromStart bool) {
+	f.places[fl.blob.key()] = fl
+	f.all.Go(func() { fl.run(fromStart) })
+}
+
+// maxAhead is how many fills there are that began before anybody asked.
+const maxAhead = 256
+
+// Prefetch begins to fill a blob that somebody is about to ask for.
+func (f *Filler) Prefetch(s trustless.Session, b Blob) {
+	if !f.canHave(b) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if cap(f.slots) == 0 || f.ahead == maxAhead || f.places[b.key()] != nil {
+		return
+	}
+	f.ahead++
+	fl := newFill(f, s, b)
+	fl.slots = f.slots
+	f.begin(fl, false)
+}
+
+// settle makes a fill, whose file is known now, the one of that file, and returns
+// nil; or returns the one that is already, where whoever asks at this place is
+// sent from now on.
+func (f *Filler) settle(fl *fill, file cid.Cid) *fill {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if other := f.files[file.KeyString()]; other != nil && other.lives() {
+		f.places[fl.blob.key()] = other
+		other.also = append(other.also, fl.blob.key())
+		other.enter(false) // for fl, until it ends
+		return other
+	}
+	f.files[file.KeyString()] = fl
+	fl.also = append(fl.also, fl.blob.key())
+	return nil
+}
+
+// forget has the next one who asks begin anew.
+func (f *Filler) forget(fl *fill) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, key := range append(fl.also, fl.blob.key()) {
+		if f.places[key] == fl {
+			delete(f.places, key)
+		}
+	}
+	if key := fl.file.KeyString(); f.files[key] == fl {
+		delete(f.files, key)
+	}
+}

@@ -1,0 +1,256 @@
+package fill
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// An image is a directory of blobs, as it is published.
+type image struct {
+	root   cid.Cid
+	blobs  map[string][]byte // by path
+	blocks map[string][]byte // above leaves, by multihash
+}
+
+// leafLen is how many bytes the leaves of an image have.
+const leafLen = 16 << 10
+
+// publish publishes blobs, each under a digest that may be another's.
+func publish(t testing.TB, blobs map[digest.Digest][]byte) *image {
+	t.Helper()
+	p := unixfs.V1
+	im := &image{blobs: map[string][]byte{}, blocks: map[string][]byte{}}
+	put := func(b unixfs.Block) { im.blocks[string(b.CID.Hash())] = b.Data }
+	files := map[string]unixfs.Node{}
+	for d, content := range blobs {
+		table := p.NewTable()
+		for leaf := range slices.Chunk(content, leafLen) {
+			table.Add(leaf)
+			if len(content) <= leafLen {
+				put(table.Block(0, leaf))
+			}
+		}
+		f, err := p.Layout(table)
+		check(t, err)
+		for _, nd := range f.Nodes {
+			put(nd)
+		}
+		at := "blobs/" + d.String()
+		files[at], im.blobs[at] = f.Node, content
+	}
+	root, err := p.Tree(context.Background(), files, func(b unixfs.Block) error {
+		put(b)
+		return nil
+	})
+	check(t, err)
+	im.root = root.CID
+	return im
+}
+
+// one publishes one blob.
+func one(t testing.TB, content []byte) (*image, Blob) {
+	d := digest.FromBytes(content)
+	im := publish(t, map[digest.Digest][]byte{d: content})
+	return im, im.blob(d)
+}
+
+func (im *image) blob(d digest.Digest) Blob {
+	return Blob{Root: im.root, Path: "blobs/" + d.String(), Digest: d}
+}
+
+// A gateway serves images over HTTP.
+type gateway struct {
+	images  []*image
+	body    func(io.ReadSeeker) io.ReadSeeker // what a blob's bytes go through; may be nil
+	limiter *limiter                          // may be nil
+	bytes   atomic.Int64                      // of blobs that it sent
+	asked   atomic.Int64                      // requests for blobs
+	all     atomic.Int64                      // requests
+	dead    atomic.Bool
+}
+
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.all.Add(1)
+	if g.dead.Load() {
+		panic(http.ErrAbortHandler)
+	}
+	first, at, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/ipfs/"), "/")
+	c := cid.MustParse(first)
+	for _, im := range g.images {
+		switch format := r.URL.Query().Get("format"); {
+		case format == "raw" && im.blocks[string(c.Hash())] != nil:
+			w.Header().Set("Content-Type", "application/vnd.ipld.raw")
+			w.Write(im.blocks[string(c.Hash())])
+			return
+		case format == "car" && im.root == c:
+			w.Header().Set("Content-Type", "application/vnd.ipld.car; version=1")
+			im.car(w, at)
+			return
+		case format == "" && im.root == c && im.blobs[at] != nil:
+			g.asked.Add(1)
+			var content io.ReadSeeker = bytes.NewReader(im.blobs[at])
+			if g.body != nil {
+				content = g.body(content)
+			}
+			http.ServeContent(counted{w, g}, r, "", time.Time{}, content)
+			return
+		}
+	}
+	http.NotFound(w, r)
+}
+
+// car writes the way to a blob, and the first block of it.
+func (im *image) car(w io.Writer, at string) {
+	car, _ := unixfs.NewCARWriter(w, im.root)
+	get := func(_ context.Context, c cid.Cid) ([]byte, error) { return im.blocks[string(c.Hash())], nil }
+	trail, _ := unixfs.Trail(context.Background(), get, im.root, at)
+	for _, c := range append([]cid.Cid{im.root}, trail...) {
+		if data := im.blocks[string(c.Hash())]; data != nil {
+			car.Put(unixfs.Block{CID: c, Data: data})
+		}
+	}
+}
+
+// counted counts what of a body is sent, and sends no more than is allowed.
+type counted struct {
+	http.ResponseWriter
+	*gateway
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	if c.limiter != nil {
+		c.limiter.wait(len(b))
+	}
+	n, err := c.ResponseWriter.Write(b)
+	c.bytes.Add(int64(n))
+	return n, err
+}
+
+// A limiter lets so many bytes pass a second.
+type limiter struct {
+	rate float64
+	next chan time.Time
+}
+
+func newLimiter(rate float64) *limiter {
+	l := &limiter{rate, make(chan time.Time, 1)}
+	l.next <- time.Now()
+	return l
+}
+
+func (l *limiter) wait(n int) {
+	at := <-l.next
+	if now := time.Now(); at.Before(now) {
+		at = now
+	}
+	at = at.Add(time.Duration(float64(n) / l.rate * 1e9))
+	l.next <- at
+	time.Sleep(time.Until(at))
+}
+
+// a bench has gateways, and a filler of a store's cache.
+type bench struct {
+	*Filler
+	session trustless.Session
+	cache   *store.Cache
+	dir     string
+}
+
+func serve(t testing.TB, dir string, limit int64, gateways ...*gateway) *bench {
+	t.Helper()
+	var group trustless.Group
+	for _, g := range gateways {
+		server := httptest.NewServer(g)
+		t.Cleanup(server.Close)
+		u, err := url.Parse(server.URL)
+		check(t, err)
+		group.Upstreams = append(group.Upstreams, u)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	group.Transport = transport
+	b := &bench{dir: dir, cache: store.Open(dir).NewCache(limit)}
+	client := trustless.NewClient(trustless.NewPool(group))
+	client.Nodes = b.cache
+	b.session = trustless.Session{Client: client}
+	b.Filler = New(b.cache)
+	b.SetPrefetch(3)
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// A client is a sink that holds what it gets against what it should be.
+type client struct {
+	want    []byte
+	at, n   int64
+	to      int64
+	size    int64
+	started int
+	wrong   bool
+	slow    func()
+}
+
+func (c *client) Start(from, to, size int64) { c.started++; c.at, c.to, c.size = from, to, size }
+
+func (c *client) Write(b []byte) (int, error) {
+	if c.slow != nil {
+		c.slow()
+	}
+	if !bytes.Equal(c.want[c.at:][:len(b)], b) {
+		c.wrong = true
+	}
+	c.at += int64(len(b))
+	c.n += int64(len(b))
+	return len(b), nil
+}
+
+// get asks for a blob, or for a part of it, and reports what is wrong with what
+// came.
+func (b *bench) get(ctx context.Context, blob Blob, want []byte, part *trustless.Range) error {
+	c := &client{want: want}
+	err := b.Copy(ctx, b.session, blob, part, c)
+	from, to := int64(0), int64(len(want))
+	if part != nil {
+		from, to = part.Resolve(to)
+	}
+	switch {
+	case c.wrong:
+		return fmt.Errorf("wrong bytes before %d", c.at)
+	case err != nil:
+		return err
+	case c.started != 1 || c.n != to-from || c.at != to || c.size != int64(len(want)):
+		return fmt.Errorf("%d bytes up to %d of %d, started %d times, for %v", c.n, c.at, c.size, c.started, part)
+	}
+	return nil
+}
+
+func random(seed byte, n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}

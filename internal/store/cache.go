@@ -1,0 +1,401 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A Cache is the part of a store for what was fetched from gateways, as long as
+// there is room. The store reads from it whatever is not kept.
+//
+// Nobody may rely on anything in it, not even on one thing because of another:
+// a leaf table may be there without its blob. That is as if neither was, and both
+// are fetched again. So it needs no lock against those who add, and no image of
+// the store can be damaged by it. What is fetched once and served often, and what
+// takes little room, has no privilege: what was used least recently goes first.
+// When that was, the files' own times say, so that several processes can share a
+// cache, and none has to remember anything.
+//
+// Where it cannot be written, it is off, for a minute at a time: nothing is added
+// then, and what is there is served.
+type Cache struct {
+	store *Store
+
+	mu     sync.Mutex
+	limit  int64 // bytes
+	report func(error)
+	used   int64     // bytes, as far as is known
+	begun  int64     // bytes that the blobs under way will have
+	off    time.Time // until when
+	isOff  bool
+	full   chan struct{} // has a value when there is something to evict
+}
+
+// NewCache returns the cache of a store, for so many bytes.
+func (s *Store) NewCache(limit int64) *Cache {
+	return &Cache{store: s, limit: limit, report: func(error) {}, full: make(chan struct{}, 1)}
+}
+
+// Store returns the store that reads from the cache.
+func (c *Cache) Store() *Store { return c.store }
+
+// Configure changes how many bytes there is room for, and who is told when the
+// cache goes off, and why, and of nil when it is on again.
+func (c *Cache) Configure(limit int64, report func(error)) {
+	c.mu.Lock()
+	c.limit, c.report = limit, report
+	c.mu.Unlock()
+	c.grow(0)
+}
+
+// pause is how long the cache is off before it is tried again.
+const pause = time.Minute
+
+// IsOn reports whether something may be added.
+func (c *Cache) IsOn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !time.Now().Before(c.off)
+}
+
+// failed turns the cache off.
+func (c *Cache) failed(err error) {
+	c.mu.Lock()
+	wasOff, report := c.isOff, c.report
+	c.isOff, c.off = true, time.Now().Add(pause)
+	c.mu.Unlock()
+	if !wasOff {
+		report(err)
+	}
+}
+
+// worked says that the cache was written to.
+func (c *Cache) worked() {
+	c.mu.Lock()
+	wasOff, report := c.isOff, c.report
+	c.isOff, c.off = false, time.Time{}
+	c.mu.Unlock()
+	if wasOff {
+		report(nil)
+	}
+}
+
+// Node returns a node that is kept or cached. It is verified.
+func (c *Cache) Node(id cid.Cid) ([]byte, bool) {
+	data, err := c.store.readNode(id)
+	if err == nil && (unixfs.Block{CID: id, Data: data}).Verify() == nil {
+		return data, true
+	}
+	data, err = c.store.cached.readVerified(id)
+	return data, err == nil
+}
+
+// AddNode stores a node, which is verified. It is not synced: one that a crash
+// spoils is found out when it is read. Where that fails, the cache goes off.
+func (c *Cache) AddNode(b unixfs.Block) {
+	if !c.IsOn() {
+		return
+	}
+	for _, sh := range []shelf{c.store.shelf, c.store.cached} {
+		if _, err := os.Lstat(sh.nodePath(b.CID)); err == nil {
+			return
+		}
+	}
+	if err := c.write(c.store.cached.nodePath(b.CID), b.Data, false); err != nil {
+		c.failed(fmt.Errorf("caching %s: %w", b.CID, err))
+	}
+}
+
+// write puts a small file in place.
+func (c *Cache) write(final string, data []byte, durable bool) error {
+	f, err := c.createTemp()
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = c.place(f.Name(), final)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return err
+	}
+	c.grow(int64(len(data)))
+	c.worked()
+	return nil
+}
+
+func (c *Cache) createTemp() (*os.File, error) {
+	tmp := c.store.cached.tmp()
+	f, err := os.CreateTemp(tmp, nodePrefix)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = mkdirAll(tmp); err == nil {
+			f, err = os.CreateTemp(tmp, nodePrefix)
+		}
+	}
+	return f, err
+}
+
+// place renames a temporary file.
+func (c *Cache) place(temp, final string) error {
+	err := os.Rename(temp, final)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = mkdirAll(filepath.Dir(final)); err == nil {
+			err = os.Rename(temp, final)
+		}
+	}
+	return err
+}
+
+// mkdirAll makes directories that everybody may read, whatever the umask says.
+func mkdirAll(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := mkdirAll(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Chmod(dir, 0o755)
+}
+
+// What is in tmp: nodes and leaf tables for a moment, and blobs under way, whose
+// files are locked.
+const (
+	nodePrefix = "node-"
+	blobPrefix = "blob-"
+)
+
+var (
+	// ErrTooLarge says that there is no room for a blob.
+	ErrTooLarge = errors.New("too large for the cache")
+
+	// ErrBusy says that another process has the same blob under way.
+	ErrBusy = errors.New("another process is fetching it")
+
+	// ErrOff says that the cache cannot be written, or could not lately.
+	ErrOff = errors.New("the cache is off")
+)
+
+// A Partial is the file of a blob that is on its way into the cache. It is for
+// whoever began it alone, and ends with it: its lock goes with the process, and
+// what has none in tmp is rubbish.
+type Partial struct {
+	cache *Cache
+	file  *os.File
+	lock  *flock.Flock
+	path  string // where it is now
+	size  int64
+	done  bool
+}
+
+// Begin starts the blob that is the given file, of so many bytes. Close must be
+// called in the end.
+func (c *Cache) Begin(id cid.Cid, size int64) (*Partial, error) {
+	if !c.IsOn() {
+		return nil, ErrOff
+	}
+	if !c.reserve(size) {
+		return nil, ErrTooLarge
+	}
+	p := &Partial{cache: c, size: size, path: filepath.Join(c.store.cached.tmp(), blobPrefix+key(id))}
+	err := p.open()
+	if err == nil {
+		return p, nil
+	}
+	c.release(size)
+	if !errors.Is(err, ErrBusy) {
+		c.failed(fmt.Errorf("caching %s: %w", id, err))
+	}
+	return nil, err
+}
+
+func (p *Partial) open() (err error) {
+	if err := mkdirAll(filepath.Dir(p.path)); err != nil {
+		return err
+	}
+	if p.lock, err = takeNew(p.path); err != nil {
+		return err
+	}
+	if p.lock == nil {
+		return ErrBusy
+	}
+	if p.file, err = os.OpenFile(p.path, os.O_RDWR, 0); err == nil {
+		err = p.file.Chmod(0o644)
+	}
+	if err != nil {
+		release(p.lock)
+	}
+	return err
+}
+
+// Follow opens the file of a blob that another process has under way. It is read
+// only, and what is in it is to be verified.
+func (c *Cache) Follow(id cid.Cid) (*os.File, error) {
+	return os.Open(filepath.Join(c.store.cached.tmp(), blobPrefix+key(id)))
+}
+
+// takeNew locks a new file, or returns nil where another process has one at the
+// path. What a killed process left is not written to: others may read it.
+func takeNew(path string) (*flock.Flock, error) {
+	for {
+		lock, err := try(path, exclusive)
+		if lock == nil {
+			return nil, err
+		}
+		info, err := lock.Stat()
+		if err == nil && info.Size() == 0 {
+			return lock, nil
+		}
+		err = errors.Join(err, os.Remove(path))
+		release(lock)
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// reserve makes sure that the blobs under way fit together.
+func (c *Cache) reserve(size int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if size > c.limit-c.begun {
+		return false
+	}
+	c.begun += size
+	return true
+}
+
+func (c *Cache) release(size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun -= size
+}
+
+// Path is where the file is: in tmp, or from Commit on in its place.
+func (p *Partial) Path() string { return p.path }
+
+// WriteAt writes bytes of the blob, which are verified. Where that fails, the
+// cache goes off.
+func (p *Partial) WriteAt(b []byte, offset int64) (int, error) {
+	n, err := p.file.WriteAt(b, offset)
+	if err != nil {
+		p.cache.failed(err)
+	}
+	p.cache.grow(int64(n))
+	return n, err
+}
+
+// Grew notes that so many bytes were written to the file at Path in another way.
+func (p *Partial) Grew(n int64) { p.cache.grow(n) }
+
+// ReadAt reads what was written.
+func (p *Partial) ReadAt(b []byte, offset int64) (int, error) { return p.file.ReadAt(b, offset) }
+
+// Sync makes what was written durable, which takes its time.
+func (p *Partial) Sync() error {
+	err := p.file.Sync()
+	if err != nil {
+		p.cache.failed(err)
+	}
+	return err
+}
+
+// Commit puts the blob, which has the digest d and is synced, in its place, and
+// with it what it is as a file.
+func (p *Partial) Commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
+	err := p.commit(d, file, t)
+	if err != nil {
+		p.cache.failed(fmt.Errorf("caching blob %s: %w", d, err))
+		return fmt.Errorf("caching blob %s: %w", d, err)
+	}
+	p.cache.worked()
+	return nil
+}
+
+func (p *Partial) commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
+	c := p.cache
+	if _, err := os.Stat(c.store.blobPath(d)); err != nil { // else it is kept, as another file
+		final := c.store.cached.blobPath(d)
+		if err := c.place(p.path, final); err != nil {
+			return err
+		}
+		p.path, p.done = final, true
+		if err := syncDir(filepath.Dir(final)); err != nil {
+			return err
+		}
+	}
+	record, err := encodeFile(d, t)
+	if err != nil {
+		return err
+	}
+	return c.write(c.store.cached.filePath(file), record, true)
+}
+
+// Close ends the blob, which is removed unless Commit put it in its place.
+func (p *Partial) Close() error {
+	p.cache.release(p.size)
+	if !p.done {
+		if info, err := p.file.Stat(); err == nil {
+			p.cache.grow(-info.Size())
+		}
+		os.Remove(p.path)
+	}
+	release(p.lock)
+	return p.file.Close()
+}
+
+// readVerified reads a node that nobody synced. One that is damaged goes.
+func (sh shelf) readVerified(c cid.Cid) ([]byte, error) {
+	path := sh.nodePath(c)
+	data, err := readFile(path, unixfs.MaxBlock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err != nil || (unixfs.Block{CID: c, Data: data}).Verify() != nil {
+		os.Remove(path)
+		return nil, fmt.Errorf("%s is %w: %w", path, ErrDamaged, fs.ErrNotExist)
+	}
+	touch(path)
+	return data, nil
+}
+
+// often is how exactly it is known when a file was used last.
+const often = time.Minute
+
+// touch notes that a file of the cache is used. Who may not is no worse off: it
+// is somebody else's cache then.
+func touch(path string) {
+	if info, err := os.Lstat(path); err == nil {
+		touchIfOld(path, info)
+	}
+}
+
+func touchFile(f *os.File) {
+	if info, err := f.Stat(); err == nil {
+		touchIfOld(f.Name(), info)
+	}
+}
+
+func touchIfOld(path string, info fs.FileInfo) {
+	now := time.Now()
+	if age := now.Sub(info.ModTime()); age > often || age < 0 { // or clocks were wrong
+		_ = os.Chtimes(path, now, now)
+	}
+}

@@ -1,0 +1,213 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// Once there is too much in the cache, this part of it goes, so that making room
+// is not all that is done.
+const atOnce = 10
+
+// grow notes that there is more in the cache, or less.
+func (c *Cache) grow(n int64) {
+	c.mu.Lock()
+	c.used += n
+	full := c.used > c.limit
+	c.mu.Unlock()
+	if !full {
+		return
+	}
+	select {
+	case c.full <- struct{}{}:
+	default:
+	}
+}
+
+// Run makes room whenever there is too much in the cache, until ctx is done. How
+// much is there already it finds out after a while, so that starting costs
+// nothing.
+func (c *Cache) Run(ctx context.Context) {
+	_ = c.clear() // what cannot be removed is not in our way
+	look := time.NewTimer(time.Minute)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+			// Other processes fill the cache, too.
+			look.Reset(time.Hour)
+		case <-c.full:
+		}
+		if err := c.Evict(ctx); err != nil && ctx.Err() == nil {
+			c.failed(err)
+		}
+	}
+}
+
+// clear removes what killed processes left in tmp.
+func (c *Cache) clear() error {
+	tmp := c.store.cached.tmp()
+	entries, err := readDir(tmp)
+	for _, e := range entries {
+		path := filepath.Join(tmp, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), blobPrefix):
+			lock, failed := try(path, exclusive)
+			if lock == nil {
+				err = errors.Join(err, failed)
+				continue
+			}
+			err = errors.Join(err, os.Remove(path))
+			release(lock)
+		case strings.HasPrefix(e.Name(), nodePrefix):
+			if info, gone := e.Info(); gone == nil && time.Since(info.ModTime()).Abs() > time.Hour {
+				err = errors.Join(err, os.Remove(path))
+			}
+		}
+	}
+	return err
+}
+
+// Evict removes what was used least recently, if there is more in the cache than
+// its limit. Whatever is open stays readable. One process at a time does it.
+func (c *Cache) Evict(ctx context.Context) error {
+	if _, err := os.Stat(c.store.cached.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	lock, err := try(filepath.Join(c.store.cached.dir, "lock"), exclusive)
+	if err != nil || lock == nil {
+		return err
+	}
+	defer release(lock)
+	e := eviction{ctx: ctx, cache: c, bytes: map[int64]int64{}}
+	if err := e.each(e.add); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.used = e.total
+	e.surplus = 0
+	if e.total > c.limit {
+		e.surplus = e.total - c.limit + c.limit/atOnce
+	}
+	c.mu.Unlock()
+	if e.surplus == 0 {
+		return nil
+	}
+	return e.run()
+}
+
+// An eviction goes over the cache twice: to see how much is how old, and to
+// remove what is too old. So it need not remember every file.
+type eviction struct {
+	ctx     context.Context
+	cache   *Cache
+	bytes   map[int64]int64 // by the minute in which they were used last
+	total   int64
+	surplus int64 // bytes to be removed
+}
+
+func minute(info fs.FileInfo) int64 { return info.ModTime().Unix() / 60 }
+
+// room is how much of the disk a file takes, about.
+func room(info fs.FileInfo) int64 {
+	const block = 4096
+	return (info.Size() + block - 1) / block * block
+}
+
+func (e *eviction) add(_ string, info fs.FileInfo) {
+	e.bytes[minute(info)] += room(info)
+	e.total += room(info)
+}
+
+// run removes what is older than some minute, and of that minute's as much as it
+// takes.
+func (e *eviction) run() error {
+	var last int64
+	for _, last = range slices.Sorted(maps.Keys(e.bytes)) {
+		if e.surplus <= e.bytes[last] {
+			break
+		}
+		e.surplus -= e.bytes[last]
+	}
+	return e.each(func(path string, info fs.FileInfo) {
+		at := minute(info)
+		if at > last || at == last && e.surplus <= 0 {
+			return
+		}
+		if os.Remove(path) != nil {
+			return
+		}
+		e.cache.grow(-room(info))
+		if at == last {
+			e.surplus -= room(info)
+		}
+	})
+}
+
+// each visits the files of the cache. Blobs that are kept by now are not needed
+// twice, and go first.
+func (e *eviction) each(visit func(path string, info fs.FileInfo)) error {
+	sh := e.cache.store.cached
+	err := eachDir(filepath.Join(sh.dir, "blobs"), func(algorithm string) error {
+		return e.dir(algorithm, func(path string, info fs.FileInfo) {
+			d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(algorithm)), info.Name())
+			if d.Validate() == nil && exists(e.cache.store.blobPath(d)) && os.Remove(path) == nil {
+				return
+			}
+			visit(path, info)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.dir(filepath.Join(sh.dir, "files"), visit); err != nil {
+		return err
+	}
+	return eachDir(filepath.Join(sh.dir, "nodes"), func(shard string) error { return e.dir(shard, visit) })
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// dir visits the files of a directory, a few at a time.
+func (e *eviction) dir(path string, visit func(path string, info fs.FileInfo)) error {
+	d, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		entries, err := d.ReadDir(256)
+		for _, entry := range entries {
+			info, gone := entry.Info()
+			if gone == nil && info.Mode().IsRegular() {
+				visit(filepath.Join(path, entry.Name()), info)
+			}
+		}
+		switch {
+		case e.ctx.Err() != nil:
+			return context.Cause(e.ctx)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}

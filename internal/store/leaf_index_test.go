@@ -1,0 +1,73 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// What the index says of a leaf is where its bytes are, for blobs that were there
+// before as for those that come later, and no more than that.
+func TestLeafIndex(t *testing.T) {
+	s := Open(t.TempDir())
+	put(t, s, unixfs.V1, long("one"))
+	x := s.NewLeafIndex()
+	check(t, x.Learn(t.Context()))
+	early := x.Len()
+	put(t, s, unixfs.V1, long("two"), long("gone"))
+	check(t, os.Remove(s.blobPath(digest.FromString(long("gone")))))
+	check(t, x.Learn(t.Context()))
+	for content, there := range map[string]bool{long("one"): true, long("two"): true, long("gone"): false, long("never"): false} {
+		cutter := unixfs.V1.NewCutter()
+		cutter.Write([]byte(content))
+		table := cutter.Table()
+		for i := range table.Leaves {
+			d, size, offset, ok := x.Find(table.Leaves[i].Digest)
+			at := table.Start(i) // or where the blob has the same bytes again
+			if ok != there || ok && (d != digest.FromString(content) || size != int64(len(content)) ||
+				content[offset:][:table.Len(i)] != content[at:][:table.Len(i)]) {
+				t.Errorf("leaf %d of %.4q is at %d of %s of %d bytes: %v", i, content, offset, d, size, ok)
+			}
+		}
+	}
+	if early == 0 || x.Len() <= early {
+		t.Errorf("it knew %d leaves, and then %d", early, x.Len())
+	}
+}
+
+// A leaf costs at most 64 bytes of memory, and there is an end of them.
+func TestLeafIndexIsSmall(t *testing.T) {
+	x := Open(t.TempDir()).NewLeafIndex()
+	table := &unixfs.Table{Leaves: make([]unixfs.Leaf, 1<<10)}
+	before := heap()
+	worst := 0.
+	for blob := range maxIndexed/len(table.Leaves) + 2 {
+		for i := range table.Leaves {
+			leaf := &table.Leaves[i]
+			binary.BigEndian.PutUint64(leaf.Digest[:], uint64(blob*len(table.Leaves)+i)*0x9e3779b97f4a7c15)
+			leaf.End = int64(i+1) << 16
+		}
+		x.Add(digest.FromString(fmt.Sprint(blob)), table)
+		if blob%64 == 63 {
+			worst = max(worst, float64(heap()-before)/float64(x.Len()))
+		}
+	}
+	if x.Len() != maxIndexed || worst > 64 {
+		t.Errorf("%d leaves, of %.1f bytes", x.Len(), worst)
+	}
+	t.Logf("at most %.1f bytes a leaf", worst)
+	runtime.KeepAlive(x)
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

@@ -1,0 +1,63 @@
+package store
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// What rotted is found and out of service, and nothing else; what comes again is
+// served again.
+func TestScrub(t *testing.T) {
+	s := Open(t.TempDir())
+	img := put(t, s, unixfs.V1, long("kept"), "right")
+	c := s.NewCache(1 << 40)
+	cached := cacheBlob(t, c, long("cached"))
+	right := cacheBlob(t, c, long("cached and right"))
+	var found []string
+	scrub := func() []string {
+		found = nil
+		check(t, s.Scrub(t.Context(), Scrub{Kept: true, Cached: true, Found: func(path string, err error) {
+			check(t, err)
+			found = append(found, path)
+		}}))
+		return found
+	}
+	if found := scrub(); found != nil {
+		t.Errorf("found %q", found)
+	}
+	rotten := []string{
+		s.blobPath(digest.FromString(long("kept"))), s.nodePath(img.root),
+		s.cached.blobPath(digest.FromString(long("cached"))), s.cached.nodePath(cached),
+	}
+	for _, path := range rotten {
+		b := must(os.ReadFile(path))(t)
+		b[len(b)/2] ^= 1
+		check(t, os.WriteFile(path, b, 0o644))
+	}
+	if found := scrub(); !slices.Equal(found, rotten) {
+		t.Errorf("found %q, want %q", found, rotten)
+	}
+	for _, path := range rotten {
+		if exists(path) {
+			t.Errorf("%s is in service", path)
+		}
+	}
+	if read(t, s, right) != long("cached and right") {
+		t.Error("something went that was right")
+	}
+	cacheBlob(t, c, long("cached"))
+	again := put(t, s, unixfs.V1, long("kept"), "right")
+	again.mustBeIn(t, s)
+	if read(t, s, cached) != long("cached") || scrub() != nil {
+		t.Errorf("what came again is wrong: %q", found)
+	}
+	if got := collect(t, s); got.Files != 2 {
+		t.Errorf("of what was put aside, collected is %v", got)
+	}
+	again.mustBeIn(t, s)
+}

@@ -1,0 +1,178 @@
+package tests
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// What happens is counted, goes on to be counted after a new configuration, and
+// is all on the dashboard and in the documentation.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	kubo := newKubo(t)
+	liar := newFalsifier(t, kubo.gateway)
+	dns := newDNSServer(t, "images.example.com", "/ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354")
+	store, deny := t.TempDir(), filepath.Join(t.TempDir(), "list.deny")
+	const denied = "ciqfkvev2vvvkvkvkvkvkvkvkvkvkvkvkvkvkvkvkvkvkvkvkvkvkvi"
+	writeFile(t, deny, "/ipfs/"+cidV1(t, denied)+"\n")
+	site := fmt.Sprintf(`ipfs_registry %s {
+		gateway %s
+		store %s {
+			max_size off
+		}
+		deny %s
+		names {
+			dnslink images.example.com
+			resolver %s
+		}
+	}`, liar, kubo.gateway, store, deny, dns)
+	o := newOperated(t, site)
+	far := convert(t, archiveOfLayers(t, "far:v1", noise(300_000)), "--ipfs-api="+kubo.api, "--registry="+o.registry)
+	near := convert(t, archiveOfLayers(t, "near:v1", noise(200_000)), "--store="+store, "--registry="+o.registry)
+	sent := map[string]int{}
+	pull := func() {
+		t.Helper()
+		for source, ref := range map[string]string{"gateway": far, "store": near} {
+			manifest, _ := fetchManifest(t, ref)
+			sent[source] += len(get(t, repository(ref)+"/blobs/"+manifest.Layers[0].Digest).body)
+			sent[source] += 2 * len(get(t, repository(ref)+"/manifests/latest").body)
+		}
+		for url, status := range map[string]int{
+			o.registry + "/v2/":                   200,
+			repository(far) + "/manifests/absent": 404,
+			o.registry + "/v2/NO":                 404,
+			o.registry + "/v2/" + denied + "/x/blobs/sha256:" + strings.Repeat("0", 64): 410,
+			o.registry + "/v2/ipns/images.example.com/manifests/latest":                 404,
+		} {
+			if resp := get(t, url); resp.StatusCode != status {
+				t.Errorf("%s: %d %s", url, resp.StatusCode, resp.body)
+			}
+		}
+	}
+	pull()
+	first := o.metrics(t)
+	o.load(t, site+"\nrespond /other 200")
+	pull()
+	second := o.metrics(t)
+
+	for series, want := range map[string]float64{
+		`requests_total{kind="manifest",result="ok"}`:              8,
+		`requests_total{kind="manifest",result="not_found"}`:       4,
+		`requests_total{kind="blob",result="ok"}`:                  4,
+		`requests_total{kind="blob",result="denied"}`:              2,
+		`requests_total{kind="base",result="ok"}`:                  2,
+		`requests_total{kind="other",result="not_found"}`:          2,
+		`sent_bytes_total{source="gateway"}`:                       float64(sent["gateway"]),
+		`sent_bytes_total{source="store"}`:                         float64(sent["store"]),
+		`cache_requests_total{cache="manifests",result="hit"}`:     2,
+		`names_resolved_total{result="ok"}`:                        2,
+		`refusals_total{list="deny"}`:                              2,
+		fmt.Sprintf(`list_rules{file="%s",list="deny"}`, deny):     1,
+		fmt.Sprintf(`gateway_healthy{gateway="%s"}`, liar):         0,
+		fmt.Sprintf(`gateway_healthy{gateway="%s"}`, kubo.gateway): 1,
+	} {
+		if got, there := second[prefix+series]; !there || got != want {
+			t.Errorf("%s is %v after two pulls, want %v", series, got, want)
+		}
+	}
+	failures := prefix + fmt.Sprintf(`verification_failures_total{gateway="%s"}`, liar)
+	if first[failures] == 0 || second[failures] <= first[failures] || second[strings.Replace(failures, liar, kubo.gateway, 1)] != 0 {
+		t.Errorf("the liar is caught %v times, and %v after a reload", first[failures], second[failures])
+	}
+	for series, before := range first {
+		if strings.Contains(series, "_total") && strings.HasPrefix(series, prefix) && second[series] < before {
+			t.Errorf("%s went from %v to %v", series, before, second[series])
+		}
+	}
+
+	there := families(slices.Collect(maps.Keys(second)))
+	for _, page := range []string{"docs/grafana-dashboard.json", "docs/operations.md"} {
+		named := families(metricName.FindAllString(readFile(t, inRepo(page)), -1))
+		if !slices.Equal(named, there) {
+			t.Errorf("%s names %q, and there are %q", page, named, there)
+		}
+	}
+}
+
+const prefix = "caddy_ipfs_registry_"
+
+var metricName = regexp.MustCompile(prefix + `[a-z_]+`)
+
+// families are what series of ours are of, sorted.
+func families(series []string) []string {
+	var all []string
+	for _, s := range series {
+		if name := metricName.FindString(s); name != "" {
+			for _, part := range []string{"_bucket", "_sum", "_count"} {
+				name = strings.TrimSuffix(name, part)
+			}
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// metrics are all that Caddy has, by series.
+func (o *operated) metrics(t *testing.T) map[string]float64 {
+	t.Helper()
+	resp := o.ask(t, http.MethodGet, "/metrics")
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("/metrics: %d %s", resp.StatusCode, resp.body)
+	}
+	all := map[string]float64{}
+	for line := range strings.Lines(resp.body) {
+		line = strings.TrimSpace(line)
+		if at := strings.LastIndexByte(line, ' '); at > 0 && line[0] != '#' {
+			value, err := strconv.ParseFloat(line[at+1:], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[line[:at]] = value
+		}
+	}
+	return all
+}
+
+// newFalsifier returns the URL of a gateway that gives what another does, with one bit
+// wrong in every blob.
+func newFalsifier(t *testing.T, gateway string) string {
+	t.Helper()
+	honest, err := url.Parse(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(honest)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/blobs/") && r.URL.RawQuery == "" {
+			w = &falsifier{ResponseWriter: w}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+type falsifier struct {
+	http.ResponseWriter
+	done bool
+}
+
+func (f *falsifier) Write(b []byte) (int, error) {
+	if !f.done && len(b) > 0 {
+		b = slices.Clone(b)
+		b[0] ^= 1
+		f.done = true
+	}
+	return f.ResponseWriter.Write(b)
+}
