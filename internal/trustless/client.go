@@ -213,7 +213,7 @@ func (s Session) known(_ context.Context, c cid.Cid) ([]byte, error) {
 // are there.
 type carBlocks struct {
 	Session
-	body     io.Reader
+	body     *io.LimitedReader
 	progress func()            // since a block is one that is wanted
 	car      *unixfs.CARReader // nil until something is read
 	leaves   bool              // are among them, which are too many to be remembered
@@ -225,7 +225,7 @@ type carBlocks struct {
 func (s Session) fromCAR(body io.Reader, limit int64) *carBlocks {
 	return &carBlocks{
 		Session:  s,
-		body:     io.LimitReader(body, limit),
+		body:     &io.LimitedReader{R: body, N: limit},
 		progress: func() { Progress(body) },
 		early:    map[string][]byte{},
 	}

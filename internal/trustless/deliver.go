@@ -22,12 +22,18 @@ import (
 //
 // The nodes that say what the leaves are and the file itself are asked for at
 // the same time, so that verifying costs no round trip. The file as it is costs
-// gateways the least; where none serves that, its blocks are asked for.
+// gateways the least; where none serves that, its blocks are asked for, in the
+// same number of round trips.
 func (s Session) Copy(ctx context.Context, root cid.Cid, at string, part *Range, sink Sink) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &delivery{session: s, ctx: ctx, path: path.Join("ipfs", root.String(), at), part: part, sink: sink}
 	d.found = sync.OnceValue(func() error { return d.find(root, at) })
+	if part == nil && s.pool.refuses(Plain) && !s.files.has(root, at) {
+		if err := d.straight(root, at); err == nil || !d.mayGoOn(err) {
+			return err
+		}
+	}
 	go func() { _ = d.found() }()
 	if part != nil { // where its leaves begin is not known yet
 		if err := d.found(); err != nil {

@@ -65,6 +65,12 @@ func (f *files) get(ctx context.Context, path string, find func(context.Context)
 	}
 }
 
+// has reports whether it is known what is at a path.
+func (f *files) has(root cid.Cid, at string) bool {
+	_, known := f.known.get(fileKey(root, at))
+	return known
+}
+
 // join begins a look-up, or has one more wait for the one that is under way.
 func (f *files) join(ctx context.Context, path string, find func(context.Context) (*file, error)) *lookup {
 	f.mu.Lock()
