@@ -3,8 +3,9 @@
 //
 // It is the only package that imports Caddy. What a request means is decided in
 // request.go, once; where the parts of an image are is internal/layout's to
-// know; images on disk are internal/store's, and getting them from gateways
-// that nobody trusts is internal/trustless's. What is left, and here, is to
+// know; images on disk are internal/store's, getting them from gateways that
+// nobody trusts is internal/trustless's, and keeping what came on its way to
+// clients is internal/fill's. What is left, and here, is to
 // answer as the distribution specification wants it, and to be a good module:
 // its own path prefix and nothing else, Caddy's errors, logs and transports.
 package caddymodule
@@ -49,8 +50,9 @@ func init() {
 // Tags are listed, and so are referrers: signatures and bills of materials, say.
 //
 // Images come from a store on disk, from IPFS gateways, or from both: then the
-// store is looked at first. Without either, it is the store in which the
-// converter keeps images by default.
+// store is looked at first, and keeps what gateways gave, as long as there is room.
+// However many ask for a blob, it is fetched once. Without either, it is the store
+// in which the converter keeps images by default.
 //
 // Gateways are not trusted. What they send is held against the CID in the
 // image's name, from there through directories and the nodes of files down to the

@@ -89,9 +89,9 @@ func (a *archive) ofPlatform(m layout.Manifest, wanted platform.Platform, depth 
 // checkPlatform reports whether an image that comes without an index is for
 // another platform than the wanted one.
 func (a *archive) checkPlatform(m layout.Manifest) error {
-	var fields v1.Manifest
-	if err := json.Unmarshal(m.Data, &fields); err != nil {
-		return fmt.Errorf("reading manifest %s: %w", m.Digest, err)
+	fields, err := manifest.Parse(m)
+	if err != nil {
+		return err
 	}
 	if !manifest.IsConfig(fields.Config.MediaType) {
 		return nil // an artifact is for all

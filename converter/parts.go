@@ -2,7 +2,6 @@ package converter
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,12 +26,9 @@ type parts struct {
 }
 
 func (a *archive) parts(m layout.Manifest) (*parts, error) {
-	var fields struct {
-		v1.Manifest
-		Blobs []v1.Descriptor `json:"blobs"` // layers, of an artifact that has no config
-	}
-	if err := json.Unmarshal(m.Data, &fields); err != nil {
-		return nil, fmt.Errorf("reading manifest %s: %w", m.Digest, err)
+	fields, err := manifest.Parse(m)
+	if err != nil {
+		return nil, err
 	}
 	p := &parts{
 		isImage:          manifest.IsConfig(fields.Config.MediaType),
@@ -40,7 +36,6 @@ func (a *archive) parts(m layout.Manifest) (*parts, error) {
 		descriptors:      append(fields.Layers, fields.Blobs...),
 	}
 	if m.MediaType != layout.OCIArtifact {
-		var err error
 		if p.config, err = a.blob(fields.Config); err != nil {
 			return nil, fmt.Errorf("config of manifest %s: %w", m.Digest, err)
 		}

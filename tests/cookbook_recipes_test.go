@@ -78,6 +78,7 @@ var cooks = map[string]func(k *kitchen, img image){
 	},
 
 	"Docker with a certificate of Caddy's own": func(k *kitchen, img image) {
+		needs(k.T, "skopeo")
 		k.convert(img)
 		k.docker()
 		k.follow() // the Caddyfile
@@ -89,6 +90,7 @@ var cooks = map[string]func(k *kitchen, img image){
 		run(k.T, k.command("cp", authority, "."))
 		k.follow()
 		k.mustHave(img, ref)
+		run(k.T, k.command("skopeo", "inspect", "--no-tags", "docker://"+k.fill(ref)))
 	},
 
 	"containerd": func(k *kitchen, img image) {

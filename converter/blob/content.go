@@ -2,7 +2,6 @@ package blob
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/align"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -227,8 +227,7 @@ func (c *Content) LayerType() string {
 	return layout.DockerLayerGzip
 }
 
-// DiffIDs reads a config as far as it matters here: the digests of its layers
-// uncompressed.
+// DiffIDs returns the digests that the layers of a config have uncompressed.
 func (c *Content) DiffIDs() ([]digest.Digest, error) {
 	if c.layers != nil {
 		return c.layers, nil
@@ -237,20 +236,11 @@ func (c *Content) DiffIDs() ([]digest.Digest, error) {
 	if err != nil {
 		return nil, err
 	}
-	var fields struct {
-		RootFS struct {
-			DiffIDs []digest.Digest `json:"diff_ids"`
-		} `json:"rootfs"`
-	}
-	if err := json.Unmarshal(data, &fields); err != nil {
+	diffIDs, err := manifest.DiffIDs(data)
+	if err != nil {
 		return nil, fmt.Errorf("reading config %s: %w", c.Name, err)
 	}
-	for _, d := range fields.RootFS.DiffIDs {
-		if _, err := layout.ParseDigest(d.String()); err != nil {
-			return nil, fmt.Errorf("a diff_id of config %s: %w", c.Name, err)
-		}
-	}
-	c.layers = append([]digest.Digest{}, fields.RootFS.DiffIDs...)
+	c.layers = append([]digest.Digest{}, diffIDs...)
 	return c.layers, nil
 }
 

@@ -119,19 +119,15 @@ func (e *exporter) addBelow(dir *imageDir, d v1.Descriptor, depth int) (images [
 // addParts takes in what a manifest that is no index names: all of it has to be
 // there, but for layers that are not for everybody to distribute.
 func (e *exporter) addParts(dir *imageDir, m layout.Manifest, _ int) ([]dockerImage, error) {
-	var fields struct {
-		v1.Manifest
-		Blobs []v1.Descriptor `json:"blobs"` // layers, of an artifact that has no config
-	}
-	if err := json.Unmarshal(m.Data, &fields); err != nil {
-		return nil, fmt.Errorf("reading manifest %s: %w", m.Digest, err)
+	fields, err := manifest.Parse(m)
+	if err != nil {
+		return nil, err
 	}
 	isImage := manifest.IsConfig(fields.Config.MediaType)
 	img := dockerImage{DockerEntry: ocilayout.DockerEntry{Layers: []string{}}}
 	switch {
 	case m.MediaType == layout.OCIArtifact:
 	case isImage:
-		var err error
 		if img.Platform, err = e.addConfig(dir, fields.Config); err != nil {
 			return nil, fmt.Errorf("config of manifest %s: %w", m.Digest, err)
 		}

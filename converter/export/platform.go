@@ -1,7 +1,6 @@
 package export
 
 import (
-	"encoding/json"
 	"fmt"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -75,9 +74,9 @@ func (e *exporter) platformsOf(dir *imageDir, index layout.Manifest, depth int) 
 // checkPlatform reports whether an image that comes without an index is for
 // another platform than the wanted one. An artifact is for all.
 func (e *exporter) checkPlatform(dir *imageDir, m layout.Manifest) error {
-	var fields v1.Manifest
-	if err := json.Unmarshal(m.Data, &fields); err != nil {
-		return fmt.Errorf("reading manifest %s: %w", m.Digest, err)
+	fields, err := manifest.Parse(m)
+	if err != nil {
+		return err
 	}
 	if !manifest.IsConfig(fields.Config.MediaType) {
 		return nil

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -125,24 +124,7 @@ func (t *treeCheck) diffIDs(name string, m *checkedManifest) ([]digest.Digest, e
 	if f == nil || f.blobReport == nil || f.err != nil || !f.config {
 		return nil, errUnread
 	}
-	return parseDiffIDs(f.data)
-}
-
-func parseDiffIDs(config []byte) ([]digest.Digest, error) {
-	var fields struct {
-		RootFS struct {
-			DiffIDs []digest.Digest `json:"diff_ids"`
-		} `json:"rootfs"`
-	}
-	if err := json.Unmarshal(config, &fields); err != nil {
-		return nil, fmt.Errorf("it is no config: %w", err)
-	}
-	for _, d := range fields.RootFS.DiffIDs {
-		if _, err := layout.ParseDigest(d.String()); err != nil {
-			return nil, fmt.Errorf("a diff_id of it: %w", err)
-		}
-	}
-	return fields.RootFS.DiffIDs, nil
+	return manifest.DiffIDs(f.data)
 }
 
 // readContents reads all files that were not read yet.
