@@ -32,7 +32,7 @@ func manifestUnknown(q request) *registryError {
 }
 
 // explain adds the tags that there are to the answer that one is not there, or
-// what is there if it is no image.
+// what is there if it is no image. Of what the lists refuse, nothing is told.
 func (h *Handler) explain(ctx context.Context, q request, err error) error {
 	answer, ok := errors.AsType[*registryError](err)
 	if !ok || answer.code != codeManifestUnknown || q.digest != "" {
@@ -40,6 +40,12 @@ func (h *Handler) explain(ctx context.Context, q request, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, explainingTakes)
 	defer cancel()
+	if err := h.admitImage(ctx, q); err != nil {
+		if refused, ok := errors.AsType[*registryError](err); ok {
+			return refused
+		}
+		return answer
+	}
 	tags, err := h.tags(ctx, q)
 	switch {
 	case err != nil:

@@ -51,7 +51,7 @@ type storedBlob struct {
 }
 
 func (h *Handler) openBlob(ctx context.Context, s *store.Store, q request) (b storedBlob, err error) {
-	err = h.atBlob(ctx, s, q, func(at layout.Place) (err error) {
+	err = h.atBlob(ctx, stored{s}, q, func(at layout.Place) (err error) {
 		b.at = at
 		b.File, err = openAt(ctx, s, at, q.digest)
 		return err

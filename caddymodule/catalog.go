@@ -51,7 +51,7 @@ func (h *Handler) stored(ctx context.Context) []string {
 				continue // no record of a store has such a root
 			}
 			for _, image := range record.Images {
-				if h.lists.Check(root, image.Name) == nil {
+				if h.admitsQuietly(ctx, request{image: layout.Image{Root: root, Name: image.Name}}) {
 					all = append(all, path.Join(record.Root, image.Name))
 				}
 			}
@@ -71,11 +71,11 @@ func (h *Handler) belowRoot(ctx context.Context) ([]string, error) {
 		q = q.below(found.Place)
 	}
 	all, err := fromTrees(h, q, func(tree layout.Tree) ([]string, error) {
-		return layout.Names(ctx, func(ctx context.Context, dir cid.Cid) (map[string]cid.Cid, error) {
+		return layout.AllNames(ctx, func(ctx context.Context, dir cid.Cid) (map[string]cid.Cid, error) {
 			return tree.ReadDir(ctx, dir, "")
 		}, q.image.Root)
 	})
 	return slices.DeleteFunc(all, func(name string) bool {
-		return name == "" || h.lists.Check(q.image.Root, name) != nil
+		return name == "" || !h.admitsQuietly(ctx, request{image: layout.Image{Root: q.image.Root, Name: name}})
 	}), err
 }

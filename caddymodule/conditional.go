@@ -62,15 +62,15 @@ func writeCondition(w http.ResponseWriter, status int) {
 }
 
 // wantedRanges returns the parts that a client wants, nil for the whole: if it
-// has another content than this, by If-Range, or if the header makes no sense,
-// and then is to be ignored. Only GET has ranges.
+// has another content than this, by If-Range, or if the header makes no sense or
+// too many parts, and then is to be ignored. Only GET has ranges.
 func wantedRanges(r *http.Request, etag string) []trustless.Range {
 	valid := r.Header.Get("If-Range")
 	if r.Method != http.MethodGet || valid != "" && valid != etag {
 		return nil
 	}
 	list, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes=")
-	if !ok {
+	if !ok || strings.Count(list, ",") >= maxParts {
 		return nil
 	}
 	parts := strings.Split(list, ",")

@@ -26,13 +26,15 @@ func (h *Handler) serveFailure(w http.ResponseWriter, r *http.Request, err error
 		return err
 	}
 	answer := &registryError{code{"UNKNOWN", failed.StatusCode}, "the registry failed"}
-	switch failed.StatusCode {
-	case http.StatusBadGateway:
+	switch {
+	case isContentError(err):
+		answer = &registryError{codeUnavailable, "what is at this address is not as it should be, whichever IPFS gateway has it"}
+	case failed.StatusCode == http.StatusBadGateway:
 		answer = &registryError{codeUnavailable, "no IPFS gateway of this registry could answer"}
-	case http.StatusGatewayTimeout:
+	case failed.StatusCode == http.StatusGatewayTimeout:
 		answer = &registryError{codeTimeout, "no IPFS gateway of this registry answered in time"}
 	}
-	answer.message += "; its log says why, under " + failed.ID
+	answer.message += "; the registry's log says why, under " + failed.ID
 	h.logger.Error("request failed", zap.String("err_id", failed.ID), zap.Int("status", failed.StatusCode),
 		zap.String("method", r.Method), zap.String("uri", r.RequestURI), zap.Error(failed.Err))
 	return answer.write(w, r)

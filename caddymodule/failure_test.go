@@ -1,10 +1,29 @@
 package caddymodule
 
 import (
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
+
+// Where an address leads to something wrong, no gateway is blamed for it.
+func TestContentIsNoGatewaysFault(t *testing.T) {
+	im := newImages(t)
+	s := newSite(t, gateways(im.gateway(t)))
+	rec, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, im.blob(t, im.layer), nil)
+	err := s.handler.failed(r.Context(), errors.New("a directory, not a file"), blobUnknown(request{}))
+	if err := s.handler.serveFailure(rec, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), rec, nil), err); err != nil {
+		t.Fatal(err)
+	}
+	if rec.Code != http.StatusBadGateway || !strings.Contains(rec.Body.String(), "is not as it should be") {
+		t.Errorf("%d: %s", rec.Code, rec.Body)
+	}
+}
 
 // What the gateways fail to do is an answer in the protocol's form, unless the
 // site has a route for errors; and what is wrong is in the log alone.

@@ -27,7 +27,7 @@ func fillOf(at layout.Place, d digest.Digest) fill.Blob {
 	return fill.Blob{Root: at.Root, Path: at.Path, Digest: d}
 }
 
-// ReadFrom implements io.ReaderFrom, for files that grow.
+// ReadFrom implements io.ReaderFrom, for the rest of a file.
 func (a *answer) ReadFrom(r io.Reader) (int64, error) { return fileWriter{a.w}.ReadFrom(r) }
 
 // Interface guards

@@ -17,7 +17,7 @@ type formCache = lru.Cache[layout.Image, layout.Form]
 
 // maxForms is how many images' forms are remembered. Some know where each blob is
 // that an image has.
-const maxForms = 256
+const maxForms = 128
 
 func newFormCache() *formCache {
 	c, err := lru.New[layout.Image, layout.Form](maxForms)
@@ -51,8 +51,8 @@ func fromImage[T any](ctx context.Context, h *Handler, q request, read func(layo
 		}
 		return read(form, tree)
 	}
-	found, err := fromStores(h, q, func(s *store.Store) (T, error) { return in(s) })
-	if err == nil || h.pool == nil || errors.Is(err, layout.ErrUncompressedDigest) {
+	found, err := fromStores(h, q, func(s *store.Store) (T, error) { return in(stored{s}) })
+	if err == nil || h.pool == nil {
 		return found, err
 	}
 	found, err = in(verified{h, q})

@@ -72,11 +72,26 @@ func (h *Handler) admitResolved(ctx context.Context, q request) error {
 	case kindBase, kindManifest, kindBlob:
 		return nil
 	}
-	err := h.admitAt(ctx, q, layout.Place{Root: q.image.Root, Path: q.image.Name})
+	return h.admitImage(ctx, q)
+}
+
+// admitImage is admitAt for the directory of an image, if there is one.
+func (h *Handler) admitImage(ctx context.Context, q request) error {
+	err := h.admitAt(ctx, q, q.image.Place())
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return h.failed(ctx, err, blobUnknown(q))
+	return h.failed(ctx, err, errNoImage)
+}
+
+// admitsQuietly is admitImage for whoever only wants to know which images to name.
+func (h *Handler) admitsQuietly(ctx context.Context, q request) bool {
+	if h.lists == nil {
+		return true
+	}
+	at := q.image.Place()
+	trail, err := h.trail(ctx, q, at)
+	return err == nil && h.lists.Check(at.Root, at.Path, trail...) == nil
 }
 
 // admitAt is admit with where the content is, the CIDs that lead there, and its

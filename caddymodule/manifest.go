@@ -49,7 +49,7 @@ func (h *Handler) serveManifest(w http.ResponseWriter, r *http.Request, q reques
 func (h *Handler) findManifest(ctx context.Context, q request) (m layout.Manifest, certain bool, err error) {
 	ctx, end := resolving(ctx, "reference", q.reference)
 	defer end(&err)
-	m, err = fromStores(h, q, func(s *store.Store) (layout.Manifest, error) { return h.findIn(ctx, s, q) })
+	m, err = fromStores(h, q, func(s *store.Store) (layout.Manifest, error) { return h.findIn(ctx, stored{s}, q) })
 	switch {
 	case err == nil || h.pool == nil || errors.Is(err, layout.ErrUncompressedDigest):
 		return m, true, err
@@ -64,23 +64,17 @@ func (h *Handler) findManifest(ctx context.Context, q request) (m layout.Manifes
 // findIn looks for a manifest where most images have it, which takes one look,
 // and then where the form of the image says.
 func (h *Handler) findIn(ctx context.Context, tree layout.Tree, q request) (layout.Manifest, error) {
-	m, err := h.findNative(ctx, tree, q)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return m, err
+	form, known := h.forms.Get(q.image)
+	if !known || form.IsNative() {
+		m, err := layout.ReadManifest(ctx, tree, q.image, q.reference)
+		if err == nil && !known {
+			h.forms.Add(q.image, layout.Native(q.image))
+		}
+		if !errors.Is(err, fs.ErrNotExist) || errors.Is(err, layout.ErrLacking) {
+			return m, err
+		}
 	}
 	return h.findDetected(ctx, tree, q)
-}
-
-func (h *Handler) findNative(ctx context.Context, tree layout.Tree, q request) (layout.Manifest, error) {
-	form, known := h.forms.Get(q.image)
-	if known && !form.IsNative() {
-		return layout.Manifest{}, fs.ErrNotExist
-	}
-	m, err := layout.ReadManifest(ctx, tree, q.image, q.reference)
-	if err == nil && !known {
-		h.forms.Add(q.image, layout.Native(q.image))
-	}
-	return m, err
 }
 
 func (h *Handler) findDetected(ctx context.Context, tree layout.Tree, q request) (layout.Manifest, error) {
@@ -91,15 +85,17 @@ func (h *Handler) findDetected(ctx context.Context, tree layout.Tree, q request)
 	return form.Manifest(ctx, tree, q.reference)
 }
 
-// findTrusted takes a gateway's word for where most images have a manifest. Which
-// form another image has takes proof; from a gateway that gives none, there are
-// images of image2ipfs still.
+// findTrusted takes a gateway's word for where most images have a manifest, though
+// not for more than this one. Which form another image has takes proof; from a
+// gateway that gives none, there are images of image2ipfs still.
 func (h *Handler) findTrusted(ctx context.Context, q request) (layout.Manifest, error) {
-	m, err := h.findNative(ctx, manifests{h, q}, q)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return m, err
+	if form, known := h.forms.Get(q.image); !known || form.IsNative() {
+		m, err := layout.ReadManifest(ctx, manifests{h, q}, q.image, q.reference)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return m, err
+		}
 	}
-	m, err = h.findDetected(ctx, verified{h, q}, q)
+	m, err := h.findDetected(ctx, verified{h, q}, q)
 	if !asked(err) {
 		return m, proven(err)
 	}

@@ -15,8 +15,8 @@ import (
 // What is here answers clients that want several parts of a blob at once, as
 // stargz-snapshotter does, from gateways, which are asked for one after the other.
 
-// maxParts is how many parts are given in one answer. Whoever wants more gets the
-// whole, as HTTP allows.
+// maxParts is how many parts are given in one answer, wherever they are from.
+// Whoever wants more gets the whole, as HTTP allows.
 const maxParts = 10
 
 // satisfiable returns which of the ranges that a client wants there is something
@@ -24,9 +24,6 @@ const maxParts = 10
 func satisfiable(ctx context.Context, ranges []trustless.Range, b remoteBlob) ([]trustless.Range, error) {
 	if len(ranges) < 2 {
 		return ranges, nil
-	}
-	if len(ranges) > maxParts {
-		return nil, nil
 	}
 	size, err := b.Size(ctx)
 	if err != nil {

@@ -78,10 +78,17 @@ func TestSeveralRangesThatGatewaysDoNotGive(t *testing.T) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
 		w.Write(content)
 	})
-	for header, g := range map[string]*gateway{many: im.gateway(t), "bytes=1-2,5-6": whole} {
-		resp, body := newSite(t, gateways(g)).get(t, http.StatusOK, im.blob(t, im.layer), "Range", header)
+	for _, test := range []struct {
+		header string
+		Handler
+	}{
+		{many, gateways(im.gateway(t))},
+		{many, Handler{Store: &Store{Directory: im.store(t)}}},
+		{"bytes=1-2,5-6", gateways(whole)},
+	} {
+		resp, body := newSite(t, test.Handler).get(t, http.StatusOK, im.blob(t, im.layer), "Range", test.header)
 		if !bytes.Equal(body, im.layer) {
-			t.Errorf("%s: %d bytes", header, len(body))
+			t.Errorf("%s: %d bytes", test.header, len(body))
 		}
 		checkHeader(t, resp, blobType, digest.FromBytes(im.layer), len(im.layer), forever)
 	}

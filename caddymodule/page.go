@@ -29,7 +29,7 @@ func pageOf(w http.ResponseWriter, r *http.Request, all []string) ([]string, err
 	if !query.Has("n") {
 		return all, nil
 	}
-	n, err := strconv.ParseUint(query.Get("n"), 10, 31)
+	n, err := strconv.ParseUint(query.Get("n"), 10, 63)
 	if err != nil {
 		return nil, &registryError{codeBadQuery, fmt.Sprintf("n is how many entries are wanted, and not %.20q", query.Get("n"))}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -72,7 +73,10 @@ func fromStores[T any](h *Handler, q request, read func(*store.Store) (T, error)
 			q.seen.from(sourceStore)
 			return found, nil
 		}
-		if !errors.Is(failed, fs.ErrNotExist) {
+		switch {
+		case errors.Is(failed, layout.ErrUncompressedDigest): // read well, and wrong wherever it is
+			return none, failed
+		case !errors.Is(failed, fs.ErrNotExist):
 			h.logger.Error("store failed", q.fields(zap.String("store", s.Dir()), zap.Error(failed))...)
 			err = failed
 		}

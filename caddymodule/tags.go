@@ -41,7 +41,7 @@ func (h *Handler) tags(ctx context.Context, q request) ([]string, error) {
 // mirror, the registry must not say of an image that it is the latest one of
 // somebody else's registry because nobody named a tag here.
 func (h *Handler) checkTag(ctx context.Context, q request) error {
-	if !q.rooted || q.digest != "" {
+	if !q.rooted || !layout.MayBeAlias(q.reference) {
 		return nil
 	}
 	tags, err := h.tags(ctx, q)
@@ -57,7 +57,7 @@ func (h *Handler) checkTag(ctx context.Context, q request) error {
 // fromTrees is what read gets of what may be no image: from the first store that
 // has it, or else from what gateways prove.
 func fromTrees[T any](h *Handler, q request, read func(layout.Tree) (T, error)) (T, error) {
-	found, err := fromStores(h, q, func(s *store.Store) (T, error) { return read(s) })
+	found, err := fromStores(h, q, func(s *store.Store) (T, error) { return read(stored{s}) })
 	if err == nil || h.pool == nil {
 		return found, err
 	}

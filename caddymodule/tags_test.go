@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -33,6 +34,7 @@ func TestTags(t *testing.T) {
 	for query, want := range map[string]struct{ tags, next string }{
 		"":                     {"index latest page v1", ""},
 		"?n=100":               {"index latest page v1", ""},
+		"?n=9999999999":        {"index latest page v1", ""},
 		"?n=4":                 {"index latest page v1", ""},
 		"?n=3":                 {"index latest page", "?last=page&n=3"},
 		"?n=1":                 {"index", "?last=index&n=1"},
@@ -165,6 +167,8 @@ func TestAbsenceIsExplained(t *testing.T) {
 	for c := range strings.SplitSeq("abcdefghijkl", "") {
 		many[layout.ManifestPath("many", c)] = append([]byte(" " + c)[:1], im.manifest...)
 	}
+	large := make([]byte, layout.MaxManifest+1)
+	many[layout.BlobPath(ours, digest.FromBytes(large))] = large
 	im = im.with(t, many)
 	s := newSite(t, Handler{Store: &Store{Directory: im.store(t)}})
 	below := func(path string) string {
@@ -183,6 +187,8 @@ func TestAbsenceIsExplained(t *testing.T) {
 		below("team/app/manifests") + "/manifests/v1":                                       "is of a directory of blobs or manifests",
 		below("team/app/blobs") + "/tags/list":                                              "is of a directory of blobs or manifests",
 		below("team/app/blobs/"+digest.FromBytes(im.config).String()) + "/manifests/latest": "the address is of a file",
+		below("team/app/blobs/"+digest.FromBytes(large).String()) + "/manifests/latest":     "the address is of a file",
+		below("team/app/blobs/"+digest.FromBytes(large).String()) + "/tags/list":            "the address is of a file",
 		aCID + "/manifests/latest":                                                          "no manifest latest at this address\"",
 	} {
 		_, body := s.get(t, 404, "/v2/"+path)
@@ -192,25 +198,56 @@ func TestAbsenceIsExplained(t *testing.T) {
 	}
 }
 
-// What lists refuse is not listed.
+// What lists refuse is not listed, by whatever it is refused.
 func TestRefusedIsNotListed(t *testing.T) {
 	im := newImages(t)
-	list := filepath.Join(t.TempDir(), "list")
-	if err := os.WriteFile(list, []byte("/ipfs/"+im.root.String()+"/team\n"), 0o600); err != nil {
+	dir := im.store(t)
+	trail, err := store.Open(dir).Trail(t.Context(), im.root, ours)
+	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, Handler{
-		Store: &Store{Directory: im.store(t)}, Deny: []string{list},
-		Root: &Root{Address: im.root.String()}, Catalog: true,
-	})
-	for _, path := range []string{im.repository(t, ours), ours} {
-		checkError(t, s, http.MethodGet, "/v2/"+path+"/tags/list", "DENIED", 410)
-		checkError(t, s, http.MethodGet, "/v2/"+path+"/referrers/"+aDigest, "DENIED", 410)
-		checkError(t, s, http.MethodGet, "/v2/"+path+"/manifests/v9", "DENIED", 410)
+	for _, rule := range []string{im.root.String() + "/team", trail[0].String(), trail[1].String()} {
+		s := newSite(t, Handler{
+			Store: &Store{Directory: dir}, Deny: []string{writeList(t, "/ipfs/"+rule)},
+			Root: &Root{Address: im.root.String()}, Catalog: true,
+		})
+		for _, path := range []string{im.repository(t, ours), ours} {
+			checkError(t, s, http.MethodGet, "/v2/"+path+"/tags/list", "DENIED", 410)
+			checkError(t, s, http.MethodGet, "/v2/"+path+"/referrers/"+aDigest, "DENIED", 410)
+			checkError(t, s, http.MethodGet, "/v2/"+path+"/manifests/v9", "DENIED", 410)
+			checkError(t, s, http.MethodGet, "/v2/"+path+"/manifests/latest", "DENIED", 410)
+		}
+		s.get(t, 200, "/v2/old/tags/list")
+		_, body := s.get(t, 200, "/v2/_catalog")
+		if strings.TrimSpace(string(body)) != `{"repositories":["old"]}` {
+			t.Errorf("%s denied: %s", rule, body)
+		}
 	}
-	s.get(t, 200, "/v2/old/tags/list")
-	_, body := s.get(t, 200, "/v2/_catalog")
-	if strings.TrimSpace(string(body)) != `{"repositories":["old"]}` {
-		t.Errorf("%s", body)
+}
+
+// A store that has lost a directory does not tell the rest for the whole.
+func TestReferrersOfAPart(t *testing.T) {
+	subject := digest.FromString("subject")
+	im := newImages(t).with(t, map[string][]byte{
+		layout.ReferrersPath(ours, subject):                                       []byte(`{"schemaVersion":2,"manifests":[{"digest":"` + aDigest + `"}]}`),
+		layout.ManifestPath(ours, strings.Replace(subject.String(), ":", "-", 1)): []byte(`{"schemaVersion":2,"manifests":[{"digest":"` + subject.String() + `"}]}`),
+	})
+	dir := im.store(t)
+	path := "/v2/" + im.repository(t, ours) + "/referrers/" + subject.String()
+	for _, lost := range []string{"", layout.ReferrersDir(ours)} {
+		if lost != "" {
+			trail, err := store.Open(dir).Trail(t.Context(), im.root, lost)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := trail[len(trail)-1].String()
+			if err := os.Remove(filepath.Join(dir, "nodes", c[len(c)-3:len(c)-1], c)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resp, body := newSite(t, Handler{Store: &Store{Directory: dir}}).get(t, 200, path)
+		if forEver := strings.Contains(resp.Header.Get("Cache-Control"), "immutable"); forEver != (lost == "") {
+			t.Errorf("without %q: %s: %s", lost, resp.Header.Get("Cache-Control"), body)
+		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/expirable"
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
@@ -57,16 +57,22 @@ type Filler struct {
 	all    sync.WaitGroup
 
 	mu     sync.Mutex
-	places map[string]*fill                      // under way, by what was asked for
-	files  map[string]*fill                      // the same, by CID, once that is known
-	slots  chan struct{}                         // for what is fetched before anybody asks
-	ahead  int                                   // fills that began before anybody asked
-	lies   *expirable.LRU[string, digest.Digest] // which digests files have that are published under others, by CID
+	places map[string]*fill        // under way, by what was asked for
+	files  map[string]*fill        // the same, by CID, once that is known
+	slots  chan struct{}           // for what is fetched before anybody asks
+	ahead  int                     // fills that began before anybody asked
+	lies   *lru.Cache[string, lie] // by CID
+}
+
+// A lie is a file that is published under another digest than it has.
+type lie struct {
+	digest digest.Digest // that it has
+	until  time.Time     // when it is looked at again
 }
 
 const (
-	maxLies = 4096             // that are remembered
-	lieTime = 10 * time.Minute // as long as this
+	maxLies = 4096 // that are remembered
+	lieTime = 10 * time.Minute
 )
 
 // New returns a filler of a cache. Close must be called in the end.
@@ -77,8 +83,8 @@ func New(cache *store.Cache) *Filler {
 		leaves: cache.Store().NewLeafIndex(),
 		places: map[string]*fill{},
 		files:  map[string]*fill{},
-		lies:   expirable.NewLRU[string, digest.Digest](maxLies, nil, lieTime),
 	}
+	f.lies, _ = lru.New[string, lie](maxLies) // whose size is positive
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.all.Go(func() { cache.Run(f.ctx) })
 	f.all.Go(f.learn)
@@ -157,6 +163,7 @@ func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) *fill {
 	fl := f.places[b.key()]
 	if fl == nil || !fl.lives() {
 		fl = newFill(f, s, b)
+		fl.parts = !fromStart
 		f.begin(fl, fromStart)
 	}
 	fl.enter(!fromStart)

@@ -435,3 +435,49 @@ func TestFullInTheMiddle(t *testing.T) {
 	all.Wait()
 	b.wait()
 }
+
+// What is prefetched is fetched a few at a time, and given up where nobody asks for
+// it. Whoever asks does not wait for the others.
+func TestPrefetch(t *testing.T) {
+	held := make(chan struct{})
+	g := &gateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
+	b := serve(t, t.TempDir(), room, g)
+	b.Grace = time.Hour
+	var blobs []Blob
+	var contents [][]byte
+	for i := range 6 {
+		content := random(byte(30+i), large)
+		im, blob := one(t, content)
+		g.images = append(g.images, im)
+		blobs, contents = append(blobs, blob), append(contents, content)
+	}
+	for _, blob := range blobs {
+		b.Prefetch(b.session, blob)
+	}
+	c := &client{want: contents[5]}
+	ctx, leave := context.WithCancel(t.Context())
+	c.slow = leave
+	if err := b.Copy(ctx, b.session, blobs[5], nil, c); !errors.Is(err, context.Canceled) || c.n == 0 {
+		t.Errorf("who asks for the last gets %d bytes, and %v", c.n, err)
+	}
+	if n := g.asked.Load(); n < 1 || n > 4 {
+		t.Errorf("the gateway is asked for %d blobs at once, where 3 are prefetched", n)
+	}
+	close(held)
+	for i, blob := range blobs {
+		check(t, b.get(t.Context(), blob, contents[i], nil))
+		b.mustKeep(t, blob, contents[i])
+	}
+	if sent := g.bytes.Load(); sent > 6*large*101/100 {
+		t.Errorf("%d bytes of %d came", sent, 6*large)
+	}
+
+	g.body = func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, t.Context().Done()} }
+	b = serve(t, t.TempDir(), room, g)
+	b.Grace = 10 * time.Millisecond
+	for _, blob := range blobs {
+		b.Prefetch(b.session, blob)
+	}
+	b.wait()
+	b.mustBeClean(t)
+}

@@ -222,6 +222,11 @@ func (c *client) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// ReadFrom takes a file as sendfile does: to its end, wherever that is by then.
+func (c *client) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{c}, r)
+}
+
 // get asks for a blob, or for a part of it, and reports what is wrong with what
 // came.
 func (b *bench) get(ctx context.Context, blob Blob, want []byte, part *trustless.Range) error {

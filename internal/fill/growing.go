@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -47,7 +48,14 @@ type fill struct {
 	wanted map[*reader]int64 // offsets at which readers wait
 	all    bool              // also what nobody waits for is fetched
 	parts  bool              // were asked for
-	failed error             // of gateways; the next reader has it tried again
+
+	// While ordered, the file grows from its beginning to its end, and what is in it
+	// may be given as a file, to whoever takes all of it that is there when they
+	// come to its end. The last leaf is kept back until the digest is known.
+	ordered bool
+	lent    int    // times that the file is given so at the moment
+	tail    []byte // what is kept back
+	failed  error  // of gateways; the next reader has it tried again
 
 	digest digest.Digest // once it is known
 	over   error         // why there is nothing more to come
@@ -60,6 +68,7 @@ type state byte
 const (
 	missing state = iota
 	nearby        // in another blob, and about to be copied
+	held          // the last one, until the digest is known
 	there
 )
 
@@ -83,6 +92,9 @@ func (fl *fill) enter(part bool) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	fl.parts = fl.parts || part
+	if fl.parts && fl.lent == 0 {
+		fl.ordered = false
+	}
 	if fl.readers++; fl.end != nil {
 		fl.end.Stop()
 		fl.end = nil
@@ -195,8 +207,8 @@ func (fl *fill) found(file cid.Cid, table *unixfs.Table) error {
 	if table == nil || table.Size() == 0 {
 		return passedBy{unixfs.ErrShape}
 	}
-	if d, lied := fl.filler.lies.Get(file.KeyString()); lied && d != fl.blob.Digest {
-		return fl.lie(d)
+	if l, known := fl.filler.lies.Get(file.KeyString()); known && l.digest != fl.blob.Digest && time.Now().Before(l.until) {
+		return fl.lie(l.digest)
 	}
 	fl.file = file
 	if other := fl.filler.settle(fl, file); other != nil {
@@ -240,6 +252,7 @@ func (fl *fill) begin(partial *store.Partial, table *unixfs.Table) {
 	defer fl.mu.Unlock()
 	fl.partial, fl.local = partial, local
 	fl.table, fl.path, fl.leaves = table, partial.Path(), make([]state, len(table.Leaves))
+	fl.ordered = len(local) == 0 && !fl.parts
 	for _, l := range local {
 		fl.leaves[l.leaf] = nearby
 	}
@@ -256,44 +269,48 @@ func (fl *fill) lie(d digest.Digest) error {
 // complete waits for the last byte, and keeps the blob if it is what it was asked
 // for by.
 func (fl *fill) complete() error {
-	give, err := fl.turn()
+	done, err := fl.turn()
 	if err != nil {
 		return err
 	}
-	defer give()
+	defer done()
 	d, err := fl.prove()
 	if err != nil {
 		return err
 	}
 	if d != fl.blob.Digest {
-		fl.filler.lies.Add(fl.file.KeyString(), d)
+		fl.filler.lies.Add(fl.file.KeyString(), lie{d, time.Now().Add(lieTime)})
 		return fl.lie(d)
+	}
+	if err := fl.release(); err != nil {
+		return err
 	}
 	fl.mu.Lock()
 	fl.digest = d
 	fl.broadcast()
 	fl.mu.Unlock()
-	return fl.keep()
+	fl.keep()
+	return nil
 }
 
 // turn waits until somebody asks for what was prefetched, or there is room for
 // one more of these, and then has everything fetched.
-func (fl *fill) turn() (give func(), err error) {
-	give = func() {}
+func (fl *fill) turn() (done func(), err error) {
+	done = func() {}
 	if fl.slots != nil {
 		select {
 		case <-fl.asked:
 		case fl.slots <- struct{}{}:
-			give = sync.OnceFunc(func() { <-fl.slots })
+			done = sync.OnceFunc(func() { <-fl.slots })
 			go func() { // who is asked for is prefetched no more
 				select {
 				case <-fl.asked:
 				case <-fl.ctx.Done():
 				}
-				give()
+				done()
 			}()
 		case <-fl.ctx.Done():
-			return give, context.Cause(fl.ctx)
+			return done, context.Cause(fl.ctx)
 		}
 	}
 	fl.mu.Lock()
@@ -303,33 +320,45 @@ func (fl *fill) turn() (give func(), err error) {
 		fl.endLater()
 	}
 	fl.dispatch()
-	return give, nil
+	return done, nil
 }
 
-// keep puts the blob in its place. Readers have it by then.
-func (fl *fill) keep() error {
+// keep puts the blob in its place. Readers have it by then, or wait until that is
+// done. What fails the cache knows, and nobody else has to.
+func (fl *fill) keep() {
 	fl.streams.Wait() // for those that bring what is there already
-	if err := fl.partial.Sync(); err != nil {
-		return nil // which the cache knows, and readers need not
+	if fl.partial.Sync() != nil {
+		return
 	}
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
 	if fl.partial.Commit(fl.digest, fl.file, fl.table) == nil {
 		fl.filler.leaves.Add(fl.digest, fl.table)
 	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
 	fl.path = fl.partial.Path()
-	return nil
 }
 
 // open opens the growing file.
-func (fl *fill) open() (*os.File, error) {
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	f, err := os.Open(fl.path)
+func (fl *fill) open(ctx context.Context) (*os.File, error) {
+	f, err := os.Open(fl.where())
+	if errors.Is(err, fs.ErrNotExist) { // it is being put in its place
+		select {
+		case <-fl.ended:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		f, err = os.Open(fl.where())
+	}
 	if err != nil {
 		return nil, passedBy{err}
 	}
 	return f, nil
+}
+
+func (fl *fill) where() string {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.path
 }
 
 // await waits until there are bytes at an offset, and returns how far they go.
@@ -338,7 +367,7 @@ func (fl *fill) open() (*os.File, error) {
 func (fl *fill) await(ctx context.Context, r *reader, from, to int64, whole bool) (int64, error) {
 	for {
 		fl.mu.Lock()
-		end := fl.available(from, to, whole)
+		end := fl.available(from, to, whole, r == nil)
 		changed, err := fl.changed, fl.why(from, end == from)
 		if end == from && err == nil && r != nil {
 			fl.want(r, from)
@@ -355,8 +384,9 @@ func (fl *fill) await(ctx context.Context, r *reader, from, to int64, whole bool
 	}
 }
 
-// available returns how far bytes go that are there.
-func (fl *fill) available(from, to int64, whole bool) int64 {
+// available returns how far bytes go that are there, and for the proof also those
+// that are kept back.
+func (fl *fill) available(from, to int64, whole, proof bool) int64 {
 	if whole && fl.digest == "" {
 		to = min(to, fl.table.Start(len(fl.leaves)-1))
 	}
@@ -364,7 +394,7 @@ func (fl *fill) available(from, to int64, whole bool) int64 {
 		return from
 	}
 	i, j := fl.table.Span(from, to)
-	for ; i < j && fl.leaves[i] == there; i++ {
+	for ; i < j && (fl.leaves[i] == there || proof && fl.leaves[i] == held); i++ {
 		from = min(to, fl.table.Leaves[i].End)
 	}
 	return from
@@ -409,7 +439,7 @@ func (fl *fill) prove() (digest.Digest, error) {
 			return "", err
 		}
 		for at < end {
-			n, err := fl.partial.ReadAt(buf[:min(int64(len(buf)), end-at)], at)
+			n, err := fl.readAt(buf[:min(int64(len(buf)), end-at)], at)
 			if n == 0 {
 				return "", passedBy{errors.Join(errors.New("reading what was cached"), err)}
 			}

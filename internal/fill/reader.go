@@ -2,7 +2,11 @@ package fill
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
+	"os"
+	"sync"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
@@ -17,7 +21,8 @@ type reader struct {
 	sink    trustless.Sink
 
 	started bool
-	next    int64 // offset of what the sink gets next
+	file    *os.File // that is read, nil before anything is there
+	next    int64    // offset of what the sink gets next
 	to      int64
 }
 
@@ -42,43 +47,90 @@ func (r *reader) read(ctx context.Context, fl *fill) (*fill, error) {
 			return nil, trustless.RangeError{Size: size}
 		}
 	}
+	if !fl.comesSoon(from) {
+		return nil, passedBy{errFar}
+	}
 	r.next, r.to = from, to
 	return nil, r.copy(ctx, fl, from, to, size)
 }
 
+var errFar = errors.New("the file grows in order, and that is far from there")
+
+// comesSoon reports whether what is at an offset does not have to wait for all that
+// is before it.
+func (fl *fill) comesSoon(at int64) bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return !fl.ordered || fl.digest != "" || at-fl.table.Start(min(fl.prefix(), len(fl.leaves)-1)) <= far
+}
+
 func (r *reader) copy(ctx context.Context, fl *fill, from, to, size int64) error {
-	f, err := fl.open()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	defer fl.unwant(r)
+	defer func() { r.file.Close() }()
 	whole := from == 0 && to == size
-	if _, err := f.Seek(from, io.SeekStart); err != nil {
-		return passedBy{err}
-	}
 	for r.next < to {
 		end, err := fl.await(ctx, r, r.next, to, whole)
+		if err == nil && whole && end == size && fl.digest != r.blob.Digest {
+			err = fl.lie(fl.digest)
+		}
+		if err == nil {
+			err = r.open(ctx, fl)
+		}
 		if err != nil {
 			return err
-		}
-		if whole && end == size && fl.digest != r.blob.Digest {
-			return fl.lie(fl.digest)
 		}
 		if !r.started {
 			r.started = true
 			r.sink.Start(from, to, size)
 		}
-		n, err := io.Copy(r.sink, io.LimitReader(f, end-r.next))
-		if r.next += n; err != nil {
+		if err := r.take(fl, end); err != nil {
 			return err
-		}
-		if n == 0 {
-			return passedBy{io.ErrUnexpectedEOF}
 		}
 	}
 	return nil
 }
+
+// open opens the file, or another if what another process fetched is not in the file
+// that grew.
+func (r *reader) open(ctx context.Context, fl *fill) error {
+	if r.file != nil && (fl.theirs == nil || r.file.Name() == fl.where()) {
+		return nil
+	}
+	r.file.Close()
+	var err error
+	if r.file, err = fl.open(ctx); err != nil {
+		return err
+	}
+	if _, err := r.file.Seek(r.next, io.SeekStart); err != nil {
+		return passedBy{err}
+	}
+	return nil
+}
+
+// take gives the sink what is there.
+func (r *reader) take(fl *fill, end int64) error {
+	n, err := r.give(fl, end)
+	r.next += n
+	if _, ours := errors.AsType[*fs.PathError](err); ours || err == nil && n == 0 {
+		return passedBy{errors.Join(errors.New("reading what was cached"), err)}
+	}
+	return err
+}
+
+// give gives it as a file where that may be, for which there are faster ways.
+func (r *reader) give(fl *fill, end int64) (int64, error) {
+	if files, ok := r.sink.(io.ReaderFrom); ok && fl.lend(r.file, r.to) {
+		defer fl.giveBack()
+		return files.ReadFrom(r.file)
+	}
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{r.sink}, io.LimitReader(r.file, end-r.next), buf[:])
+}
+
+const bufferSize = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // size waits until it is known how many bytes the blob has, or that another fill
 // knows.

@@ -50,6 +50,10 @@ func (fl *fill) bring(at int64) {
 	if fl.leaves[i] != missing {
 		return
 	}
+	if fl.ordered {
+		fl.continueInOrder()
+		return
+	}
 	st := fl.claimOf(i)
 	switch {
 	case st == nil:
@@ -60,8 +64,21 @@ func (fl *fill) bring(at int64) {
 	}
 }
 
+// continueInOrder makes sure that there is the one stream that an ordered fill has.
+func (fl *fill) continueInOrder() {
+	if i := fl.prefix(); len(fl.claims) == 0 && i < len(fl.leaves) && fl.leaves[i] == missing {
+		fl.start(fl.claim(i, len(fl.leaves)))
+	}
+}
+
 // dispatch starts the streams that are of use now. It is called with mu held.
 func (fl *fill) dispatch() {
+	if fl.ordered && fl.ctx.Err() == nil {
+		if fl.all || len(fl.wanted) > 0 {
+			fl.continueInOrder()
+		}
+		return
+	}
 	for _, at := range fl.wanted {
 		fl.bring(at)
 	}
@@ -129,7 +146,14 @@ func (st *stream) Start(int64, int64, int64) {}
 // Write implements trustless.Sink.
 func (st *stream) Write(b []byte) (int, error) {
 	fl := st.fill
-	if err := fl.write(b, st.at); err != nil {
+	n := int(min(int64(len(b)), max(0, fl.lastLeaf()-st.at)))
+	if err := fl.write(b[:n], st.at); err != nil {
+		return 0, err
+	}
+	state := there
+	if n < len(b) && fl.keepBack(b[n:], st.at+int64(n)) {
+		state = held
+	} else if err := fl.write(b[n:], st.at+int64(n)); err != nil {
 		return 0, err
 	}
 	fl.mu.Lock()
@@ -138,6 +162,9 @@ func (st *stream) Write(b []byte) (int, error) {
 	came := false
 	for st.next < st.end && fl.table.Leaves[st.next].End <= st.at {
 		fl.leaves[st.next] = there
+		if st.next == len(fl.leaves)-1 {
+			fl.leaves[st.next] = state
+		}
 		st.next++
 		came = true
 	}

@@ -36,7 +36,7 @@ func detectDirectory(ctx context.Context, tree Tree, img Image) (shape, error) {
 // Manifest implements shape.
 func (f directory) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
 	m, err := FindManifest(ctx, tree, f.Image, reference)
-	if errors.Is(err, fs.ErrNotExist) && IsDigest(reference) {
+	if isAbsent(err) && IsDigest(reference) {
 		return f.unnamed(ctx, tree, digest.Digest(reference))
 	}
 	return m, err

@@ -36,27 +36,38 @@ func detectDisco(ctx context.Context, tree Tree, img Image) (shape, error) {
 	if err != nil {
 		return nil, err
 	}
+	f := disco{img, map[digest.Digest]cid.Cid{}}
 	var table struct {
-		Blobs []struct {
-			Digest string `json:"digest"` // without its algorithm
-			CID    string `json:"cid"`
-		} `json:"blobs"`
+		Blobs json.RawMessage `json:"blobs"`
 	}
 	if err := json.Unmarshal(data, &table); err != nil {
 		return nil, unknownForm(discoFile + " is none of disco")
 	}
-	if len(table.Blobs) > maxLinks {
-		return nil, fmt.Errorf("more than %d blobs in %s", maxLinks, discoFile)
-	}
-	f := disco{img, map[digest.Digest]cid.Cid{}}
-	for _, blob := range table.Blobs {
-		d := digest.NewDigestFromEncoded(digest.SHA256, strings.TrimPrefix(blob.Digest, "sha256:"))
-		c, err := cidname.ParseAny(blob.CID)
-		if err == nil && d.Validate() == nil {
-			f.known[d] = cid.NewCidV1(c.Type(), c.Hash())
-		}
+	if err := each(table.Blobs, f.add); err != nil {
+		return nil, unknownForm(fmt.Sprintf("%s: %v", discoFile, err))
 	}
 	return f, nil
+}
+
+// A discoBlob is a row of the table.
+type discoBlob struct {
+	Digest string `json:"digest"` // without its algorithm
+	CID    string `json:"cid"`
+}
+
+func (f disco) add(blob *discoBlob) error {
+	if blob.Digest == "" || blob.CID == "" {
+		return nil
+	}
+	d := digest.NewDigestFromEncoded(digest.SHA256, strings.TrimPrefix(blob.Digest, "sha256:"))
+	c, err := cidname.ParseAny(blob.CID)
+	if err != nil || d.Validate() != nil {
+		return nil
+	}
+	if f.known[d] = cid.NewCidV1(c.Type(), c.Hash()); len(f.known) > maxLinks {
+		return fmt.Errorf("more than %d blobs", maxLinks)
+	}
+	return nil
 }
 
 // Manifest implements shape.

@@ -14,13 +14,23 @@ import (
 type Tree interface {
 	// ReadFile returns the content of the file at the slash-separated path
 	// below root, of at most limit bytes. Where there is no such file, the
-	// error is fs.ErrNotExist.
+	// error is fs.ErrNotExist; where it is larger, unixfs.ErrTooLarge.
 	ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error)
 
 	// ReadDir returns the entries of the directory at the slash-separated path
 	// below root by name, nil where there is a file. Where there is nothing, the
 	// error is fs.ErrNotExist.
 	ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error)
+}
+
+// ErrLacking says that a tree lacks what would tell whether something is there, as
+// one may that has parts of images. Like all that is not to be had from a tree, it
+// is fs.ErrNotExist.
+var ErrLacking = fmt.Errorf("a part of the image is not here: %w", fs.ErrNotExist)
+
+// isAbsent reports whether an error says of something that it is not there.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrLacking)
 }
 
 // ReadManifest reads the manifest of a tag or digest from where format 1 and ipdr
@@ -43,7 +53,7 @@ func ReadManifest(ctx context.Context, tree Tree, img Image, reference string) (
 // is found as well.
 func FindManifest(ctx context.Context, tree Tree, img Image, reference string) (Manifest, error) {
 	m, err := ReadManifest(ctx, tree, img, reference)
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !isAbsent(err) {
 		return m, err
 	}
 	if reference != Latest && reference != latestV2 && !IsDigest(reference) {

@@ -2,12 +2,9 @@ package layout
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -22,6 +19,9 @@ type Place struct {
 
 // String returns the place as IPFS writes paths, but for what all begin with.
 func (p Place) String() string { return path.Join(p.Root.String(), p.Path) }
+
+// Place is the directory of an image, or the file that is one.
+func (img Image) Place() Place { return Place{img.Root, img.Name} }
 
 // A Form is the way in which an image lies on IPFS. What is below a CID never
 // changes, so a form may be remembered for ever. Its methods may be called
@@ -57,23 +57,22 @@ func (f Form) IsNative() bool {
 // Detect finds out which form an image has. Where it has none that is known, the
 // error is fs.ErrNotExist.
 //
-// One listing tells all forms that are directories apart, and one small file all
-// others.
+// One listing tells most forms that are directories apart, a second one those with
+// manifests, and one small file all others.
 func Detect(ctx context.Context, tree Tree, img Image) (Form, error) {
 	entries, err := tree.ReadDir(ctx, img.Root, img.Name)
 	if err != nil {
 		return Form{}, err
 	}
-	has := func(name string) bool { _, ok := entries[name]; return ok }
 	var s shape
 	switch {
 	case entries == nil && img.Name == "":
 		s, err = detectLinked(ctx, tree, img.Root)
-	case has(manifests):
+	case has(entries, manifests):
 		s, err = detectDirectory(ctx, tree, img)
-	case has(v1.ImageIndexFile):
+	case has(entries, v1.ImageIndexFile):
 		s, err = detectOCI(ctx, tree, img)
-	case has(discoFile):
+	case has(entries, discoFile):
 		s, err = detectDisco(ctx, tree, img)
 	default:
 		err = unknownForm("there is no image in a form that is known")
@@ -86,26 +85,30 @@ func unknownForm(why string) error { return fmt.Errorf("%s: %w", why, fs.ErrNotE
 
 // Referrers returns the descriptors of the manifests that have a digest for their
 // subject, as the image's directory says, and the tag by which clients say it
-// that know of no referrers. Where neither is there, the error is fs.ErrNotExist.
+// that know of no referrers. Where neither is there, the error is fs.ErrNotExist;
+// where one of them cannot be known, it is not taken for absent.
 func (f Form) Referrers(ctx context.Context, tree Tree, d digest.Digest) ([]v1.Descriptor, error) {
-	index := Manifest{}
-	err := fs.ErrNotExist
+	index, err := Manifest{}, fs.ErrNotExist
 	if f.IsNative() {
 		index, err = readManifest(ctx, tree, Place{f.image.Root, ReferrersPath(f.image.Name, d)})
 	}
 	all, err := indexed(index, err)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !isAbsent(err) {
 		return nil, err
 	}
 	tagged, alias := indexed(f.Manifest(ctx, tree, fallbackTag(d)))
-	if err != nil && alias != nil {
+	switch {
+	case alias != nil && !isAbsent(alias):
+		return nil, alias
+	case alias != nil && err != nil:
 		return nil, missing(err, alias)
 	}
-	if alias != nil && !errors.Is(alias, fs.ErrNotExist) {
-		return nil, alias
+	known := make(map[digest.Digest]bool, len(all))
+	for _, desc := range all {
+		known[desc.Digest] = true
 	}
 	for _, desc := range tagged {
-		if !slices.ContainsFunc(all, func(known v1.Descriptor) bool { return known.Digest == desc.Digest }) {
+		if !known[desc.Digest] {
 			all = append(all, desc)
 		}
 	}
@@ -126,39 +129,9 @@ func indexed(index Manifest, err error) ([]v1.Descriptor, error) {
 	if index.MediaType != v1.MediaTypeImageIndex {
 		return nil, fmt.Errorf("%s is no index: %w", index.At, fs.ErrNotExist)
 	}
-	leads, err := descriptors(index.Data)
+	leads, err := parseDocument(index.Data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", index.At, err)
 	}
 	return leads.Manifests, nil
-}
-
-// A document is a manifest or index, and what it leads to.
-type document struct {
-	Manifests []v1.Descriptor `json:"manifests"`
-	Config    *v1.Descriptor  `json:"config"`
-	Layers    []v1.Descriptor `json:"layers"`
-	Blobs     []v1.Descriptor `json:"blobs"` // of an artifact
-}
-
-// descriptors reads what a manifest or index leads to, and leaves out what has no
-// digest by which anybody could ask for it.
-func descriptors(data []byte) (document, error) {
-	var d document
-	if err := json.Unmarshal(data, &d); err != nil {
-		return document{}, fmt.Errorf("%w: %w", errNotManifest, err)
-	}
-	for _, list := range []*[]v1.Descriptor{&d.Manifests, &d.Layers, &d.Blobs} {
-		valid := (*list)[:0]
-		for _, desc := range *list {
-			if desc.Digest.Validate() == nil {
-				valid = append(valid, desc)
-			}
-		}
-		*list = valid
-	}
-	if d.Config != nil && d.Config.Digest.Validate() != nil {
-		d.Config = nil
-	}
-	return d, nil
 }

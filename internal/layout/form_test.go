@@ -15,6 +15,8 @@ import (
 	mh "github.com/multiformats/go-multihash"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A forest is what is below several roots. A root that is a file has the path "".
@@ -23,7 +25,7 @@ type forest map[cid.Cid]tree
 func (f forest) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
 	data, err := f[root].ReadFile(ctx, root, path, limit)
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("more than %d bytes", limit)
+		return nil, unixfs.ErrTooLarge
 	}
 	return data, err
 }
@@ -176,7 +178,6 @@ func formCases() map[string]formCase {
 		"OCI, no tag": {
 			trees: forest{root: {"app/index.json": indexOf(desc(DockerManifest, aManifest)), oci(aManifest): aManifest}},
 			image: img,
-			tags:  []string{Latest},
 			found: map[string]string{Latest: aManifest},
 			not:   []string{"v1"},
 		},
@@ -264,6 +265,7 @@ func TestNoForm(t *testing.T) {
 		"a website":             {tree{"index.html": "<html>", "index.json": "[]"}, ""},
 		"its index":             {tree{"index.json": `{"manifests":[]}`}, ""},
 		"a page":                {tree{"": "<html>"}, ""},
+		"a layer":               {tree{"": strings.Repeat("x", MaxManifest+1)}, ""},
 		"a descriptor, nowhere": {tree{"": toJSON(desc(DockerManifest, aManifest))}, ""},
 		"a file of a name":      {tree{"app": aManifest}, "app"},
 	} {
@@ -405,7 +407,7 @@ func TestLinkedLearnsAsItGoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leads, err := descriptors(top.Data)
+	leads, err := parseDocument(top.Data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -469,6 +471,45 @@ func TestReferrers(t *testing.T) {
 	if got, err := form.Referrers(t.Context(), trees, subject); err != nil || len(got) != 1 {
 		t.Errorf("OCI: %v, %v", got, err)
 	}
+}
+
+// A tree that does not have all of an image tells no part of what refers to
+// another for the whole, and takes no alias for what it stands in for.
+func TestLackingIsNotAbsent(t *testing.T) {
+	root := cid.MustParse(bafy)
+	subject := digest.FromString(aManifest)
+	referrersOf, tag := "app/referrers/"+subject.String(), "app/manifests/sha256-"+subject.Encoded()
+	trees := forest{root: {
+		referrersOf:               indexOf(desc(v1.MediaTypeImageManifest, "a")),
+		tag:                       indexOf(desc(v1.MediaTypeImageManifest, "b")),
+		"app/manifests/latest":    aManifest,
+		"app/manifests/latest-v2": manifestOf(desc, "another layer"),
+	}}
+	for _, path := range []string{referrersOf, tag} {
+		form := Native(Image{root, "app"})
+		if got, err := form.Referrers(t.Context(), lacking{trees, path}, subject); !errors.Is(err, ErrLacking) {
+			t.Errorf("without %s: %v, %v", path, got, err)
+		}
+	}
+	for _, reference := range []string{Latest, subject.String()} {
+		m, err := Native(Image{root, "app"}).Manifest(t.Context(), lacking{trees, "app/manifests/" + reference}, reference)
+		if !errors.Is(err, ErrLacking) {
+			t.Errorf("without %s: %s, %v", reference, m.Data, err)
+		}
+	}
+}
+
+// lacking is a tree that does not have a file which is there.
+type lacking struct {
+	forest
+	path string
+}
+
+func (l lacking) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
+	if path == l.path {
+		return nil, ErrLacking
+	}
+	return l.forest.ReadFile(ctx, root, path, limit)
 }
 
 // Whatever stands in a root, nothing panics, and what comes out by a digest has

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -35,7 +34,7 @@ func detectImage2ipfs(ctx context.Context, tree Tree, img Image) (shape, error) 
 		return nil, err
 	}
 	f := image2ipfs{Image: img, digest: m.Digest}
-	leads, err := descriptors(m.Data)
+	leads, err := parseDocument(m.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -78,9 +77,13 @@ func checkLayers(leads document, config []byte) error {
 	if err := json.Unmarshal(config, &image); err != nil {
 		return nil // clients will say what they make of it
 	}
+	compressed := map[digest.Digest]bool{}
 	for _, layer := range leads.Layers {
-		if layer.MediaType == DockerLayerGzip && slices.Contains(image.RootFS.DiffIDs, layer.Digest) {
-			return fmt.Errorf("layer %s: %w", layer.Digest, ErrUncompressedDigest)
+		compressed[layer.Digest] = layer.MediaType == DockerLayerGzip
+	}
+	for _, d := range image.RootFS.DiffIDs {
+		if compressed[d] {
+			return fmt.Errorf("layer %s: %w", d, ErrUncompressedDigest)
 		}
 	}
 	return nil

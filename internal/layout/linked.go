@@ -15,6 +15,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A linked is an image in no directory: every descriptor says by an URL which CID
@@ -43,6 +44,9 @@ const (
 
 func detectLinked(ctx context.Context, tree Tree, root cid.Cid) (shape, error) {
 	data, err := tree.ReadFile(ctx, root, "", MaxManifest)
+	if errors.Is(err, unixfs.ErrTooLarge) {
+		return nil, unknownForm("there is a large file")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +124,7 @@ func (f *linked) lookUp(d digest.Digest) (at Place, next digest.Digest, err erro
 
 // learn remembers where a manifest leads.
 func (f *linked) learn(m Manifest) error {
-	leads, err := descriptors(m.Data)
+	leads, err := parseDocument(m.Data)
 	if err != nil {
 		return err
 	}

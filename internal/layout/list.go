@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ipfs/go-cid"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // A Lister returns the entries of a directory by name, or nil where the CID is
@@ -18,10 +19,27 @@ type Lister func(ctx context.Context, dir cid.Cid) (map[string]cid.Cid, error)
 // root.
 const maxDirectories = 1 << 14
 
-// Names returns the names below which a root has images, sorted. The empty name
-// is among them where the root is an image itself.
+// Names returns the names below which a root has images of format 1, image2ipfs or
+// ipdr, sorted. The empty name is among them where the root is an image itself.
 func Names(ctx context.Context, list Lister, root cid.Cid) ([]string, error) {
-	n := names{ctx: ctx, list: list}
+	return findNames(ctx, list, root, func(entries map[string]cid.Cid) bool { return has(entries, manifests) })
+}
+
+// AllNames is Names for images in whatever form.
+func AllNames(ctx context.Context, list Lister, root cid.Cid) ([]string, error) {
+	return findNames(ctx, list, root, func(entries map[string]cid.Cid) bool {
+		return has(entries, manifests) || has(entries, discoFile) ||
+			has(entries, v1.ImageIndexFile) && has(entries, v1.ImageBlobsDir)
+	})
+}
+
+func has(entries map[string]cid.Cid, name string) bool {
+	_, ok := entries[name]
+	return ok
+}
+
+func findNames(ctx context.Context, list Lister, root cid.Cid, isImage func(entries map[string]cid.Cid) bool) ([]string, error) {
+	n := names{ctx: ctx, list: list, isImage: isImage}
 	if err := n.add("", root); err != nil {
 		return nil, err
 	}
@@ -32,6 +50,7 @@ func Names(ctx context.Context, list Lister, root cid.Cid) ([]string, error) {
 type names struct {
 	ctx         context.Context
 	list        Lister
+	isImage     func(entries map[string]cid.Cid) bool
 	found       []string
 	directories int
 }
@@ -44,7 +63,7 @@ func (n *names) add(name string, dir cid.Cid) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := entries[manifests]; ok {
+	if n.isImage(entries) {
 		n.found = append(n.found, name)
 	}
 	for _, c := range slices.Sorted(maps.Keys(entries)) {
@@ -58,6 +77,10 @@ func (n *names) add(name string, dir cid.Cid) error {
 	}
 	return nil
 }
+
+// MayBeAlias reports whether an image may be found by a reference that is none of
+// its tags, and no digest.
+func MayBeAlias(reference string) bool { return reference == Latest || reference == latestV2 }
 
 // Tags returns the tags among the entries of an image's manifests, sorted, and
 // not the aliases. Where latest stands beside another tag of the only manifest

@@ -34,7 +34,7 @@ func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
 	if err != nil {
 		return nil, err
 	}
-	leads, err := descriptors(data)
+	leads, err := parseDocument(data)
 	if err != nil || len(leads.Manifests) == 0 {
 		return nil, unknownForm(v1.ImageIndexFile + " is none of an OCI layout")
 	}
@@ -65,7 +65,7 @@ func tagOf(d v1.Descriptor) string {
 	for _, annotation := range []string{v1.AnnotationRefName, containerdName} {
 		name := d.Annotations[annotation]
 		if tag := name[strings.LastIndexByte(name, ':')+1:]; CheckTag(tag) == nil {
-			return tag
+			return strings.Clone(tag) // of a name that may be as long as an index
 		}
 	}
 	return ""
@@ -95,10 +95,8 @@ func (f oci) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
 	return Place{f.Root, path.Join(f.Name, v1.ImageBlobsDir, d.Algorithm().String(), d.Encoded())}, nil
 }
 
-// Tags implements shape.
+// Tags implements shape. That the only image is found as the latest makes it none
+// that is tagged so.
 func (f oci) Tags(context.Context, Tree) ([]string, error) {
-	if len(f.tagged) == 0 && f.only != "" {
-		return []string{Latest}, nil
-	}
 	return slices.Sorted(maps.Keys(f.tagged)), nil
 }

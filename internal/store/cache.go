@@ -119,10 +119,11 @@ func (c *Cache) AddNode(b unixfs.Block) {
 
 // write puts a small file in place.
 func (c *Cache) write(final string, data []byte, durable bool) error {
-	f, err := c.createTemp()
+	f, lock, err := c.createTemp()
 	if err != nil {
 		return err
 	}
+	defer release(lock)
 	_, err = f.Write(data)
 	if err == nil && durable {
 		err = f.Sync()
@@ -139,15 +140,42 @@ func (c *Cache) write(final string, data []byte, durable bool) error {
 	return nil
 }
 
-func (c *Cache) createTemp() (*os.File, error) {
+// createTemp makes a temporary file. Before its lock is held it looks like one
+// that was left; where it was cleared up by then, it is given up for another.
+func (c *Cache) createTemp() (*os.File, *flock.Flock, error) {
 	tmp := c.store.cached.tmp()
-	f, err := os.CreateTemp(tmp, nodePrefix)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = mkdirAll(tmp); err == nil {
-			f, err = os.CreateTemp(tmp, nodePrefix)
+	if err := mkdirAll(tmp); err != nil {
+		return nil, nil, err
+	}
+	for {
+		f, err := os.CreateTemp(tmp, nodePrefix)
+		if err != nil {
+			return nil, nil, err
+		}
+		lock, err := try(f.Name(), exclusive)
+		if lock != nil && isOf(lock, f) {
+			return f, lock, nil
+		}
+		f.Close()
+		if lock != nil {
+			os.Remove(f.Name())
+			release(lock)
+		}
+		if err != nil {
+			return nil, nil, err
 		}
 	}
-	return f, err
+}
+
+// isOf reports whether a lock is that of an open file, and not of another that has
+// its name by now.
+func isOf(l *flock.Flock, f *os.File) bool {
+	held, err := l.Stat()
+	if err != nil {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && os.SameFile(held, info)
 }
 
 // place renames a temporary file.
@@ -175,8 +203,8 @@ func mkdirAll(dir string) error {
 	return os.Chmod(dir, 0o755)
 }
 
-// What is in tmp: nodes and leaf tables for a moment, and blobs under way, whose
-// files are locked.
+// What is in tmp: nodes and leaf tables for a moment, and blobs under way. All files
+// are locked by whoever writes them, so what a killed process left can be told.
 const (
 	nodePrefix = "node-"
 	blobPrefix = "blob-"

@@ -38,7 +38,7 @@ func (c *Cache) grow(n int64) {
 // much is there already it finds out after a while, so that starting costs
 // nothing.
 func (c *Cache) Run(ctx context.Context) {
-	_ = c.clear() // what cannot be removed is not in our way
+	c.clear()
 	look := time.NewTimer(time.Minute)
 	defer look.Stop()
 	for {
@@ -46,7 +46,8 @@ func (c *Cache) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-look.C:
-			// Other processes fill the cache, too.
+			// Other processes fill the cache, too, and end.
+			c.clear()
 			look.Reset(time.Hour)
 		case <-c.full:
 		}
@@ -56,28 +57,21 @@ func (c *Cache) Run(ctx context.Context) {
 	}
 }
 
-// clear removes what killed processes left in tmp.
-func (c *Cache) clear() error {
+// clear removes what killed processes left in tmp. What cannot be removed is not in
+// our way.
+func (c *Cache) clear() {
 	tmp := c.store.cached.tmp()
-	entries, err := readDir(tmp)
+	entries, _ := readDir(tmp)
 	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), nodePrefix) && !strings.HasPrefix(e.Name(), blobPrefix) {
+			continue
+		}
 		path := filepath.Join(tmp, e.Name())
-		switch {
-		case strings.HasPrefix(e.Name(), blobPrefix):
-			lock, failed := try(path, exclusive)
-			if lock == nil {
-				err = errors.Join(err, failed)
-				continue
-			}
-			err = errors.Join(err, os.Remove(path))
+		if lock, _ := try(path, exclusive); lock != nil {
+			os.Remove(path)
 			release(lock)
-		case strings.HasPrefix(e.Name(), nodePrefix):
-			if info, gone := e.Info(); gone == nil && time.Since(info.ModTime()).Abs() > time.Hour {
-				err = errors.Join(err, os.Remove(path))
-			}
 		}
 	}
-	return err
 }
 
 // Evict removes what was used least recently, if there is more in the cache than

@@ -193,7 +193,7 @@ func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error
 	}
 	defer f.Close()
 	if f.Size > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d", f.Size, limit)
+		return nil, fmt.Errorf("%d bytes, more than %d: %w", f.Size, limit, unixfs.ErrTooLarge)
 	}
 	return io.ReadAll(io.LimitReader(f, limit))
 }
@@ -208,7 +208,7 @@ func (s *Store) readSmall(ctx context.Context, c cid.Cid, limit int64) ([]byte, 
 		return nil, err
 	}
 	if size > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d", size, limit)
+		return nil, fmt.Errorf("%d bytes, more than %d: %w", size, limit, unixfs.ErrTooLarge)
 	}
 	data := make([]byte, 0, size)
 	err = unixfs.Stream(ctx, s.node, c, 0, size, func(b []byte) error {

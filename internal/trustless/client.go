@@ -124,7 +124,7 @@ func readAll(ctx context.Context, get unixfs.Getter, c cid.Cid, limit int64) ([]
 		return nil, err
 	}
 	if size > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d", size, limit)
+		return nil, fmt.Errorf("%d bytes, more than %d: %w", size, limit, unixfs.ErrTooLarge)
 	}
 	data := make([]byte, 0, size)
 	err = unixfs.Stream(ctx, get, c, 0, size, func(b []byte) error {

@@ -11,9 +11,15 @@ import (
 	ipld "github.com/ipfs/go-ipld-format"
 )
 
-// maxDirectory is how many bytes of blocks a directory may have that is listed.
-// Its entries are bounded by it as well, and those of no image come near.
-const maxDirectory = 32 << 20
+// How many bytes of blocks and how many entries a directory may have that is
+// listed. No image's come near; and somebody else's with CIDs of a few bytes would
+// have millions of entries in as many blocks, all to be in memory at once.
+const (
+	maxDirectory = 32 << 20
+	maxEntries   = 1 << 17
+
+	tooLarge = "a directory larger than any image's"
+)
 
 // ErrNotDirectory says that a CID is that of a file or of something else.
 var ErrNotDirectory = errors.New("not a directory")
@@ -24,7 +30,7 @@ func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error)
 	if dir.Type() != cid.DagProtobuf {
 		return nil, ErrNotDirectory
 	}
-	ds := readOnly{get: limited(get, maxDirectory, "a directory larger than any image's")}
+	ds := readOnly{get: limited(get, maxDirectory, tooLarge)}
 	nd, err := ds.node(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -34,10 +40,18 @@ func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error)
 		return nil, fmt.Errorf("%s is not UnixFS: %w", dir, err)
 	}
 	entries := map[string]Node{}
+	add := func(l *ipld.Link) error {
+		if entries[l.Name] = (Node{l.Cid, l.Size}); len(entries) > maxEntries {
+			return errors.New(tooLarge)
+		}
+		return nil
+	}
 	switch fsn.Type() {
 	case ft.TDirectory:
 		for _, l := range nd.Links() {
-			entries[l.Name] = Node{l.Cid, l.Size}
+			if err := add(l); err != nil {
+				return nil, err
+			}
 		}
 		return entries, nil
 	case ft.THAMTShard:
@@ -45,10 +59,7 @@ func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error)
 		if err != nil {
 			return nil, fmt.Errorf("reading the sharded directory %s: %w", dir, err)
 		}
-		return entries, shard.ForEachLink(ctx, func(l *ipld.Link) error {
-			entries[l.Name] = Node{l.Cid, l.Size}
-			return nil
-		})
+		return entries, shard.ForEachLink(ctx, add)
 	}
 	return nil, ErrNotDirectory
 }

@@ -102,6 +102,46 @@ func TestList(t *testing.T) {
 	}
 }
 
+// A directory of millions of entries is not read into memory.
+func TestListIsBounded(t *testing.T) {
+	nd := new(dag.ProtoNode)
+	nd.SetData(ft.FolderPBData())
+	for i := range maxEntries + 1 {
+		check(t, nd.AddRawLink(fmt.Sprint(i), &ipld.Link{Cid: layOutOne("")}))
+	}
+	blocks := blockMap{}
+	check(t, blocks.put(Block{nd.Cid(), nd.RawData()}))
+	if entries, err := List(context.Background(), blocks.get, nd.Cid()); err == nil || len(entries) > 0 {
+		t.Errorf("%d entries, %v", len(entries), err)
+	}
+}
+
+// That a block of a sharded directory cannot be had is told as that, and not as a
+// name that is not there.
+func TestWalkWithoutAShard(t *testing.T) {
+	blocks := blockMap{}
+	entries := map[string]Node{}
+	for i := range 20_000 {
+		entries[fmt.Sprint(i)] = Node{layOutOne(""), 0}
+	}
+	dir, err := V1.Directory(context.Background(), entries, blocks.put)
+	check(t, err)
+	_, err = Walk(context.Background(), blocks.get, dir.CID, "none")
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	failed := fmt.Errorf("the disk says: %w", fs.ErrNotExist)
+	_, err = Walk(context.Background(), func(ctx context.Context, c cid.Cid) ([]byte, error) {
+		if c.Equals(dir.CID) {
+			return blocks.get(ctx, c)
+		}
+		return nil, failed
+	}, dir.CID, "7")
+	if !errors.Is(err, failed) {
+		t.Error(err)
+	}
+}
+
 func TestCARIsReadBack(t *testing.T) {
 	blocks := blockMap{}
 	f := layOut(t, V1, 2500, blocks)

@@ -9,6 +9,9 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
+// ErrTooLarge says that a file is larger than whoever reads it whole allows.
+var ErrTooLarge = errors.New("too large a file for what it should be")
+
 // FileSize returns the number of bytes of a file, given its first block.
 func FileSize(b Block) (int64, error) {
 	if b.CID.Type() == cid.Raw {

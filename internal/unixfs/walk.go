@@ -66,11 +66,11 @@ func child(ctx context.Context, get Getter, dir cid.Cid, name string) (cid.Cid, 
 	case ft.TDirectory:
 		link, err = nd.GetNodeLink(name)
 	case ft.THAMTShard:
-		link, err = shardLink(ctx, ds, nd, name)
+		link, err = shardLink(ctx, get, nd, name)
 	default:
 		return cid.Undef, fmt.Errorf("a file, not a directory: %w", fs.ErrNotExist)
 	}
-	if errors.Is(err, dag.ErrLinkNotFound) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, dag.ErrLinkNotFound) {
 		return cid.Undef, fs.ErrNotExist
 	}
 	if err != nil {
@@ -79,12 +79,27 @@ func child(ctx context.Context, get Getter, dir cid.Cid, name string) (cid.Cid, 
 	return link.Cid, nil
 }
 
-func shardLink(ctx context.Context, ds readOnly, nd *dag.ProtoNode, name string) (*ipld.Link, error) {
+// shardLink looks a name up in a sharded directory. That a block of it is not to be
+// had does not say that the name is not there.
+func shardLink(ctx context.Context, get Getter, nd *dag.ProtoNode, name string) (*ipld.Link, error) {
+	var failed error
+	ds := readOnly{get: func(ctx context.Context, c cid.Cid) ([]byte, error) {
+		data, err := get(ctx, c)
+		failed = err
+		return data, err
+	}}
 	shard, err := hamt.NewHamtFromDag(ds, nd)
 	if err != nil {
 		return nil, err
 	}
-	return shard.Find(ctx, name)
+	link, err := shard.Find(ctx, name)
+	switch {
+	case failed != nil:
+		return nil, failed
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, dag.ErrLinkNotFound
+	}
+	return link, err
 }
 
 // readOnly is as much of a DAG service as walking a sharded directory needs.
