@@ -25,10 +25,9 @@ type Gateway struct {
 	Upstreams []string `json:"upstreams,omitempty"`
 
 	// How to connect to them: the `http` transport of the `reverse_proxy` handler,
-	// with its options and defaults but for `max_response_header`, 64 KiB here, and
-	// `versions`, whose default here is
-	// `["1.1"]`: over HTTP/2, up to 4 MiB are read ahead for every client that is
-	// slow. Its placeholders `{http.reverse_proxy.upstream.address}`, `.hostport`,
+	// with its options and defaults but for `max_response_header_size`, 64 KiB here,
+	// and `versions`, whose default here is `["1.1"]`: over HTTP/2, up to 4 MiB are
+	// read ahead for every client that is slow. Its placeholders `{http.reverse_proxy.upstream.address}`, `.hostport`,
 	// `.host` and `.port` are those of the gateway that is asked; there are none
 	// of the client's request. TLS is used for `https` upstreams without being
 	// enabled here.

@@ -103,8 +103,8 @@ type Handler struct {
 	Store *Store `json:"store,omitempty"`
 
 	// How many blobs of an image are fetched from gateways into the store's cache at
-	// once, when its manifest was asked for and they were not yet. None if it is
-	// negative. Default: 3.
+	// once, ahead of clients, when its manifest is asked for. None if it is negative.
+	// Default: `3`.
 	Prefetch int `json:"prefetch,omitempty"`
 
 	// How much gateways are trusted. `verified`: not at all; what they send is held
@@ -125,7 +125,7 @@ type Handler struct {
 	Root *Root `json:"root,omitempty"`
 
 	// Whether `/v2/_catalog` lists what the store and the root hold, by the names
-	// by which it can be pulled, without what the lists refuse. Default: no.
+	// by which it can be pulled, without what the lists refuse. Default: `false`.
 	Catalog bool `json:"catalog,omitempty"`
 
 	// Files with what is not served: compact deny lists (IPIP-383, of which

@@ -18,8 +18,8 @@ import (
 type Store struct {
 	// The directory. It need not exist yet, and may be filled while Caddy runs.
 	// It is only read, but for `cache` in it, and for `names`, where records of IPNS
-	// keys are kept if names are configured. Global placeholders such as `{env.HOME}` are
-	// replaced when the configuration is loaded. Default: wherever the converter
+	// keys are kept if names are configured. Global placeholders such as `{env.HOME}`
+	// are replaced when the configuration is loaded. Default: wherever the converter
 	// keeps images when it is not told either, so both `/var/lib/ipfs-registry`
 	// and `ipfs-registry` in the data directory of the user that Caddy runs as
 	// (`$XDG_DATA_HOME`, `~/.local/share`).
