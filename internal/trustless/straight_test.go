@@ -48,12 +48,13 @@ func TestOneRequestForBlocks(t *testing.T) {
 // Where a CAR is false or ends, what was right of it was not in vain.
 func TestBlocksThatBreakOff(t *testing.T) {
 	const places = 12
+	pub, liar := publishOf(t, unixfs.V0, 300_000, 3), publishOf(t, unixfs.V0, 300_000, 3)
 	for _, spoil := range []func(body []byte, at int) []byte{
 		func(body []byte, at int) []byte { body[at] ^= 1; return body },
 		func(body []byte, at int) []byte { return body[:at] },
 	} {
 		for at := range places {
-			pub, liar := publish(t, unixfs.V0), publish(t, unixfs.V0)
+			liar.damage = nil
 			s := known(t, liar, pub)
 			var lies atomic.Int64
 			liar.damage = func(f Format, body []byte) []byte {
