@@ -81,10 +81,22 @@ func (h *Handler) whatIsThere(ctx context.Context, q request) string {
 		if err == nil {
 			return describe(at, entries)
 		}
-		if at.Name == "" || !everywhere(err, fs.ErrNotExist) {
+		if !everywhere(err, fs.ErrNotExist) {
 			return ""
 		}
+		if at.Name == "" {
+			return h.whereElse()
+		}
 	}
+}
+
+// whereElse says where something may be that is not here, if that is the answer: in
+// a store, unlike at gateways, there is never all of IPFS.
+func (h *Handler) whereElse() string {
+	if h.pool != nil {
+		return ""
+	}
+	return "the store of this registry has nothing of it, and no gateway is asked"
 }
 
 // describe says what can be pulled in place of a file or directory that is no

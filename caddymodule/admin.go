@@ -171,6 +171,9 @@ type gatewayState struct {
 	// PutBack is until when a gateway that failed comes last.
 	PutBack time.Time `json:"put_back_until,omitzero"`
 
+	// Away is whether nothing came back when it was asked last.
+	Away bool `json:"away,omitempty"`
+
 	// Silent is whether it answers nobody, and is not waited for as long.
 	Silent bool `json:"silent,omitempty"`
 
@@ -185,7 +188,7 @@ func listGateways(*http.Request) (any, error) {
 			continue
 		}
 		for _, s := range h.pool.States() {
-			state := gatewayState{Gateway: s.Gateway, Group: s.Group, Healthy: isHealthy(s), Silent: s.Silent}
+			state := gatewayState{Gateway: s.Gateway, Group: s.Group, Healthy: isHealthy(s), Away: s.Away, Silent: s.Silent}
 			if isPutBack(s) {
 				state.PutBack = s.PutBack.UTC()
 			}
@@ -198,7 +201,7 @@ func listGateways(*http.Request) (any, error) {
 	return states, nil
 }
 
-func isHealthy(s trustless.State) bool { return !isPutBack(s) && !s.Silent }
+func isHealthy(s trustless.State) bool { return !isPutBack(s) && !s.Silent && !s.Away }
 
 func isPutBack(s trustless.State) bool { return time.Now().Before(s.PutBack) }
 

@@ -228,6 +228,9 @@ func (h *Handler) Validate() error {
 	if h.Trust != "" && h.Trust != trustVerified && h.Trust != trustGateway {
 		return fmt.Errorf("unknown trust '%s': it is '%s' or '%s'", h.Trust, trustVerified, trustGateway)
 	}
+	if h.Trust == trustGateway && h.pool == nil {
+		return errors.New("there is no gateway to be trusted")
+	}
 	if h.Catalog && len(h.stores) == 0 && h.root == nil {
 		return errors.New("there is neither a store nor a root to list the images of for 'catalog'")
 	}

@@ -46,6 +46,9 @@ func observed(w http.ResponseWriter, r *http.Request, answer func(http.ResponseW
 		request:               r,
 		replacer:              r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer),
 	}
+	for _, key := range []string{"cid", "name", "reference", "kind", "source"} {
+		o.replacer.Set(placeholders+key, "")
+	}
 	finished := false // not if there is a panic, by which connections are cut
 	defer func() { o.end(err, finished) }()
 	err = answer(o, r)

@@ -51,13 +51,16 @@ func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 	)
 	for _, dir := range dirs {
 		stores = append(stores, store.Open(dir))
-		if _, err := os.Stat(dir); err != nil {
+		info, err := os.Stat(dir)
+		if err != nil {
 			absent = append(absent, err)
+		} else if !info.IsDir() {
+			return nil, fmt.Errorf("%s is not a directory", dir)
 		}
 	}
 	logger.Info("images on disk are served", zap.Strings("store", dirs))
 	if len(absent) == len(dirs) {
-		logger.Warn("there is no store yet", zap.Errors("errors", absent))
+		logger.Warn("there is no store yet, which the converter makes", zap.Errors("errors", absent))
 	}
 	return stores, nil
 }

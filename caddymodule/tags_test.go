@@ -189,7 +189,7 @@ func TestAbsenceIsExplained(t *testing.T) {
 		below("team/app/blobs/"+digest.FromBytes(im.config).String()) + "/manifests/latest": "the address is of a file",
 		below("team/app/blobs/"+digest.FromBytes(large).String()) + "/manifests/latest":     "the address is of a file",
 		below("team/app/blobs/"+digest.FromBytes(large).String()) + "/tags/list":            "the address is of a file",
-		aCID + "/manifests/latest":                                                          "no manifest latest at this address\"",
+		aCID + "/manifests/latest":                                                          "the store of this registry has nothing of it, and no gateway is asked",
 	} {
 		_, body := s.get(t, 404, "/v2/"+path)
 		if !strings.Contains(string(body), want) {

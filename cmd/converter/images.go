@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 	"time"
 
@@ -31,6 +32,9 @@ func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
 	dir, err := f.dir()
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(dir); fs.Changed("store") && err != nil {
+		return nil, fmt.Errorf("there is no store in %s", dir)
 	}
 	return store.Open(dir), nil
 }

@@ -16,7 +16,7 @@ func newNameCommand() *cobra.Command {
 		Long: `Name prints all spellings of a CID that are in use, given any of them. Image
 names can hold the first and the last three.`,
 		Example: "  converter name QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a",
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.MatchAll(addresses, cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := cidname.ParseAny(args[0])
 			if address, other := parseAddress(args[0]); err != nil && other == nil {

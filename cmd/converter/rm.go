@@ -30,7 +30,7 @@ and a tag. Images that share an address go together: the address alone removes a
 of them, and names and tags have to be those of all.`,
 		Example: `  converter rm ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy
   converter rm localhost:5000/ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy/nginx`,
-		Args: cobra.MinimumNArgs(1),
+		Args: addresses,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := f.open(cmd.Flags())
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ipfs/go-cid"
+	"github.com/spf13/cobra"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 )
@@ -44,6 +45,14 @@ func (p *place) image(args []string) (storedImage, error) {
 		}
 	}
 	return storedImage{o, ref}, nil
+}
+
+// addresses wants arguments, and says what they are.
+func addresses(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("which image? Give its address, as converter printed it")
+	}
+	return nil
 }
 
 func onlyRoot(roots []cid.Cid) (cid.Cid, error) {

@@ -16,12 +16,12 @@ import (
 )
 
 // FromGateways reads from HTTP gateways, which take turns and stand in for one
-// another. Their addresses are URLs. warnf is told of each that lies while another
+// another. Their addresses are URLs, or host:port for http. warnf is told of each that lies while another
 // does not, once.
 func FromGateways(addresses []string, warnf func(format string, args ...any)) (Origin, error) {
 	var upstreams []*url.URL
 	for _, address := range addresses {
-		u, err := trustless.ParseUpstream(address, "https")
+		u, err := trustless.ParseUpstream(address, "http")
 		if err != nil {
 			return Origin{}, err
 		}

@@ -81,7 +81,7 @@ func (t *Tree) noteLatest(base *Tree, logf func(string, ...any)) {
 	for _, p := range base.hadLatest {
 		if _, there := t.Files[p]; !there {
 			name := strings.TrimSuffix(path.Dir(path.Dir(p)), ".")
-			logf("%s:%s is no name any more, since there is more than one %s: give one that tag with --tag", name, layout.Latest, cmp.Or(name, "image"))
+			logf("%s cannot be pulled without a tag any more, since it has several: give one of them the tag %s with --tag", cmp.Or(name, "the image"), layout.Latest)
 		}
 	}
 }

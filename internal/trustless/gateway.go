@@ -66,6 +66,7 @@ type gateway struct {
 	penalty   atomic.Int64          // Unix time in nanoseconds until which it is last in its group
 	refused   [formats]atomic.Int64 // the same until which it is not asked first for a format
 	quiet     quiet
+	away      atomic.Bool // whether nothing came back the last time
 }
 
 // refusal is how long it is remembered that a gateway does not serve a format.
@@ -109,8 +110,8 @@ func (s strike) forgive() {
 }
 
 // attempt takes a turn, with so much patience once the answer has begun.
-func (t turn) attempt(ctx context.Context, x Exchange, patience time.Duration) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (t turn) attempt(asker context.Context, x Exchange, patience time.Duration) error {
+	ctx, cancel := context.WithCancelCause(asker)
 	defer cancel(nil)
 	watch := newWatch(patience, func() { cancel(ErrStalled) })
 	watch.left = t.patience
@@ -119,8 +120,12 @@ func (t turn) attempt(ctx context.Context, x Exchange, patience time.Duration) e
 	resp, err := t.get(ctx, cancel, x)
 	watch.stop(step)
 	if err != nil {
+		if asker.Err() == nil {
+			t.away.Store(true)
+		}
 		return beforeAnswer(cause(ctx, err))
 	}
+	t.away.Store(false)
 	t.quiet.end(time.Now())
 	defer drain(resp, cancel)
 	if x.answered != nil {

@@ -47,6 +47,7 @@ type State struct {
 	PutBack time.Time
 
 	Silent  bool     // whether it is not waited for as long
+	Away    bool     // whether nothing came back when it was asked last
 	Refuses []Format // that it is not asked first for
 }
 
@@ -56,7 +57,7 @@ func (p *Pool) States() []State {
 	var states []State
 	for i, group := range p.groups {
 		for _, g := range group.gateways {
-			s := State{Gateway: g.base.String(), Group: i, PutBack: time.Unix(0, g.penalty.Load()), Silent: g.quiet.silent.Load()}
+			s := State{Gateway: g.base.String(), Group: i, PutBack: time.Unix(0, g.penalty.Load()), Silent: g.quiet.silent.Load(), Away: g.away.Load()}
 			for f := range Format(formats) {
 				if g.refuses(f, now) {
 					s.Refuses = append(s.Refuses, f)

@@ -33,7 +33,7 @@ func NewCARReader(r io.Reader) (*CARReader, error) {
 	c := &CARReader{r: bufio.NewReaderSize(r, 64<<10)}
 	header, err := c.header()
 	if err != nil {
-		return nil, fmt.Errorf("no CAR, or a damaged one: %w", err)
+		return nil, fmt.Errorf("no CAR file, or a damaged one: %w", err)
 	}
 	if header.Version != 1 {
 		return nil, fmt.Errorf("a CAR of version %d, not 1", header.Version)
