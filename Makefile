@@ -28,6 +28,11 @@ bench: build ## measure against skopeo, docker-registry and Kubo
 	tests/setup.sh
 	go run ./tests/bench
 
+KILLS ?= 1000
+soak: build ## kill programs KILLS times under load, and go over all lies
+	tests/setup.sh
+	go test -count=1 -v -timeout 5h ./tests -run '^(TestKills|TestLies)$$' -kills $(KILLS) -lies
+
 FUZZTIME ?= 20s
 fuzz: ## every fuzz test for FUZZTIME
 	@for p in $$(go list ./...); do \
@@ -50,4 +55,4 @@ fmt: ## format Go and Caddyfile
 	gofmt -w $$(git ls-files '*.go')
 	go run ./cmd/caddy fmt --overwrite Caddyfile.example
 
-.PHONY: build run demo test e2e bench fuzz image release lint fmt
+.PHONY: build run demo test e2e bench soak fuzz image release lint fmt

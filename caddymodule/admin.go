@@ -118,6 +118,11 @@ func purgeImage(r *http.Request) (any, error) {
 	}
 	var gone purge
 	found := false
+	for _, h := range runningHandlers() {
+		if h.filler != nil {
+			h.filler.Drop(root)
+		}
+	}
 	for _, s := range runningStores() {
 		had, err := gone.from(r.Context(), s, root)
 		if err != nil {
@@ -126,8 +131,10 @@ func purgeImage(r *http.Request) (any, error) {
 		found = found || had
 	}
 	for _, h := range runningHandlers() {
-		if h.manifests != nil {
+		if h.client != nil {
 			gone.Memory += h.manifests.forget(root)
+			h.client.Forget()
+			h.forms.Purge()
 		}
 	}
 	if !found && gone.Memory == 0 {

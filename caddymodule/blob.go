@@ -21,6 +21,9 @@ const blobType = "application/octet-stream"
 // serveBlob answers from the store, or else in the way that is configured.
 func (h *Handler) serveBlob(w http.ResponseWriter, r *http.Request, q request) error {
 	f, err := fromStores(h, q, func(s *store.Store) (storedBlob, error) { return h.openBlob(r.Context(), s, q) })
+	if h.filler != nil {
+		countLook(cacheBlobs, err == nil)
+	}
 	if err == nil {
 		defer f.Close()
 		if err := h.admitAt(r.Context(), q, f.at); err != nil {

@@ -34,9 +34,12 @@ type cache struct {
 
 func newCache(s *store.Store, logger *zap.Logger) cache {
 	c := s.NewCache(defaultMaxSize)
+	c.Evicted = countEviction
+	f := fill.New(c)
+	f.Ended = countFill
 	ctx, stop := context.WithCancel(context.Background())
 	go scrub(ctx, s, logger)
-	return cache{fill.New(c), c, stop}
+	return cache{f, c, stop}
 }
 
 // Destruct implements caddy.Destructor.
@@ -58,16 +61,24 @@ func (h *Handler) provisionCache() error {
 		return err
 	}
 	c := shared.(cache)
-	h.filler, h.client.Nodes = c.Filler, c.Cache
-	c.Configure(h.maxSize(), func(err error) {
+	h.filler, h.cached, h.client.Nodes = c.Filler, c.Cache, c.Cache
+	h.configureCache()
+	return nil
+}
+
+// configureCache has the shared cache be as this handler wants it.
+func (h *Handler) configureCache() {
+	dir := zap.String("store", h.cached.Store().Dir())
+	h.cached.Configure(h.maxSize(), func(err error) {
 		if err == nil {
-			h.logger.Info("the cache is on again", zap.String("store", s.Dir()))
+			h.logger.Info("the cache is on again", dir)
 			return
 		}
-		h.logger.Warn("the cache is off, and gateways are asked for everything", zap.String("store", s.Dir()), zap.Error(err))
+		h.logger.Warn("the cache is off, and gateways are asked for everything", dir, zap.Error(err))
 	})
-	c.SetPrefetch(h.prefetches())
-	return nil
+	if n := h.prefetches(); n > 0 { // another site with the store may have it on
+		h.filler.SetPrefetch(n)
+	}
 }
 
 // cacheStore is the store whose cache is filled: of those that are there by

@@ -151,6 +151,7 @@ type Handler struct {
 	client    *trustless.Client // of the pool, that proves what they say
 	manifests *manifestCache    // of what the client proved
 	filler    *fill.Filler      // of the store's cache, nil if there is none
+	cached    *store.Cache      // that it fills
 	forms     *formCache
 	redirect  *url.URL        // nil if blobs are proxied
 	resolver  *names.Resolver // nil if there are no names

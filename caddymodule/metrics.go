@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
@@ -23,6 +24,10 @@ var metrics = struct {
 	verificationFailures *prometheus.CounterVec
 	namesResolved        *prometheus.CounterVec
 	refusals             *prometheus.CounterVec
+	fills                *prometheus.CounterVec
+	filledBytes          *prometheus.CounterVec
+	evictions            prometheus.Counter
+	evictedBytes         prometheus.Counter
 }{
 	requests:             counter("requests_total", "Requests, by what they were for and what became of them.", "kind", "result"),
 	sentBytes:            counter("sent_bytes_total", "Bytes of manifests, blobs and lists that were sent to clients, by where they came from.", "source"),
@@ -31,6 +36,10 @@ var metrics = struct {
 	verificationFailures: counter("verification_failures_total", "Answers of a gateway that were not what they had to be.", "gateway"),
 	namesResolved:        counter("names_resolved_total", "Times that it was found out what an IPNS key or a domain stands for.", "result"),
 	refusals:             counter("refusals_total", "Requests that were refused, by the kind of list that wants it.", "list"),
+	fills:                counter("fills_total", "Blobs that were on their way into a store's cache, by what became of them.", "result"),
+	filledBytes:          counter("filled_bytes_total", "Bytes that were put into a store's cache, by how they came.", "way"),
+	evictions:            counter("evictions_total", "Files of a store's cache that made way for others.").WithLabelValues(),
+	evictedBytes:         counter("evicted_bytes_total", "Bytes of a store's cache that made way for others.").WithLabelValues(),
 	gatewayLatency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace,
 		Subsystem: metricsSubsystem,
@@ -59,6 +68,13 @@ func init() {
 	}
 	for _, result := range []string{cacheHit, cacheMiss} {
 		metrics.cacheRequests.WithLabelValues(cacheManifests, result)
+		metrics.cacheRequests.WithLabelValues(cacheBlobs, result)
+	}
+	for _, result := range fill.Results {
+		metrics.fills.WithLabelValues(string(result))
+	}
+	for _, way := range []string{wayGateway, wayCopied} {
+		metrics.filledBytes.WithLabelValues(way)
 	}
 	metrics.namesResolved.WithLabelValues(resultOK)
 }
@@ -83,6 +99,10 @@ func registerMetrics(registry *prometheus.Registry) error {
 		metrics.verificationFailures,
 		metrics.namesResolved,
 		metrics.refusals,
+		metrics.fills,
+		metrics.filledBytes,
+		metrics.evictions,
+		metrics.evictedBytes,
 		gauges{},
 	} {
 		err := registry.Register(c)
@@ -101,6 +121,7 @@ var (
 	gatewayHealthy = gauge("gateway_healthy", "Whether a gateway is asked in its turn and waited for: 1, or 0 for a while after it failed, and until it answers again.", "gateway")
 	listRules      = gauge("list_rules", "Rules of a deny list, or roots on an allow list, that are in force.", "list", "file")
 	cacheBytes     = gauge("cache_bytes", "Memory that is taken by a cache.", "cache")
+	storeBytes     = gauge("store_cache_bytes", "Bytes on disk that the cache of a store takes, as far as is known.", "store")
 )
 
 func gauge(name, help string, labels ...string) *prometheus.Desc {
@@ -112,12 +133,13 @@ func (gauges) Describe(all chan<- *prometheus.Desc) {
 	all <- gatewayHealthy
 	all <- listRules
 	all <- cacheBytes
+	all <- storeBytes
 }
 
 // Collect implements prometheus.Collector.
 func (gauges) Collect(all chan<- prometheus.Metric) {
 	type rules struct{ list, file string }
-	healthy, inForce, memory := map[string]bool{}, map[rules]int{}, 0
+	healthy, inForce, memory, onDisk := map[string]bool{}, map[rules]int{}, 0, map[string]int64{}
 	for _, h := range runningHandlers() {
 		if h.pool != nil {
 			memory += h.manifests.size()
@@ -125,6 +147,9 @@ func (gauges) Collect(all chan<- prometheus.Metric) {
 				before, known := healthy[s.Gateway]
 				healthy[s.Gateway] = isHealthy(s) && (before || !known)
 			}
+		}
+		if h.cached != nil {
+			onDisk[h.cached.Store().Dir()] = h.cached.Size()
 		}
 		for _, f := range h.lists.Files() {
 			inForce[rules{listName(f.Allow), f.Name}] = f.Rules
@@ -139,6 +164,9 @@ func (gauges) Collect(all chan<- prometheus.Metric) {
 	}
 	for r, n := range inForce {
 		all <- prometheus.MustNewConstMetric(listRules, prometheus.GaugeValue, float64(n), r.list, r.file)
+	}
+	for dir, n := range onDisk {
+		all <- prometheus.MustNewConstMetric(storeBytes, prometheus.GaugeValue, float64(n), dir)
 	}
 	all <- prometheus.MustNewConstMetric(cacheBytes, prometheus.GaugeValue, float64(memory), cacheManifests)
 }
@@ -157,6 +185,7 @@ func listName(allow bool) string {
 
 const (
 	cacheManifests = "manifests"
+	cacheBlobs     = "blobs" // in a store
 	cacheHit       = "hit"
 	cacheMiss      = "miss"
 )
@@ -168,6 +197,25 @@ func countLook(cache string, hit bool) {
 		result = cacheHit
 	}
 	metrics.cacheRequests.WithLabelValues(cache, result).Inc()
+}
+
+// How bytes come into a store's cache.
+const (
+	wayGateway = "gateway"
+	wayCopied  = "copied" // from other blobs of the store
+)
+
+// countFill counts a fill that is over.
+func countFill(o fill.Outcome) {
+	metrics.fills.WithLabelValues(string(o.Result)).Inc()
+	metrics.filledBytes.WithLabelValues(wayGateway).Add(float64(o.Fetched))
+	metrics.filledBytes.WithLabelValues(wayCopied).Add(float64(o.Copied))
+}
+
+// countEviction counts a file that made way.
+func countEviction(bytes int64) {
+	metrics.evictions.Inc()
+	metrics.evictedBytes.Add(float64(bytes))
 }
 
 // countRefusal counts a refusal by the lists.

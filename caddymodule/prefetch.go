@@ -15,8 +15,23 @@ func (h *Handler) prefetch(q request, m layout.Manifest) {
 		return
 	}
 	q.seen = nil // the request may be over before we are
-	go h.prefetchBlobs(q, m)
+	select {
+	case prefetching <- struct{}{}:
+		go func() {
+			defer func() { <-prefetching }()
+			h.prefetchBlobs(q, m)
+		}()
+	default:
+	}
 }
+
+// prefetching has a value for each manifest whose blobs are looked for, so that
+// those of hostile publishers, who have gateways asked for each, are not too many.
+var prefetching = make(chan struct{}, 32)
+
+// maxPrefetched is how many blobs of one manifest are prefetched. Few images have
+// more layers.
+const maxPrefetched = 64
 
 func (h *Handler) prefetchBlobs(q request, m layout.Manifest) {
 	session := verified{h, q}.session()
@@ -35,7 +50,7 @@ func (h *Handler) prefetchBlobs(q request, m layout.Manifest) {
 	}
 }
 
-// blobsOf returns the config of an image and its layers, none of an index.
+// blobsOf returns the config of an image and its first layers, none of an index.
 func blobsOf(m layout.Manifest) []digest.Digest {
 	type descriptor struct {
 		Digest digest.Digest `json:"digest"`
@@ -49,7 +64,7 @@ func blobsOf(m layout.Manifest) []digest.Digest {
 	}
 	var blobs []digest.Digest
 	for _, d := range append([]descriptor{image.Config}, image.Layers...) {
-		if d.Digest.Validate() == nil {
+		if d.Digest.Validate() == nil && len(blobs) < maxPrefetched {
 			blobs = append(blobs, d.Digest)
 		}
 	}

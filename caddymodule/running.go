@@ -44,6 +44,11 @@ func (h *Handler) Cleanup() error {
 	running.Lock()
 	defer running.Unlock()
 	running.handlers = slices.DeleteFunc(running.handlers, func(other *Handler) bool { return other == h })
+	for _, other := range running.handlers {
+		if other.cached != nil && other.cached == h.cached {
+			other.configureCache() // our configuration may have been refused
+		}
+	}
 	return h.releaseCache()
 }
 

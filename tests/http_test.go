@@ -27,8 +27,10 @@ func get(t *testing.T, url string) response {
 }
 
 // fetch fails where the answer has less than was announced, as get does.
-func fetch(url string) (response, error) {
-	resp, err := direct.Get(url)
+func fetch(url string) (response, error) { return fetchBy(direct, url) }
+
+func fetchBy(client *http.Client, url string) (response, error) {
+	resp, err := client.Get(url)
 	if err != nil {
 		return response{}, err
 	}

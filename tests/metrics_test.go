@@ -95,7 +95,37 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 
-	there := families(slices.Collect(maps.Keys(second)))
+	cached := t.TempDir()
+	o.load(t, strings.NewReplacer(store, cached, "max_size off", "max_size 10MB").Replace(site))
+	kept := prefix + `fills_total{result="kept"}`
+	size := prefix + fmt.Sprintf(`store_cache_bytes{store="%s"}`, cached)
+	manifest, _ := fetchManifest(t, far)
+	layer := repository(far) + "/blobs/" + manifest.Layers[0].Digest
+	get(t, layer)
+	o.await(t, "the layer and the config in the cache", func() bool { return o.metrics(t)[kept] == 2 })
+	get(t, layer)
+	third := o.metrics(t)
+	for series, want := range map[string]float64{
+		`filled_bytes_total{way="gateway"}`:                 float64(manifest.Layers[0].Size + manifest.Config.Size),
+		`filled_bytes_total{way="copied"}`:                  0,
+		`cache_requests_total{cache="blobs",result="hit"}`:  1,
+		`cache_requests_total{cache="blobs",result="miss"}`: 1,
+		`evictions_total`:                                   0,
+	} {
+		if got, there := third[prefix+series]; !there || got != want {
+			t.Errorf("%s is %v after a pull into the cache, want %v", series, got, want)
+		}
+	}
+	if third[size] < float64(manifest.Layers[0].Size) {
+		t.Errorf("the cache has %v bytes", third[size])
+	}
+	o.load(t, strings.NewReplacer(store, cached, "max_size off", "max_size 100kB").Replace(site))
+	o.await(t, "the layer making way", func() bool {
+		now := o.metrics(t)
+		return now[prefix+"evictions_total"] > 0 && now[prefix+"evicted_bytes_total"] >= float64(manifest.Layers[0].Size) && now[size] <= 100_000
+	})
+
+	there := families(slices.Collect(maps.Keys(third)))
 	for _, page := range []string{"docs/grafana-dashboard.json", "docs/operations.md"} {
 		named := families(metricName.FindAllString(readFile(t, inRepo(page)), -1))
 		if !slices.Equal(named, there) {

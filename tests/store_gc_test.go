@@ -111,7 +111,7 @@ func TestCollectSharedLayers(t *testing.T) {
 // reported and not removed is whole.
 func TestCollectWhileConverting(t *testing.T) {
 	t.Parallel()
-	const converters, rounds = 4, 5
+	const converters, rounds = 10, 2
 	shared := noise(2 << 20)
 	store := t.TempDir()
 	caddy := newCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))

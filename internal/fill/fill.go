@@ -6,6 +6,8 @@
 // everybody reads while it grows. What the store has of the leaves, in whatever
 // blob, is copied from there, and only the rest is fetched. A fill outlives those
 // who ask; where nobody does any more, it ends after a while.
+// There are only so many at once, and fewer that nobody wants; what is more goes past
+// the cache.
 //
 // What is complete is held against the digest by which it was asked for. Leaves
 // were verified, so if it has another digest, its publisher lied: it is not kept,
@@ -18,7 +20,10 @@ package fill
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -31,6 +36,10 @@ import (
 
 // Grace is how long a fill goes on that nobody wants any more.
 const Grace = 30 * time.Second
+
+// Patience is how long it is waited for another process that has a blob under way,
+// and brings nothing.
+const Patience = 5 * time.Second
 
 // ErrDigest says that a blob does not have the digest that it goes by.
 var ErrDigest = errors.New("the blob does not have the digest that it is published under")
@@ -47,7 +56,12 @@ func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
 
 // A Filler fills one cache. Its methods may be called concurrently.
 type Filler struct {
-	Grace time.Duration // set before use; Grace unless set
+	Grace    time.Duration // set before use; Grace unless set
+	Patience time.Duration // set before use; Patience unless set
+
+	// Ended is told of each fill that wrote a file, when it is over, from several
+	// goroutines at once. It is set before use, and may be nil.
+	Ended func(Outcome)
 
 	cache  *store.Cache
 	leaves *store.LeafIndex
@@ -61,6 +75,8 @@ type Filler struct {
 	files  map[string]*fill        // the same, by CID, once that is known
 	slots  chan struct{}           // for what is fetched before anybody asks
 	ahead  int                     // fills that began before anybody asked
+	fills  int                     // under way
+	idle   atomic.Int64            // fills that nobody wants any more
 	lies   *lru.Cache[string, lie] // by CID
 }
 
@@ -70,6 +86,12 @@ type lie struct {
 	until  time.Time     // when it is looked at again
 }
 
+// A falseDigest is ErrDigest, and what a blob has.
+type falseDigest struct{ has digest.Digest }
+
+func (e falseDigest) Error() string { return fmt.Sprintf("%v: it has %s", ErrDigest, e.has) }
+func (e falseDigest) Unwrap() error { return ErrDigest }
+
 const (
 	maxLies = 4096 // that are remembered
 	lieTime = 10 * time.Minute
@@ -78,11 +100,12 @@ const (
 // New returns a filler of a cache. Close must be called in the end.
 func New(cache *store.Cache) *Filler {
 	f := &Filler{
-		Grace:  Grace,
-		cache:  cache,
-		leaves: cache.Store().NewLeafIndex(),
-		places: map[string]*fill{},
-		files:  map[string]*fill{},
+		Grace:    Grace,
+		Patience: Patience,
+		cache:    cache,
+		leaves:   cache.Store().NewLeafIndex(),
+		places:   map[string]*fill{},
+		files:    map[string]*fill{},
 	}
 	f.lies, _ = lru.New[string, lie](maxLies) // whose size is positive
 	f.ctx, f.cancel = context.WithCancel(context.Background())
@@ -117,7 +140,9 @@ func (f *Filler) SetPrefetch(n int) {
 
 // Close ends all fills.
 func (f *Filler) Close() error {
-	f.cancel()
+	f.mu.Lock()
+	f.cancel() // nothing begins from here on
+	f.mu.Unlock()
 	f.all.Wait()
 	return nil
 }
@@ -130,6 +155,9 @@ func (f *Filler) Copy(ctx context.Context, s trustless.Session, b Blob, part *tr
 	if _, ok := errors.AsType[passedBy](err); ok {
 		return r.straight(ctx)
 	}
+	if lie, ok := errors.AsType[falseDigest](err); ok && lie.has == b.Digest {
+		return r.straight(ctx) // it was another who was lied to, about the same file
+	}
 	return err
 }
 
@@ -137,7 +165,11 @@ func (f *Filler) copy(ctx context.Context, r *reader) error {
 	if !f.canHave(r.blob) {
 		return passedBy{store.ErrOff}
 	}
-	for fl := f.join(r.session, r.blob, r.fromStart()); fl != nil; {
+	fl, err := f.join(r.session, r.blob, r.fromStart())
+	if err != nil {
+		return err
+	}
+	for fl != nil {
 		next, err := r.read(ctx, fl)
 		fl.leave()
 		if err != nil {
@@ -157,27 +189,42 @@ func (f *Filler) canHave(b Blob) bool {
 // join returns the fill of a blob for one more reader, who must leave it in the
 // end. If it begins now, nothing of the blob is known, and the reader wants it
 // from the first byte on, then the blob is asked for at once.
-func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) *fill {
+func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) (*fill, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fl := f.places[b.key()]
 	if fl == nil || !fl.lives() {
+		if f.isFull() {
+			return nil, passedBy{errFull}
+		}
 		fl = newFill(f, s, b)
 		fl.parts = !fromStart
 		f.begin(fl, fromStart)
 	}
 	fl.enter(!fromStart)
-	return fl
+	return fl, nil
 }
+
+// maxFills is how many fills there are at once.
+const maxFills = 512
+
+var errFull = errors.New("there are too many fills")
+
+// isFull reports whether nothing more may begin. It is called with mu held.
+func (f *Filler) isFull() bool { return f.fills >= maxFills || f.ctx.Err() != nil }
 
 // begin is called with mu held.
 func (f *Filler) begin(fl *fill, fromStart bool) {
+	f.fills++
 	f.places[fl.blob.key()] = fl
 	f.all.Go(func() { fl.run(fromStart) })
 }
 
+// maxIdle is how many fills go on that nobody wants any more.
+const maxIdle = 64
+
 // maxAhead is how many fills there are that began before anybody asked.
-const maxAhead = 256
+const maxAhead = maxFills / 4
 
 // Prefetch begins to fill a blob that somebody is about to ask for.
 func (f *Filler) Prefetch(s trustless.Session, b Blob) {
@@ -186,13 +233,34 @@ func (f *Filler) Prefetch(s trustless.Session, b Blob) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if cap(f.slots) == 0 || f.ahead == maxAhead || f.places[b.key()] != nil {
+	if cap(f.slots) == 0 || f.ahead == maxAhead || f.isFull() || f.places[b.key()] != nil {
 		return
 	}
 	f.ahead++
 	fl := newFill(f, s, b)
 	fl.slots = f.slots
 	f.begin(fl, false)
+}
+
+// Drop ends the fills of what is below a root, and waits until they are over. Whoever
+// reads goes on without them.
+func (f *Filler) Drop(root cid.Cid) {
+	for _, fl := range f.below(root) {
+		fl.cancel()
+		<-fl.ended
+	}
+}
+
+func (f *Filler) below(root cid.Cid) []*fill {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var fills []*fill
+	for key, fl := range f.places {
+		if strings.HasPrefix(key, Blob{Root: root}.key()) {
+			fills = append(fills, fl)
+		}
+	}
+	return fills
 }
 
 // settle makes a fill, whose file is known now, the one of that file, and returns
@@ -216,6 +284,7 @@ func (f *Filler) settle(fl *fill, file cid.Cid) *fill {
 func (f *Filler) forget(fl *fill) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.fills--
 	for _, key := range append(fl.also, fl.blob.key()) {
 		if f.places[key] == fl {
 			delete(f.places, key)

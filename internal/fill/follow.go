@@ -3,11 +3,15 @@ package fill
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
+
+// errHangs says that the process brings nothing whose fill was followed.
+var errHangs = errors.New("another process is fetching it, and brings nothing")
 
 // errAlone says that the process is gone whose fill was followed.
 var errAlone = errors.New("another process began to fetch it, and ended")
@@ -36,11 +40,14 @@ func (fl *fill) watch() error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	buf := make([]byte, unixfs.MaxLeaf)
+	came := time.Now()
 	for {
-		if !fl.takeIn(buf) {
-			if over, err := fl.isOver(); over {
-				return err
-			}
+		if fl.takeIn(buf) {
+			came = time.Now()
+		} else if over, err := fl.isOver(); over {
+			return err
+		} else if time.Since(came) > fl.filler.Patience {
+			return passedBy{errHangs}
 		}
 		select {
 		case <-tick.C:
@@ -60,7 +67,8 @@ func (fl *fill) takeIn(buf []byte) (came bool) {
 		at = append(at, i)
 	}
 	fl.mu.Unlock()
-	for _, i := range at {
+	slices.Sort(at)
+	for _, i := range slices.Compact(at) {
 		for ; i < len(fl.leaves) && fl.isThere(i, buf); i++ {
 			came = true
 		}

@@ -3,10 +3,10 @@ package fill
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -33,6 +33,9 @@ type fill struct {
 	partial *store.Partial // nil where the store had the blob, or another process has
 	theirs  *os.File       // of another process; or nil
 	local   []localLeaf
+	fetched atomic.Int64 // bytes
+	copied  atomic.Int64 // bytes
+	kept    bool
 	also    []string // places whose readers came to this fill; the filler's
 
 	mu      sync.Mutex
@@ -95,10 +98,8 @@ func (fl *fill) enter(part bool) {
 	if fl.parts && fl.lent == 0 {
 		fl.ordered = false
 	}
-	if fl.readers++; fl.end != nil {
-		fl.end.Stop()
-		fl.end = nil
-	}
+	fl.readers++
+	fl.goOn()
 	fl.failed = nil
 	select {
 	case <-fl.asked:
@@ -124,6 +125,14 @@ func (fl *fill) lives() bool {
 
 // endLater is called with mu held, when there are no readers.
 func (fl *fill) endLater() {
+	if fl.digest != "" || fl.ctx.Err() != nil {
+		return // it ends anyway
+	}
+	if fl.filler.idle.Add(1) > maxIdle {
+		fl.filler.idle.Add(-1)
+		fl.cancel()
+		return
+	}
 	fl.end = time.AfterFunc(fl.filler.Grace, func() {
 		fl.mu.Lock()
 		defer fl.mu.Unlock()
@@ -131,6 +140,15 @@ func (fl *fill) endLater() {
 			fl.cancel()
 		}
 	})
+}
+
+// goOn undoes endLater. It is called with mu held.
+func (fl *fill) goOn() {
+	if fl.end != nil {
+		fl.end.Stop()
+		fl.end = nil
+		fl.filler.idle.Add(-1)
+	}
 }
 
 // run fills the blob. Whatever it returns on, there is nothing left of it but
@@ -154,7 +172,12 @@ func (fl *fill) run(fromStart bool) {
 	}
 	fl.finish(err)
 	fl.cancel()
+	fl.mu.Lock()
+	fl.goOn()
+	over := fl.over
+	fl.mu.Unlock()
 	fl.streams.Wait()
+	fl.tell(over)
 	if fl.partial != nil {
 		_ = fl.partial.Close() // what cannot be removed is rubbish in tmp
 	}
@@ -208,7 +231,7 @@ func (fl *fill) found(file cid.Cid, table *unixfs.Table) error {
 		return passedBy{unixfs.ErrShape}
 	}
 	if l, known := fl.filler.lies.Get(file.KeyString()); known && l.digest != fl.blob.Digest && time.Now().Before(l.until) {
-		return fl.lie(l.digest)
+		return falseDigest{l.digest}
 	}
 	fl.file = file
 	if other := fl.filler.settle(fl, file); other != nil {
@@ -262,10 +285,6 @@ func (fl *fill) begin(partial *store.Partial, table *unixfs.Table) {
 	fl.broadcast()
 }
 
-func (fl *fill) lie(d digest.Digest) error {
-	return fmt.Errorf("%w: it has %s", ErrDigest, d)
-}
-
 // complete waits for the last byte, and keeps the blob if it is what it was asked
 // for by.
 func (fl *fill) complete() error {
@@ -280,7 +299,7 @@ func (fl *fill) complete() error {
 	}
 	if d != fl.blob.Digest {
 		fl.filler.lies.Add(fl.file.KeyString(), lie{d, time.Now().Add(lieTime)})
-		return fl.lie(d)
+		return falseDigest{d}
 	}
 	if err := fl.release(); err != nil {
 		return err
@@ -326,11 +345,12 @@ func (fl *fill) turn() (done func(), err error) {
 // keep puts the blob in its place. Readers have it by then, or wait until that is
 // done. What fails the cache knows, and nobody else has to.
 func (fl *fill) keep() {
-	fl.streams.Wait() // for those that bring what is there already
+	fl.cancel() // streams that bring what is there already, and may hang
+	fl.streams.Wait()
 	if fl.partial.Sync() != nil {
 		return
 	}
-	if fl.partial.Commit(fl.digest, fl.file, fl.table) == nil {
+	if fl.kept = fl.partial.Commit(fl.digest, fl.file, fl.table) == nil; fl.kept {
 		fl.filler.leaves.Add(fl.digest, fl.table)
 	}
 	fl.mu.Lock()

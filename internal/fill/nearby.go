@@ -117,12 +117,17 @@ func (c *copier) copy(run []localLeaf) (came bool, err error) {
 			return false, nil
 		}
 	}
+	c.fill.copied.Add(int64(n))
 	return true, c.write(b, run[0].offset, at)
 }
 
 // write has the file system copy what was read and verified, which may share it
 // between the files, or else writes it.
 func (c *copier) write(b []byte, from, to int64) error {
+	if err := c.fill.partial.Grow(int64(len(b))); err != nil {
+		c.fill.stop(err)
+		return err
+	}
 	if c.share(int64(len(b)), from, to) {
 		return nil
 	}
@@ -136,9 +141,6 @@ func (c *copier) share(n, from, to int64) bool {
 	}
 	if err == nil {
 		_, err = io.CopyN(c.to, c.from, n)
-	}
-	if err == nil {
-		c.fill.partial.Grew(n)
 	}
 	return err == nil
 }

@@ -146,6 +146,7 @@ func (st *stream) Start(int64, int64, int64) {}
 // Write implements trustless.Sink.
 func (st *stream) Write(b []byte) (int, error) {
 	fl := st.fill
+	fl.fetched.Add(int64(len(b)))
 	n := int(min(int64(len(b)), max(0, fl.lastLeaf()-st.at)))
 	if err := fl.write(b[:n], st.at); err != nil {
 		return 0, err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -30,13 +31,17 @@ import (
 // Where it cannot be written, it is off, for a minute at a time: nothing is added
 // then, and what is there is served.
 type Cache struct {
+	// Evicted is told of each file that makes way, and of its bytes. It is set before
+	// use, and may be nil.
+	Evicted func(bytes int64)
+
 	store *Store
 
 	mu     sync.Mutex
 	limit  int64 // bytes
 	report func(error)
-	used   int64     // bytes, as far as is known
-	begun  int64     // bytes that the blobs under way will have
+	used   int64     // bytes that are in place, as far as is known
+	under  int64     // bytes of blobs under way
 	off    time.Time // until when
 	isOff  bool
 	full   chan struct{} // has a value when there is something to evict
@@ -49,6 +54,13 @@ func (s *Store) NewCache(limit int64) *Cache {
 
 // Store returns the store that reads from the cache.
 func (c *Cache) Store() *Store { return c.store }
+
+// Size returns how many bytes it takes, with what is under way, as far as is known.
+func (c *Cache) Size() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(0, c.used+c.under)
+}
 
 // Configure changes how many bytes there is room for, and who is told when the
 // cache goes off, and why, and of nil when it is on again.
@@ -135,7 +147,7 @@ func (c *Cache) write(final string, data []byte, durable bool) error {
 		os.Remove(f.Name())
 		return err
 	}
-	c.grow(int64(len(data)))
+	c.grow(room(int64(len(data))))
 	c.worked()
 	return nil
 }
@@ -157,8 +169,10 @@ func (c *Cache) createTemp() (*os.File, *flock.Flock, error) {
 			return f, lock, nil
 		}
 		f.Close()
-		if lock != nil {
+		if lock != nil || err != nil {
 			os.Remove(f.Name())
+		}
+		if lock != nil {
 			release(lock)
 		}
 		if err != nil {
@@ -230,6 +244,7 @@ type Partial struct {
 	lock  *flock.Flock
 	path  string // where it is now
 	size  int64
+	taken atomic.Int64 // bytes of the cache's room
 	done  bool
 }
 
@@ -239,7 +254,7 @@ func (c *Cache) Begin(id cid.Cid, size int64) (*Partial, error) {
 	if !c.IsOn() {
 		return nil, ErrOff
 	}
-	if !c.reserve(size) {
+	if !c.canHold(size) {
 		return nil, ErrTooLarge
 	}
 	p := &Partial{cache: c, size: size, path: filepath.Join(c.store.cached.tmp(), blobPrefix+key(id))}
@@ -247,7 +262,6 @@ func (c *Cache) Begin(id cid.Cid, size int64) (*Partial, error) {
 	if err == nil {
 		return p, nil
 	}
-	c.release(size)
 	if !errors.Is(err, ErrBusy) {
 		c.failed(fmt.Errorf("caching %s: %w", id, err))
 	}
@@ -268,7 +282,9 @@ func (p *Partial) open() (err error) {
 		err = p.file.Chmod(0o644)
 	}
 	if err != nil {
+		os.Remove(p.path)
 		release(p.lock)
+		p.file.Close()
 	}
 	return err
 }
@@ -299,39 +315,59 @@ func takeNew(path string) (*flock.Flock, error) {
 	}
 }
 
-// reserve makes sure that the blobs under way fit together.
-func (c *Cache) reserve(size int64) bool {
+func (c *Cache) canHold(size int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if size > c.limit-c.begun {
+	return size <= c.limit
+}
+
+// take makes sure that what is under way fits together. What blobs say that they
+// will have does not count, or one of which nothing comes would take all the room.
+func (c *Cache) take(n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.under+n > c.limit {
 		return false
 	}
-	c.begun += size
+	c.under += n
+	c.wake()
 	return true
 }
 
-func (c *Cache) release(size int64) {
+func (c *Cache) giveBack(n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.begun -= size
+	c.under -= n
 }
 
 // Path is where the file is: in tmp, or from Commit on in its place.
 func (p *Partial) Path() string { return p.path }
 
-// WriteAt writes bytes of the blob, which are verified. Where that fails, the
+// WriteAt writes bytes of the blob, which are verified. Where there is no room for
+// them, beside other blobs under way, the error is ErrTooLarge. Where it fails, the
 // cache goes off.
 func (p *Partial) WriteAt(b []byte, offset int64) (int, error) {
+	if err := p.Grow(int64(len(b))); err != nil {
+		return 0, err
+	}
 	n, err := p.file.WriteAt(b, offset)
 	if err != nil {
 		p.cache.failed(err)
 	}
-	p.cache.grow(int64(n))
 	return n, err
 }
 
-// Grew notes that so many bytes were written to the file at Path in another way.
-func (p *Partial) Grew(n int64) { p.cache.grow(n) }
+// Grow is for who writes so many bytes to the file at Path in another way.
+func (p *Partial) Grow(n int64) error {
+	if p.taken.Load() >= p.size {
+		return nil // what is written again takes no room
+	}
+	if !p.cache.take(n) {
+		return ErrTooLarge
+	}
+	p.taken.Add(n)
+	return nil
+}
 
 // ReadAt reads what was written.
 func (p *Partial) ReadAt(b []byte, offset int64) (int, error) { return p.file.ReadAt(b, offset) }
@@ -365,6 +401,7 @@ func (p *Partial) commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
 			return err
 		}
 		p.path, p.done = final, true
+		c.grow(room(p.size))
 		if err := syncDir(filepath.Dir(final)); err != nil {
 			return err
 		}
@@ -378,11 +415,8 @@ func (p *Partial) commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
 
 // Close ends the blob, which is removed unless Commit put it in its place.
 func (p *Partial) Close() error {
-	p.cache.release(p.size)
+	p.cache.giveBack(p.taken.Load())
 	if !p.done {
-		if info, err := p.file.Stat(); err == nil {
-			p.cache.grow(-info.Size())
-		}
 		os.Remove(p.path)
 	}
 	release(p.lock)

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -112,6 +113,77 @@ func TestEviction(t *testing.T) {
 	}
 }
 
+// What is under way takes room: what is in place makes way for it, and it never takes
+// more than there is. What blobs say that they will have takes none.
+func TestUnfinishedBlobsTakeRoom(t *testing.T) {
+	const limit = 1 << 20
+	s := Open(t.TempDir())
+	c := s.NewCache(limit)
+	c.Configure(limit, func(err error) { t.Error(err) })
+	for i := range 4 {
+		cacheBlob(t, c, strings.Repeat(fmt.Sprint(i), limit/4-1<<14))
+	}
+	age(t, s, time.Hour)
+	for i := range 100 {
+		p, err := c.Begin(kindOf(t, fmt.Sprint("nothing comes of it", i)), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+	}
+	var all []*Partial
+	for i := range 4 {
+		p := must(c.Begin(kindOf(t, fmt.Sprint(i)), limit/3))(t)
+		defer p.Close()
+		all = append(all, p)
+	}
+	refused := 0
+	for at := range int64(limit / 3 >> 10) {
+		for _, p := range all {
+			switch _, err := p.WriteAt(make([]byte, 1<<10), at<<10); {
+			case errors.Is(err, ErrTooLarge):
+				refused++
+			case err != nil:
+				t.Fatal(err)
+			}
+		}
+		select {
+		case <-c.full:
+			check(t, c.Evict(t.Context()))
+			var there int64
+			for _, path := range paths(t, s) {
+				if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+					there += info.Size()
+				}
+			}
+			if there > limit {
+				t.Fatalf("there are %d bytes in %d", there, limit)
+			}
+		default:
+		}
+	}
+	if refused == 0 || !c.IsOn() {
+		t.Errorf("of four blobs that do not fit together, %d pieces are refused", refused)
+	}
+}
+
+// Files take whole blocks of a disk, so many small ones take more than their bytes.
+func TestSmallNodesTakeRoom(t *testing.T) {
+	s := Open(t.TempDir())
+	c := s.NewCache(100 << 12)
+	for i := range 101 {
+		content := []byte(fmt.Sprint(i))
+		cutter := unixfs.V1.NewCutter()
+		cutter.Write(content)
+		c.AddNode(unixfs.Block{CID: must(unixfs.V1.Layout(cutter.Table()))(t).CID, Data: content})
+	}
+	select {
+	case <-c.full:
+	default:
+		t.Error("101 blocks of disk are taken, where there are to be 100, and no room is made")
+	}
+}
+
 // What is cached is no image's, and what is kept by now is not cached as well.
 func TestCacheAndWhatIsKept(t *testing.T) {
 	s := Open(t.TempDir())
@@ -171,8 +243,8 @@ func TestPartial(t *testing.T) {
 		t.Errorf("a second process: %v", err)
 	}
 	other.clear()
-	if _, err := c.Begin(kindOf(t, "other"), 94); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("beside one of 7 bytes, one of 94 in 100: %v", err)
+	if _, err := c.Begin(kindOf(t, "other"), 101); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("one of 101 bytes in 100: %v", err)
 	}
 	_, err := p.WriteAt(content[:3], 0)
 	check(t, err)

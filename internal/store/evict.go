@@ -22,10 +22,14 @@ const atOnce = 10
 // grow notes that there is more in the cache, or less.
 func (c *Cache) grow(n int64) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.used += n
-	full := c.used > c.limit
-	c.mu.Unlock()
-	if !full {
+	c.wake()
+}
+
+// wake has room made if that is needed. It is called with mu held.
+func (c *Cache) wake() {
+	if c.used+c.under <= c.limit {
 		return
 	}
 	select {
@@ -85,15 +89,15 @@ func (c *Cache) Evict(ctx context.Context) error {
 		return err
 	}
 	defer release(lock)
-	e := eviction{ctx: ctx, cache: c, bytes: map[int64]int64{}}
+	e := eviction{ctx: ctx, cache: c, now: time.Now(), bytes: map[int64]int64{}}
 	if err := e.each(e.add); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	c.used = e.total
 	e.surplus = 0
-	if e.total > c.limit {
-		e.surplus = e.total - c.limit + c.limit/atOnce
+	if total := e.total + c.under; total > c.limit {
+		e.surplus = total - c.limit + c.limit/atOnce
 	}
 	c.mu.Unlock()
 	if e.surplus == 0 {
@@ -107,22 +111,30 @@ func (c *Cache) Evict(ctx context.Context) error {
 type eviction struct {
 	ctx     context.Context
 	cache   *Cache
+	now     time.Time
 	bytes   map[int64]int64 // by the minute in which they were used last
 	total   int64
 	surplus int64 // bytes to be removed
 }
 
-func minute(info fs.FileInfo) int64 { return info.ModTime().Unix() / 60 }
-
-// room is how much of the disk a file takes, about.
-func room(info fs.FileInfo) int64 {
-	const block = 4096
-	return (info.Size() + block - 1) / block * block
+func (e *eviction) minute(info fs.FileInfo) int64 {
+	return min(info.ModTime().Unix(), e.now.Unix()) / 60
 }
 
-func (e *eviction) add(_ string, info fs.FileInfo) {
-	e.bytes[minute(info)] += room(info)
-	e.total += room(info)
+// room is how much of the disk a file takes, about.
+func room(size int64) int64 {
+	const block = 4096
+	return (size + block - 1) / block * block
+}
+
+// add counts a file. One that a wrong clock dated would seem to be used until its
+// day comes.
+func (e *eviction) add(path string, info fs.FileInfo) {
+	if info.ModTime().After(e.now) {
+		_ = os.Chtimes(path, e.now, e.now)
+	}
+	e.bytes[e.minute(info)] += room(info.Size())
+	e.total += room(info.Size())
 }
 
 // run removes what is older than some minute, and of that minute's as much as it
@@ -136,16 +148,19 @@ func (e *eviction) run() error {
 		e.surplus -= e.bytes[last]
 	}
 	return e.each(func(path string, info fs.FileInfo) {
-		at := minute(info)
+		at := e.minute(info)
 		if at > last || at == last && e.surplus <= 0 {
 			return
 		}
 		if os.Remove(path) != nil {
 			return
 		}
-		e.cache.grow(-room(info))
+		e.cache.grow(-room(info.Size()))
+		if e.cache.Evicted != nil {
+			e.cache.Evicted(info.Size())
+		}
 		if at == last {
-			e.surplus -= room(info)
+			e.surplus -= room(info.Size())
 		}
 	})
 }

@@ -21,17 +21,19 @@ import (
 //
 // It is derived, from the leaf tables, and in memory alone. It may know too
 // little, since it learns in the background, and too much, since blobs go. So what
-// it says is to be verified.
+// it says is to be verified. When it is full, it forgets everything and learns anew
+// what is there.
 type LeafIndex struct {
 	store *Store
 
 	learning sync.Mutex
-	seen     map[string]struct{} // names of leaf tables
-	changed  map[shelf]time.Time // when there were new ones last
+	seen     map[shelf]map[string]struct{} // names of leaf tables
+	changed  map[shelf]time.Time           // when there were new ones last
 
 	mu     sync.RWMutex
 	places map[shortDigest]leafPlace
 	blobs  []indexedBlob
+	isFull bool // something did not fit
 }
 
 type indexedBlob struct {
@@ -44,12 +46,20 @@ type leafPlace uint64
 
 const (
 	offsetBits = 42 // 4 TiB, more than any blob
-	maxBlobs   = 1 << (64 - offsetBits)
+	maxBlobs   = 1 << 18
 )
 
 // maxIndexed is how many leaves an index knows at most: 128 GiB of blobs in leaves
 // of 64 KiB, in about 100 MB of memory.
 const maxIndexed = 1 << 21
+
+// maxLearned is how many of them are learned from what is there, so that there is
+// room for what comes.
+const maxLearned = maxIndexed / 4 * 3
+
+// minIndexed is how many bytes a leaf has that is worth it. Otherwise a few files of
+// tiny leaves would take all the room.
+const minIndexed = 1 << 10
 
 // leafRecord is how many bytes of a table on disk are a leaf.
 const leafRecord = 36
@@ -58,7 +68,7 @@ const leafRecord = 36
 func (s *Store) NewLeafIndex() *LeafIndex {
 	return &LeafIndex{
 		store:   s,
-		seen:    map[string]struct{}{},
+		seen:    map[shelf]map[string]struct{}{},
 		changed: map[shelf]time.Time{},
 		places:  map[shortDigest]leafPlace{},
 	}
@@ -88,12 +98,18 @@ func (x *LeafIndex) Find(leaf [sha256.Size]byte) (d digest.Digest, size, offset 
 func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.blobs) == maxBlobs || len(x.places)+len(t.Leaves) > maxIndexed || t.Size() >= 1<<offsetBits {
+	if t.Size() >= 1<<offsetBits {
+		return
+	}
+	if x.isFull = x.isFull || len(x.blobs) == maxBlobs || len(x.places)+len(t.Leaves) > maxIndexed; x.isFull {
 		return
 	}
 	number := leafPlace(len(x.blobs))
 	x.blobs = append(x.blobs, indexedBlob{d, t.Size()})
 	for i := range t.Leaves {
+		if t.Len(i) < minIndexed {
+			continue
+		}
 		x.places[shortDigest(t.Leaves[i].Digest[:])] = number<<offsetBits | leafPlace(t.Start(i))
 	}
 }
@@ -104,12 +120,24 @@ func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
 func (x *LeafIndex) Learn(ctx context.Context) error {
 	x.learning.Lock()
 	defer x.learning.Unlock()
+	x.forgetIfFull()
 	for _, sh := range []shelf{x.store.shelf, x.store.cached} {
 		if err := x.learn(ctx, sh); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (x *LeafIndex) forgetIfFull() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.isFull {
+		return
+	}
+	x.places, x.blobs, x.isFull = map[shortDigest]leafPlace{}, nil, false
+	clear(x.seen)
+	clear(x.changed)
 }
 
 func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
@@ -122,7 +150,14 @@ func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
 	if err != nil {
 		return nil
 	}
-	for _, c := range x.unseen(entries) {
+	seen := map[string]struct{}{} // without those that are gone
+	for _, e := range entries {
+		if _, was := x.seen[sh][e.Name()]; was {
+			seen[e.Name()] = struct{}{}
+		}
+	}
+	x.seen[sh] = seen
+	for _, c := range x.unseen(entries, seen) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -130,7 +165,7 @@ func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
 		if err == nil && (exists(x.store.blobPath(d)) || exists(x.store.cached.blobPath(d))) {
 			x.Add(d, table)
 		}
-		x.seen[key(c)] = struct{}{}
+		seen[key(c)] = struct{}{}
 	}
 	x.changed[sh] = info.ModTime()
 	return nil
@@ -138,7 +173,7 @@ func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
 
 // unseen returns the files whose tables were not read yet, and as many as there
 // is room for.
-func (x *LeafIndex) unseen(entries []fs.DirEntry) []cid.Cid {
+func (x *LeafIndex) unseen(entries []fs.DirEntry, seen map[string]struct{}) []cid.Cid {
 	type table struct {
 		file    cid.Cid
 		written time.Time
@@ -147,7 +182,7 @@ func (x *LeafIndex) unseen(entries []fs.DirEntry) []cid.Cid {
 	var tables []table
 	for _, e := range entries {
 		c, ok := parseKey(e.Name())
-		if _, seen := x.seen[e.Name()]; seen || !ok {
+		if _, known := seen[e.Name()]; known || !ok {
 			continue
 		}
 		if info, err := e.Info(); err == nil {
@@ -157,7 +192,7 @@ func (x *LeafIndex) unseen(entries []fs.DirEntry) []cid.Cid {
 	slices.SortFunc(tables, func(a, b table) int { return b.written.Compare(a.written) })
 	var (
 		files []cid.Cid
-		room  = int64(maxIndexed - x.Len())
+		room  = int64(maxLearned - x.Len())
 	)
 	for _, t := range tables {
 		if room -= t.leaves; room < 0 {

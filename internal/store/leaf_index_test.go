@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -38,6 +39,40 @@ func TestLeafIndex(t *testing.T) {
 	}
 	if early == 0 || x.Len() <= early {
 		t.Errorf("it knew %d leaves, and then %d", early, x.Len())
+	}
+}
+
+// Neither blobs that are gone nor such of tiny leaves keep those out that come: an
+// index that is full learns anew what is there.
+func TestLeafIndexThatIsFull(t *testing.T) {
+	s := Open(t.TempDir())
+	x := s.NewLeafIndex()
+	tiny := &unixfs.Table{Leaves: make([]unixfs.Leaf, 1<<10)}
+	for i := range tiny.Leaves {
+		tiny.Leaves[i] = unixfs.Leaf{Digest: sha256.Sum256(fmt.Append(nil, i)), End: int64(i + 1)}
+	}
+	if x.Add(digest.FromString("tiny"), tiny); x.Len() != 0 {
+		t.Errorf("%d leaves of one byte are known", x.Len())
+	}
+	gone := &unixfs.Table{Leaves: make([]unixfs.Leaf, 1<<16)}
+	for blob := range maxIndexed/len(gone.Leaves) + 1 {
+		for i := range gone.Leaves {
+			binary.BigEndian.PutUint64(gone.Leaves[i].Digest[:], uint64(blob*len(gone.Leaves)+i))
+			gone.Leaves[i].End = int64(i+1) << 16
+		}
+		x.Add(digest.FromString(fmt.Sprint(blob)), gone)
+	}
+	put(t, s, unixfs.V1, long("new"))
+	check(t, x.Learn(t.Context()))
+	cutter := unixfs.V1.NewCutter()
+	cutter.Write([]byte(long("new")))
+	for _, leaf := range cutter.Table().Leaves {
+		if d, _, _, ok := x.Find(leaf.Digest); !ok || d != digest.FromString(long("new")) {
+			t.Errorf("a leaf of what is there is in %q", d)
+		}
+	}
+	if x.Len() > 1<<10 {
+		t.Errorf("%d leaves are known of one blob", x.Len())
 	}
 }
 

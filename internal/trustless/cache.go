@@ -53,3 +53,9 @@ func (c *cache[V]) add(key string, v V) {
 		c.lru.RemoveOldest()
 	}
 }
+
+func (c *cache[V]) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lru.Purge()
+}

@@ -25,6 +25,12 @@ func (c *Client) remember(b unixfs.Block) {
 	}
 }
 
+// Forget has everything that was at hand fetched again.
+func (c *Client) Forget() {
+	c.blocks.clear()
+	c.files.known.clear()
+}
+
 func (c *Client) remembered(id cid.Cid) ([]byte, bool) {
 	data, ok := c.blocks.get(string(id.Hash()))
 	if ok || c.Nodes == nil {

@@ -1,0 +1,182 @@
+package fill
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+)
+
+// stopping gives the first bytes of a blob, and waits before the rest.
+type stopping struct {
+	io.ReadSeeker
+	at    int64
+	until <-chan struct{}
+}
+
+func (s *stopping) Read(b []byte) (int, error) {
+	at, _ := s.Seek(0, io.SeekCurrent)
+	if at >= s.at {
+		<-s.until
+	} else {
+		b = b[:min(int64(len(b)), s.at-at)]
+	}
+	return s.ReadSeeker.Read(b)
+}
+
+// Whoever asks for very much and leaves does not keep us busy, nor others from
+// having their blobs cached.
+func TestManyAbandonedFills(t *testing.T) {
+	const asked, leaves = 3 * maxIdle, 64
+	held := make(chan struct{})
+	g := &gateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, leaves / 2 * leafLen, held} }}
+	var blobs []Blob
+	contents := map[string][]byte{}
+	for i := range asked {
+		content := random(byte(i), leaves*leafLen)
+		content[0], content[1] = byte(i), byte(i>>8)
+		im, blob := one(t, content)
+		g.images = append(g.images, im)
+		blobs, contents[blob.key()] = append(blobs, blob), content
+	}
+	b := serve(t, t.TempDir(), room, g)
+	b.Grace = time.Hour
+	for _, blob := range blobs {
+		ctx, leave := context.WithCancel(t.Context())
+		c := &client{want: contents[blob.key()], slow: leave}
+		if err := b.Copy(ctx, b.session, blob, nil, c); !errors.Is(err, context.Canceled) || c.n == 0 {
+			t.Fatalf("who leaves gets %d bytes and %v", c.n, err)
+		}
+	}
+	b.mu.Lock()
+	idle := 0
+	for _, fl := range b.places {
+		if fl.lives() {
+			idle++
+		}
+	}
+	b.mu.Unlock()
+	if idle == 0 || idle > maxIdle {
+		t.Errorf("of %d fills that nobody wants any more %d go on", asked, idle)
+	}
+	close(held)
+	b.wait()
+	last := blobs[len(blobs)-1]
+	check(t, b.get(t.Context(), last, contents[last.key()], nil))
+	b.mustKeep(t, last, contents[last.key()])
+}
+
+// A blob that is published under another's digest, too, comes to whoever asks for it
+// by its own, even where the liar's was asked for first.
+func TestLieAboutOthersBlob(t *testing.T) {
+	content := random(40, large/4)
+	honest, blob := one(t, content)
+	wrong := digest.FromString("something else")
+	liar := publish(t, map[digest.Digest][]byte{wrong: content})
+	held := make(chan struct{})
+	g := &gateway{images: []*image{honest, liar}, body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, large / 8, held} }}
+	b := serve(t, t.TempDir(), room, g)
+	var all sync.WaitGroup
+	began := make(chan struct{})
+	all.Go(func() {
+		c := &client{want: content, slow: sync.OnceFunc(func() { close(began) })}
+		if err := b.Copy(t.Context(), b.session, liar.blob(wrong), nil, c); !errors.Is(err, ErrDigest) || c.wrong || c.n >= int64(len(content)) {
+			t.Errorf("by a false digest, %d bytes come: %v", c.n, err)
+		}
+	})
+	<-began
+	joined := sync.OnceFunc(func() { close(held) })
+	for range 20 {
+		all.Go(func() {
+			c := &client{want: content, slow: joined}
+			if err := b.Copy(t.Context(), b.session, blob, nil, c); err != nil || c.wrong || c.n != int64(len(content)) {
+				t.Errorf("by its digest, %d bytes of %d come: %v", c.n, len(content), err)
+			}
+		})
+	}
+	all.Wait()
+	check(t, b.get(t.Context(), blob, content, nil))
+	b.mustKeep(t, blob, content)
+}
+
+// Another process that hangs, and has the blob under way for ever, keeps nobody
+// waiting.
+func TestOtherProcessHangs(t *testing.T) {
+	content := random(41, large/4)
+	im, blob := one(t, content)
+	g := &gateway{images: []*image{im}}
+	dir := t.TempDir()
+	b := serve(t, dir, room, g)
+	b.Patience = 50 * time.Millisecond
+	file, table, err := b.session.Resolve(t.Context(), blob.Root, blob.Path)
+	check(t, err)
+	theirs, err := store.Open(dir).NewCache(room).Begin(file, table.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	_, err = theirs.WriteAt(content[:100*leafLen], 0)
+	check(t, err)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() { check(t, b.get(t.Context(), blob, content, nil)) })
+	}
+	all.Wait()
+}
+
+// Who asks while the filler closes gets everything, though nothing is kept.
+func TestCloseUnderLoad(t *testing.T) {
+	content := random(42, large/16)
+	g := &gateway{}
+	var blobs []Blob
+	for i := range 20 {
+		c := append([]byte{byte(i)}, content...)
+		im, blob := one(t, c)
+		g.images, blobs = append(g.images, im), append(blobs, blob)
+	}
+	b := serve(t, t.TempDir(), room, g)
+	var all sync.WaitGroup
+	for i, blob := range blobs {
+		for range 4 {
+			all.Go(func() { check(t, b.get(t.Context(), blob, append([]byte{byte(i)}, content...), nil)) })
+			all.Go(func() { b.Prefetch(b.session, blob) })
+		}
+		if i == len(blobs)/2 {
+			all.Go(func() { check(t, b.Close()) })
+		}
+	}
+	all.Wait()
+	b.mustBeClean(t)
+}
+
+// What is dropped ends at once, and nothing of it is left. Whoever reads gets the rest.
+func TestDrop(t *testing.T) {
+	content := random(44, large/4)
+	im, blob := one(t, content)
+	held := make(chan struct{})
+	g := &gateway{images: []*image{im}, body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, large / 8, held} }}
+	b := serve(t, t.TempDir(), room, g)
+	began := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		c := &client{want: content, slow: sync.OnceFunc(func() { close(began) })}
+		if err := b.Copy(t.Context(), b.session, blob, nil, c); err != nil || c.wrong || c.n != int64(len(content)) {
+			t.Errorf("%d bytes came: %v", c.n, err)
+		}
+	})
+	<-began
+	b.Drop(blob.Root)
+	close(held)
+	all.Wait()
+	if _, err := store.Open(b.dir).Open(t.Context(), blob.Root, blob.Path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of what was dropped there is something: %v", err)
+	}
+	b.mustBeClean(t)
+}
