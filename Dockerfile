@@ -5,15 +5,15 @@ ARG GO=golang:1.26
 FROM ${GO} AS build
 WORKDIR /src
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /root/image/usr/bin/ ./cmd/caddy ./cmd/converter
-RUN cd /root/image \
+RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /image/usr/bin/ ./cmd/caddy ./cmd/converter
+RUN cd /image \
 	&& install -D -m 644 /src/Caddyfile.example etc/caddy/Caddyfile \
 	&& install -D -m 644 /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt \
 	&& mkdir -p config data srv var/lib/ipfs-registry \
 	&& mkdir -m 1777 tmp
 
 FROM scratch
-COPY --from=build /root/image /
+COPY --from=build /image /
 # As in Caddy's own image: certificates are in /data, what was last configured by
 # the API in /config.
 ENV PATH=/usr/bin XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data

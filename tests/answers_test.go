@@ -3,7 +3,6 @@ package tests
 import (
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -14,23 +13,14 @@ import (
 // compression.
 func ask(t *testing.T, method, url string, header ...string) response {
 	t.Helper()
-	req, err := http.NewRequest(method, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	resp, err := (&http.Transport{DisableCompression: true}).RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response{resp, string(body)}
+	return mustSend(t, exact, method, url, header...)
+}
+
+// exact shows what is sent: it asks for no compression that it would undo.
+var exact = &http.Client{
+	Transport:     &http.Transport{DisableCompression: true},
+	CheckRedirect: direct.CheckRedirect,
+	Timeout:       patience,
 }
 
 // What a digest covers is the same for all clients: those that want it compressed,

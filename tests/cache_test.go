@@ -72,6 +72,17 @@ func cachedImage(t *testing.T, node *kubo, name string, layers ...string) (path 
 	return path
 }
 
+// cachedImages are so many images, each of one layer of so many bytes that no other
+// has.
+func cachedImages(t *testing.T, node *kubo, n, size int) (paths []string) {
+	t.Helper()
+	content := noise(n * size)
+	for i := range n {
+		paths = append(paths, cachedImage(t, node, fmt.Sprintf("app%d:v1", i), content[i*size:][:size]))
+	}
+	return paths
+}
+
 // withCache is a Caddy in front of gateways, with the cache in a store.
 func withCache(t *testing.T, store string, gateways ...string) *caddy {
 	t.Helper()

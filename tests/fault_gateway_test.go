@@ -24,11 +24,7 @@ func TestGatewaysDieHangAndComeBack(t *testing.T) {
 	t.Parallel()
 	const images, clients = 8, 4
 	node := newKubo(t)
-	content := noise(images << 20)
-	var paths []string
-	for i := range images {
-		paths = append(paths, cachedImage(t, node, fmt.Sprintf("app%d:v1", i), content[i<<20:][:1<<20]))
-	}
+	paths := cachedImages(t, node, images, 1<<20)
 	for _, alone := range []bool{true, false} {
 		t.Run(fmt.Sprint("alone ", alone), func(t *testing.T) {
 			t.Parallel()
@@ -186,11 +182,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	t.Parallel()
 	const images, clients = 12, 4
 	node := newKubo(t)
-	content := noise(images << 20)
-	var paths []string
-	for i := range images {
-		paths = append(paths, cachedImage(t, node, fmt.Sprintf("app%d:v1", i), content[i<<20:][:1<<20]))
-	}
+	paths := cachedImages(t, node, images, 1<<20)
 	gateway := newMeter(t, node.gateway, 4e6)
 	store := filepath.Join(t.TempDir(), "store")
 	site := fmt.Sprintf("ipfs_registry %s {\nstore %s\n}\nrespond / ", gateway.URL, store)

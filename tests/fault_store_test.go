@@ -40,11 +40,7 @@ func testLosingTheStore(t *testing.T, lose func(*testing.T, *caddy, string)) {
 	const images, clients = 4, 5
 	node := newKubo(t)
 	gateway := newSlowGateway(t, node.gateway)
-	content := noise(20 << 20)
-	var paths []string
-	for i := range images {
-		paths = append(paths, cachedImage(t, node, fmt.Sprintf("app%d:v1", i), content[i*(4<<20):][:4<<20]))
-	}
+	paths := cachedImages(t, node, images, 4<<20)
 	store := t.TempDir()
 	c := asNobody(t, store, gateway.URL)
 	c.mustHave(t, paths[0], clients)
@@ -158,11 +154,7 @@ func TestCacheWhenClocksJump(t *testing.T) {
 	t.Parallel()
 	const images = 6
 	node := newKubo(t)
-	content := noise(images * 2 << 20)
-	var paths []string
-	for i := range images {
-		paths = append(paths, cachedImage(t, node, fmt.Sprintf("app%d:v1", i), content[i*(2<<20):][:2<<20]))
-	}
+	paths := cachedImages(t, node, images, 2<<20)
 	store := filepath.Join(t.TempDir(), "store")
 	jumps := 0
 	for _, jump := range []time.Duration{10 * 365 * 24 * time.Hour, -56 * 365 * 24 * time.Hour, time.Hour, -time.Hour} {

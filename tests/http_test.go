@@ -30,13 +30,38 @@ func get(t *testing.T, url string) response {
 func fetch(url string) (response, error) { return fetchBy(direct, url) }
 
 func fetchBy(client *http.Client, url string) (response, error) {
-	resp, err := client.Get(url)
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return response{}, err
+	}
+	return send(client, req)
+}
+
+func send(client *http.Client, req *http.Request) (response, error) {
+	resp, err := client.Do(req)
 	if err != nil {
 		return response{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return response{resp, string(body)}, err
+}
+
+// mustSend has a method and, by turns, names and values of its header.
+func mustSend(t *testing.T, client *http.Client, method, url string, header ...string) response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	resp, err := send(client, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
 }
 
 // answers tells whether the URL is served.

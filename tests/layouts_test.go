@@ -209,21 +209,7 @@ func rangeOf(t *testing.T, url, part string) string {
 
 func getRange(t *testing.T, url, part string) response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Range", "bytes="+part)
-	resp, err := direct.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response{resp, string(body)}
+	return mustSend(t, direct, http.MethodGet, url, "Range", "bytes="+part)
 }
 
 // mustGiveParts asks for several parts, from the first byte to the last one, at

@@ -70,18 +70,5 @@ func (o *operated) load(t *testing.T, site string) {
 // ask sends the admin endpoint a request.
 func (o *operated) ask(t *testing.T, method, path string) response {
 	t.Helper()
-	req, err := http.NewRequest(method, o.admin+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := direct.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response{resp, string(body)}
+	return mustSend(t, direct, method, o.admin+path)
 }

@@ -19,22 +19,27 @@ func (b *bench) delay() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", nodeGateway)
-			if err != nil {
-				near.Close()
-				continue
-			}
-			go forward(far, near)
-			go forward(near, far)
-		}
-	}()
+	go between(l, func(near, far net.Conn) {
+		go forward(far, near)
+		go forward(near, far)
+	})
 	return func() { l.Close() }, nil
+}
+
+// between connects who dials a listener with the node, until that is closed.
+func between(l net.Listener, connect func(near, far net.Conn)) {
+	for {
+		near, err := l.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", nodeGateway)
+		if err != nil {
+			near.Close()
+			continue
+		}
+		connect(near, far)
+	}
 }
 
 // late is what arrives at a time.

@@ -87,24 +87,11 @@ func (b *bench) limit() (*limited, error) {
 		return nil, err
 	}
 	gateway := &limited{Listener: l}
-	go gateway.serve()
+	go between(l, func(near, far net.Conn) {
+		go gateway.copy(far, near, func(int) {})
+		go gateway.copy(near, far, gateway.take)
+	})
 	return gateway, nil
-}
-
-func (l *limited) serve() {
-	for {
-		near, err := l.Accept()
-		if err != nil {
-			return
-		}
-		far, err := net.Dial("tcp", nodeGateway)
-		if err != nil {
-			near.Close()
-			continue
-		}
-		go l.copy(far, near, func(int) {})
-		go l.copy(near, far, l.take)
-	}
 }
 
 // copy copies until one end is closed, and closes both.
