@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/ipfs/go-cid"
 
@@ -28,11 +27,10 @@ func (s stored) ReadDir(ctx context.Context, root cid.Cid, p string) (map[string
 	return entries, lacking(err)
 }
 
-// lacking tells what a store does not have from what there is not. That there is
-// not something, a directory says that is in the store; what the store does not
-// have is a file on disk.
+// lacking marks the errors that say that this store does not have something, which
+// proves nothing about the image.
 func lacking(err error) error {
-	if _, onDisk := errors.AsType[*fs.PathError](err); onDisk && errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, store.ErrLacking) {
 		return fmt.Errorf("%w: %w", layout.ErrLacking, err)
 	}
 	return err

@@ -16,7 +16,7 @@ func (o Origin) Recorded(file cid.Cid) digest.Digest {
 }
 
 func (p inStore) recorded(file cid.Cid) digest.Digest {
-	f, err := p.OpenBlob(file)
+	f, err := p.OpenFile(file)
 	if err != nil {
 		return ""
 	}

@@ -29,7 +29,7 @@ type inStore struct{ *store.Store }
 func (p inStore) block(ctx context.Context, c cid.Cid) ([]byte, error) { return p.Block(ctx, c) }
 
 func (p inStore) open(ctx context.Context, f *unixfs.File) (io.ReadCloser, error) {
-	blob, err := p.OpenBlob(f.CID)
+	blob, err := p.OpenFile(f.CID)
 	if errors.Is(err, fs.ErrNotExist) && len(f.Nodes) == 0 {
 		return oneBlock(ctx, p, f)
 	}

@@ -39,7 +39,7 @@ func (fl *fill) found(file cid.Cid, table *unixfs.Table) error {
 		fl.broadcast()
 		return nil
 	}
-	if f, err := fl.filler.cache.Store().OpenBlob(file); err == nil {
+	if f, err := fl.filler.cache.Store().OpenFile(file); err == nil {
 		defer f.Close()
 		fl.has(f, table)
 		return nil

@@ -105,7 +105,7 @@ func (fl *fill) isThere(i int, buf []byte) bool {
 // isOver reports whether the other process fetches no more, and takes the blob if
 // it put that in its place.
 func (fl *fill) isOver() (bool, error) {
-	if f, err := fl.filler.cache.Store().OpenBlob(fl.file); err == nil {
+	if f, err := fl.filler.cache.Store().OpenFile(fl.file); err == nil {
 		defer f.Close()
 		fl.has(f, fl.table)
 		return true, nil

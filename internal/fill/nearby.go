@@ -151,7 +151,7 @@ func (c *copier) openBlob(l localLeaf) bool {
 			c.from.Close()
 		}
 		c.blob = l.blob
-		c.from, _ = c.fill.filler.cache.Store().OpenDigest(l.blob, l.size) // nil where it is gone
+		c.from, _ = c.fill.filler.cache.Store().OpenBlob(l.blob, l.size) // nil where it is gone
 	}
 	return c.from != nil
 }

@@ -3,11 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/ipfs/go-cid"
-	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -25,9 +24,9 @@ func (s *Store) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 		return nil, err
 	}
 	if len(table.Leaves) != 1 {
-		return nil, fs.ErrNotExist
+		return nil, fmt.Errorf("block %s is a node of a blob: %w", c, ErrLacking)
 	}
-	f, err := s.openBlob(d, table.Size())
+	f, err := s.OpenBlob(d, table.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +43,3 @@ func (s *Store) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 func (s *Store) Trail(ctx context.Context, root cid.Cid, path string) ([]cid.Cid, error) {
 	return unixfs.Trail(ctx, s.node, root, path)
 }
-
-// OpenBlob opens the blob that is the file c, unverified. Where the store does
-// not have it, the error is fs.ErrNotExist.
-func (s *Store) OpenBlob(c cid.Cid) (*File, error) { return s.open(c) }
-
-// OpenDigest opens the blob with a digest and so many bytes, unverified. Where
-// the store does not have it, the error is fs.ErrNotExist.
-func (s *Store) OpenDigest(d digest.Digest, size int64) (*os.File, error) { return s.openBlob(d, size) }

@@ -43,7 +43,7 @@ func cacheBlob(t testing.TB, c *Cache, content string) cid.Cid {
 
 func read(t testing.TB, s *Store, c cid.Cid) string {
 	t.Helper()
-	f, err := s.OpenBlob(c)
+	f, err := s.OpenFile(c)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
@@ -80,7 +80,7 @@ func TestEviction(t *testing.T) {
 	}
 	three := cacheBlob(t, c, long("three"))
 	check(t, c.Evict(t.Context()))
-	open, err := s.OpenBlob(two)
+	open, err := s.OpenFile(two)
 	if err != nil {
 		t.Fatal("something went that there was room for")
 	}
@@ -297,7 +297,7 @@ func TestCacheOfManyProcesses(t *testing.T) {
 					t.Error(err)
 				}
 				check(t, c.Evict(t.Context()))
-				got, err := s.OpenBlob(f)
+				got, err := s.OpenFile(f)
 				mu.Lock()
 				if err == nil {
 					b, err := io.ReadAll(got)

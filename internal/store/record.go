@@ -36,9 +36,6 @@ type Image struct {
 	Digest    digest.Digest `json:"digest"`
 }
 
-// ErrDamaged says that a file of the store is not what it was written as.
-var ErrDamaged = errors.New("damaged")
-
 // maxRecord is the most bytes of a record: tens of thousands of images.
 const maxRecord = 16 << 20
 

@@ -19,7 +19,8 @@ type shelf struct{ dir string }
 
 // readNode returns a node as it is on disk.
 func (sh shelf) readNode(c cid.Cid) ([]byte, error) {
-	return readFile(sh.nodePath(c), unixfs.MaxBlock)
+	data, err := readFile(sh.nodePath(c), unixfs.MaxBlock)
+	return data, lacking(err)
 }
 
 // maxTable is the most bytes of a leaf table on disk: a blob of half a terabyte
@@ -32,7 +33,7 @@ func (sh shelf) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
 	path := sh.filePath(c)
 	record, err := readFile(path, maxTable)
 	if err != nil {
-		return "", nil, err
+		return "", nil, lacking(err)
 	}
 	line, leaves, _ := strings.Cut(string(record), "\n")
 	d, err := digest.Parse(line)
@@ -77,11 +78,11 @@ func (sh shelf) readVerified(c cid.Cid) ([]byte, error) {
 	path := sh.nodePath(c)
 	data, err := readFile(path, unixfs.MaxBlock)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, lacking(err)
 	}
 	if err != nil || (unixfs.Block{CID: c, Data: data}).Verify() != nil {
 		os.Remove(path)
-		return nil, fmt.Errorf("%s is %w: %w", path, ErrDamaged, fs.ErrNotExist)
+		return nil, fmt.Errorf("removed %s, which was %w: %w", path, ErrDamaged, ErrLacking)
 	}
 	touch(path)
 	return data, nil

@@ -106,30 +106,33 @@ func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, err
 	if err != nil {
 		return nil, err
 	}
-	return s.open(c)
+	return s.OpenFile(c)
 }
 
-func (s *Store) open(c cid.Cid) (*File, error) {
+// OpenFile opens the blob that is the file c, unverified. The error is ErrLacking
+// if the store does not have it.
+func (s *Store) OpenFile(c cid.Cid) (*File, error) {
 	d, table, err := s.anyFile(c)
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.openBlob(d, table.Size())
+	f, err := s.OpenBlob(d, table.Size())
 	if err != nil {
 		return nil, err
 	}
 	return &File{f, c, d, table.Size()}, nil
 }
 
-// openBlob opens the blob with a digest, which has so many bytes.
-func (s *Store) openBlob(d digest.Digest, size int64) (*os.File, error) {
+// OpenBlob opens the blob that has a digest and size bytes, unverified. The error
+// is ErrLacking if the store does not have it.
+func (s *Store) OpenBlob(d digest.Digest, size int64) (*os.File, error) {
 	f, err := openRegular(s.blobPath(d), size)
 	if errors.Is(err, fs.ErrNotExist) {
 		if f, err = openRegular(s.cached.blobPath(d), size); err == nil {
 			touchFile(f)
 		}
 	}
-	return f, err
+	return f, lacking(err)
 }
 
 func openRegular(path string, size int64) (*os.File, error) {
@@ -184,7 +187,7 @@ func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[str
 }
 
 func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
-	f, err := s.open(c)
+	f, err := s.OpenFile(c)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.readSmall(ctx, c, limit)
 	}
