@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 func init() {
@@ -208,9 +208,9 @@ func listGateways(*http.Request) (any, error) {
 	return states, nil
 }
 
-func isHealthy(s trustless.State) bool { return !isPutBack(s) && !s.Silent && !s.Away }
+func isHealthy(s gateway.State) bool { return !isPutBack(s) && !s.Silent && !s.Away }
 
-func isPutBack(s trustless.State) bool { return time.Now().Before(s.PutBack) }
+func isPutBack(s gateway.State) bool { return time.Now().Before(s.PutBack) }
 
 // A list is a file of rules that are in force.
 type list struct {

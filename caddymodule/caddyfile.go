@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 func init() {
@@ -123,7 +123,7 @@ func newGateway(d *caddyfile.Dispenser, upstreams []string) (*Gateway, error) {
 		return nil, d.ArgErr()
 	}
 	for _, s := range upstreams {
-		if _, err := trustless.ParseUpstream(s, "http"); err != nil {
+		if _, err := gateway.ParseUpstream(s, "http"); err != nil {
 			return nil, d.Errf("invalid gateway: %v", err)
 		}
 	}
@@ -230,7 +230,7 @@ func (h *Handler) unmarshalBlobs(d *caddyfile.Dispenser) error {
 	case h.Blobs.Mode == modeRedirect && len(args) == 0:
 	case h.Blobs.Mode == modeRedirect && len(args) == 1:
 		h.Blobs.Gateway = args[0]
-		if _, err := trustless.ParseUpstream(args[0], "http"); err != nil {
+		if _, err := gateway.ParseUpstream(args[0], "http"); err != nil {
 			return d.Errf("invalid gateway: %v", err)
 		}
 	case h.Blobs.Mode == modeProxy || h.Blobs.Mode == modeRedirect:

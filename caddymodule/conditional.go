@@ -8,7 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // What is here makes preconditions and ranges mean the same wherever content
@@ -64,7 +64,7 @@ func writeCondition(w http.ResponseWriter, status int) {
 // wantedRanges returns the parts that a client wants, nil for the whole: if it
 // has another content than this, by If-Range, or if the header makes no sense or
 // too many parts, and then is to be ignored. Only GET has ranges.
-func wantedRanges(r *http.Request, etag string) []trustless.Range {
+func wantedRanges(r *http.Request, etag string) []gateway.Range {
 	valid := r.Header.Get("If-Range")
 	if r.Method != http.MethodGet || valid != "" && valid != etag {
 		return nil
@@ -74,9 +74,9 @@ func wantedRanges(r *http.Request, etag string) []trustless.Range {
 		return nil
 	}
 	parts := strings.Split(list, ",")
-	ranges := make([]trustless.Range, len(parts))
+	ranges := make([]gateway.Range, len(parts))
 	for i, part := range parts {
-		if ranges[i], ok = trustless.ParseRange("bytes=" + strings.TrimSpace(part)); !ok {
+		if ranges[i], ok = gateway.ParseRange("bytes=" + strings.TrimSpace(part)); !ok {
 			return nil
 		}
 	}

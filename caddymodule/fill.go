@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -19,7 +20,7 @@ type filledBlob struct {
 }
 
 // Copy implements remoteBlob.
-func (b filledBlob) Copy(ctx context.Context, part *trustless.Range, sink trustless.Sink) error {
+func (b filledBlob) Copy(ctx context.Context, part *gateway.Range, sink trustless.Sink) error {
 	return b.filler.Copy(ctx, b.session, fillOf(b.at, b.digest), part, sink)
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // Gateway is a group of IPFS gateways that are as good as one another. They take
@@ -36,41 +36,41 @@ type Gateway struct {
 	transport *http.Transport
 }
 
-func (g *Gateway) provision(ctx caddy.Context) (trustless.Group, error) {
+func (g *Gateway) provision(ctx caddy.Context) (gateway.Group, error) {
 	if len(g.Upstreams) == 0 {
-		return trustless.Group{}, errors.New("no upstreams")
+		return gateway.Group{}, errors.New("no upstreams")
 	}
 	var err error
 	g.TransportRaw, err = withDefaults(g.TransportRaw)
 	if err != nil {
-		return trustless.Group{}, fmt.Errorf("setting up transport: %w", err)
+		return gateway.Group{}, fmt.Errorf("setting up transport: %w", err)
 	}
 	module, err := ctx.LoadModule(g, "TransportRaw")
 	if err != nil {
-		return trustless.Group{}, fmt.Errorf("loading transport: %w", err)
+		return gateway.Group{}, fmt.Errorf("loading transport: %w", err)
 	}
 	rt, ok := module.(*reverseproxy.HTTPTransport)
 	if !ok {
-		return trustless.Group{}, fmt.Errorf("the transport is a %T", module)
+		return gateway.Group{}, fmt.Errorf("the transport is a %T", module)
 	}
 	if rt.ProxyProtocolEnabled() {
-		return trustless.Group{}, errors.New("proxy_protocol has no use here, since gateways are told nothing about clients")
+		return gateway.Group{}, errors.New("proxy_protocol has no use here, since gateways are told nothing about clients")
 	}
 
 	g.transport = rt.Transport
-	group := trustless.Group{Transport: transport{rt}}
+	group := gateway.Group{Transport: transport{rt}}
 	scheme := "http"
 	secure := rt.TLSEnabled()
 	if secure {
 		scheme = "https"
 	}
 	for _, s := range g.Upstreams {
-		u, err := trustless.ParseUpstream(s, scheme)
+		u, err := gateway.ParseUpstream(s, scheme)
 		if err != nil {
-			return trustless.Group{}, fmt.Errorf("invalid upstream: %w", err)
+			return gateway.Group{}, fmt.Errorf("invalid upstream: %w", err)
 		}
 		if secure && u.Scheme == "http" {
-			return trustless.Group{}, fmt.Errorf("upstream %s is plain HTTP, but the transport has TLS enabled", u)
+			return gateway.Group{}, fmt.Errorf("upstream %s is plain HTTP, but the transport has TLS enabled", u)
 		}
 		group.Upstreams = append(group.Upstreams, u)
 	}
@@ -164,12 +164,12 @@ const (
 	modeRedirect = "redirect"
 )
 
-func (b *Blobs) provision(groups []trustless.Group) (*url.URL, error) {
+func (b *Blobs) provision(groups []gateway.Group) (*url.URL, error) {
 	if b.Mode == "" {
 		b.Mode = modeProxy
 	}
 	if b.Gateway != "" {
-		u, err := trustless.ParseUpstream(b.Gateway, "http")
+		u, err := gateway.ParseUpstream(b.Gateway, "http")
 		if err != nil {
 			return nil, fmt.Errorf("invalid gateway: %w", err)
 		}

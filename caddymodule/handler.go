@@ -23,6 +23,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
@@ -147,7 +148,7 @@ type Handler struct {
 	lists     *denylist.Lists // nil if all may be served
 	logger    *zap.Logger
 	stores    []*store.Store    // where to look for images on disk, one after the other
-	pool      *trustless.Pool   // nil if there are no gateways
+	pool      *gateway.Pool     // nil if there are no gateways
 	client    *trustless.Client // of the pool, that proves what they say
 	manifests *manifestCache    // of what the client proved
 	filler    *fill.Filler      // of the store's cache, nil if there is none
@@ -188,7 +189,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		}
 	}
 
-	var groups []trustless.Group
+	var groups []gateway.Group
 	for i, g := range h.Gateways {
 		group, err := g.provision(ctx)
 		if err != nil {
@@ -197,7 +198,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		groups = append(groups, group)
 	}
 	if len(groups) > 0 {
-		h.pool = trustless.NewPool(groups...)
+		h.pool = gateway.NewPool(groups...)
 		h.client = trustless.NewClient(h.pool)
 		h.manifests = newManifestCache()
 	}

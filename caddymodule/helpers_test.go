@@ -159,8 +159,8 @@ func random(n int) []byte {
 	return b
 }
 
-// A gateway is an IPFS gateway that serves images, until a fault is set.
-type gateway struct {
+// A testGateway is an IPFS gateway that serves images, until a fault is set.
+type testGateway struct {
 	*httptest.Server
 	images *images
 
@@ -169,15 +169,15 @@ type gateway struct {
 	fault    func(w http.ResponseWriter, r *http.Request, content []byte)
 }
 
-func (im *images) gateway(t testing.TB) *gateway {
+func (im *images) gateway(t testing.TB) *testGateway {
 	t.Helper()
-	g := &gateway{images: im}
+	g := &testGateway{images: im}
 	g.Server = httptest.NewServer(g)
 	t.Cleanup(g.Close)
 	return g
 }
 
-func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *testGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	g.requests = append(g.requests, r)
 	fault := g.fault
@@ -200,7 +200,7 @@ func honest(w http.ResponseWriter, r *http.Request, content []byte) {
 }
 
 // breaks sets what the gateway does wrong, nil for nothing.
-func (g *gateway) breaks(fault func(w http.ResponseWriter, r *http.Request, content []byte)) *gateway {
+func (g *testGateway) breaks(fault func(w http.ResponseWriter, r *http.Request, content []byte)) *testGateway {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.fault = fault
@@ -208,7 +208,7 @@ func (g *gateway) breaks(fault func(w http.ResponseWriter, r *http.Request, cont
 }
 
 // asked returns the requests since it was last called.
-func (g *gateway) asked() []*http.Request {
+func (g *testGateway) asked() []*http.Request {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	requests := g.requests
@@ -267,7 +267,7 @@ func newSite(t testing.TB, h Handler) *site {
 }
 
 // gateways configures groups of one gateway each, the first preferred.
-func gateways(gs ...*gateway) Handler {
+func gateways(gs ...*testGateway) Handler {
 	var h Handler
 	for _, g := range gs {
 		h.Gateways = append(h.Gateways, &Gateway{Upstreams: []string{g.URL}})

@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
@@ -135,7 +136,7 @@ func (t manifests) check(p string, data []byte) error {
 			return trustless.ErrMismatch
 		}
 		// Not a lie: an image's only manifest, but another than was asked for.
-		return trustless.Soft(fmt.Errorf("another manifest: %w", fs.ErrNotExist))
+		return gateway.Soft(fmt.Errorf("another manifest: %w", fs.ErrNotExist))
 	}
 	_, err := layout.ParseManifest(data)
 	return err

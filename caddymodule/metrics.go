@@ -8,7 +8,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // metrics are counted for the whole process: Caddy makes a new registry with each
@@ -45,7 +45,7 @@ var metrics = struct {
 		Subsystem: metricsSubsystem,
 		Name:      "gateway_latency_seconds",
 		Help:      "Time until a gateway answered with a header.",
-		Buckets:   append([]float64{.001, .0025}, append(prometheus.DefBuckets, trustless.Patience.Seconds())...),
+		Buckets:   append([]float64{.001, .0025}, append(prometheus.DefBuckets, gateway.Patience.Seconds())...),
 	}, []string{"gateway"}),
 }
 
@@ -80,7 +80,7 @@ func init() {
 }
 
 // showGateways makes a pool's gateways seen before anything happens to them.
-func showGateways(p *trustless.Pool) {
+func showGateways(p *gateway.Pool) {
 	for _, s := range p.States() {
 		metrics.verificationFailures.WithLabelValues(s.Gateway)
 		metrics.gatewayLatency.WithLabelValues(s.Gateway)

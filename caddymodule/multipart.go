@@ -9,6 +9,7 @@ import (
 	"net/textproto"
 	"strconv"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
@@ -21,7 +22,7 @@ const maxParts = 10
 
 // satisfiable returns which of the ranges that a client wants there is something
 // of, none for the whole. To know takes the size where there are several.
-func satisfiable(ctx context.Context, ranges []trustless.Range, b remoteBlob) ([]trustless.Range, error) {
+func satisfiable(ctx context.Context, ranges []gateway.Range, b remoteBlob) ([]gateway.Range, error) {
 	if len(ranges) < 2 {
 		return ranges, nil
 	}
@@ -30,12 +31,12 @@ func satisfiable(ctx context.Context, ranges []trustless.Range, b remoteBlob) ([
 		return nil, err
 	}
 	var (
-		parts []trustless.Range
+		parts []gateway.Range
 		sum   int64
 	)
 	for _, part := range ranges {
 		if from, to := part.Resolve(size); from < to {
-			parts = append(parts, trustless.Range{First: from, Last: to - 1})
+			parts = append(parts, gateway.Range{First: from, Last: to - 1})
 			sum += to - from
 		}
 	}

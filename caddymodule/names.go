@@ -17,10 +17,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 // Names says which names, whose meaning can change, images may be asked for by:
@@ -293,7 +293,7 @@ func until(r *http.Request, expires time.Time) string {
 // logName logs what went wrong while a name was resolved.
 func (h *Handler) logName(n names.Name, err error) {
 	level, fields := zap.WarnLevel, []zap.Field{zap.Stringer("ipns", n), zap.Error(err)}
-	if f, ok := errors.AsType[trustless.Failure](err); ok {
+	if f, ok := errors.AsType[gateway.Failure](err); ok {
 		fields = []zap.Field{fields[0], zap.String("gateway", f.Gateway), zap.Error(f.Err)}
 		if !f.Strike {
 			level = zap.DebugLevel

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -19,17 +20,17 @@ type remoteBlob interface {
 	Size(ctx context.Context) (int64, error)
 
 	// Copy writes the blob to sink, or a part of it if part is not nil.
-	Copy(ctx context.Context, part *trustless.Range, sink trustless.Sink) error
+	Copy(ctx context.Context, part *gateway.Range, sink trustless.Sink) error
 }
 
 // A trustedBlob has the size that a gateway says, and the digest that it must.
 type trustedBlob struct {
-	trustless.File
+	gateway.File
 	digest digest.Digest
 }
 
 // Copy implements remoteBlob.
-func (b trustedBlob) Copy(ctx context.Context, part *trustless.Range, sink trustless.Sink) error {
+func (b trustedBlob) Copy(ctx context.Context, part *gateway.Range, sink trustless.Sink) error {
 	return b.File.Copy(ctx, b.digest, part, sink)
 }
 
@@ -85,7 +86,7 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, q request, b r
 		}
 		panic(http.ErrAbortHandler)
 	}
-	if outside, ok := errors.AsType[trustless.RangeError](err); ok && len(a.parts) > 0 && everywhere(err, trustless.ErrRange) {
+	if outside, ok := errors.AsType[gateway.RangeError](err); ok && len(a.parts) > 0 && everywhere(err, gateway.ErrRange) {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", outside.Size))
 		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
 		return nil
@@ -97,10 +98,10 @@ func (h *Handler) deliver(w http.ResponseWriter, r *http.Request, q request, b r
 // gives parts, or because nothing has none. A client that wanted to limit the
 // size takes the whole then, as http.ServeContent has it too.
 func onlyWhole(err error) bool {
-	if outside, ok := errors.AsType[trustless.RangeError](err); ok && outside.Size == 0 {
-		return everywhere(err, trustless.ErrRange)
+	if outside, ok := errors.AsType[gateway.RangeError](err); ok && outside.Size == 0 {
+		return everywhere(err, gateway.ErrRange)
 	}
-	return errors.Is(err, trustless.ErrNoRanges)
+	return errors.Is(err, gateway.ErrNoRanges)
 }
 
 // An answer is the trustless.Sink that is a client.
@@ -108,7 +109,7 @@ type answer struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	digest  digest.Digest
-	parts   []trustless.Range // that are wanted, none for the whole
+	parts   []gateway.Range // that are wanted, none for the whole
 	started bool
 
 	verified string // where each byte is held against a CID: the Cache-Control

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -140,7 +141,7 @@ func unanswered(ctx context.Context, err error, notFound *registryError) error {
 		return caddyhttp.Error(http.StatusBadGateway, err)
 	case !asked(err):
 		return caddyhttp.Error(http.StatusInternalServerError, err)
-	case everywhere(err, trustless.ErrStalled):
+	case everywhere(err, gateway.ErrStalled):
 		return caddyhttp.Error(http.StatusGatewayTimeout, err)
 	}
 	return caddyhttp.Error(http.StatusBadGateway, err)
@@ -148,7 +149,7 @@ func unanswered(ctx context.Context, err error, notFound *registryError) error {
 
 // asked reports whether err is the gateways'.
 func asked(err error) bool {
-	_, ok := errors.AsType[trustless.Error](err)
+	_, ok := errors.AsType[gateway.Error](err)
 	return ok
 }
 
@@ -156,7 +157,7 @@ func asked(err error) bool {
 // and under every name if there were several.
 func everywhere(err, target error) bool {
 	switch err := err.(type) {
-	case trustless.Error:
+	case gateway.Error:
 		return err.All(target)
 	case interface{ Unwrap() []error }:
 		for _, e := range err.Unwrap() {
@@ -172,16 +173,16 @@ func everywhere(err, target error) bool {
 }
 
 // file is what the gateways may have at a place.
-func (h *Handler) file(q request, at layout.Place) trustless.File {
+func (h *Handler) file(q request, at layout.Place) gateway.File {
 	q.seen.from(sourceGateway)
-	return trustless.File{Pool: h.pool, Root: at.Root, Path: at.Path, Failed: func(f trustless.Failure) {
+	return gateway.File{Pool: h.pool, Root: at.Root, Path: at.Path, Failed: func(f gateway.Failure) {
 		h.logFailure(q, f)
 	}}
 }
 
 // logFailure logs a gateway's failure as loudly as it matters: false content is for
 // somebody to look at, that a gateway does not have something is daily life.
-func (h *Handler) logFailure(q request, f trustless.Failure) {
+func (h *Handler) logFailure(q request, f gateway.Failure) {
 	level, message := zap.DebugLevel, "gateway did not answer"
 	switch {
 	case errors.Is(f.Err, trustless.ErrMismatch) && h.Trust != trustGateway:

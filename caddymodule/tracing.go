@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // The spans of a request, below that of Caddy's tracing handler.
@@ -49,19 +49,19 @@ func resolving(ctx context.Context, key, value string) (_ context.Context, end f
 	return ctx, func(err *error) { endSpan(ctx, span, *err) }
 }
 
-// An attempt is the trustless.Attempt that is measured, counted and traced.
+// An attempt is the gateway.Attempt that is measured, counted and traced.
 type attempt struct {
 	handler  *Handler
 	ctx      context.Context
 	gateway  string
-	exchange trustless.Exchange
+	exchange gateway.Exchange
 	began    time.Time
 	fetch    trace.Span
 	verify   trace.Span // nil until something is verified
 }
 
-// attempt is the trustless.Observer.
-func (h *Handler) attempt(ctx context.Context, gateway string, x trustless.Exchange) (context.Context, trustless.Attempt) {
+// attempt is the gateway.Observer.
+func (h *Handler) attempt(ctx context.Context, gateway string, x gateway.Exchange) (context.Context, gateway.Attempt) {
 	ctx, span := startSpan(ctx, spanFetch,
 		attribute.String(attributes+"gateway", gateway),
 		attribute.String(attributes+"path", x.Path),
@@ -69,7 +69,7 @@ func (h *Handler) attempt(ctx context.Context, gateway string, x trustless.Excha
 	return ctx, &attempt{handler: h, ctx: ctx, gateway: gateway, exchange: x, began: time.Now(), fetch: span}
 }
 
-// Answered implements trustless.Attempt.
+// Answered implements gateway.Attempt.
 func (a *attempt) Answered(status int) {
 	metrics.gatewayLatency.WithLabelValues(a.gateway).Observe(time.Since(a.began).Seconds())
 	a.fetch.SetAttributes(attribute.Int("http.response.status_code", status))
@@ -78,8 +78,8 @@ func (a *attempt) Answered(status int) {
 	}
 }
 
-// Ended implements trustless.Attempt.
-func (a *attempt) Ended(failed *trustless.Failure) {
+// Ended implements gateway.Attempt.
+func (a *attempt) Ended(failed *gateway.Failure) {
 	var err error
 	if failed != nil {
 		err = failed.Err

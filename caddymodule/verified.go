@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/ipfs/go-cid"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -35,7 +36,7 @@ type verified struct {
 
 func (v verified) session() trustless.Session {
 	v.seen.from(sourceGateway)
-	return trustless.Session{Client: v.client, Failed: func(f trustless.Failure) { v.logFailure(v.request, f) }}
+	return trustless.Session{Client: v.client, Failed: func(f gateway.Failure) { v.logFailure(v.request, f) }}
 }
 
 // ReadFile implements layout.Tree.
@@ -97,7 +98,7 @@ func (b verifiedBlob) Size(ctx context.Context) (int64, error) {
 }
 
 // Copy implements remoteBlob.
-func (b verifiedBlob) Copy(ctx context.Context, part *trustless.Range, sink trustless.Sink) error {
+func (b verifiedBlob) Copy(ctx context.Context, part *gateway.Range, sink trustless.Sink) error {
 	return b.session.Copy(ctx, b.at.Root, b.at.Path, part, sink)
 }
 

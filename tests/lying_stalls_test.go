@@ -14,6 +14,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	naming "github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names" // a test has that name
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -61,11 +62,11 @@ type stallCase struct {
 // A wanted is what is asked of the client, and what it must give.
 type wanted struct {
 	name    string
-	get     func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error
+	get     func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error
 	content string
 }
 
-func session(p *trustless.Pool) trustless.Session {
+func session(p *gateway.Pool) trustless.Session {
 	return trustless.Session{Client: trustless.NewClient(p)}
 }
 
@@ -75,31 +76,31 @@ func (im *picture) wants() []wanted {
 	}
 	blob := imageName + "/blobs/" + im.layer
 	layer := im.content[im.layer]
-	part := trustless.Range{First: 1_000_000, Last: 1_199_999}
+	part := gateway.Range{First: 1_000_000, Last: 1_199_999}
 	return []wanted{
-		{"manifest", func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error {
+		{"manifest", func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error {
 			b, err := session(p).ReadFile(ctx, root, imageName+"/manifests/v1", 1<<20)
 			to.Write(b)
 			return err
 		}, im.content[im.manifest]},
-		{"size", func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error {
+		{"size", func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error {
 			n, err := session(p).Stat(ctx, root, blob)
 			if err == nil {
 				fmt.Fprint(to, n)
 			}
 			return err
 		}, strconv.Itoa(len(layer))},
-		{"blob", func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error {
+		{"blob", func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error {
 			return session(p).Copy(ctx, root, blob, nil, to)
 		}, layer},
-		{"range", func(ctx context.Context, p *trustless.Pool, root cid.Cid, to *received) error {
+		{"range", func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error {
 			return session(p).Copy(ctx, root, blob, &part, to)
 		}, layer[part.First : part.Last+1]},
 	}
 }
 
 // resolve asks what the image's key stands for.
-func (im *picture) resolve(ctx context.Context, p *trustless.Pool, _ cid.Cid, to *received) error {
+func (im *picture) resolve(ctx context.Context, p *gateway.Pool, _ cid.Cid, to *received) error {
 	key, err := naming.Parse(im.key)
 	if err != nil {
 		return err
@@ -172,15 +173,15 @@ func (c stallCase) run(t *testing.T, s *lyingServer, name string) error {
 func (c stallCase) ask(t *testing.T, gateways []string, mustSucceed bool) error {
 	transport := &http.Transport{DisableCompression: true}
 	defer transport.CloseIdleConnections()
-	var groups []trustless.Group
+	var groups []gateway.Group
 	for _, g := range gateways {
-		u, err := trustless.ParseUpstream(g, "http")
+		u, err := gateway.ParseUpstream(g, "http")
 		if err != nil {
 			return err
 		}
-		groups = append(groups, trustless.Group{Upstreams: []*url.URL{u}, Transport: transport})
+		groups = append(groups, gateway.Group{Upstreams: []*url.URL{u}, Transport: transport})
 	}
-	pool := trustless.NewPool(groups...)
+	pool := gateway.NewPool(groups...)
 	pool.Patience = 2 * time.Second
 	var got received
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)

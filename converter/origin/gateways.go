@@ -11,6 +11,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -21,13 +22,13 @@ import (
 func FromGateways(addresses []string, warnf func(format string, args ...any)) (Origin, error) {
 	var upstreams []*url.URL
 	for _, address := range addresses {
-		u, err := trustless.ParseUpstream(address, "http")
+		u, err := gateway.ParseUpstream(address, "http")
 		if err != nil {
 			return Origin{}, err
 		}
 		upstreams = append(upstreams, u)
 	}
-	pool := trustless.NewPool(trustless.Group{Upstreams: upstreams, Transport: gatewayTransport()})
+	pool := gateway.NewPool(gateway.Group{Upstreams: upstreams, Transport: gatewayTransport()})
 	return Origin{&atGateways{client: trustless.NewClient(pool), addresses: strings.Join(addresses, " "), warnf: warnf}}, nil
 }
 
@@ -73,8 +74,8 @@ func (p *atGateways) open(ctx context.Context, f *unixfs.File) (io.ReadCloser, e
 // says what each did wrong; where one could, nobody would know that another lied.
 func (p *atGateways) ask(do func(trustless.Session) error) error {
 	var mu sync.Mutex
-	var lies []trustless.Failure
-	err := do(trustless.Session{Client: p.client, Failed: func(f trustless.Failure) {
+	var lies []gateway.Failure
+	err := do(trustless.Session{Client: p.client, Failed: func(f gateway.Failure) {
 		mu.Lock()
 		defer mu.Unlock()
 		if errors.Is(f, ErrCorrupt) {

@@ -30,6 +30,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -149,7 +150,7 @@ func (f *Filler) Close() error {
 
 // Copy writes a blob to sink, or a part of it if part is not nil, as
 // trustless.Session.Copy does. A sink that is an io.ReaderFrom is given files.
-func (f *Filler) Copy(ctx context.Context, s trustless.Session, b Blob, part *trustless.Range, sink trustless.Sink) error {
+func (f *Filler) Copy(ctx context.Context, s trustless.Session, b Blob, part *gateway.Range, sink trustless.Sink) error {
 	r := &reader{filler: f, session: s, blob: b, part: part, sink: sink}
 	err := f.copy(ctx, r)
 	if _, ok := errors.AsType[passedBy](err); ok {

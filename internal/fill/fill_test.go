@@ -17,8 +17,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 func TestManyAtOnce(t *testing.T) {
 	content := random(1, large/4)
 	im, blob := one(t, content)
-	g := &gateway{images: []*image{im}, limiter: newLimiter(50 << 20)}
+	g := &testGateway{images: []*image{im}, limiter: newLimiter(50 << 20)}
 	b := serve(t, t.TempDir(), room, g)
 	const clients = 100
 	var all sync.WaitGroup
@@ -49,13 +49,13 @@ func TestManyAtOnce(t *testing.T) {
 func TestPartsInAnyOrder(t *testing.T) {
 	content := random(2, large)
 	im, blob := one(t, content)
-	g := &gateway{images: []*image{im}}
+	g := &testGateway{images: []*image{im}}
 	b := serve(t, t.TempDir(), room, g)
-	parts := []trustless.Range{{First: large - 1, Last: -1}, {First: -70_000, Last: -1}, {First: 0, Last: 0}, {First: 0, Last: -1}}
+	parts := []gateway.Range{{First: large - 1, Last: -1}, {First: -70_000, Last: -1}, {First: 0, Last: 0}, {First: 0, Last: -1}}
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		from := r.Int64N(large)
-		parts = append(parts, trustless.Range{First: from, Last: from + r.Int64N(300_000)})
+		parts = append(parts, gateway.Range{First: from, Last: from + r.Int64N(300_000)})
 	}
 	r.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
 	check(t, b.get(t.Context(), blob, content, &parts[0]))
@@ -66,7 +66,7 @@ func TestPartsInAnyOrder(t *testing.T) {
 	all.Wait()
 	check(t, b.get(t.Context(), blob, content, nil))
 	b.mustKeep(t, blob, content)
-	if err := b.get(t.Context(), blob, content, &trustless.Range{First: large, Last: -1}); !errors.Is(err, trustless.ErrRange) {
+	if err := b.get(t.Context(), blob, content, &gateway.Range{First: large, Last: -1}); !errors.Is(err, gateway.ErrRange) {
 		t.Errorf("a part behind the end: %v", err)
 	}
 	t.Logf("%d parts, %d answers, %.3f of the blob from the gateway", len(parts), g.asked.Load(), float64(g.bytes.Load())/large)
@@ -123,7 +123,7 @@ func TestNewVersionFetchesWhatChanged(t *testing.T) {
 	content := slices.Concat(old[:5*leafLen], random(4, 30*leafLen), old[8*leafLen:200*leafLen], random(5, 10*leafLen), old[200*leafLen:])
 	im, blob := one(t, old)
 	next, blob2 := one(t, content)
-	g := &gateway{images: []*image{im, next}}
+	g := &testGateway{images: []*image{im, next}}
 	b := serve(t, t.TempDir(), room, g)
 	check(t, b.get(t.Context(), blob, old, nil))
 	b.mustKeep(t, blob, old)
@@ -158,7 +158,7 @@ func TestWhatIsNearbyMayHaveRotted(t *testing.T) {
 	content := slices.Concat(random(7, 10*leafLen), old)
 	im, blob := one(t, old)
 	next, blob2 := one(t, content)
-	g := &gateway{images: []*image{im, next}}
+	g := &testGateway{images: []*image{im, next}}
 	b := serve(t, t.TempDir(), room, g)
 	for _, how := range []string{"rotten", "gone"} {
 		check(t, b.get(t.Context(), blob, old, nil))
@@ -182,7 +182,7 @@ func TestPublisherLies(t *testing.T) {
 	content := random(8, large/4)
 	d := digest.FromString("something else")
 	im := publish(t, map[digest.Digest][]byte{d: content})
-	g := &gateway{images: []*image{im}}
+	g := &testGateway{images: []*image{im}}
 	b := serve(t, t.TempDir(), room, g)
 	for range 3 {
 		c := &client{want: content}
@@ -212,13 +212,13 @@ func TestGatewaysFail(t *testing.T) {
 		"lies":       func(r io.ReadSeeker) io.ReadSeeker { return &spoiled{r, nil} },
 		"breaks off": func(r io.ReadSeeker) io.ReadSeeker { return &spoiled{r, http.ErrAbortHandler} },
 	} {
-		bad := &gateway{images: []*image{im}, body: body}
+		bad := &testGateway{images: []*image{im}, body: body}
 		alone := serve(t, t.TempDir(), room, bad)
 		c := &client{want: content}
 		if err := alone.Copy(t.Context(), alone.session, blob, nil, c); err == nil || c.wrong || c.n >= int64(len(content)) {
 			t.Errorf("a gateway that %s: %d bytes and %v", name, c.n, err)
 		}
-		good := &gateway{images: []*image{im}}
+		good := &testGateway{images: []*image{im}}
 		b := serve(t, t.TempDir(), room, bad, good)
 		var all sync.WaitGroup
 		for range 20 {
@@ -255,7 +255,7 @@ func TestClientsLeave(t *testing.T) {
 	content := random(10, large)
 	im, blob := one(t, content)
 	held := make(chan struct{})
-	g := &gateway{images: []*image{im}, body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
+	g := &testGateway{images: []*image{im}, body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
 	b := serve(t, t.TempDir(), room, g)
 	leave := func() {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -296,14 +296,14 @@ func (h *holding) Read(b []byte) (int, error) {
 func TestWithoutGateways(t *testing.T) {
 	content := random(11, large/4)
 	im, blob := one(t, content)
-	g := &gateway{images: []*image{im}}
+	g := &testGateway{images: []*image{im}}
 	b := serve(t, t.TempDir(), room, g)
 	check(t, b.get(t.Context(), blob, content, nil))
 	b.mustKeep(t, blob, content)
 	g.dead.Store(true)
 	for range 2 {
 		check(t, b.get(t.Context(), blob, content, nil))
-		check(t, b.get(t.Context(), blob, content, &trustless.Range{First: 100, Last: 200}))
+		check(t, b.get(t.Context(), blob, content, &gateway.Range{First: 100, Last: 200}))
 		if n, err := b.session.Stat(t.Context(), blob.Root, blob.Path); n != int64(len(content)) {
 			t.Errorf("it has %d bytes: %v", n, err)
 		}
@@ -318,7 +318,7 @@ func TestWithoutGateways(t *testing.T) {
 func TestOneBlobOfManyImages(t *testing.T) {
 	content := random(12, large/4)
 	d := digest.FromBytes(content)
-	g := &gateway{limiter: newLimiter(50 << 20)}
+	g := &testGateway{limiter: newLimiter(50 << 20)}
 	for i := range 8 {
 		other := random(byte(20+i), 100)
 		g.images = append(g.images, publish(t, map[digest.Digest][]byte{d: content, digest.FromBytes(other): other}))
@@ -338,7 +338,7 @@ func TestOneBlobOfManyImages(t *testing.T) {
 func TestPastTheCache(t *testing.T) {
 	content := random(13, large/4)
 	im, blob := one(t, content)
-	g := &gateway{images: []*image{im}}
+	g := &testGateway{images: []*image{im}}
 	small := serve(t, t.TempDir(), int64(len(content))-1, g)
 	check(t, small.get(t.Context(), blob, content, nil))
 	small.wait()
@@ -352,7 +352,7 @@ func TestPastTheCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := serve(t, dir, room, g)
-	check(t, b.get(t.Context(), blob, content, &trustless.Range{First: 100, Last: -1}))
+	check(t, b.get(t.Context(), blob, content, &gateway.Range{First: 100, Last: -1}))
 	end := &client{want: content, slow: sync.OnceFunc(func() { check(t, theirs.Close()) })}
 	_, err = theirs.WriteAt(content[:large/8], 0)
 	check(t, err)
@@ -368,7 +368,7 @@ func TestPastTheCache(t *testing.T) {
 func TestManyProcesses(t *testing.T) {
 	content := random(16, large/4)
 	im, blob := one(t, content)
-	g := &gateway{images: []*image{im}, limiter: newLimiter(20 << 20)}
+	g := &testGateway{images: []*image{im}, limiter: newLimiter(20 << 20)}
 	dir := t.TempDir()
 	var all sync.WaitGroup
 	var processes []*bench
@@ -394,7 +394,7 @@ func TestManyProcesses(t *testing.T) {
 func TestCacheFails(t *testing.T) {
 	content := random(14, large/4)
 	im, blob := one(t, content)
-	g := &gateway{images: []*image{im}}
+	g := &testGateway{images: []*image{im}}
 	dir := filepath.Join(t.TempDir(), "no directory")
 	check(t, os.WriteFile(dir, nil, 0o644))
 	b := serve(t, dir, room, g)
@@ -412,7 +412,7 @@ func TestCacheFails(t *testing.T) {
 func TestFullInTheMiddle(t *testing.T) {
 	content := random(15, large/4)
 	im, blob := one(t, content)
-	g := &gateway{images: []*image{im}, limiter: newLimiter(50 << 20)}
+	g := &testGateway{images: []*image{im}, limiter: newLimiter(50 << 20)}
 	b := serve(t, t.TempDir(), room, g)
 	var all sync.WaitGroup
 	for i := range 20 {
@@ -440,7 +440,7 @@ func TestFullInTheMiddle(t *testing.T) {
 // it. Whoever asks does not wait for the others.
 func TestPrefetch(t *testing.T) {
 	held := make(chan struct{})
-	g := &gateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
+	g := &testGateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
 	b := serve(t, t.TempDir(), room, g)
 	b.Grace = time.Hour
 	var blobs []Blob

@@ -18,6 +18,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -76,8 +77,8 @@ func (im *image) blob(d digest.Digest) Blob {
 	return Blob{Root: im.root, Path: "blobs/" + d.String(), Digest: d}
 }
 
-// A gateway serves images over HTTP.
-type gateway struct {
+// A testGateway serves images over HTTP.
+type testGateway struct {
 	images  []*image
 	body    func(io.ReadSeeker) io.ReadSeeker // what a blob's bytes go through; may be nil
 	limiter *limiter                          // may be nil
@@ -87,7 +88,7 @@ type gateway struct {
 	dead    atomic.Bool
 }
 
-func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *testGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.all.Add(1)
 	if g.dead.Load() {
 		panic(http.ErrAbortHandler)
@@ -132,7 +133,7 @@ func (im *image) car(w io.Writer, at string) {
 // counted counts what of a body is sent, and sends no more than is allowed.
 type counted struct {
 	http.ResponseWriter
-	*gateway
+	*testGateway
 }
 
 func (c counted) Write(b []byte) (int, error) {
@@ -174,9 +175,9 @@ type bench struct {
 	dir     string
 }
 
-func serve(t testing.TB, dir string, limit int64, gateways ...*gateway) *bench {
+func serve(t testing.TB, dir string, limit int64, gateways ...*testGateway) *bench {
 	t.Helper()
-	var group trustless.Group
+	var group gateway.Group
 	for _, g := range gateways {
 		server := httptest.NewServer(g)
 		t.Cleanup(server.Close)
@@ -188,7 +189,7 @@ func serve(t testing.TB, dir string, limit int64, gateways ...*gateway) *bench {
 	t.Cleanup(transport.CloseIdleConnections)
 	group.Transport = transport
 	b := &bench{dir: dir, cache: store.Open(dir).NewCache(limit)}
-	client := trustless.NewClient(trustless.NewPool(group))
+	client := trustless.NewClient(gateway.NewPool(group))
 	client.Nodes = b.cache
 	b.session = trustless.Session{Client: client}
 	b.Filler = New(b.cache)
@@ -229,7 +230,7 @@ func (c *client) ReadFrom(r io.Reader) (int64, error) {
 
 // get asks for a blob, or for a part of it, and reports what is wrong with what
 // came.
-func (b *bench) get(ctx context.Context, blob Blob, want []byte, part *trustless.Range) error {
+func (b *bench) get(ctx context.Context, blob Blob, want []byte, part *gateway.Range) error {
 	c := &client{want: want}
 	err := b.Copy(ctx, b.session, blob, part, c)
 	from, to := int64(0), int64(len(want))

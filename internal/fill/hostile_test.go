@@ -36,7 +36,7 @@ func (s *stopping) Read(b []byte) (int, error) {
 func TestManyAbandonedFills(t *testing.T) {
 	const asked, leaves = 3 * maxIdle, 64
 	held := make(chan struct{})
-	g := &gateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, leaves / 2 * leafLen, held} }}
+	g := &testGateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, leaves / 2 * leafLen, held} }}
 	var blobs []Blob
 	contents := map[string][]byte{}
 	for i := range asked {
@@ -81,7 +81,7 @@ func TestLieAboutOthersBlob(t *testing.T) {
 	wrong := digest.FromString("something else")
 	liar := publish(t, map[digest.Digest][]byte{wrong: content})
 	held := make(chan struct{})
-	g := &gateway{images: []*image{honest, liar}, body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, large / 8, held} }}
+	g := &testGateway{images: []*image{honest, liar}, body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, large / 8, held} }}
 	b := serve(t, t.TempDir(), room, g)
 	var all sync.WaitGroup
 	began := make(chan struct{})
@@ -111,7 +111,7 @@ func TestLieAboutOthersBlob(t *testing.T) {
 func TestOtherProcessHangs(t *testing.T) {
 	content := random(41, large/4)
 	im, blob := one(t, content)
-	g := &gateway{images: []*image{im}}
+	g := &testGateway{images: []*image{im}}
 	dir := t.TempDir()
 	b := serve(t, dir, room, g)
 	b.Patience = 50 * time.Millisecond
@@ -134,7 +134,7 @@ func TestOtherProcessHangs(t *testing.T) {
 // Who asks while the filler closes gets everything, though nothing is kept.
 func TestCloseUnderLoad(t *testing.T) {
 	content := random(42, large/16)
-	g := &gateway{}
+	g := &testGateway{}
 	var blobs []Blob
 	for i := range 20 {
 		c := append([]byte{byte(i)}, content...)
@@ -161,7 +161,7 @@ func TestDrop(t *testing.T) {
 	content := random(44, large/4)
 	im, blob := one(t, content)
 	held := make(chan struct{})
-	g := &gateway{images: []*image{im}, body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, large / 8, held} }}
+	g := &testGateway{images: []*image{im}, body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, large / 8, held} }}
 	b := serve(t, t.TempDir(), room, g)
 	began := make(chan struct{})
 	var all sync.WaitGroup

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -17,7 +18,7 @@ type reader struct {
 	filler  *Filler
 	session trustless.Session
 	blob    Blob
-	part    *trustless.Range
+	part    *gateway.Range
 	sink    trustless.Sink
 
 	started bool
@@ -44,7 +45,7 @@ func (r *reader) read(ctx context.Context, fl *fill) (*fill, error) {
 	from, to := int64(0), size
 	if r.part != nil {
 		if from, to = r.part.Resolve(size); from >= to {
-			return nil, trustless.RangeError{Size: size}
+			return nil, gateway.RangeError{Size: size}
 		}
 	}
 	if !fl.comesSoon(from) {
@@ -174,7 +175,7 @@ func (r *reader) straight(ctx context.Context) error {
 	if !r.started {
 		return r.session.Copy(ctx, r.blob.Root, r.blob.Path, r.part, r.sink)
 	}
-	rest := &trustless.Range{First: r.next, Last: r.to - 1}
+	rest := &gateway.Range{First: r.next, Last: r.to - 1}
 	return r.session.Copy(ctx, r.blob.Root, r.blob.Path, rest, going{r.sink})
 }
 

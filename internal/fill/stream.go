@@ -3,7 +3,7 @@ package fill
 import (
 	"errors"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 const (
@@ -134,7 +134,7 @@ func (fl *fill) claim(next, end int) *stream {
 
 // start has a stream fetch what it claims.
 func (fl *fill) start(st *stream) {
-	part := trustless.Range{First: st.at, Last: fl.table.Leaves[st.end-1].End - 1}
+	part := gateway.Range{First: st.at, Last: fl.table.Leaves[st.end-1].End - 1}
 	fl.streams.Go(func() {
 		st.ended(fl.session.Copy(fl.ctx, fl.blob.Root, fl.blob.Path, &part, st))
 	})

@@ -14,7 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/miekg/dns"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // A dnsServer has TXT records by domain. It answers SERVFAIL for names that begin with
@@ -161,7 +161,7 @@ func TestGatewaysProveNothing(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, gives(o.publish(t, pathOf("x"), 1)))
 		w.must(o.name, "x")
 		w.links.lookup = func(context.Context, Name) (link, error) {
-			return link{}, trustless.Error{{Err: fs.ErrNotExist}}
+			return link{}, gateway.Error{{Err: fs.ErrNotExist}}
 		}
 		time.Sleep(time.Minute)
 		w.must(o.name, "x")

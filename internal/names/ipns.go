@@ -13,7 +13,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // ErrExpired says that the newest record of a key is no longer valid. It wraps
@@ -22,7 +22,7 @@ var ErrExpired = fmt.Errorf("its owner has to publish again: %w", fs.ErrNotExist
 
 // keys looks up what IPNS keys stand for.
 type keys struct {
-	pool   *trustless.Pool // nil if there are no gateways
+	pool   *gateway.Pool // nil if there are no gateways
 	disk   *disk
 	failed func(Name, error)
 
@@ -30,7 +30,7 @@ type keys struct {
 	seen *simplelru.LRU[Name, record]
 }
 
-func newKeys(pool *trustless.Pool, dir string, failed func(Name, error)) *keys {
+func newKeys(pool *gateway.Pool, dir string, failed func(Name, error)) *keys {
 	seen, err := simplelru.NewLRU[Name, record](maxNames, nil)
 	if err != nil {
 		panic(err) // the size is positive
@@ -54,9 +54,9 @@ func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	answers := 0
-	err := k.pool.Do(ctx, trustless.Exchange{
+	err := k.pool.Do(ctx, gateway.Exchange{
 		Path:   path.Join("ipns", n.String()),
-		Format: trustless.IPNSRecord,
+		Format: gateway.IPNSRecord,
 		Accept: func(resp *http.Response) error {
 			r, err := k.read(resp, n, newest)
 			if err != nil {
@@ -64,15 +64,15 @@ func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 			}
 			newest = r
 			if r.expired() {
-				return trustless.Soft(expired(n, r))
+				return gateway.Soft(expired(n, r))
 			}
 			if answers++; answers == opinions {
 				return nil
 			}
 			time.AfterFunc(hurry, func() { stop(errEnough) })
-			return trustless.ErrMore
+			return gateway.ErrMore
 		},
-		Failed: func(f trustless.Failure) { k.failed(n, f) },
+		Failed: func(f gateway.Failure) { k.failed(n, f) },
 
 		Verified: true,
 	})
@@ -108,7 +108,7 @@ func (k *keys) read(resp *http.Response, n Name, newest *record) (*record, error
 		return nil, err
 	}
 	if newest != nil && newest.newer(r) {
-		return nil, trustless.Soft(fmt.Errorf("record %d until %s, where %d until %s is known",
+		return nil, gateway.Soft(fmt.Errorf("record %d until %s, where %d until %s is known",
 			r.sequence, r.expires.UTC().Format(time.DateTime), newest.sequence, newest.expires.UTC().Format(time.DateTime)))
 	}
 	k.remember(n, r)

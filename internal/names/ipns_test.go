@@ -19,7 +19,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/crypto"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // Two gateways are asked, and what is newest is believed.
@@ -294,7 +294,7 @@ func TestLies(t *testing.T) {
 }
 
 func isGateways(err error) bool {
-	_, ok := errors.AsType[trustless.Error](err)
+	_, ok := errors.AsType[gateway.Error](err)
 	return ok
 }
 

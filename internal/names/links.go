@@ -10,7 +10,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // maxNames bounds the memory for names, which anybody can make.
@@ -166,7 +166,7 @@ func (l *links) learn(n Name, got link, err error) (link, error) {
 // isGone reports whether a name is known to stand for nothing any more. That a
 // gateway has no record proves nothing.
 func isGone(err error) bool {
-	_, gateways := errors.AsType[trustless.Error](err)
+	_, gateways := errors.AsType[gateway.Error](err)
 	return errors.Is(err, fs.ErrNotExist) && !gateways
 }
 

@@ -21,7 +21,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	mh "github.com/multiformats/go-multihash"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // An owner signs records.
@@ -170,16 +170,16 @@ type world struct {
 func newWorld(t testing.TB, c Config, gateways ...fake) *world {
 	t.Helper()
 	w := &world{t: t, gateways: gateways}
-	group := trustless.Group{Transport: w}
+	group := gateway.Group{Transport: w}
 	for i := range gateways {
 		group.Upstreams = append(group.Upstreams, &url.URL{Scheme: "http", Host: string(rune('a' + i))})
 	}
-	c.Pool = trustless.NewPool(group)
+	c.Pool = gateway.NewPool(group)
 	c.Failed = func(_ Name, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.failures = append(w.failures, err)
-		if f, ok := errors.AsType[trustless.Failure](err); ok && f.Strike {
+		if f, ok := errors.AsType[gateway.Failure](err); ok && f.Strike {
 			w.strikes++
 		}
 	}

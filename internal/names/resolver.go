@@ -29,7 +29,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/ipfs/go-cid"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
 // A Config is which names are resolved, and how.
@@ -38,11 +38,11 @@ type Config struct {
 	Domains []string // those that are, as CheckDomain wants them
 	Others  []Name   // that are whatever these say
 
-	Pool   *trustless.Pool // to get records from; nil for none
-	Server string          // to ask for DNSLinks, as ParseServer returns it; empty for the system's
-	Dir    string          // where records are kept, made if the directory above exists; empty for nowhere
+	Pool   *gateway.Pool // to get records from; nil for none
+	Server string        // to ask for DNSLinks, as ParseServer returns it; empty for the system's
+	Dir    string        // where records are kept, made if the directory above exists; empty for nowhere
 
-	// Failed is told what went wrong on the way, a trustless.Failure where that
+	// Failed is told what went wrong on the way, a gateway.Failure where that
 	// was at a gateway.
 	Failed func(Name, error)
 }

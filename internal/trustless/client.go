@@ -1,3 +1,16 @@
+// Package trustless gets files and directories below a CID from gateways that
+// nobody has to trust: whatever a gateway sends is verified before a caller sees
+// it.
+//
+// A CID is the hash of a block, and a block names the blocks below it. So a path
+// is followed from the root by verified blocks alone, and a name that its verified
+// directory does not have is proved to be absent; a gateway's 404 proves nothing.
+//
+// Blocks come in a CAR, or one by one. A file is asked for as it is where a
+// gateway serves that, which costs it the least: the blocks above the file's
+// leaves, its leaf table, are fetched beside it, and each leaf is checked against
+// the table before any of it goes on. So a gateway can lie about one leaf at most
+// before the next gateway goes on, at the beginning of that leaf.
 package trustless
 
 import (
@@ -11,13 +24,14 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A Client gets content from a pool and verifies all of it. Its methods may be
 // called concurrently.
 type Client struct {
-	pool   *Pool
+	pool   *gateway.Pool
 	blocks *cache[[]byte] // directories and nodes of files, by multihash
 	files  *files
 
@@ -25,7 +39,7 @@ type Client struct {
 }
 
 // NewClient returns a client of the pool's gateways.
-func NewClient(p *Pool) *Client {
+func NewClient(p *gateway.Pool) *Client {
 	return &Client{pool: p, blocks: newCache(func(data []byte) int { return len(data) }), files: newFiles()}
 }
 
@@ -36,7 +50,7 @@ type Session struct {
 	// Failed is told of each attempt that failed, from several goroutines at
 	// once, and after the request ended, too, where others wait for what it began.
 	// It may be nil.
-	Failed func(Failure)
+	Failed func(gateway.Failure)
 }
 
 // ReadFile returns the content of the file at the slash-separated path below
@@ -151,16 +165,16 @@ func (s Session) with(ctx context.Context, root cid.Cid, at string, sc scope, li
 	if !isUnavailable(err) {
 		return err
 	}
-	x := Exchange{
+	x := gateway.Exchange{
 		Path:   path.Join("ipfs", root.String(), at),
-		Format: CAR,
+		Format: gateway.CAR,
 		Query:  url.Values{"dag-scope": {string(sc)}},
 		Accept: func(resp *http.Response) error {
 			err := use(s.fromCAR(resp.Body, limit).get)
 			if err == nil || isUnavailable(err) {
 				return err
 			}
-			return Stop(err)
+			return gateway.Stop(err)
 		},
 		Failed: s.Failed,
 
@@ -180,8 +194,8 @@ func (s Session) with(ctx context.Context, root cid.Cid, at string, sc scope, li
 // something in the form in which none did: the reasons that gateways give differ.
 // One that only hung would do so again.
 func mayHaveAnotherForm(err error) bool {
-	failed, all := errors.AsType[Error](err)
-	return all && !failed.All(ErrStalled)
+	failed, all := errors.AsType[gateway.Error](err)
+	return all && !failed.All(gateway.ErrStalled)
 }
 
 // An unavailableError says that a block could not be had, which says nothing
@@ -226,7 +240,7 @@ func (s Session) fromCAR(body io.Reader, limit int64) *carBlocks {
 	return &carBlocks{
 		Session:  s,
 		body:     &io.LimitedReader{R: body, N: limit},
-		progress: func() { Progress(body) },
+		progress: func() { gateway.Progress(body) },
 		early:    map[string][]byte{},
 	}
 }
@@ -268,7 +282,7 @@ func (b *carBlocks) next() (unixfs.Block, error) {
 	}
 	c, _, err := b.car.Next()
 	if err == io.EOF {
-		return unixfs.Block{}, errors.New("the CAR ends before the block that comes next")
+		return unixfs.Block{}, errors.New("the gateway.CAR ends before the block that comes next")
 	}
 	if err != nil {
 		return unixfs.Block{}, err
@@ -316,9 +330,9 @@ func (s Session) raw(ctx context.Context, c cid.Cid) ([]byte, error) {
 
 // leaf asks for a block that is not to be remembered.
 func (s Session) leaf(ctx context.Context, c cid.Cid) (data []byte, err error) {
-	err = s.pool.Do(ctx, Exchange{
+	err = s.pool.Do(ctx, gateway.Exchange{
 		Path:   path.Join("ipfs", c.String()),
-		Format: Raw,
+		Format: gateway.Raw,
 		Accept: func(resp *http.Response) (err error) {
 			if resp.StatusCode != http.StatusOK {
 				return errors.New(resp.Status)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -24,8 +25,8 @@ import (
 type node struct {
 	blocks  map[string][]byte // by multihash
 	files   map[string][]byte // content, by CID and by path below the root
-	refuses map[Format]bool
-	damage  func(f Format, body []byte) []byte // or nil
+	refuses map[gateway.Format]bool
+	damage  func(f gateway.Format, body []byte) []byte // or nil
 }
 
 // published is an image's directory: a manifest, a blob of three levels of
@@ -89,7 +90,7 @@ func publishOf(t testing.TB, p unixfs.Profile, bytes, manifests int) *published 
 
 func (n *node) fake() fake {
 	return func(r *http.Request) *http.Response {
-		format := map[string]Format{"": Plain, "car": CAR, "raw": Raw}[r.URL.Query().Get("format")]
+		format := map[string]gateway.Format{"": gateway.Plain, "car": gateway.CAR, "raw": gateway.Raw}[r.URL.Query().Get("format")]
 		if n.refuses[format] {
 			return status(http.StatusNotAcceptable)(r)
 		}
@@ -98,7 +99,7 @@ func (n *node) fake() fake {
 		var body []byte
 		header := http.Header{}
 		switch format {
-		case Plain:
+		case gateway.Plain:
 			content, ok := n.files[below]
 			if below == "" {
 				content, ok = n.files[first]
@@ -106,19 +107,19 @@ func (n *node) fake() fake {
 			if !ok {
 				return status(http.StatusNotFound)(r)
 			}
-			return honest(n.damaged(Plain, content), nil)(r)
-		case Raw:
+			return honest(n.damaged(gateway.Plain, content), nil)(r)
+		case gateway.Raw:
 			body = n.blocks[string(c.Hash())]
-			header.Set("Content-Type", rawType)
-		case CAR:
+			header.Set("Content-Type", "application/vnd.ipld.raw")
+		case gateway.CAR:
 			body = n.car(c, below, r.URL.Query().Get("dag-scope") == "entity")
-			header.Set("Content-Type", carType+"; version=1")
+			header.Set("Content-Type", "application/vnd.ipld.car; version=1")
 		}
 		return response(200, header, bytes.NewReader(n.damaged(format, body)))
 	}
 }
 
-func (n *node) damaged(f Format, body []byte) []byte {
+func (n *node) damaged(f gateway.Format, body []byte) []byte {
 	if n.damage == nil {
 		return body
 	}
@@ -151,18 +152,27 @@ func (n *node) car(root cid.Cid, below string, whole bool) []byte {
 }
 
 func session(nodes ...*published) Session {
-	var groups []Group
-	for i, n := range nodes {
-		groups = append(groups, Group{Upstreams: []*url.URL{upstream(i)}, Transport: n.fake()})
+	var gateways []fake
+	for _, n := range nodes {
+		gateways = append(gateways, n.fake())
 	}
-	return Session{Client: NewClient(NewPool(groups...))}
+	return sessionWith(gateways...)
+}
+
+// sessionWith returns a session with gateways that are asked in their order.
+func sessionWith(gateways ...fake) Session {
+	var groups []gateway.Group
+	for i, g := range gateways {
+		groups = append(groups, gateway.Group{Upstreams: []*url.URL{upstream(i)}, Transport: g})
+	}
+	return Session{Client: NewClient(gateway.NewPool(groups...))}
 }
 
 // Whatever a gateway refuses to serve, as long as it serves blocks.
 func TestVerified(t *testing.T) {
 	for _, p := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
-		for name, refuses := range map[string]map[Format]bool{
-			"everything": {}, "trustless only": {Plain: true}, "blocks only": {Plain: true, CAR: true}, "no CARs": {CAR: true},
+		for name, refuses := range map[string]map[gateway.Format]bool{
+			"everything": {}, "trustless only": {gateway.Plain: true}, "blocks only": {gateway.Plain: true, gateway.CAR: true}, "no CARs": {gateway.CAR: true},
 		} {
 			pub := publish(t, p)
 			pub.refuses = refuses
@@ -188,7 +198,7 @@ func (pub *published) check(t *testing.T, s Session) error {
 	if size, err := s.Stat(t.Context(), pub.root, "app/blobs/b"); err != nil || size != int64(len(pub.blob)) {
 		return fmt.Errorf("the size is %d, %w", size, err)
 	}
-	for _, part := range []*Range{nil, {0, 0}, {199, 200}, {1000, 250_000}, {299_999, -1}, {-1, -1}, {0, -1}} {
+	for _, part := range []*gateway.Range{nil, {First: 0, Last: 0}, {First: 199, Last: 200}, {First: 1000, Last: 250_000}, {First: 299_999, Last: -1}, {First: -1, Last: -1}, {First: 0, Last: -1}} {
 		var k sink
 		from, to := int64(0), int64(len(pub.blob))
 		if part != nil {
@@ -205,7 +215,7 @@ func (pub *published) check(t *testing.T, s Session) error {
 	if err := s.Copy(t.Context(), pub.root, "app/blobs/empty", nil, &k); err != nil || k.Len() > 0 || k.starts != 1 {
 		return fmt.Errorf("nothing is %d bytes, %w", k.Len(), err)
 	}
-	if err := s.Copy(t.Context(), pub.root, "app/blobs/b", &Range{400_000, -1}, &k); !errors.Is(err, ErrRange) {
+	if err := s.Copy(t.Context(), pub.root, "app/blobs/b", &gateway.Range{First: 400_000, Last: -1}, &k); !errors.Is(err, gateway.ErrRange) {
 		return fmt.Errorf("beyond the end: %w", err)
 	}
 	return nil
@@ -215,10 +225,10 @@ func (pub *published) check(t *testing.T, s Session) error {
 func TestFalseBytes(t *testing.T) {
 	pub, liar := publish(t, unixfs.V0), publish(t, unixfs.V0)
 	var lies atomic.Int64
-	for _, format := range []Format{Plain, CAR, Raw} {
+	for _, format := range []gateway.Format{gateway.Plain, gateway.CAR, gateway.Raw} {
 		for at := range 9 {
-			liar.refuses = map[Format]bool{Plain: format != Plain, CAR: format == Raw}
-			liar.damage = func(f Format, body []byte) []byte {
+			liar.refuses = map[gateway.Format]bool{gateway.Plain: format != gateway.Plain, gateway.CAR: format == gateway.Raw}
+			liar.damage = func(f gateway.Format, body []byte) []byte {
 				if f == format && len(body) > 0 {
 					lies.Add(1)
 					body[at*len(body)/9] ^= 1
@@ -244,12 +254,12 @@ func TestFalseBytes(t *testing.T) {
 func TestAbsenceIsProved(t *testing.T) {
 	pub := publish(t, unixfs.V1)
 	gone := status(http.StatusNotFound)
-	s := Session{Client: NewClient(NewPool(Group{Upstreams: []*url.URL{upstream(0)}, Transport: gone}))}
+	s := Session{Client: NewClient(gateway.NewPool(gateway.Group{Upstreams: []*url.URL{upstream(0)}, Transport: gone}))}
 	if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v1", 1000); err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 	empty := publish(t, unixfs.V1)
-	empty.damage = func(Format, []byte) []byte { return nil }
+	empty.damage = func(gateway.Format, []byte) []byte { return nil }
 	for _, nodes := range [][]*published{{empty}, {empty, pub}} {
 		_, err := session(nodes...).ReadFile(t.Context(), pub.root, "app/manifests/no", 1000)
 		if proved := errors.Is(err, fs.ErrNotExist); proved != (len(nodes) > 1) {
@@ -272,10 +282,10 @@ func TestEndlessCAR(t *testing.T) {
 	w.Put(junk.Block(0, random(1<<20)))
 	read := 0
 	endless := func(*http.Request) *http.Response {
-		return response(200, http.Header{"Content-Type": {carType}}, io.MultiReader(
+		return response(200, http.Header{"Content-Type": {"application/vnd.ipld.car"}}, io.MultiReader(
 			bytes.NewReader(b.Bytes()[:header]), &forever{b.Bytes()[header:], 0, &read}))
 	}
-	s := Session{Client: NewClient(NewPool(Group{Upstreams: []*url.URL{upstream(0)}, Transport: fake(endless)}))}
+	s := Session{Client: NewClient(gateway.NewPool(gateway.Group{Upstreams: []*url.URL{upstream(0)}, Transport: fake(endless)}))}
 	if _, err := s.ReadFile(t.Context(), pub.root, path.Join("app", "manifests", "v1"), 1000); err == nil {
 		t.Error("junk is a manifest")
 	}

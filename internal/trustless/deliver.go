@@ -12,8 +12,21 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
+
+// ErrMismatch says that content does not have the hash by which it was asked for.
+var ErrMismatch = unixfs.ErrMismatch
+
+// A Sink takes what is copied.
+type Sink interface {
+	io.Writer
+
+	// Start is called once, before anything is written: the bytes [from, to)
+	// of size will be.
+	Start(from, to, size int64)
+}
 
 // Copy writes the file at the slash-separated path below root to sink, or a part
 // of it if part is not nil. Only verified bytes are written. What one gateway
@@ -24,12 +37,12 @@ import (
 // the same time, so that verifying costs no round trip. The file as it is costs
 // gateways the least; where none serves that, its blocks are asked for, in the
 // same number of round trips.
-func (s Session) Copy(ctx context.Context, root cid.Cid, at string, part *Range, sink Sink) error {
+func (s Session) Copy(ctx context.Context, root cid.Cid, at string, part *gateway.Range, sink Sink) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := &delivery{session: s, ctx: ctx, path: path.Join("ipfs", root.String(), at), part: part, sink: sink}
 	d.found = sync.OnceValue(func() error { return d.find(root, at) })
-	if part == nil && s.pool.refuses(Plain) && !s.files.has(root, at) {
+	if part == nil && s.pool.Refuses(gateway.Plain) && !s.files.has(root, at) {
 		if err := d.straight(root, at); err == nil || !d.mayGoOn(err) {
 			return err
 		}
@@ -49,7 +62,7 @@ type delivery struct {
 	session Session
 	ctx     context.Context
 	path    string // of the file, from its root
-	part    *Range
+	part    *gateway.Range
 	sink    Sink
 
 	found func() error // waits until what follows is known
@@ -59,7 +72,7 @@ type delivery struct {
 
 	next    int64 // the offset that the sink gets next
 	started bool
-	asked   content // by the request under way
+	asked   gateway.ContentRange // by the request under way
 }
 
 // find looks up what the file is, and what of it is wanted.
@@ -71,7 +84,7 @@ func (d *delivery) find(root cid.Cid, at string) (err error) {
 	if d.part != nil {
 		d.from, d.to = d.part.Resolve(d.size)
 		if d.from >= d.to {
-			return RangeError{d.size}
+			return gateway.RangeError{Size: d.size}
 		}
 	}
 	return nil
@@ -83,7 +96,7 @@ func (d *delivery) run() error {
 	for {
 		before := d.next
 		err := d.round()
-		_, all := errors.AsType[Error](err)
+		_, all := errors.AsType[gateway.Error](err)
 		if !all || d.next == before {
 			return err
 		}
@@ -94,9 +107,9 @@ func (d *delivery) run() error {
 // Where no gateway is known to serve the former, that comes last.
 func (d *delivery) round() error {
 	before := d.next
-	if d.session.pool.refuses(Plain) {
+	if d.session.pool.Refuses(gateway.Plain) {
 		err := d.blocks()
-		if _, all := errors.AsType[Error](err); !all || d.next > before {
+		if _, all := errors.AsType[gateway.Error](err); !all || d.next > before {
 			return err
 		}
 		if plain := d.plain(); !mayHaveAnotherForm(plain) {
@@ -105,7 +118,7 @@ func (d *delivery) round() error {
 		return err
 	}
 	plain := d.plain()
-	if _, all := errors.AsType[Error](plain); !all || d.next > before {
+	if _, all := errors.AsType[gateway.Error](plain); !all || d.next > before {
 		return plain
 	}
 	// What the DAG says counts for more than what gateways say of the file.
@@ -133,7 +146,7 @@ func (d *delivery) blocks() error {
 
 // plain asks for the file as it is.
 func (d *delivery) plain() error {
-	return d.session.pool.Do(d.ctx, Exchange{
+	return d.session.pool.Do(d.ctx, gateway.Exchange{
 		Path:   d.path,
 		Header: d.ask,
 		Accept: d.accept,
@@ -146,7 +159,7 @@ func (d *delivery) plain() error {
 // ask asks for what is still wanted, from the beginning of a leaf to the end of
 // one, or for the whole if nothing is known yet.
 func (d *delivery) ask(h http.Header) {
-	d.asked = content{}
+	d.asked = gateway.ContentRange{}
 	if d.part == nil && !d.started {
 		return
 	}
@@ -154,18 +167,18 @@ func (d *delivery) ask(h http.Header) {
 		return
 	}
 	i, j := d.table.Span(d.next, d.to)
-	d.asked = content{d.table.Start(i), d.table.Leaves[j-1].End, d.size}
-	if d.asked.from > 0 || d.asked.to < d.size {
-		Range{d.asked.from, d.asked.to - 1}.set(h)
+	d.asked = gateway.ContentRange{From: d.table.Start(i), To: d.table.Leaves[j-1].End, Size: d.size}
+	if d.asked.From > 0 || d.asked.To < d.size {
+		gateway.Range{First: d.asked.From, Last: d.asked.To - 1}.Set(h)
 	}
 }
 
 func (d *delivery) accept(resp *http.Response) error {
 	if err := d.found(); err != nil {
-		return Stop(err)
+		return gateway.Stop(err)
 	}
 	if d.table == nil {
-		return Soft(unixfs.ErrShape) // anybody may publish such files, so nothing to remember
+		return gateway.Soft(unixfs.ErrShape) // anybody may publish such files, so nothing to remember
 	}
 	from, err := d.offered(resp)
 	if err != nil {
@@ -174,7 +187,7 @@ func (d *delivery) accept(resp *http.Response) error {
 	if d.size == 0 {
 		return d.write(0, nil)
 	}
-	return d.leaves(resp.Body, from, func() { Progress(resp.Body) })
+	return d.leaves(resp.Body, from, func() { gateway.Progress(resp.Body) })
 }
 
 // offered returns the offset at which an answer begins, if it is one to what was
@@ -187,14 +200,14 @@ func (d *delivery) offered(resp *http.Response) (from int64, err error) {
 		}
 		return 0, nil
 	case http.StatusPartialContent:
-		c, err := partial(resp)
+		c, err := gateway.Partial(resp)
 		if err != nil {
 			return 0, err
 		}
 		if c != d.asked {
 			return 0, fmt.Errorf("%s where %s was asked for", c, d.asked)
 		}
-		return c.from, nil
+		return c.From, nil
 	}
 	return 0, errors.New(resp.Status)
 }
@@ -246,7 +259,7 @@ func (d *delivery) write(at int64, b []byte) error {
 		return nil
 	}
 	if _, err := d.sink.Write(b); err != nil {
-		return Stop(err)
+		return gateway.Stop(err)
 	}
 	d.next += int64(len(b))
 	return nil
@@ -254,9 +267,9 @@ func (d *delivery) write(at int64, b []byte) error {
 
 // car asks for the blocks of what is still wanted.
 func (d *delivery) car() error {
-	return d.session.pool.Do(d.ctx, Exchange{
+	return d.session.pool.Do(d.ctx, gateway.Exchange{
 		Path:   path.Join("ipfs", d.cid.String()),
-		Format: CAR,
+		Format: gateway.CAR,
 		Query:  url.Values{"dag-scope": {string(entity)}, "entity-bytes": {fmt.Sprintf("%d:%d", d.next, d.to-1)}},
 		Accept: func(resp *http.Response) error {
 			blocks := d.session.fromCAR(resp.Body, 2*(d.to-d.next)+maxPath)
@@ -290,5 +303,5 @@ func (d *delivery) stream(get unixfs.Getter) error {
 	if err == nil || isUnavailable(err) {
 		return err
 	}
-	return Stop(err)
+	return gateway.Stop(err)
 }

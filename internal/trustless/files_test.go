@@ -6,12 +6,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -25,9 +25,9 @@ func TestFilesAreRemembered(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.blocks = newCache(func(b []byte) int { return len(b) })
-		pub.refuses = map[Format]bool{CAR: true, Raw: true}
-		s.Failed = func(f Failure) { t.Error(f) }
-		for _, part := range []*Range{nil, {5, 250_000}} {
+		pub.refuses = map[gateway.Format]bool{gateway.CAR: true, gateway.Raw: true}
+		s.Failed = func(f gateway.Failure) { t.Error(f) }
+		for _, part := range []*gateway.Range{nil, {First: 5, Last: 250_000}} {
 			var k sink
 			if err := s.Copy(t.Context(), pub.root, "app/blobs/b", part, &k); err != nil || int64(k.Len()) != k.to-k.from {
 				t.Errorf("%s: %d bytes, %v", p, k.Len(), err)
@@ -103,8 +103,8 @@ func TestCacheIsBounded(t *testing.T) {
 func TestGatewayWithoutRangesIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pub, whole := publish(t, unixfs.V1), publish(t, unixfs.V1)
-		pub.damage = func(f Format, body []byte) []byte {
-			if f == Plain {
+		pub.damage = func(f gateway.Format, body []byte) []byte {
+			if f == gateway.Plain {
 				body[len(body)/2] ^= 1
 			}
 			return body
@@ -117,7 +117,7 @@ func TestGatewayWithoutRangesIsWaitedFor(t *testing.T) {
 			resp := response(200, nil, body)
 			resp.Body = io.NopCloser(readerFunc(func(b []byte) (int, error) {
 				select {
-				case <-time.After(Patience * 9 / 10):
+				case <-time.After(gateway.Patience * 9 / 10):
 					return body.Read(b[:min(len(b), 200)]) // a leaf
 				case <-r.Context().Done():
 					return 0, r.Context().Err()
@@ -125,11 +125,10 @@ func TestGatewayWithoutRangesIsWaitedFor(t *testing.T) {
 			}))
 			return resp
 		}
-		s := session(pub)
-		s.pool.groups = append(s.pool.groups, newGroup(Group{[]*url.URL{upstream(1)}, slow}))
+		s := sessionWith(pub.fake(), slow)
 		var k sink
 		strikes := 0
-		s.Failed = func(f Failure) {
+		s.Failed = func(f gateway.Failure) {
 			if f.Strike {
 				strikes++
 			}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"testing"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -24,9 +25,9 @@ func FuzzAnswers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, form, profile byte, at, cut uint16, put []byte, again bool) {
 		pub := pubs[profile%2]
 		liar := *pub
-		format := []Format{Plain, CAR, Raw}[form%3]
-		liar.refuses = map[Format]bool{Plain: format != Plain, CAR: format == Raw}
-		liar.damage = func(f Format, body []byte) []byte {
+		format := []gateway.Format{gateway.Plain, gateway.CAR, gateway.Raw}[form%3]
+		liar.refuses = map[gateway.Format]bool{gateway.Plain: format != gateway.Plain, gateway.CAR: format == gateway.Raw}
+		liar.damage = func(f gateway.Format, body []byte) []byte {
 			if f != format {
 				return body
 			}
@@ -43,7 +44,7 @@ func FuzzAnswers(f *testing.F) {
 		if err == nil && !bytes.Equal(data, pub.manifest) || errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("the manifest is %q, %v", data, err)
 		}
-		for _, part := range []*Range{nil, {1000, 2500}} {
+		for _, part := range []*gateway.Range{nil, {First: 1000, Last: 2500}} {
 			from, to := int64(0), int64(len(pub.blob))
 			if part != nil {
 				from, to = part.Resolve(to)

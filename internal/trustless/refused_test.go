@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -15,19 +16,19 @@ func TestRefusedFormComesLast(t *testing.T) {
 	pub := publish(t, unixfs.V1)
 	s := session(pub)
 	var refusals atomic.Int64
-	s.Failed = func(f Failure) {
-		if errors.Is(f, ErrRefused) {
+	s.Failed = func(f gateway.Failure) {
+		if errors.Is(f, gateway.ErrRefused) {
 			refusals.Add(1)
 		}
 	}
 	for _, step := range []struct {
 		what    string
-		refuses map[Format]bool
+		refuses map[gateway.Format]bool
 		want    int64
 	}{
-		{"the first time", map[Format]bool{Plain: true}, 1},
-		{"the second time", map[Format]bool{Plain: true}, 0},
-		{"when it serves nothing else", map[Format]bool{CAR: true, Raw: true}, -1},
+		{"the first time", map[gateway.Format]bool{gateway.Plain: true}, 1},
+		{"the second time", map[gateway.Format]bool{gateway.Plain: true}, 0},
+		{"when it serves nothing else", map[gateway.Format]bool{gateway.CAR: true, gateway.Raw: true}, -1},
 	} {
 		pub.refuses = step.refuses
 		refusals.Store(0)

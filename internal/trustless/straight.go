@@ -7,6 +7,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -15,19 +16,19 @@ import (
 // before the file's nodes, and these before its leaves. What is left where one
 // breaks off, other ways bring, which go on at a leaf.
 func (d *delivery) straight(root cid.Cid, at string) error {
-	return d.session.pool.Do(d.ctx, Exchange{
+	return d.session.pool.Do(d.ctx, gateway.Exchange{
 		Path:   d.path,
-		Format: CAR,
+		Format: gateway.CAR,
 		Query:  url.Values{"dag-scope": {string(entity)}},
 		Accept: func(resp *http.Response) error {
 			err := d.walkAlong(d.session.fromCAR(resp.Body, maxPath), root, at)
 			switch {
 			case isUnavailable(err) && d.started:
-				return Fatal(err)
+				return gateway.Fatal(err)
 			case err == nil || isUnavailable(err):
 				return err
 			}
-			return Stop(err)
+			return gateway.Stop(err)
 		},
 		Failed: d.session.Failed,
 
@@ -59,6 +60,6 @@ func (d *delivery) walkAlong(blocks *carBlocks, root cid.Cid, at string) (err er
 
 // mayGoOn reports whether other ways may bring what straight did not.
 func (d *delivery) mayGoOn(err error) bool {
-	_, all := errors.AsType[Error](err)
+	_, all := errors.AsType[gateway.Error](err)
 	return isUnavailable(err) || all && d.started || mayHaveAnotherForm(err)
 }

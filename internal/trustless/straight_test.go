@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -13,14 +14,14 @@ import (
 func known(t *testing.T, nodes ...*published) Session {
 	t.Helper()
 	for _, n := range nodes {
-		n.refuses = map[Format]bool{Plain: true}
+		n.refuses = map[gateway.Format]bool{gateway.Plain: true}
 	}
 	s := session(nodes...)
 	var k sink
 	if err := s.Copy(t.Context(), nodes[0].root, "app/blobs/empty", nil, &k); err != nil {
 		t.Fatal(err)
 	}
-	if !s.pool.refuses(Plain) {
+	if !s.pool.Refuses(gateway.Plain) {
 		t.Fatal("it is not known that no gateway serves files")
 	}
 	s.Client = NewClient(s.pool)
@@ -33,7 +34,7 @@ func TestOneRequestForBlocks(t *testing.T) {
 		pub := publish(t, p)
 		s := known(t, pub)
 		var requests atomic.Int64
-		pub.damage = func(_ Format, body []byte) []byte {
+		pub.damage = func(_ gateway.Format, body []byte) []byte {
 			requests.Add(1)
 			return body
 		}
@@ -57,8 +58,8 @@ func TestBlocksThatBreakOff(t *testing.T) {
 			liar.damage = nil
 			s := known(t, liar, pub)
 			var lies atomic.Int64
-			liar.damage = func(f Format, body []byte) []byte {
-				if f != CAR {
+			liar.damage = func(f gateway.Format, body []byte) []byte {
+				if f != gateway.CAR {
 					return body
 				}
 				lies.Add(1)
@@ -79,7 +80,7 @@ func TestBlocksThatBreakOff(t *testing.T) {
 func TestBlocksWithoutCARs(t *testing.T) {
 	pub := publish(t, unixfs.V1)
 	s := known(t, pub)
-	pub.refuses[CAR] = true
+	pub.refuses[gateway.CAR] = true
 	var k sink
 	if err := s.Copy(t.Context(), pub.root, "app/blobs/b", nil, &k); err != nil || !bytes.Equal(k.Bytes(), pub.blob) {
 		t.Errorf("%d bytes, %v", k.Len(), err)

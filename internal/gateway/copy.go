@@ -1,4 +1,4 @@
-package trustless
+package gateway
 
 import (
 	"bytes"
@@ -77,24 +77,24 @@ type transfer struct {
 	part   *Range
 	digest digest.Digest
 
-	started bool
-	content           // what the sink was told will come
-	sent    int64     // bytes that the sink has
-	hash    hash.Hash // of these, and of the last piece in the end
-	answers int       // that they came from
+	started      bool
+	ContentRange           // what the sink was told will come
+	sent         int64     // bytes that the sink has
+	hash         hash.Hash // of these, and of the last piece in the end
+	answers      int       // that they came from
 }
 
 func (t *transfer) header(h http.Header) {
 	switch {
 	case t.started:
-		t.rest().set(h)
+		t.rest().Set(h)
 	case t.part != nil:
-		t.part.set(h)
+		t.part.Set(h)
 	}
 }
 
 // rest is the part that the sink does not have yet.
-func (t *transfer) rest() Range { return Range{t.from + t.sent, t.to - 1} }
+func (t *transfer) rest() Range { return Range{t.From + t.sent, t.To - 1} }
 
 func (t *transfer) accept(resp *http.Response) error {
 	c, err := t.offered(resp)
@@ -104,7 +104,7 @@ func (t *transfer) accept(resp *http.Response) error {
 	bufs := buffers.Get().(*buffer)
 	defer buffers.Put(bufs)
 	body := io.Reader(resp.Body)
-	if c.size < 0 {
+	if c.Size < 0 {
 		whole, err := fill(body, bufs[1][:])
 		if err == nil {
 			return Soft(errUnsized)
@@ -113,41 +113,41 @@ func (t *transfer) accept(resp *http.Response) error {
 			return err
 		}
 		n := int64(len(whole))
-		c, body = content{0, n, n}, bytes.NewReader(whole)
+		c, body = ContentRange{0, n, n}, bytes.NewReader(whole)
 	}
 	if !t.started {
-		t.content = c
+		t.ContentRange = c
 	}
 	return t.pump(body, bufs)
 }
 
 // offered returns what part of the file an answer is, if it is the one that was
 // asked for.
-func (t *transfer) offered(resp *http.Response) (content, error) {
+func (t *transfer) offered(resp *http.Response) (ContentRange, error) {
 	if !t.started && t.part == nil {
 		if resp.StatusCode != http.StatusOK {
-			return content{}, errors.New(resp.Status)
+			return ContentRange{}, errors.New(resp.Status)
 		}
-		return content{0, resp.ContentLength, resp.ContentLength}, nil
+		return ContentRange{0, resp.ContentLength, resp.ContentLength}, nil
 	}
 	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable && !t.started {
-		return content{}, t.unsatisfied(resp)
+		return ContentRange{}, t.unsatisfied(resp)
 	}
-	c, err := partial(resp)
+	c, err := Partial(resp)
 	if err != nil {
-		return content{}, err
+		return ContentRange{}, err
 	}
 	want := t.part
 	if t.started {
 		// Who is wrong about it, the first one or this one, nobody knows.
-		if c.size != t.size {
-			return content{}, Soft(fmt.Errorf("a file of %d bytes, which had %d", c.size, t.size))
+		if c.Size != t.Size {
+			return ContentRange{}, Soft(fmt.Errorf("a file of %d bytes, which had %d", c.Size, t.Size))
 		}
 		rest := t.rest()
 		want = &rest
 	}
 	if !want.matches(c) {
-		return content{}, fmt.Errorf("%s in answer to %s", c, want)
+		return ContentRange{}, fmt.Errorf("%s in answer to %s", c, want)
 	}
 	return c, nil
 }
@@ -174,8 +174,8 @@ func (t *transfer) pump(body io.Reader, bufs *buffer) error {
 	var held []byte
 	for i := 0; ; i++ {
 		next, err := fill(body, bufs[i%2][:])
-		if t.from+t.sent+int64(len(held)+len(next)) > t.to {
-			return fmt.Errorf("more bytes than the %d that it said", t.to-t.from)
+		if t.From+t.sent+int64(len(held)+len(next)) > t.To {
+			return fmt.Errorf("more bytes than the %d that it said", t.To-t.From)
 		}
 		if err != nil && err != io.EOF {
 			return err
@@ -210,10 +210,10 @@ func fill(r io.Reader, buf []byte) ([]byte, error) {
 }
 
 func (t *transfer) finish(held []byte) error {
-	if end := t.from + t.sent + int64(len(held)); end != t.to {
-		return fmt.Errorf("ends after %d bytes of %d", end-t.from, t.to-t.from)
+	if end := t.From + t.sent + int64(len(held)); end != t.To {
+		return fmt.Errorf("ends after %d bytes of %d", end-t.From, t.To-t.From)
 	}
-	if whole := t.from == 0 && t.to == t.size; whole {
+	if whole := t.From == 0 && t.To == t.Size; whole {
 		t.hash.Write(held)
 		if digest.NewDigest(t.digest.Algorithm(), t.hash) != t.digest {
 			return t.mismatch()
@@ -238,7 +238,7 @@ func (t *transfer) mismatch() error {
 func (t *transfer) write(b []byte) error {
 	if !t.started {
 		t.started = true
-		t.sink.Start(t.from, t.to, t.size)
+		t.sink.Start(t.From, t.To, t.Size)
 	}
 	if _, err := t.sink.Write(b); err != nil {
 		return Stop(err)

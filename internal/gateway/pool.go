@@ -1,4 +1,4 @@
-// Package trustless gets files below CIDs from HTTP gateways that nobody has to
+// Package gateway gets files below CIDs from HTTP gateways that nobody has to
 // trust.
 //
 // A Pool asks one gateway after the other until one gave what was wanted. What
@@ -19,7 +19,7 @@
 //
 // A gateway gets nothing of the client's: no header, query or credential. How
 // connections are made is the business of the http.RoundTripper of each group.
-package trustless
+package gateway
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package trustless
+package gateway
 
 import (
 	"context"
@@ -77,8 +77,8 @@ func (g *gateway) refuse(f Format, now time.Time) { g.refused[f].Store(now.Add(r
 
 func (g *gateway) refuses(f Format, now time.Time) bool { return now.UnixNano() < g.refused[f].Load() }
 
-// refuses reports whether no gateway is known to serve a format.
-func (p *Pool) refuses(f Format) bool {
+// Refuses reports whether no gateway is known to serve a format.
+func (p *Pool) Refuses(f Format) bool {
 	now := time.Now()
 	for _, group := range p.groups {
 		for _, g := range group.gateways {

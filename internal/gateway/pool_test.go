@@ -1,4 +1,4 @@
-package trustless
+package gateway
 
 import (
 	"bytes"
@@ -15,48 +15,18 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway/gatewaytest"
 )
 
-// fake is a gateway in this process. That no network is between makes time
-// the tests' own.
-type fake func(*http.Request) *http.Response
+type fake = gatewaytest.Fake
 
-func (f fake) RoundTrip(r *http.Request) (*http.Response, error) {
-	if resp := f(r); resp != nil {
-		resp.Request = r
-		return resp, nil
-	}
-	<-r.Context().Done()
-	return nil, r.Context().Err() // as http.Transport of old: without the cause
-}
-
-// silence answers nothing until the request is given up.
-var silence fake = func(*http.Request) *http.Response { return nil }
-
-func status(code int) fake {
-	return func(*http.Request) *http.Response { return response(code, nil, strings.NewReader("<html>")) }
-}
-
-func says(s string) fake {
-	return func(*http.Request) *http.Response { return response(http.StatusOK, nil, strings.NewReader(s)) }
-}
-
-func response(code int, header http.Header, body io.Reader) *http.Response {
-	if header == nil {
-		header = http.Header{}
-	}
-	resp := &http.Response{
-		StatusCode:    code,
-		Status:        fmt.Sprintf("%d %s", code, http.StatusText(code)),
-		Header:        header,
-		Body:          io.NopCloser(body),
-		ContentLength: -1,
-	}
-	if sized, ok := body.(interface{ Len() int }); ok {
-		resp.ContentLength = int64(sized.Len())
-	}
-	return resp
-}
+var (
+	silence  = gatewaytest.Silence
+	status   = gatewaytest.Status
+	says     = gatewaytest.Says
+	response = gatewaytest.Response
+)
 
 // farm counts the requests to each of its gateways, whose names are a, b, c….
 type farm struct {

@@ -1,4 +1,4 @@
-package trustless
+package gateway
 
 import (
 	"context"
@@ -63,7 +63,7 @@ func (f File) ReadAll(ctx context.Context, limit int64, check func([]byte) error
 func (f File) Size(ctx context.Context) (int64, error) {
 	first := Range{0, 0}
 	var size int64
-	err := f.Pool.Do(ctx, f.exchange(first.set, func(resp *http.Response) error {
+	err := f.Pool.Do(ctx, f.exchange(first.Set, func(resp *http.Response) error {
 		switch resp.StatusCode {
 		case http.StatusOK: // ranges are optional
 			size = resp.ContentLength
@@ -79,11 +79,11 @@ func (f File) Size(ctx context.Context) (int64, error) {
 			size = n
 			return err
 		}
-		c, err := partial(resp)
+		c, err := Partial(resp)
 		if err == nil && !first.matches(c) {
 			err = fmt.Errorf("%s in answer to %s", c, first)
 		}
-		size = c.size
+		size = c.Size
 		return err
 	}))
 	return size, err

@@ -1,4 +1,4 @@
-package trustless
+package gateway
 
 import (
 	"errors"
@@ -24,7 +24,8 @@ func (r Range) String() string {
 	return fmt.Sprintf("bytes=%d-%d", r.First, r.Last)
 }
 
-func (r Range) set(h http.Header) { h.Set("Range", r.String()) }
+// Set asks for the range in the header of a request.
+func (r Range) Set(h http.Header) { h.Set("Range", r.String()) }
 
 // Resolve returns the part of a file of size bytes, [from, to), which is empty
 // where the range cannot be satisfied.
@@ -68,28 +69,32 @@ func parseOffset(s string) (int64, error) {
 	return int64(n), err
 }
 
-// content is what a Content-Range header says: [from, to) of size bytes.
-type content struct{ from, to, size int64 }
+// A ContentRange is what a Content-Range header says: the bytes [From, To) of a
+// file of Size bytes.
+type ContentRange struct{ From, To, Size int64 }
 
-func (c content) String() string {
-	return fmt.Sprintf("bytes %d-%d/%d", c.from, c.to-1, c.size)
+// String returns the value of a Content-Range header.
+func (c ContentRange) String() string {
+	return fmt.Sprintf("bytes %d-%d/%d", c.From, c.To-1, c.Size)
 }
 
-func (r Range) matches(c content) bool {
-	from, to := r.Resolve(c.size)
-	return from < to && from == c.from && to == c.to
+func (r Range) matches(c ContentRange) bool {
+	from, to := r.Resolve(c.Size)
+	return from < to && from == c.From && to == c.To
 }
 
 var errContentRange = errors.New("malformed Content-Range")
 
-// partial reads what part of the file the body of a 206 is.
-func partial(resp *http.Response) (content, error) {
+// Partial returns which part of a file the body of a 206 is. Its errors are for
+// Exchange.Accept to return: a gateway that answers with another status is not to
+// blame, and one whose header is malformed is.
+func Partial(resp *http.Response) (ContentRange, error) {
 	if resp.StatusCode != http.StatusPartialContent {
 		err := fmt.Errorf("%s in answer to a range", resp.Status)
 		if resp.StatusCode == http.StatusOK {
 			err = ErrNoRanges
 		}
-		return content{}, Soft(err)
+		return ContentRange{}, Soft(err)
 	}
 	header := resp.Header.Get("Content-Range")
 	part, size, _ := strings.Cut(strings.TrimPrefix(header, "bytes "), "/")
@@ -97,12 +102,12 @@ func partial(resp *http.Response) (content, error) {
 	from, err1 := parseOffset(first)
 	to, err2 := parseOffset(last)
 	n, err3 := parseOffset(size)
-	c := content{from, to + 1, n}
+	c := ContentRange{from, to + 1, n}
 	if errors.Join(err1, err2, err3) != nil || c.String() != header {
-		return content{}, fmt.Errorf("%w: %q", errContentRange, header)
+		return ContentRange{}, fmt.Errorf("%w: %q", errContentRange, header)
 	}
-	if resp.ContentLength >= 0 && resp.ContentLength != c.to-c.from {
-		return content{}, fmt.Errorf("%s with %d bytes", c, resp.ContentLength)
+	if resp.ContentLength >= 0 && resp.ContentLength != c.To-c.From {
+		return ContentRange{}, fmt.Errorf("%s with %d bytes", c, resp.ContentLength)
 	}
 	return c, nil
 }

@@ -1,4 +1,4 @@
-package trustless
+package gateway
 
 import (
 	"context"
