@@ -93,10 +93,10 @@ func (a *archive) checkPlatform(m layout.Manifest) error {
 	if err != nil {
 		return err
 	}
-	if !manifest.IsConfig(fields.Config.MediaType) {
+	if fields.Config == nil || !manifest.IsConfig(fields.Config.MediaType) {
 		return nil // an artifact is for all
 	}
-	config, err := a.blob(fields.Config)
+	config, err := a.blob(*fields.Config)
 	if err != nil {
 		return fmt.Errorf("config of manifest %s: %w", m.Digest, err)
 	}

@@ -31,12 +31,12 @@ func (a *archive) parts(m layout.Manifest) (*parts, error) {
 		return nil, err
 	}
 	p := &parts{
-		isImage:          manifest.IsConfig(fields.Config.MediaType),
-		configDescriptor: fields.Config,
-		descriptors:      append(fields.Layers, fields.Blobs...),
+		descriptors: fields.Layers,
 	}
-	if m.MediaType != layout.OCIArtifact {
-		if p.config, err = a.blob(fields.Config); err != nil {
+	if fields.Config != nil {
+		p.isImage = manifest.IsConfig(fields.Config.MediaType)
+		p.configDescriptor = *fields.Config
+		if p.config, err = a.blob(*fields.Config); err != nil {
 			return nil, fmt.Errorf("config of manifest %s: %w", m.Digest, err)
 		}
 	}

@@ -123,19 +123,20 @@ func (e *exporter) addParts(dir *imageDir, m layout.Manifest, _ int) ([]dockerIm
 	if err != nil {
 		return nil, err
 	}
-	isImage := manifest.IsConfig(fields.Config.MediaType)
+	isImage := fields.Config != nil && manifest.IsConfig(fields.Config.MediaType)
+	blobs := fields.Layers
 	img := dockerImage{DockerEntry: ocilayout.DockerEntry{Layers: []string{}}}
 	switch {
 	case m.MediaType == layout.OCIArtifact:
 	case isImage:
-		if img.Platform, err = e.addConfig(dir, fields.Config); err != nil {
+		if img.Platform, err = e.addConfig(dir, *fields.Config); err != nil {
 			return nil, fmt.Errorf("config of manifest %s: %w", m.Digest, err)
 		}
 		img.Config = ocilayout.BlobPath(fields.Config.Digest)
 	default:
-		fields.Blobs = append(fields.Blobs, fields.Config)
+		blobs = fields.Blobs()
 	}
-	for _, d := range append(fields.Layers, fields.Blobs...) {
+	for _, d := range blobs {
 		isImage = isImage && manifest.IsLayer(d.MediaType)
 		there, err := e.addBlob(dir, d)
 		switch {

@@ -78,10 +78,10 @@ func (e *exporter) checkPlatform(dir *imageDir, m layout.Manifest) error {
 	if err != nil {
 		return err
 	}
-	if !manifest.IsConfig(fields.Config.MediaType) {
+	if fields.Config == nil || !manifest.IsConfig(fields.Config.MediaType) {
 		return nil
 	}
-	p, err := e.addConfig(dir, fields.Config)
+	p, err := e.addConfig(dir, *fields.Config)
 	if err == nil && !p.Serves(*e.Platform) {
 		err = fmt.Errorf("the image is for %s, and not for %s", p, e.Platform)
 	}

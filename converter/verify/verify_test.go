@@ -147,7 +147,7 @@ func TestVerifyFinds(t *testing.T) {
 			func(d directory) {
 				d.image(func(m *v1.Manifest, _ *v1.Image) { m.Config = d.put(v1.MediaTypeImageConfig, []byte("[]")) })
 			},
-			[]string{"app/blobs/sha256:|it is no config"},
+			[]string{"app/blobs/sha256:|it is not the config of an image"},
 		},
 		"a blob that is called what no blob is": {
 			func(d directory) {

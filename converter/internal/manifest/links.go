@@ -1,7 +1,3 @@
-// Package manifest reads what manifests, indexes and descriptors say, in OCI's words
-// and in Docker's, and in those of artifacts of a certain age. All who follow a
-// manifest to what it names, to take it in, to hand it out or to verify it, are to
-// find the same.
 package manifest
 
 import (
@@ -9,12 +5,13 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// Links are what a manifest or index names.
+// Links, ParseLinks and ParseIndex are for packages that do not use Node yet.
 type Links struct {
 	Config    *v1.Descriptor  `json:"config"`
 	Layers    []v1.Descriptor `json:"layers"`
@@ -29,15 +26,13 @@ func ParseLinks(data []byte) (Links, error) {
 	if err := json.Unmarshal(data, &l); err != nil {
 		return Links{}, fmt.Errorf("reading what it names: %w", err)
 	}
-	for _, d := range l.descriptors() {
+	for _, d := range append(l.Parts(), l.Manifests...) {
 		if _, err := layout.ParseDigest(d.Digest.String()); err != nil {
 			return Links{}, fmt.Errorf("a digest that it names: %w", err)
 		}
 	}
 	return l, nil
 }
-
-func (l *Links) descriptors() []v1.Descriptor { return append(l.Parts(), l.Manifests...) }
 
 // Parts returns what is a blob: layers, and the config last.
 func (l *Links) Parts() []v1.Descriptor {
@@ -51,5 +46,17 @@ func (l *Links) Parts() []v1.Descriptor {
 // IsImage reports whether the layers are of an image, and not anything.
 func (l *Links) IsImage() bool {
 	return l.Config != nil && IsConfig(l.Config.MediaType) &&
-		!slices.ContainsFunc(l.Layers, func(d v1.Descriptor) bool { return !IsLayer(d.MediaType) && !IsForeign(d.MediaType) })
+		!slices.ContainsFunc(l.Layers, func(d v1.Descriptor) bool { return !IsLayer(d.MediaType) })
+}
+
+// ParseIndex reads what a manifest that is an index names.
+func ParseIndex(m layout.Manifest) (*Node, error) { return Parse(m) }
+
+// DiffIDs returns the diff_ids of a config.
+func DiffIDs(config []byte) ([]digest.Digest, error) {
+	c, err := ParseConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return c.DiffIDs, nil
 }
