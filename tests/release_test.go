@@ -70,7 +70,16 @@ func mustBeRelease(t *testing.T, archive string) {
 			t.Errorf("%s is %d:%d's and of %s", h.Name, h.Uid, h.Gid, h.ModTime)
 		}
 	}
-	if want := []string{"Caddyfile.example", "LICENSE", "README.md", "caddy", "converter"}; !slices.Equal(names, want) {
+	want := []string{"CHANGELOG.md", "Caddyfile.example", "LICENSE", "NOTICE", "README.md", "caddy", "contrib/systemd/ipfs-registry.service", "converter"}
+	docs, err := filepath.Glob(inRepo("docs/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range docs {
+		want = append(want, "docs/"+filepath.Base(doc))
+	}
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
 		t.Errorf("the archive has %v, not %v", names, want)
 	}
 

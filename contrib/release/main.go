@@ -139,11 +139,12 @@ func (r release) archive(t target) (string, error) {
 		}
 		files = append(files, file{program, filepath.Join(built, program), 0o755})
 	}
-	for _, text := range []string{"LICENSE", "README.md"} {
-		files = append(files, file{text, text, 0o644})
+	texts, err := t.texts()
+	if err != nil {
+		return "", err
 	}
-	if slices.Contains(t.programs, "caddy") {
-		files = append(files, file{"Caddyfile.example", "Caddyfile.example", 0o644})
+	for _, text := range texts {
+		files = append(files, file{text, text, 0o644})
 	}
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 
@@ -161,6 +162,26 @@ func (r release) archive(t target) (string, error) {
 		return "", err
 	}
 	return name, w.Close()
+}
+
+// texts returns what an archive has beside the programs, as it is named in the
+// repository: licences, the README and all that it links to.
+func (t target) texts() ([]string, error) {
+	texts := []string{"CHANGELOG.md", "LICENSE", "NOTICE", "README.md"}
+	docs, err := filepath.Glob("docs/*")
+	if err != nil {
+		return nil, err
+	}
+	for _, doc := range docs {
+		texts = append(texts, filepath.ToSlash(doc))
+	}
+	if slices.Contains(t.programs, "caddy") {
+		texts = append(texts, "Caddyfile.example")
+	}
+	if t.os == "linux" {
+		texts = append(texts, "contrib/systemd/ipfs-registry.service")
+	}
+	return texts, nil
 }
 
 // build has Go write into the programs which commit they are of.

@@ -12,15 +12,15 @@ const (
 	lengthSymbols   = 286 // literals, end of block and lengths
 	distanceSymbols = 30
 
-	maxLengthWord   = 14 // bits, one less than may be: four literals fit a put
+	maxLengthWord   = 14 // bits; one less than deflate allows, so that four literals fit into a put
 	maxDistanceWord = 15
 )
 
-// A block is a run of the piece that has codes of its own.
+// A block is a run of the piece that is compressed with codes of its own.
 type block struct {
 	tokens    []token
-	lengths   [lengthSymbols]uint32   // how often each symbol occurs
-	distances [distanceSymbols]uint32 // the same
+	lengths   [lengthSymbols]uint32   // how often each literal or length symbol occurs
+	distances [distanceSymbols]uint32 // how often each distance symbol occurs
 	split     splitter
 
 	lengthCode, distanceCode code
@@ -28,7 +28,8 @@ type block struct {
 	builder                  builder
 }
 
-// A token is a run of literals and the match after it, which may have no length.
+// A token is a run of literals and the match after it. The last token of a block
+// has a match of length 0.
 type token struct {
 	literals         uint32
 	length, distance uint16
@@ -45,7 +46,7 @@ func (b *block) reset() {
 	b.split = splitter{}
 }
 
-// add adds literals and a match.
+// add adds literals and the match after them.
 func (b *block) add(literals []byte, m match) {
 	for _, v := range literals {
 		b.lengths[v]++
@@ -60,7 +61,8 @@ func (b *block) add(literals []byte, m match) {
 	b.split.match(m.length)
 }
 
-// write writes the block, whose bytes are data, in the form that is smaller.
+// write writes the block, whose bytes are data: compressed, or stored where that is
+// not larger.
 func (b *block) write(w *bitWriter, data []byte, last bool) {
 	b.lengths[endOfBlock] = 1
 	b.builder.build(b.lengthCode, b.lengths[:], maxLengthWord)
@@ -80,7 +82,7 @@ func (b *block) write(w *bitWriter, data []byte, last bool) {
 	w.put(uint64(b.lengthCode.words[endOfBlock]), uint(b.lengthCode.lengths[endOfBlock]))
 }
 
-// bits returns how many bits the block has compressed.
+// bits returns the size of the compressed block in bits.
 func (b *block) bits() int {
 	n := 3 + b.header.bits()
 	for symbol, count := range b.lengths {
@@ -92,50 +94,52 @@ func (b *block) bits() int {
 	return n
 }
 
-// writeTokens is put, many times over, with the writer's fields in registers.
+// writeTokens writes the tokens as put would. It keeps the writer's fields in local
+// variables, for speed, and writes four literals at a time.
 func (b *block) writeTokens(w *bitWriter, data []byte) {
 	literals, lengths := b.words()
-	out, n, bit, has := w.out, w.n, w.bit, w.has
+	out, n, bit, pending := w.out, w.n, w.bit, w.pending
 	for _, t := range b.tokens {
 		run := data[:t.literals]
 		data = data[t.literals+uint32(t.length):]
 		for ; len(run) >= 4; run = run[4:] {
 			first := literals[run[0]].and(literals[run[1]])
 			second := literals[run[2]].and(literals[run[3]])
-			bit |= uint64(first.bits)<<(has&63) | uint64(second.bits)<<((has+uint(first.length))&63)
-			has += uint(first.length + second.length)
+			bit |= uint64(first.bits)<<(pending&63) | uint64(second.bits)<<((pending+uint(first.length))&63)
+			pending += uint(first.length + second.length)
 			binary.LittleEndian.PutUint64(out[n:], bit)
-			n += int(has / 8)
-			bit >>= has &^ 7 & 63
-			has &= 7
+			n += int(pending / 8)
+			bit >>= pending &^ 7 & 63
+			pending &= 7
 		}
 		for _, v := range run {
 			word := literals[v]
-			bit |= uint64(word.bits) << (has & 63)
-			has += uint(word.length)
+			bit |= uint64(word.bits) << (pending & 63)
+			pending += uint(word.length)
 		}
 		binary.LittleEndian.PutUint64(out[n:], bit)
-		n += int(has / 8)
-		bit >>= has &^ 7 & 63
-		has &= 7
+		n += int(pending / 8)
+		bit >>= pending &^ 7 & 63
+		pending &= 7
 		if t.length == 0 {
 			continue
 		}
 		word, d := lengths[t.length], distanceOf(uint32(t.distance))
-		bit |= uint64(word.bits) << (has & 63)
-		has += uint(word.length)
+		bit |= uint64(word.bits) << (pending & 63)
+		pending += uint(word.length)
 		length := uint(b.distanceCode.lengths[d.symbol])
-		bit |= (uint64(b.distanceCode.words[d.symbol]) | uint64(d.value)<<length) << (has & 63)
-		has += length + uint(d.extra)
+		bit |= (uint64(b.distanceCode.words[d.symbol]) | uint64(d.value)<<length) << (pending & 63)
+		pending += length + uint(d.extra)
 		binary.LittleEndian.PutUint64(out[n:], bit)
-		n += int(has / 8)
-		bit >>= has &^ 7 & 63
-		has &= 7
+		n += int(pending / 8)
+		bit >>= pending &^ 7 & 63
+		pending &= 7
 	}
-	w.n, w.bit, w.has = n, bit, has
+	w.n, w.bit, w.pending = n, bit, pending
 }
 
-// A word is a symbol's, or a length's with what follows it.
+// A word is the code word of a literal, or the code word and the extra bits of a
+// match length.
 type word struct{ bits, length uint32 }
 
 func (a word) and(b word) word { return word{a.bits | b.bits<<(a.length&31), a.length + b.length} }
@@ -152,11 +156,11 @@ func (b *block) words() (literals [256]word, lengths [maxMatch + 1]word) {
 	return literals, lengths
 }
 
-// An extended is a symbol that stands for several lengths or distances, and the
-// bits after it that say which.
+// An extended is the symbol of a length or distance, and the extra bits after it
+// that tell which of the symbol's values is meant.
 type extended struct{ symbol, extra, value uint32 }
 
-// lengthWords has the symbol of each length. RFC 1951, 3.2.5.
+// lengthWords has the symbol and extra bits of each match length (RFC 1951, 3.2.5).
 var lengthWords = func() (words [maxMatch + 1]extended) {
 	length := 3
 	for symbol := firstLength; symbol < lengthSymbols-1; symbol++ {
@@ -188,14 +192,15 @@ func distanceOf(distance uint32) extended {
 	return extended{2*extra + n>>extra, extra, n & (1<<extra - 1)}
 }
 
-// maxStored is the most bytes of a block that is not compressed.
+// maxStored is the largest size in bytes of one stored block.
 const maxStored = 1<<16 - 1
 
-// storedBits is the most bits that so many bytes take uncompressed.
+// storedBits returns an upper bound of the bits that n bytes take in stored blocks.
+// It decides between the two forms of a block, so it is part of format 1.
 func storedBits(n int) int { return 8*n + 48*(n/maxStored+1) }
 
-// maxDeflated is the most bytes that a piece of n bytes becomes, with room for
-// put, which writes eight at a time.
+// maxDeflated returns an upper bound of the bytes that a piece of n bytes becomes,
+// with room for put, which stores eight bytes at a time.
 func maxDeflated(n int) int { return n + 6*(n/minBlock+n/maxStored+2) + 8 }
 
 func writeStored(w *bitWriter, data []byte, final uint64) {

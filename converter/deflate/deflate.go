@@ -1,14 +1,25 @@
-// Package deflate compresses the pieces of a layer, each to a gzip member.
+// Package deflate compresses the pieces of a layer, each into a gzip member of its
+// own (RFC 1951, RFC 1952).
 //
-// Pieces are in memory whole and have at most a few hundred kilobytes, which a
-// general encoder cannot know: nothing slides, nothing is kept from one piece to
-// the next, and a block ends where what is compressed changes, which in a group
-// of small files is often. So this takes two thirds of the time in which
-// klauspost/compress gives the same size.
+// The output is part of format 1: images on IPFS are addressed by it, so a piece and
+// a level must give the same bytes for ever and on every machine. No compression
+// library promises that, and a new version of one could move every address. So the
+// encoder is part of this project: nobody else can change its output. It computes
+// with integers only, has no assembly, and uses nothing but CRC-32 and sorting from
+// the standard library. Change nothing here that changes the output: TestGolden has
+// its hashes, and docs/format-1.md describes the algorithm.
 //
-// Members are part of format 1: a given piece and level must give the same bytes
-// for ever, on every machine. So there is no assembly, and nothing here depends
-// on a library. Everything that reads gzip reads them (RFC 1951, RFC 1952).
+// The encoder also fits its task. A piece is in memory as a whole and has at most
+// about a megabyte, so no window slides and no state is carried from one piece to the
+// next. A block ends where the data changes its character, which in a group of small
+// files is often. As measured in docs/performance.md on a Debian of 137 MB, the
+// default level 4 takes 2.12 s for 1.037 of the size that gzip -6 gives, and level 6
+// takes 2.33 s for 1.027. klauspost/compress takes 2.17 s for 1.043 with its level 6,
+// and 3.80 s for 1.027 with its level 7.
+//
+// Where a block ends (split.go) and how the lengths of code words are limited
+// (huffman.go) are translated from libdeflate by Eric Biggers, whose licence is in
+// the file NOTICE.
 package deflate
 
 import (
@@ -16,8 +27,9 @@ import (
 	"hash/crc32"
 )
 
-// An Encoder makes members. It is for one goroutine, and has half a megabyte of
-// tables, so it should be used again.
+// An Encoder makes gzip members. It must not be used by several goroutines at once.
+// It has half a megabyte of tables, so callers should reuse it. The output does not
+// depend on earlier pieces.
 type Encoder struct {
 	effort  effort
 	matches matches
@@ -25,20 +37,22 @@ type Encoder struct {
 	w       bitWriter
 }
 
-// MaxLevel is the level that gives the smallest members, and 1 the fastest.
+// MaxLevel is the level of the smallest members. Level 1 is the fastest.
 const MaxLevel = 9
 
-// NewEncoder returns an encoder of a level from 1 to MaxLevel.
+// NewEncoder returns an encoder for a level, which must be from 1 to MaxLevel.
 func NewEncoder(level int) *Encoder {
 	return &Encoder{effort: efforts[level], block: newBlock()}
 }
 
-// header is a gzip member's, without a time or a system.
+// header begins every member: no name, no time, and 255 for an unknown operating
+// system, so that nothing of the machine gets into the output.
 var header = [10]byte{0x1f, 0x8b, 8, 9: 0xff}
 
-const trailer = 8 // bytes
+const trailer = 8 // bytes: CRC-32 and length of the piece
 
-// Append appends the member that holds piece to dst.
+// Append appends to dst the member that holds piece, and returns the longer slice.
+// A piece may be empty.
 func (e *Encoder) Append(dst, piece []byte) []byte {
 	e.w.reset(dst, MaxMember(len(piece)))
 	e.w.write(header[:])
@@ -48,11 +62,11 @@ func (e *Encoder) Append(dst, piece []byte) []byte {
 	return binary.LittleEndian.AppendUint32(out, uint32(len(piece)))
 }
 
-// MaxMember is the most memory that Append needs for a piece of n bytes: a little
-// more than the piece has.
+// MaxMember returns the capacity in bytes that Append needs for a piece of n bytes,
+// which is a little more than n. Append allocates if dst has less.
 func MaxMember(n int) int { return len(header) + maxDeflated(n) + trailer }
 
-// deflate writes the piece as blocks.
+// deflate writes the piece as one or more blocks.
 func (e *Encoder) deflate(piece []byte) {
 	e.matches.reset()
 	for start := 0; ; {
@@ -66,20 +80,22 @@ func (e *Encoder) deflate(piece []byte) {
 	}
 }
 
-// A block ends at maxBlock bytes, if not before. None has less than minBlock
-// unless the piece has.
+// Sizes of blocks, in bytes. A block ends at maxBlock, or with the match that goes
+// beyond it. A block ends earlier only where both it and the rest of the piece have
+// at least minBlock. So only the last block can be shorter than minBlock: in a short
+// piece, or as the rest after a block that ended at maxBlock.
 const (
 	minBlock = 5 << 10
 	maxBlock = 300 << 10
 )
 
-// parse turns the piece from start on into the tokens of a block, and returns
-// where that ends.
+// parse turns the piece from start on into the tokens of one block, and returns the
+// offset where that block ends.
 func (e *Encoder) parse(piece []byte, start int) (end int) {
 	e.block.reset()
 	end = min(len(piece), start+maxBlock)
 	searchEnd := uint32(max(0, min(end, len(piece)-lookahead)))
-	i, literals := uint32(start), uint32(start) // where literals began
+	i, literals := uint32(start), uint32(start) // where the run of literals began
 	for i < searchEnd {
 		if i == literals && len(piece)-int(i) >= minBlock && e.block.split.ends(int(i)-start) {
 			end = int(i)

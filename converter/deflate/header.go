@@ -1,21 +1,21 @@
 package deflate
 
-// A blockHeader tells a decoder the codes of a block: the lengths of their words,
-// as runs, which have a code of their own. RFC 1951, 3.2.7.
+// A blockHeader tells a decoder the two codes of a block (RFC 1951, 3.2.7). It holds
+// the lengths of all code words, as runs that are compressed with a third code.
 type blockHeader struct {
 	lengths, distances int     // symbols of each code
-	all                []uint8 // lengths of the words of both
+	all                []uint8 // lengths of the words of both codes
 	runs               []run
 	counts             [runSymbols]uint32
 	code               code
-	used               int // symbols of code, in runOrder
+	used               int // number of symbols of code that are written, in runOrder
 }
 
-// A run is lengths, or one, as a symbol with bits after it.
+// A run is one length, or a repeated one: a symbol with extra bits after it.
 type run struct {
 	symbol uint8
-	extra  uint8 // number of bits
-	value  uint8
+	extra  uint8 // number of extra bits
+	value  uint8 // of the extra bits
 }
 
 const (
@@ -27,11 +27,12 @@ const (
 	maxRunWord = 7 // bits
 )
 
-// runOrder begins with those symbols that every block uses.
+// runOrder is the order in which the lengths of the third code are written.
 var runOrder = [runSymbols]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 
 func newBlockHeader() blockHeader { return blockHeader{code: newCode(runSymbols)} }
 
+// make chooses the header for two codes.
 func (h *blockHeader) make(b *builder, lengths, distances code) {
 	h.lengths, h.distances = lengths.used(), distances.used()
 	h.all = append(h.all[:0], lengths.lengths[:h.lengths]...)
@@ -44,6 +45,7 @@ func (h *blockHeader) make(b *builder, lengths, distances code) {
 	}
 }
 
+// setRuns turns lengths into runs, the longest first, and counts their symbols.
 func (h *blockHeader) setRuns(lengths []uint8) {
 	h.runs = h.runs[:0]
 	clear(h.counts[:])
@@ -66,8 +68,8 @@ func (h *blockHeader) setRuns(lengths []uint8) {
 	}
 }
 
-// repeat adds runs of n in all, each of at least low and at most high, and
-// returns what is left.
+// repeat adds runs of low to high lengths each while n allows, and returns how many
+// lengths are left.
 func (h *blockHeader) repeat(n int, symbol uint8, low, high int, extra uint8) int {
 	for n >= low {
 		m := min(n, high)
@@ -82,6 +84,7 @@ func (h *blockHeader) add(r run) {
 	h.counts[r.symbol]++
 }
 
+// bits returns the size of the header in bits, without the three bits of the block.
 func (h *blockHeader) bits() int {
 	n := 14 + 3*h.used
 	for _, r := range h.runs {

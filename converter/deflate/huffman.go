@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// A code is a Huffman code: of each symbol the word, its bits in the order in
-// which they are written, and their number.
+// A code is a Huffman code: for each symbol its word, with the bits in the order in
+// which they are written, and the length of the word in bits. A symbol that does not
+// occur has length 0.
 type code struct {
 	words   []uint16
 	lengths []uint8
@@ -16,17 +17,18 @@ func newCode(symbols int) code {
 	return code{make([]uint16, symbols), make([]uint8, symbols)}
 }
 
-// A builder makes codes. It is here to keep its memory.
+// A builder makes codes. It exists to reuse its memory.
 type builder struct {
-	leaves  []uint32 // frequency and symbol, in order
-	weights []uint32 // of nodes above the leaves, in the order in which they are made
-	parents []uint16 // of those, and then their depths
+	leaves  []uint32 // frequency and symbol of each leaf, sorted
+	weights []uint32 // of the inner nodes, in the order in which they are made
+	parents []uint16 // of the inner nodes; replaced by their depths later
 }
 
-const symbolBits = 9 // of a leaf, the rest is frequency
+const symbolBits = 9 // the low bits of a leaf are the symbol, the others the frequency
 
-// build makes the code for symbols that occur so often, with no word longer than
-// maxLength. There are two words at least: decoders may want a code complete.
+// build makes the code for symbols of the given frequencies, with no word longer than
+// maxLength bits. The code has at least two words, since some decoders refuse a code
+// that is not complete.
 func (b *builder) build(c code, frequencies []uint32, maxLength int) {
 	clear(c.words)
 	clear(c.lengths)
@@ -49,8 +51,8 @@ func (b *builder) build(c code, frequencies []uint32, maxLength int) {
 	c.setWords()
 }
 
-// setLengths counts how many words have each length, and gives the longest to
-// what is rarest.
+// setLengths gives each symbol the length of its word: the longest words go to the
+// rarest symbols and, among equally frequent ones, to the lowest.
 func (b *builder) setLengths(lengths []uint8, maxLength int) {
 	counts := b.count(maxLength)
 	leaf := 0
@@ -62,8 +64,16 @@ func (b *builder) setLengths(lengths []uint8, maxLength int) {
 	}
 }
 
-// count builds Huffman's tree from the leaves up and goes down it again. Where it
-// is too deep, a word is made longer elsewhere instead.
+// count returns how many words there are of each length. It builds Huffman's tree
+// and then visits the inner nodes from the root down. At first both children of the
+// root count as leaves, which makes two words of length 1. Each inner node visited
+// after that turns out to be no leaf: one word of its depth becomes two that are one
+// bit longer. If that would exceed maxLength, the longest shorter word is split
+// instead. The result is not always the best code of limited length, but it is always
+// complete.
+//
+// This is libdeflate's compute_length_counts, translated. Copyright 2016 Eric Biggers,
+// copyright 2024 Google LLC, MIT licence: see the file NOTICE.
 func (b *builder) count(maxLength int) (counts [16]int) {
 	b.join()
 	counts[1] = 2
@@ -82,7 +92,8 @@ func (b *builder) count(maxLength int) (counts [16]int) {
 	return counts
 }
 
-// join makes a node of the two lightest, until there is one.
+// join builds the tree: it joins the two lightest nodes until one is left. Of a leaf
+// and an inner node of equal weight, it takes the leaf.
 func (b *builder) join() {
 	n := len(b.leaves) - 1
 	b.weights = slices.Grow(b.weights[:0], n)
@@ -103,7 +114,8 @@ func (b *builder) join() {
 	}
 }
 
-// setWords gives words to lengths, in the order of RFC 1951, 3.2.2.
+// setWords assigns the canonical words for the lengths (RFC 1951, 3.2.2), with their
+// bits reversed, as deflate writes them.
 func (c code) setWords() {
 	var counts, next [16]uint16
 	for _, n := range c.lengths {
@@ -121,7 +133,7 @@ func (c code) setWords() {
 	}
 }
 
-// used returns the number of symbols up to the last that has a word.
+// used returns the number of symbols up to the last one that has a word.
 func (c code) used() int {
 	n := len(c.lengths)
 	for c.lengths[n-1] == 0 {

@@ -7,19 +7,20 @@ import (
 
 const (
 	window   = 32 << 10
-	minMatch = 4 // deflate has matches of 3, which are seldom worth finding
+	minMatch = 4 // deflate allows matches of 3 bytes, which are seldom worth finding
 	maxMatch = 258
 
-	// lookahead is how many bytes must follow where a match is looked for.
+	// lookahead is how many bytes a piece must have from a place on for the encoder
+	// to look for a match there.
 	lookahead = 8
 )
 
-// An effort is how hard to look for matches.
+// An effort is how hard a level looks for matches.
 type effort struct {
-	depth int    // places looked at
-	nice  uint32 // bytes of a match that is good enough
-	lazy  uint32 // bytes below which a match gives way to a longer one at the next byte
-	skip  uint   // after this power of two of bytes without a match, every other place is skipped, and so on
+	depth int    // earlier places to compare with
+	nice  uint32 // a match of so many bytes ends the search
+	lazy  uint32 // a match shorter than this is dropped for a longer one at the next byte
+	skip  uint   // after 2^skip bytes without a match, look at every second place only, after twice as many at every third, …
 }
 
 var efforts = [MaxLevel + 1]effort{
@@ -34,12 +35,12 @@ var efforts = [MaxLevel + 1]effort{
 	9: {256, 258, 258, 16},
 }
 
-// A match is a run of bytes that occurred before.
+// A match is a run of bytes that occurred before, so many bytes earlier.
 type match struct{ length, distance uint32 }
 
-// matches knows where bytes occurred: the last place for each hash of four
-// bytes, and for each place the one before it with the same hash. 0 is no place,
-// which loses the first byte of a piece.
+// matches knows where bytes occurred: for each hash of four bytes the last place, and
+// for each place the one before it with the same hash. Place 0 means none, so nothing
+// matches the very beginning of a piece.
 type matches struct {
 	last   [1 << hashBits]uint32
 	before [window]uint32
@@ -47,10 +48,10 @@ type matches struct {
 
 const hashBits = 16
 
-// reset forgets everything. What is left in before is not reached from last.
+// reset forgets all places. Chains begin in last, so before need not be cleared.
 func (m *matches) reset() { clear(m.last[:]) }
 
-// note notes that four bytes are at a place, and returns the place before it.
+// note records the place of four bytes, and returns the last place with the same hash.
 func (m *matches) note(four, at uint32) uint32 {
 	last := &m.last[four*0x9e3779b1>>(32-hashBits)]
 	before := *last
@@ -59,15 +60,16 @@ func (m *matches) note(four, at uint32) uint32 {
 	return before
 }
 
-// insert notes the places from i to end.
+// insert records the places from i up to end.
 func (m *matches) insert(piece []byte, i, end uint32) {
 	for ; i < end; i++ {
 		m.note(binary.LittleEndian.Uint32(piece[i:]), i)
 	}
 }
 
-// find notes the place i, and looks for a match of its bytes longer than so
-// many. If there is none, the length returned is what was given.
+// find records the place i and looks for the nearest longest match of the bytes there
+// that has more than longerThan bytes. If there is none, it returns a match of length
+// longerThan and distance 0.
 func (m *matches) find(piece []byte, i, longerThan uint32, depth int, nice uint32) match {
 	eight := binary.LittleEndian.Uint64(piece[i:])
 	best := match{length: longerThan}
@@ -93,8 +95,8 @@ func (m *matches) find(piece []byte, i, longerThan uint32, depth int, nice uint3
 	return best
 }
 
-// common returns how many bytes, of eight that are known to be and at most
-// maxMatch, a and its later part b begin with in common.
+// common returns how many bytes a and b begin with in common, at most maxMatch. The
+// first eight are known to be equal, and a is at least as long as b.
 func common(a, b []byte) uint32 {
 	b = b[:min(len(b), maxMatch)]
 	a = a[:len(b)]

@@ -1,8 +1,11 @@
 package deflate
 
-// A splitter says where a block should end: where what is compressed differs
-// from what the block had before. It looks at how often there were literals of
-// eight kinds, short matches and long ones (after Biggers, libdeflate).
+// A splitter decides where a block ends: where the latest symbols differ in kind from
+// those before them in the block. It counts ten kinds of symbols: literals by their
+// two highest bits and the lowest, short matches, and long ones.
+//
+// This is libdeflate's block splitting, translated. Copyright 2016 Eric Biggers,
+// copyright 2024 Google LLC, MIT licence: see the file NOTICE.
 type splitter struct {
 	before, recent counts
 }
@@ -36,7 +39,7 @@ func (s *splitter) match(length uint32) {
 	s.recent.all++
 }
 
-// ends reports whether a block that has so many bytes should end.
+// ends reports whether a block that has so many bytes so far should end.
 func (s *splitter) ends(bytes int) bool {
 	if s.recent.all < checkEvery || bytes < minBlock {
 		return false
@@ -52,8 +55,9 @@ func (s *splitter) ends(bytes int) bool {
 	return false
 }
 
-// differs compares frequencies, multiplied by both totals. A short block must
-// differ more to be worth its header, and a long one less.
+// differs compares the frequencies of the kinds, each multiplied by both totals to
+// stay with integers. The sum of the differences must be at least 200/512. A short
+// block must differ more, to be worth a header, and a long one less.
 func (s *splitter) differs(bytes int) bool {
 	before, recent := uint64(s.before.all), uint64(s.recent.all)
 	var differ uint64
