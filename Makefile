@@ -18,11 +18,11 @@ test: build ## everything: fetches what it needs, takes minutes
 	bin/caddy fmt Caddyfile.example --diff >/dev/null
 	go vet ./...
 	go test $(RACE) ./caddymodule ./converter/... ./cmd/... ./internal/...
-	go test -count=1 -v -timeout 25m ./tests
+	go test -count=1 -v -p 1 -timeout 25m ./tests/...
 
 e2e: build ## the end-to-end tests alone
 	tests/setup.sh
-	go test -count=1 -v -timeout 25m ./tests
+	go test -count=1 -v -p 1 -timeout 25m ./tests/...
 
 bench: build ## measure against skopeo, docker-registry and Kubo
 	tests/setup.sh
@@ -31,7 +31,8 @@ bench: build ## measure against skopeo, docker-registry and Kubo
 KILLS ?= 1000
 soak: build ## kill programs KILLS times under load, and go over all lies
 	tests/setup.sh
-	go test -count=1 -v -timeout 5h ./tests -run '^(TestKills|TestLies)$$' -kills $(KILLS) -lies
+	go test -count=1 -v -timeout 5h ./tests/store -run '^TestKills$$' -kills $(KILLS)
+	go test -count=1 -v -timeout 5h ./tests/lies -run '^TestLies$$' -lies
 
 FUZZTIME ?= 20s
 fuzz: ## every fuzz test for FUZZTIME

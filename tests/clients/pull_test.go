@@ -1,0 +1,122 @@
+package clients
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// What Docker built and saved, the converter puts into a store on disk, and a
+// Docker that never saw it pulls it from Caddy and runs it. There is no IPFS
+// node.
+func TestPullFromStore(t *testing.T) {
+	t.Parallel()
+	img := harness.DockerImage(t)
+	store := t.TempDir()
+	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
+	ref := harness.Convert(t, img.Archive, "--store="+store, "--registry="+caddy.URL)
+	harness.RootOf(t, ref)
+	img.MustBe(t, harness.PullByDocker(t, ref))
+
+	if got := harness.Get(t, caddy.URL+"/").Text; got != "a page" {
+		t.Errorf("beside the registry, the site answers %q, not its page", got)
+	}
+}
+
+// Every client pulls from a real IPFS node, through Caddy and sent by Caddy to
+// the node itself.
+func TestPullFromKubo(t *testing.T) {
+	t.Parallel()
+	img := harness.DockerImage(t)
+	kubo := harness.NewKubo(t)
+	for _, mode := range []struct {
+		name, blobs string
+		status      int // of a blob
+	}{
+		{"proxied", "proxy", http.StatusOK},
+		{"redirected", "redirect " + kubo.Gateway, http.StatusTemporaryRedirect},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\ngateway %s\nblobs %s\n}", kubo.Gateway, mode.blobs))
+			ref := harness.Convert(t, img.Archive, "--ipfs-api="+kubo.API, "--registry="+caddy.URL)
+			harness.RootOf(t, ref)
+			blobsMustBe(t, ref, mode.status, kubo.Gateway)
+			for _, client := range harness.Clients {
+				t.Run(client.Name, func(t *testing.T) {
+					t.Parallel()
+					img.MustBe(t, client.Pull(t, ref))
+				})
+			}
+		})
+	}
+}
+
+// blobsMustBe fails the test when layers are not answered with the status, or
+// redirected to another gateway.
+func blobsMustBe(t *testing.T, ref string, status int, gateway string) {
+	t.Helper()
+	m, _ := harness.FetchManifest(t, ref)
+	for _, layer := range m.Layers {
+		resp := harness.Get(t, harness.Repository(ref)+"/blobs/"+layer.Digest)
+		if resp.StatusCode != status {
+			t.Errorf("a layer was answered with %d, not %d", resp.StatusCode, status)
+		}
+		if to := resp.Header.Get("Location"); to != "" && !strings.HasPrefix(to, gateway+"/") {
+			t.Errorf("a layer was redirected to %s, not to %s", to, gateway)
+		}
+	}
+}
+
+// The command starts the same with no configuration at all.
+func TestCommand(t *testing.T) {
+	t.Parallel()
+	img := harness.DockerImage(t)
+	kubo := harness.NewKubo(t)
+	store := t.TempDir()
+	nobody := fmt.Sprintf("http://127.0.0.1:%d", harness.FreePort(t))
+	for _, from := range []struct {
+		name, convert string
+		flags         []string
+	}{
+		{"store", "--store=" + store, []string{"--store", store}},
+		{"gateways", "--ipfs-api=" + kubo.API, []string{"--store", t.TempDir(), "--gateway", nobody, "--gateway", kubo.Gateway}},
+	} {
+		t.Run(from.name, func(t *testing.T) {
+			harness.Need(t, "bin/caddy")
+			port := harness.FreePort(t)
+			args := append([]string{"ipfs-registry", "--listen", fmt.Sprintf(":%d", port)}, from.flags...)
+			cmd := exec.Command(harness.InRepo("bin/caddy"), args...)
+			cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
+			registry := fmt.Sprintf("http://localhost:%d", port)
+			d := harness.StartDaemon(t, "caddy ipfs-registry", cmd)
+			d.Await(t, registry, func() bool { return harness.IsServed(registry + "/v2/") })
+			ref := harness.Convert(t, img.Archive, from.convert, "--registry="+registry)
+			img.MustBe(t, harness.PullByCrane(t, ref))
+		})
+	}
+}
+
+// With Caddyfile.example as it is and no flag at all, what the converter prints
+// is there to pull.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "skopeo", "bin/converter")
+	img := harness.DockerImage(t)
+	machine := harness.NewMachine(t)
+	home := t.TempDir()
+	harness.StartCaddy(t, "caddy", harness.ReadFile(t, harness.InRepo("Caddyfile.example")), func(name string, args ...string) *exec.Cmd {
+		cmd := machine.Command(name, args...)
+		cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
+		return cmd
+	})
+	ref := harness.RunForLine(t, harness.WithInput(t, machine.Command(harness.InRepo("bin/converter")), img.Archive))
+	dir := t.TempDir()
+	harness.Run(t, machine.Command("skopeo", "copy", "--src-tls-verify=false", "docker://"+ref, "dir:"+dir))
+	img.MustBe(t, harness.ConfigDigest(t, harness.ReadFile(t, filepath.Join(dir, "manifest.json"))))
+}

@@ -1,0 +1,134 @@
+package clients
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// A mirror is a Caddy whose root has the test's image as team/app:v1, and as
+// hello:v1.
+type mirror struct {
+	*harness.Caddy
+	img     harness.Image
+	address string
+}
+
+// newMirror starts one that is for the registries that are named.
+func newMirror(t *testing.T, hosts ...string) mirror {
+	t.Helper()
+	img := harness.DockerImage(t)
+	store := t.TempDir()
+	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+store))
+	line := harness.Convert(t, img.Archive, "--store="+store, "--onto="+address, "--name=hello", "--tag=v1")
+	address = strings.Split(line, "/")[1]
+	named := ""
+	if len(hosts) > 0 {
+		named = " {\nfor " + strings.Join(hosts, " ") + "\n}"
+	}
+	return mirror{harness.NewCaddy(t, fmt.Sprintf("log\nipfs_registry {\nstore %s\ncatalog\nroot %s%s\n}", store, address, named)), img, address}
+}
+
+// Images below the root have plain names for every client, as in any registry.
+func TestRoot(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "bin/crane")
+	m := newMirror(t)
+	for _, client := range harness.Clients {
+		t.Run(client.Name, func(t *testing.T) {
+			t.Parallel()
+			m.img.MustBe(t, client.Pull(t, m.Host()+"/"+harness.ImageName+":v1"))
+		})
+	}
+	host := strings.Replace(m.Host(), "localhost", "127.0.0.1", 1)
+	catalog := strings.Fields(harness.Run(t, exec.Command(harness.InRepo("bin/crane"), "catalog", "--insecure", host)))
+	want := map[string]bool{"hello": true, harness.ImageName: true, m.address + "/hello": true, m.address + "/" + harness.ImageName: true}
+	for _, name := range catalog {
+		if !want[name] {
+			continue
+		}
+		delete(want, name)
+		if got := harness.Run(t, exec.Command(harness.InRepo("bin/crane"), "ls", "--insecure", host+"/"+name)); got != "v1\n" {
+			t.Errorf("crane lists %q for the tags of %s", got, name)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("crane lists the images %v, without %v", catalog, want)
+	}
+}
+
+// containerd asks a mirror for the images of registries that it is configured
+// for, and says of which. What is not the image that is asked for is not there,
+// whatever it is called.
+func TestMirrorOfContainerd(t *testing.T) {
+	t.Parallel()
+	m := newMirror(t, "docker.io", "registry.example.com:5000")
+	ctr := harness.StartContainerd(t)
+	hosts := t.TempDir()
+	nobody := fmt.Sprintf("http://127.0.0.1:%d", harness.FreePort(t))
+	for _, registry := range []string{"docker.io", "registry.example.com_5000_", "registry.example.com"} {
+		harness.WriteFile(t, filepath.Join(hosts, registry, "hosts.toml"),
+			fmt.Sprintf("server = %q\n[host.%q]\ncapabilities = ['pull', 'resolve']\n", nobody, m.URL))
+	}
+	pull := func(ref string) *exec.Cmd {
+		return ctr("images", "pull", "--hosts-dir="+hosts, "--snapshotter=native", ref)
+	}
+	for _, ref := range []string{"docker.io/library/hello:v1", "docker.io/" + harness.ImageName + ":v1", "registry.example.com:5000/hello:v1"} {
+		harness.Run(t, pull(ref))
+		m.img.MustBe(t, harness.ConfigByCtr(t, func(args ...string) string { return harness.Run(t, ctr(args...)) }, ref))
+	}
+	for ref, asked := range map[string]string{
+		"docker.io/library/hello:latest":             "/v2/library/hello/manifests/latest?ns=docker.io",               // how it is found by its address
+		"registry.example.com/hello:v1":              "/v2/hello/manifests/v1?ns=registry.example.com",                // another registry's
+		"registry.example.com:5000/library/hello:v1": "/v2/library/hello/manifests/v1?ns=registry.example.com%3A5000", // another image's
+	} {
+		if _, stderr, err := harness.Try(pull(ref)); err == nil {
+			t.Errorf("ctr pulls %s", ref)
+		} else if log := m.Log.String(); !strings.Contains(log, asked) {
+			t.Errorf("ctr fails with %s, and did not ask for %s", stderr, asked)
+		}
+	}
+}
+
+// Docker asks its mirrors for images of its own registry, and does not say so.
+func TestMirrorOfDocker(t *testing.T) {
+	t.Parallel()
+	m := newMirror(t, "docker.io")
+	d := harness.NewDocker(t, "--registry-mirror="+m.URL)
+	for _, ref := range []string{"hello:v1", harness.ImageName + ":v1"} {
+		d.Run(t, "pull", ref)
+		d.MustRun(t, ref)
+		m.img.MustBe(t, d.ID(t, ref))
+	}
+	// It would go on to ask its own registry, so a test must not let it.
+	latest := harness.Get(t, m.URL+"/v2/library/hello/manifests/latest")
+	if latest.StatusCode != http.StatusNotFound || !strings.Contains(latest.Text, "but v1") {
+		t.Errorf("the latest, of which only v1 is there, is answered with %d: %s", latest.StatusCode, latest.Text)
+	}
+}
+
+// A root may be a name: tags are then what it stands for at the time.
+func TestRootIsName(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "bin/crane")
+	img := harness.DockerImage(t)
+	kubo := harness.NewKubo(t)
+	key := kubo.NewKey(t, "images", "ed25519")
+	first := harness.RootOf(t, harness.Convert(t, img.Archive, "--ipfs-api="+kubo.API))
+	kubo.Publish(t, "images", "/ipfs/"+harness.CIDv1(t, first))
+	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry %s {\nroot %s\n}", kubo.Gateway, key))
+	img.MustBe(t, harness.PullByCrane(t, caddy.Host()+"/"+harness.ImageName+":v1"))
+	if status := harness.Get(t, caddy.URL+"/v2/hello/manifests/v1").StatusCode; status != http.StatusNotFound {
+		t.Errorf("what the name has not yet is answered with %d", status)
+	}
+
+	line := harness.Convert(t, img.Archive, "--ipfs-api="+kubo.API, "--onto="+first, "--name=hello", "--tag=v1")
+	kubo.Publish(t, "images", "/ipfs/"+harness.CIDv1(t, strings.Split(line, "/")[1]))
+	caddy.Await(t, "the name to stand for more", func() bool { return harness.IsServed(caddy.URL + "/v2/hello/manifests/v1") })
+	img.MustBe(t, harness.PullByCrane(t, caddy.Host()+"/hello:v1"))
+}

@@ -1,0 +1,121 @@
+package convert
+
+import (
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// An archive has one address, wherever the converter puts it, and what it puts
+// there is the same: blocks in the store, the node and the CAR, and the files
+// that they are in the directory. Layers are cut where files are, so only
+// TestRootsOfIPFSAdd can have ipfs add say what the directory's address is.
+func TestOneRootEverywhere(t *testing.T) {
+	t.Parallel()
+	img := harness.DockerImage(t)
+	kubo := harness.NewKubo(t)
+	car := filepath.Join(t.TempDir(), "image.car")
+	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir()))
+	for flag, value := range map[string]string{"--ipfs-api": kubo.API, "--car": car} {
+		if got := harness.RootOf(t, harness.Convert(t, img.Archive, flag+"="+value)); got != address {
+			t.Errorf("%s gives %s, and the store %s", flag, got, address)
+		}
+	}
+	dir := harness.Convert(t, img.Archive, "--no-add")
+	t.Cleanup(func() { os.RemoveAll(dir) })
+
+	t.Run("kubo", func(t *testing.T) {
+		mustBePinned(t, kubo.Repo, address, harness.ImageName+":v1")
+		mustBeListed(t, kubo.Repo, address, dir)
+		out := filepath.Join(t.TempDir(), "out")
+		harness.IPFS(t, kubo.Repo, "get", "--output="+out, harness.CIDv1(t, address))
+		if !maps.Equal(harness.ReadTree(t, out), harness.ReadTree(t, dir)) {
+			t.Errorf("ipfs get gives %v, and --no-add %v", names(t, out), names(t, dir))
+		}
+	})
+	t.Run("car", func(t *testing.T) {
+		repo := harness.NewRepo(t)
+		harness.IPFS(t, repo, "dag", "import", car)
+		mustBePinned(t, repo, address, "")
+		out := filepath.Join(t.TempDir(), "out")
+		harness.IPFS(t, repo, "get", "--output="+out, harness.CIDv1(t, address))
+		if !maps.Equal(harness.ReadTree(t, out), harness.ReadTree(t, dir)) {
+			t.Errorf("from the CAR come %v, and from --no-add %v", names(t, out), names(t, dir))
+		}
+	})
+}
+
+// The environment may say which node.
+func TestNodeFromEnvironment(t *testing.T) {
+	t.Parallel()
+	img := harness.DockerImage(t)
+	kubo := harness.NewKubo(t)
+	cmd := harness.Converter(t, img.Archive)
+	cmd.Env = append(os.Environ(), "IPFS_API="+kubo.API)
+	mustBePinned(t, kubo.Repo, harness.RootOf(t, harness.RunForLine(t, cmd)), harness.ImageName+":v1")
+}
+
+// Blobs cut as ipfs add cuts them by default give its addresses, which
+// image2ipfs gave.
+func TestRootsOfIPFSAdd(t *testing.T) {
+	t.Parallel()
+	img := harness.DockerImage(t)
+	const profile = "unixfs-v0-2015"
+	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir(), "--cid-profile="+profile))
+	dir := harness.Convert(t, img.Archive, "--no-add", "--cid-profile="+profile)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if got := harness.AddressOf(t, harness.NewRepo(t), harness.IPFSAdd(t, profile, dir)); got != address {
+		t.Errorf("ipfs add of the directory gives %s, and the store %s", got, address)
+	}
+}
+
+// mustBePinned looks for the root among the pins, where it has a name if it is
+// to.
+func mustBePinned(t *testing.T, repo, address, name string) {
+	t.Helper()
+	want := strings.TrimSpace(harness.CIDv1(t, address) + " recursive " + name)
+	pins := harness.IPFS(t, repo, "pin", "ls", "--type=recursive", "--names")
+	if !slices.Contains(strings.Split(pins, "\n"), want) {
+		t.Errorf("no %q among the pins\n%s", want, pins)
+	}
+}
+
+// mustBeListed walks the directory that the converter left, and ipfs ls must
+// show the same at every step.
+func mustBeListed(t *testing.T, repo, address, dir string) {
+	t.Helper()
+	for name := range harness.ReadTree(t, dir) {
+		if !strings.HasSuffix(name, "/") {
+			continue
+		}
+		entries, err := os.ReadDir(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, e := range entries {
+			want = append(want, e.Name())
+		}
+		var got []string
+		for line := range strings.Lines(harness.IPFS(t, repo, "ls", path.Join("/ipfs", harness.CIDv1(t, address), name))) {
+			fields := strings.Fields(line) // CID SIZE NAME
+			got = append(got, strings.TrimSuffix(fields[len(fields)-1], "/"))
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("in %s, ipfs ls shows %v, and there are %v", name, got, want)
+		}
+	}
+}
+
+// names is what is below dir, for people.
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	return slices.Sorted(maps.Keys(harness.ReadTree(t, dir)))
+}

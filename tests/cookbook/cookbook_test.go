@@ -1,0 +1,73 @@
+package cookbook
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// The cookbook is right as it stands: every recipe in it is cooked, block by
+// block, and works.
+func TestCookbook(t *testing.T) {
+	t.Parallel()
+	img := harness.DockerImage(t)
+	cooked := map[string]bool{}
+	for _, r := range cookbook(t) {
+		cooked[r.name] = true
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			cook := cooks[r.name]
+			if cook == nil {
+				t.Fatal("nobody can cook this")
+			}
+			k := newKitchen(t, r, img)
+			cook(k, img)
+			if len(k.left) > 0 {
+				t.Errorf("this was not used:\n%s", k.left[0].text)
+			}
+		})
+	}
+	for name := range cooks {
+		if !cooked[name] {
+			t.Errorf("there is no recipe %q", name)
+		}
+	}
+}
+
+// A recipe is a section of the cookbook.
+type recipe struct {
+	name   string
+	blocks []block
+}
+
+// A block is what a reader puts into a file, or runs if there is no file.
+type block struct{ language, file, text string }
+
+var (
+	aRecipe = regexp.MustCompile(`(?m)^## (.+)\n`)
+	// The file is the last that is named in the line before a block.
+	aBlock = regexp.MustCompile("(?m)(?:^.*`(/[^`]+)`.*\\n\\n)?^```(\\w+)\\n((?s:.*?))^```$")
+)
+
+func cookbook(t *testing.T) (recipes []recipe) {
+	t.Helper()
+	text := harness.ReadFile(t, harness.InRepo("docs/cookbook.md"))
+	headings := aRecipe.FindAllStringSubmatchIndex(text, -1)
+	for i, at := range headings {
+		end := len(text)
+		if i+1 < len(headings) {
+			end = headings[i+1][0]
+		}
+		r := recipe{name: text[at[2]:at[3]]}
+		for _, m := range aBlock.FindAllStringSubmatch(text[at[1]:end], -1) {
+			b := block{language: m[2], file: m[1], text: m[3]}
+			if isScript := b.language == "sh" || b.language == "bash"; isScript {
+				b.file = ""
+			}
+			r.blocks = append(r.blocks, b)
+		}
+		recipes = append(recipes, r)
+	}
+	return recipes
+}

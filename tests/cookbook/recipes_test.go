@@ -1,0 +1,358 @@
+package cookbook
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// cooks follow the recipes, and do first what these take for granted.
+var cooks = map[string]func(k *kitchen, img harness.Image){
+	"As a service": func(k *kitchen, img harness.Image) {
+		k.systemd()
+		for _, name := range []string{"bin", "contrib"} {
+			k.link(harness.InRepo(name), name)
+		}
+		k.link(img.Archive, "app.tar")
+		k.follow() // the Caddyfile
+		k.follow()
+		const unit = "ipfs-registry.service"
+		if said, err := k.command("systemd-analyze", "verify", unit).CombinedOutput(); err != nil || len(said) > 0 {
+			k.Errorf("the unit: %v\n%s", err, said)
+		}
+		harness.Run(k.T, k.command("systemd-analyze", "security", "--offline=yes", "--threshold=20", "/etc/systemd/system/"+unit))
+		k.follow()
+		k.pull("localhost:5000/ciq…/team/app", img)
+		if user := harness.Run(k.T, k.command("stat", "--format=%U", "/var/lib/caddy/.config/caddy/autosave.json")); user != "caddy\n" {
+			k.Errorf("the service is run by %s", user)
+		}
+	},
+
+	"In a container": func(k *kitchen, img harness.Image) {
+		archive := builtImage(k.T)
+		k.docker()
+		harness.Run(k.T, harness.WithInput(k.T, k.command("docker", "load"), archive))
+		const built = "caddy-ipfs-registry"
+		harness.Run(k.T, k.command("docker", "tag", "localhost/"+built, built))
+		harness.Run(k.T, k.command("docker", "run", "--rm", "--network=none", built, "converter", "--version"))
+		k.have(img)
+		k.follow()
+		printed := k.follow()
+		if want := k.fill("localhost:5000/ciq…/team/app\n"); printed != want {
+			k.Errorf("the converter printed %q, not %q", printed, want)
+		}
+		harness.Run(k.T, k.command("docker", "image", "rm", harness.ImageName+":v1"))
+		k.follow()
+		k.mustHave(img, "localhost:5000/ciq…/team/app")
+	},
+
+	"Docker on one machine": func(k *kitchen, img harness.Image) {
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.docker()
+		k.have(img)
+		printed := k.follow()
+		if want := k.fill("localhost:5000/ciq…/team/app\n"); printed != want {
+			k.Errorf("the converter printed %q, not %q", printed, want)
+		}
+		k.forget()
+		k.follow()
+		k.mustHave(img, "localhost:5000/ciq…/team/app")
+	},
+
+	"Docker without TLS": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.follow() // the daemon's configuration
+		k.docker()
+		k.follow()
+		k.mustHave(img, "registry.lan:5000/ciq…/team/app")
+	},
+
+	"Docker with a certificate of Caddy's own": func(k *kitchen, img harness.Image) {
+		harness.Need(k.T, "skopeo")
+		k.convert(img)
+		k.docker()
+		k.follow() // the Caddyfile
+		k.caddy()
+		const ref = "registry.lan/ciq…/team/app"
+		if _, stderr, err := harness.Try(k.command("docker", "pull", k.fill(ref))); err == nil || !strings.Contains(stderr, "unknown authority") {
+			k.Errorf("Docker trusts the authority already: %v, %s", err, stderr)
+		}
+		harness.Run(k.T, k.command("cp", authority, "."))
+		k.follow()
+		k.mustHave(img, ref)
+		harness.Run(k.T, k.command("skopeo", "inspect", "--no-tags", "docker://"+k.fill(ref)))
+	},
+
+	"containerd": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.write("/etc/caddy/Caddyfile", plainRegistry)
+		k.caddy()
+		k.containerd()
+		k.follow() // hosts.toml
+		k.follow()
+		img.MustBe(k.T, k.containerdHas("registry.lan:5000/ciq…/team/app:v1"))
+	},
+
+	"Kubernetes": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.write("/etc/caddy/Caddyfile", plainRegistry)
+		k.caddy()
+		k.follow() // containerd's configuration
+		k.follow() // hosts.toml
+		k.containerd()
+		pod := regexp.MustCompile(`image: (\S+)`).FindStringSubmatch(k.next().text)
+		img.MustBe(k.T, pullAsKubelet(k.T, k.inside("/run/containerd/containerd.sock"), pod[1]))
+	},
+
+	"podman": func(k *kitchen, img harness.Image) {
+		harness.Need(k.T, "podman", "skopeo")
+		k.convert(img)
+		k.write("/etc/caddy/Caddyfile", plainRegistry)
+		k.caddy()
+		k.write("/etc/containers/storage.conf", "[storage]\ndriver = \"vfs\"\nrunroot = \"/run/containers\"\ngraphroot = \"/var/lib/containers\"\n")
+		k.follow() // registries.conf.d
+		k.follow()
+		id := harness.Run(k.T, k.command("podman", "image", "inspect", "--format={{.Id}}", k.fill("registry.lan:5000/ciq…/team/app")))
+		img.MustBe(k.T, "sha256:"+strings.TrimSpace(id))
+	},
+
+	"A mirror of Docker Hub": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.follow() // the daemon's configuration
+		k.docker()
+		k.follow()
+		k.mustHave(img, "team/app:v1")
+		k.follow() // hosts.toml
+		k.containerd()
+		k.follow()
+		img.MustBe(k.T, k.containerdHas("docker.io/team/app:v1"))
+	},
+
+	"A public registry with an allow-list": func(k *kitchen, img harness.Image) {
+		harness.Need(k.T, "curl")
+		k.kubo("127.0.0.1")
+		k.convert(img, "--ipfs-api=http://127.0.0.1:5001")
+		k.follow() // the Caddyfile
+		k.follow() // the list
+		k.caddy()
+		k.trust()
+		k.docker()
+		k.follow()
+		k.mustHave(img, "registry.example.com/ciq…/team/app")
+		const unlisted = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354" // the empty directory
+		if status := k.status("https://registry.example.com/v2/" + unlisted + "/app/manifests/latest"); status != "403" {
+			k.Errorf("what is not on the list is answered with %s", status)
+		}
+	},
+
+	"A password": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.trust()
+		k.docker()
+		const ref = "registry.example.com/ciq…/team/app"
+		if _, stderr, err := harness.Try(k.command("docker", "pull", k.fill(ref))); err == nil || !strings.Contains(stderr, "no basic auth credentials") {
+			k.Errorf("without the password: %v, %s", err, stderr)
+		}
+		k.follow()
+		k.mustHave(img, ref)
+	},
+
+	"A rate limit": func(k *kitchen, img harness.Image) {
+		harness.Need(k.T, "bin/xcaddy", "curl")
+		k.convert(img)
+		k.buildCaddy(k.next())
+		k.follow() // the Caddyfile
+		k.serve("./caddy")
+		k.trust()
+		k.docker()
+		k.follow()
+		k.mustHave(img, "registry.example.com/ciq…/team/app")
+		statuses := k.status("https://registry.example.com/v2/?[1-601]")
+		if !strings.HasPrefix(statuses, "200\n") || !strings.HasSuffix(statuses, "\n429") {
+			k.Errorf("601 requests are answered with %s", statuses)
+		}
+	},
+
+	"Several Kubo nodes": func(k *kitchen, img harness.Image) {
+		harness.Need(k.T, "curl")
+		// So little is on its way between programs that a node is not done long
+		// before the client.
+		harness.Run(k.T, k.command("sh", "-ec", "for f in rmem wmem; do echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_$f; done"))
+		nodes := map[string]*harness.Daemon{}
+		for _, ip := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"} {
+			nodes[ip] = k.kubo(ip)
+		}
+		k.convert(img) // from where it is copied
+		k.follow()     // the Caddyfile
+		k.write("/etc/docker/daemon.json", `{"insecure-registries": ["registry.lan:5000"]}`)
+		caddy := k.caddy()
+		k.docker()
+		k.follow()
+		k.killDuringDownload(caddy, nodes)
+		k.follow()
+		k.mustHave(img, "registry.lan:5000/ciq…/team/app")
+	},
+
+	"A closed network": func(k *kitchen, img harness.Image) {
+		k.docker()
+		k.have(img)
+		k.follow() // outside
+		k.Machine = k.another()
+		k.follow() // inside
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.follow()
+		k.pull("registry.lan:5000/ciq…/team/app", img)
+	},
+
+	"A name with moving tags": func(k *kitchen, img harness.Image) {
+		k.kubo("127.0.0.1")
+		k.docker()
+		k.have(img, "v2")
+		k.convert(img, "--ipfs-api=http://127.0.0.1:5001")
+		k.follow() // the Caddyfile
+		before := k.address
+		k.address = regexp.MustCompile("ciq[a-z2-7]{52}").FindString(k.follow())
+		if k.address == before {
+			k.Error("with one more tag, the address is the same")
+		}
+		k.zone(k.next().text)
+		k.caddy()
+		k.trust()
+		k.forget()
+		k.follow()
+		for _, tag := range []string{"v1", "v2"} {
+			ref := "registry.example.com/ipns/images.example.com/team/app:" + tag
+			harness.Run(k.T, k.command("docker", "pull", ref))
+			k.mustHave(img, ref)
+		}
+	},
+
+	"Publishing from CI": func(k *kitchen, img harness.Image) {
+		k.kubo("127.0.0.1")
+		k.docker()
+		k.have(img)
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.trust()
+		ref := k.fill("registry.example.com/ciq…/team/app")
+		if printed := k.follow(); !strings.HasSuffix(printed, "\n"+ref+"\n") {
+			k.Errorf("CI printed %q, which does not end in %s", printed, ref)
+		}
+		k.forget()
+		harness.Run(k.T, k.command("docker", "pull", ref))
+		k.mustHave(img, ref)
+	},
+}
+
+// containerdHas is the ID of an image that containerd has.
+func (k *kitchen) containerdHas(ref string) (id string) {
+	k.Helper()
+	return harness.ConfigByCtr(k.T, func(args ...string) string { return harness.Run(k.T, k.command("ctr", args...)) }, k.fill(ref))
+}
+
+// pull is for recipes about the registry alone: it takes no daemon.
+func (k *kitchen) pull(ref string, img harness.Image) {
+	k.Helper()
+	harness.Need(k.T, "skopeo")
+	harness.Run(k.T, k.command("skopeo", "copy", "--src-tls-verify=false", "docker://"+k.fill(ref), "dir:pulled"))
+	img.MustBe(k.T, harness.ConfigDigest(k.T, harness.ReadFile(k.T, filepath.Join(k.dir, "pulled/manifest.json"))))
+}
+
+// plainRegistry is what recipes about clients pull from.
+const plainRegistry = "http://registry.lan:5000 {\nipfs_registry\n}\n"
+
+// status is what requests for the URLs are answered with, one a line.
+func (k *kitchen) status(urls string) string {
+	k.Helper()
+	return strings.TrimSpace(harness.Run(k.T, k.command("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}\n", urls)))
+}
+
+// buildCaddy runs xcaddy as a recipe has it, but with this checkout, which no
+// module proxy has, and so with a version of Caddy's, since it would ask one.
+func (k *kitchen) buildCaddy(b block) {
+	k.Helper()
+	version := strings.TrimSpace(harness.Run(k.T, exec.Command("go", "list", "-m", "-f={{.Version}}", "github.com/caddyserver/caddy/v2")))
+	module := strings.TrimSpace(harness.Run(k.T, exec.Command("go", "list", "-m")))
+	script := strings.Replace(b.text, "xcaddy build", harness.InRepo("bin/xcaddy")+" build "+version, 1)
+	script = strings.Replace(script, module, module+"@v0.0.0="+harness.InRepo("."), 1)
+	build := exec.Command("bash", "-ec", script)
+	build.Dir = k.dir
+	harness.Run(k.T, build)
+}
+
+// zone starts a DNS server that knows this record.
+func (k *kitchen) zone(record string) {
+	k.Helper()
+	program := filepath.Join(k.dir, "zone")
+	harness.Run(k.T, exec.Command("go", "build", "-o", program, "./zone"))
+	d := harness.StartDaemon(k.T, "zone", k.command(program, strings.TrimSpace(record)))
+	d.AwaitLine(k.T, "serving")
+}
+
+// killDuringDownload kills the node that a layer comes from, in its middle; the
+// client gets all of it.
+func (k *kitchen) killDuringDownload(caddy *harness.Daemon, nodes map[string]*harness.Daemon) {
+	k.Helper()
+	repository := k.fill("http://registry.lan:5000/v2/ciq…/team/app")
+	var m harness.Manifest
+	if err := json.Unmarshal([]byte(harness.Run(k.T, k.command("curl", "--silent", repository+"/manifests/latest"))), &m); err != nil {
+		k.Fatal(err)
+	}
+	layer := slices.MaxFunc(m.Layers, func(a, b harness.Descriptor) int { return a.Size - b.Size })
+
+	download := k.command("curl", "--silent", repository+"/blobs/"+layer.Digest)
+	body, err := download.StdoutPipe()
+	if err != nil {
+		k.Fatal(err)
+	}
+	download.SysProcAttr = harness.EndsWithUs()
+	if err := download.Start(); err != nil {
+		k.Fatal(err)
+	}
+	defer download.Wait()
+	start := make([]byte, 1<<10)
+	if _, err := io.ReadFull(body, start); err != nil {
+		k.Fatal(err)
+	}
+	var ip string
+	caddy.Await(k.T, "a node that still has bytes to send", func() bool {
+		ip = k.sender(8080)
+		return ip != ""
+	})
+	nodes[ip].StopSignal = os.Kill
+	nodes[ip].Stop()
+	rest, err := io.ReadAll(body)
+	if got := harness.DigestOf(append(start, rest...)); err != nil || got != layer.Digest {
+		k.Errorf("%s died, and the layer is %s, %v", ip, got, err)
+	}
+}
+
+// sender is the address that has bytes waiting to be sent from a port.
+func (k *kitchen) sender(port int) string {
+	k.Helper()
+	for line := range strings.Lines(harness.ReadFile(k.T, fmt.Sprintf("/proc/%d/net/tcp", k.PID))) {
+		var number, ip, from, to, state, unsent, unread int
+		n, _ := fmt.Sscanf(line, "%d: %x:%x %x:%x %x %x:%x", &number, &ip, &from, &to, new(int), &state, &unsent, &unread)
+		if n == 8 && from == port && unsent > 0 {
+			return net.IPv4(byte(ip), byte(ip>>8), byte(ip>>16), byte(ip>>24)).String()
+		}
+	}
+	return ""
+}

@@ -1,0 +1,173 @@
+package harness
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// An Archive is what docker save wrote, entry by entry, for tests that take it
+// apart or spoil it.
+type Archive []Entry
+
+type Entry struct {
+	tar.Header
+	Content []byte
+}
+
+// SavedImage is what an archive's manifest.json says of its one image.
+type SavedImage struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+func ReadArchive(t *testing.T, file string) Archive {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a Archive
+	r := tar.NewReader(bytes.NewReader(b))
+	for {
+		h, err := r.Next()
+		if err == io.EOF {
+			return a
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a = append(a, Entry{*h, content})
+	}
+}
+
+// Write puts the archive into a file.
+func (a Archive) Write(t *testing.T) (file string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range a {
+		e.Size = int64(len(e.Content))
+		if err := w.WriteHeader(&e.Header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(e.Content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "archive.tar")
+	WriteFile(t, file, b.String())
+	return file
+}
+
+// Find is the entry of that name.
+func (a Archive) Find(t *testing.T, name string) Entry {
+	t.Helper()
+	i := slices.IndexFunc(a, func(e Entry) bool { return e.Name == name })
+	if i < 0 {
+		t.Fatalf("no %s in the archive", name)
+	}
+	return a[i]
+}
+
+// File is an entry's content, or that of the entry that it links to.
+func (a Archive) File(t *testing.T, name string) []byte {
+	t.Helper()
+	e := a.Find(t, name)
+	if e.Typeflag == tar.TypeSymlink {
+		return a.File(t, path.Join(path.Dir(name), e.Linkname))
+	}
+	return e.Content
+}
+
+func (a Archive) Saved(t *testing.T) SavedImage {
+	t.Helper()
+	var all []SavedImage
+	if err := json.Unmarshal(a.File(t, "manifest.json"), &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 1 {
+		t.Fatalf("%d images in the archive", len(all))
+	}
+	return all[0]
+}
+
+// WriteArchive is a file with that content.
+func WriteArchive(t *testing.T, content string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "archive.tar")
+	WriteFile(t, file, content)
+	return file
+}
+
+func Gzipped(t *testing.T, content []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func DigestOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// ArchiveOfLayers is what docker save writes of an image whose layers are these
+// files in /srv.
+func ArchiveOfLayers(t *testing.T, name string, layers ...string) (file string) {
+	t.Helper()
+	var a Archive
+	config := map[string]any{"architecture": "amd64", "os": "linux"}
+	image := SavedImage{Config: "config.json", RepoTags: []string{name}}
+	var diffIDs []string
+	for i, content := range layers {
+		layer := ReadFile(t, Archive{{tar.Header{Name: fmt.Sprintf("srv/%d", i), Mode: 0o644}, []byte(content)}}.Write(t))
+		image.Layers = append(image.Layers, fmt.Sprintf("%d/layer.tar", i))
+		diffIDs = append(diffIDs, DigestOf([]byte(layer)))
+		a = append(a, Entry{tar.Header{Name: image.Layers[i], Mode: 0o644}, []byte(layer)})
+	}
+	config["rootfs"] = map[string]any{"type": "layers", "diff_ids": diffIDs}
+	for name, document := range map[string]any{image.Config: config, "manifest.json": []SavedImage{image}} {
+		b, err := json.Marshal(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a = append(a, Entry{tar.Header{Name: name, Mode: 0o644}, b})
+	}
+	return a.Write(t)
+}
+
+// Without is the archive less an entry.
+func (a Archive) Without(name string) Archive {
+	var rest Archive
+	for _, e := range a {
+		if e.Name != name {
+			rest = append(rest, e)
+		}
+	}
+	return rest
+}

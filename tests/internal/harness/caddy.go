@@ -1,0 +1,97 @@
+package harness
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A Caddy is Caddy with our module, answering on http://localhost:PORT.
+type Caddy struct {
+	*Daemon
+	URL string // its URL, for the converter's --registry
+}
+
+// NewCaddy starts a Caddy whose one site has the given ipfs_registry directive,
+// and a page of its own beside it.
+func NewCaddy(t *testing.T, directive string) *Caddy {
+	t.Helper()
+	site := t.TempDir()
+	WriteFile(t, filepath.Join(site, "index.html"), "a page")
+	port := FreePort(t)
+	d := StartCaddy(t, "caddy", fmt.Sprintf(`
+{
+	admin off
+	persist_config off
+	storage file_system %s
+	default_bind 127.0.0.1
+	log {
+		format json
+	}
+}
+http://localhost:%d http://127.0.0.1:%[2]d {
+	%s
+	root %s
+	file_server
+}
+`, t.TempDir(), port, directive, site), exec.Command)
+	return &Caddy{d, fmt.Sprintf("http://localhost:%d", port)}
+}
+
+// StartCaddy runs a Caddyfile, by a command that may put it onto a machine of
+// its own.
+func StartCaddy(t *testing.T, name, caddyfile string, command func(string, ...string) *exec.Cmd) *Daemon {
+	t.Helper()
+	Need(t, "bin/caddy")
+	file := filepath.Join(t.TempDir(), "Caddyfile")
+	WriteFile(t, file, caddyfile)
+	d := StartDaemon(t, name, command(InRepo("bin/caddy"), "run", "--adapter=caddyfile", "--config="+file))
+	d.AwaitLine(t, "serving initial configuration")
+	return d
+}
+
+// Host is how references to the registry begin.
+func (c *Caddy) Host() string { return strings.TrimPrefix(c.URL, "http://") }
+
+// MustAnswer is for after something went wrong: Caddy still serves.
+func (c *Caddy) MustAnswer(t *testing.T) {
+	t.Helper()
+	if status := Get(t, c.URL+"/v2/").StatusCode; status != http.StatusOK {
+		t.Errorf("GET /v2/: %d", status)
+	}
+}
+
+// MustHave fails the test unless the registry has the whole image, all blobs of
+// which so many clients ask for at once. It returns how many bytes the blobs have.
+func (c *Caddy) MustHave(t *testing.T, path string, clients int) (size int64) {
+	t.Helper()
+	m, _ := FetchManifest(t, c.Host()+"/"+path)
+	var all sync.WaitGroup
+	for _, blob := range append([]Descriptor{m.Config}, m.Layers...) {
+		size += int64(blob.Size)
+		for range clients {
+			all.Go(func() {
+				resp, err := Fetch(Repository(c.Host()+"/"+path) + "/blobs/" + blob.Digest)
+				if err != nil || resp.StatusCode != http.StatusOK || DigestOf([]byte(resp.Text)) != blob.Digest {
+					t.Errorf("%s: %v, %d bytes, %v", blob.Digest, resp.Response, len(resp.Text), err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	return size
+}
+
+// StopGently has what is under way put in its place, or removed, however long the
+// disk takes.
+func (c *Caddy) StopGently() {
+	c.Cmd.Process.Signal(c.StopSignal)
+	<-c.Ended
+}
+
+// HostOfName is what a registry's references by a key of a Kubo node begin with.
+func (c *Caddy) HostOfName(key string) string { return c.Host() + "/ipns/" + key }

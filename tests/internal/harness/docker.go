@@ -1,0 +1,94 @@
+package harness
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A Docker is a Docker daemon with nothing in it, until a test puts something
+// there. It starts in less than a second, so every test has one of its own, and
+// no layer of an earlier test can stand in for one that was not served.
+type Docker struct {
+	*Daemon
+	Socket string
+	config string // the client's, empty
+}
+
+// NewDocker starts this machine's Docker.
+func NewDocker(t *testing.T, args ...string) *Docker {
+	t.Helper()
+	Need(t, "dockerd")
+	return startDocker(t, "", `{"storage-driver": "vfs"}`, args...)
+}
+
+// NewTrixieDocker starts the Docker of the newer Debian, with its classic image
+// store or with containerd's.
+func NewTrixieDocker(t *testing.T, store string) *Docker {
+	t.Helper()
+	Need(t, "trixie")
+	config := map[string]string{
+		"classic":    `{"storage-driver": "vfs"}`,
+		"containerd": `{"storage-driver": "native", "features": {"containerd-snapshotter": true}}`,
+	}
+	return startDocker(t, TrixieRoot(), config[store])
+}
+
+func startDocker(t *testing.T, root, config string, args ...string) *Docker {
+	t.Helper()
+	Need(t, "docker")
+	work := ShortTempDir(t)
+	WriteFile(t, filepath.Join(work, "daemon.json"), config)
+	args = append([]string{
+		"dockerd", "--config-file=/mnt/daemon.json", "--iptables=false", "--ip6tables=false", "--bridge=none",
+		"--data-root=/mnt/data", "--exec-root=/run/docker", "--pidfile=/run/docker.pid", "--host=unix:///mnt/socket",
+	}, args...)
+	d := &Docker{
+		Daemon: startIsolated(t, "dockerd", root, work, args...),
+		Socket: filepath.Join(work, "socket"),
+		config: t.TempDir(),
+	}
+	d.AwaitLine(t, "API listen on")
+	return d
+}
+
+// Command is Docker's client, speaking to this daemon.
+func (d *Docker) Command(args ...string) *exec.Cmd {
+	client := "/usr/bin/docker"
+	if _, err := os.Stat(client); err != nil {
+		client = "docker" // not first: one that is newer than the daemon may refuse to speak with it
+	}
+	cmd := exec.Command(client, append([]string{"--config", d.config, "--host", "unix://" + d.Socket}, args...)...)
+	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0") // BuildKit wants a network
+	return cmd
+}
+
+func (d *Docker) Run(t *testing.T, args ...string) string {
+	t.Helper()
+	return strings.TrimSpace(Run(t, d.Command(args...)))
+}
+
+// ID is the image's ID: the digest of its config in Docker's classic store, of
+// its manifest in containerd's.
+func (d *Docker) ID(t *testing.T, ref string) string {
+	t.Helper()
+	return d.Run(t, "image", "inspect", "--format={{.Id}}", ref)
+}
+
+// Save is what `docker save` writes.
+func (d *Docker) Save(t *testing.T, ref string) (archive string) {
+	t.Helper()
+	archive = filepath.Join(t.TempDir(), "image.tar")
+	d.Run(t, "save", "--output="+archive, ref)
+	return archive
+}
+
+// MustRun runs the image, and it must print what it was built to print.
+func (d *Docker) MustRun(t *testing.T, ref string) {
+	t.Helper()
+	if got := d.Run(t, "run", "--rm", "--network=none", ref); got != Greeting {
+		t.Errorf("docker run %s printed %q, not %q", ref, got, Greeting)
+	}
+}

@@ -1,0 +1,83 @@
+// Package harness runs the real programs that the end-to-end tests work with:
+// our own two, Kubo, Docker, podman, containerd and the other clients.
+//
+// Every test starts the programs that it needs, on free ports and in directories
+// of its own, and ends them. Docker daemons and containerd run in namespaces of
+// their own, so that they leave no mount, no socket in /run and no process behind.
+package harness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// workDir holds what all tests of a package share.
+var workDir string
+
+// Main runs the tests of a package, whose TestMain calls it, and returns the exit
+// code.
+func Main(m *testing.M) int {
+	os.Unsetenv("IPFS_API") // the converter would put images there
+	dir, err := os.MkdirTemp("", "e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	workDir = dir
+	defer os.RemoveAll(workDir)
+	return m.Run()
+}
+
+// Need ends a test that lacks something that it can't do without. A thing is a
+// program, "bin/…" of this checkout, "root", or "trixie", the Debian that
+// setup.sh makes. The test is skipped, with a line that says why; where CI is
+// true it fails, since there all has to run.
+func Need(t *testing.T, things ...string) {
+	t.Helper()
+	for _, thing := range things {
+		why := lacking(thing)
+		if why == "" {
+			continue
+		}
+		if os.Getenv("CI") == "true" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+}
+
+// lacking says why a thing can't be used here; nothing, if it can.
+func lacking(thing string) string {
+	switch {
+	case thing == "root":
+		if os.Geteuid() != 0 {
+			return "not root, and Docker's daemon takes root"
+		}
+	case thing == "trixie":
+		if _, err := os.Stat(TrixieRoot()); err != nil {
+			return "no Debian trixie: tests/setup.sh makes one, on Debian as root"
+		}
+	case strings.HasPrefix(thing, "bin/"):
+		if _, err := os.Stat(InRepo(thing)); err != nil {
+			return "no " + thing + ": make builds it"
+		}
+	default:
+		if _, err := exec.LookPath(thing); err != nil {
+			return "no " + thing + ": tests/setup.sh installs it, on Debian as root"
+		}
+	}
+	return ""
+}
+
+// InRepo is the path of something in this checkout.
+func InRepo(path string) string {
+	root, err := filepath.Abs("../..") // from tests/<subject>
+	if err != nil {
+		panic(err) // the working directory is gone
+	}
+	return filepath.Join(root, path)
+}

@@ -1,0 +1,78 @@
+package harness
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// inRoot runs a program with the folder $2 as its /mnt and a /run of its own;
+// in another root directory, if $1 is not empty.
+const inRoot = `
+root=$1; work=$2; shift 2
+if [ -n "$root" ]; then
+	mount --bind "$root" "$root"
+	mount --rbind /dev "$root/dev"
+	mount --rbind /sys "$root/sys"
+	mount -t tmpfs tmpfs "$root/tmp"
+	set -- chroot "$root" "$@"
+fi
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/run"
+mount --bind "$work" "$root/mnt"
+exec "$@"
+`
+
+// startIsolated starts a daemon in namespaces of its own, with work as its /mnt
+// and in a root directory, or in this machine's if that is empty. When the
+// daemon ends, so does all that it started and mounted.
+func startIsolated(t *testing.T, name, root, work string, args ...string) *Daemon {
+	t.Helper()
+	Need(t, "root", "unshare", "chroot")
+	unshare := []string{"--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", inRoot, "sh", root, work}
+	d := StartDaemon(t, name, exec.Command("unshare", append(unshare, args...)...))
+	d.StopSignal = os.Kill // other signals unshare keeps to itself; with it, the namespaces end
+	return d
+}
+
+// TrixieRoot is where setup.sh makes a Debian trixie.
+func TrixieRoot() string {
+	cache := os.Getenv("XDG_CACHE_HOME")
+	if cache == "" {
+		cache = filepath.Join(os.Getenv("HOME"), ".cache")
+	}
+	return filepath.Join(cache, "caddy-ipfs-registry", "trixie")
+}
+
+// A Machine has a loopback of its own, where every port is free and names lead,
+// and an empty /var/lib, where the default store is.
+type Machine struct{ PID int }
+
+const beMachine = `
+busybox ip link set lo up
+mount --bind "$1" /etc/hosts
+mount -t tmpfs tmpfs /var/lib
+echo ready
+exec sleep infinity
+`
+
+// NewMachine makes one on which each of the names is 127.0.0.1.
+func NewMachine(t *testing.T, names ...string) Machine {
+	t.Helper()
+	Need(t, "root", "unshare", "nsenter", "busybox")
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	WriteFile(t, hosts, "127.0.0.1 localhost "+strings.Join(names, " ")+"\n")
+	holder := StartDaemon(t, "machine", exec.Command("unshare", "--net", "--mount", "sh", "-ec", beMachine, "sh", hosts))
+	holder.StopSignal = os.Kill // sleep does not care how it ends
+	holder.AwaitLine(t, "ready")
+	return Machine{holder.Cmd.Process.Pid}
+}
+
+// Command is a program that runs there.
+func (m Machine) Command(name string, args ...string) *exec.Cmd {
+	enter := []string{"--target", strconv.Itoa(m.PID), "--net", "--mount", "--root", "--", name}
+	return exec.Command("nsenter", append(enter, args...)...)
+}

@@ -1,0 +1,138 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// An Operated is a Caddy that somebody looks after: with an admin endpoint, and
+// with an access log.
+type Operated struct {
+	*Caddy
+	admin     string // its URL
+	caddyfile func(site string) string
+}
+
+// NewOperated starts a Caddy whose one site is this, with variables added to its
+// environment.
+func NewOperated(t *testing.T, site string, environment ...string) *Operated {
+	t.Helper()
+	port, admin, storage := FreePort(t), FreePort(t), t.TempDir()
+	o := &Operated{admin: fmt.Sprintf("http://127.0.0.1:%d", admin)}
+	o.caddyfile = func(site string) string {
+		return fmt.Sprintf(`
+{
+	admin 127.0.0.1:%d
+	persist_config off
+	storage file_system %s
+	default_bind 127.0.0.1
+	log {
+		format json
+	}
+}
+http://localhost:%d http://127.0.0.1:%[3]d {
+	log
+	%s
+}
+`, admin, storage, port, site)
+	}
+	d := StartCaddy(t, "caddy", o.caddyfile(site), func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(name, args...)
+		cmd.Env = append(os.Environ(), environment...)
+		return cmd
+	})
+	o.Caddy = &Caddy{d, fmt.Sprintf("http://localhost:%d", port)}
+	return o
+}
+
+// Load puts a site in the place of the one that there is. The endpoint is replaced
+// as well, and may cut off who comes in that moment.
+func (o *Operated) Load(t *testing.T, site string) {
+	t.Helper()
+	o.Await(t, "a new configuration", func() bool {
+		resp, err := http.Post(o.admin+"/load", "text/caddyfile", strings.NewReader(o.caddyfile(site)))
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+			t.Fatalf("loading a configuration: %s %s", resp.Status, body)
+		}
+		return true
+	})
+}
+
+// Ask sends the admin endpoint a request.
+func (o *Operated) Ask(t *testing.T, method, path string) Response {
+	t.Helper()
+	return MustSend(t, NoRedirects, method, o.admin+path)
+}
+
+// Answer asks the admin endpoint for what it has to have.
+func (o *Operated) Answer(t *testing.T, method, path string, value any) {
+	t.Helper()
+	resp := o.Ask(t, method, path)
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%s %s: %s %s", method, path, resp.Status, resp.Text)
+	}
+	if err := json.Unmarshal([]byte(resp.Text), value); err != nil {
+		t.Fatalf("%s %s: %s", method, path, resp.Text)
+	}
+}
+
+// MustRefuse asks the admin endpoint for what is an error, in its way.
+func (o *Operated) MustRefuse(t *testing.T, method, path string, status int, message string) {
+	t.Helper()
+	resp := o.Ask(t, method, path)
+	var failed struct{ Error string }
+	err := json.Unmarshal([]byte(resp.Text), &failed)
+	if err != nil || resp.StatusCode != status || !strings.Contains(failed.Error, message) {
+		t.Errorf("%s %s: %s %s", method, path, resp.Status, resp.Text)
+	}
+	if allowed := resp.Header["Allow"]; (status == http.StatusMethodNotAllowed) != (len(allowed) == 1 && !slices.Contains(allowed, method)) {
+		t.Errorf("%s %s: Allow: %q", method, path, allowed)
+	}
+}
+
+// Metrics are all that Caddy has, by series.
+func (o *Operated) Metrics(t *testing.T) map[string]float64 {
+	t.Helper()
+	resp := o.Ask(t, http.MethodGet, "/metrics")
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("/metrics: %d %s", resp.StatusCode, resp.Text)
+	}
+	all := map[string]float64{}
+	for line := range strings.Lines(resp.Text) {
+		line = strings.TrimSpace(line)
+		if at := strings.LastIndexByte(line, ' '); at > 0 && line[0] != '#' {
+			value, err := strconv.ParseFloat(line[at+1:], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[line[:at]] = value
+		}
+	}
+	return all
+}
+
+// Access waits for the line of the access log about a request.
+func (o *Operated) Access(t *testing.T, path string) (line string) {
+	t.Helper()
+	o.Await(t, "an access log line about "+path, func() bool {
+		for l := range strings.Lines(o.Log.String()) {
+			if strings.Contains(l, `"http.log.access`) && strings.Contains(l, `"uri":"`+path+`"`) {
+				line = l
+			}
+		}
+		return line != ""
+	})
+	return line
+}

@@ -1,0 +1,12 @@
+// Package release tests what users get: the release archives, the demo, a Caddy
+// built by xcaddy, and the packages that each part depends on.
+package release
+
+import (
+	"os"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }

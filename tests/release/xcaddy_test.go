@@ -1,0 +1,28 @@
+package release
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// Whoever builds Caddy with xcaddy and the module from this checkout has the
+// module.
+func TestXcaddy(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "bin/xcaddy")
+	caddy := filepath.Join(t.TempDir(), "caddy")
+	cmd := exec.Command("./xcaddy.sh", caddy)
+	cmd.Dir = harness.InRepo(".")
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	harness.Run(t, cmd)
+	const module = "http.handlers.ipfs_registry"
+	modules := harness.Run(t, exec.Command(caddy, "list-modules"))
+	if !strings.Contains(modules, module+"\n") {
+		t.Errorf("no %s among the modules:\n%s", module, modules)
+	}
+}

@@ -1,0 +1,49 @@
+package sources
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// Archives that other programs than Docker write are pulled as what they are.
+func TestOtherArchives(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "skopeo", "gzip")
+	img := harness.DockerImage(t)
+	store := t.TempDir()
+	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
+	for _, archive := range []struct {
+		name string
+		make func(t *testing.T, to string) (id string)
+	}{
+		{"skopeo docker-archive", skopeoCopy(img.Archive, "docker-archive:")},
+		{"skopeo oci-archive", skopeoCopy(img.Archive, "oci-archive:")},
+		{"gzip", func(t *testing.T, to string) string {
+			harness.WriteFile(t, to, harness.Run(t, exec.Command("gzip", "--stdout", img.Archive)))
+			return harness.ConfigDigest(t, harness.Run(t, exec.Command("skopeo", "inspect", "--raw", "docker-archive:"+img.Archive)))
+		}},
+	} {
+		t.Run(archive.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "archive.tar")
+			id := archive.make(t, file)
+			ref := harness.Convert(t, file, "--store="+store, "--registry="+caddy.URL)
+			harness.RootOf(t, ref)
+			if got := harness.PullBySkopeo(t, ref); got != id {
+				t.Errorf("got the image %s, not %s", got, id)
+			}
+		})
+	}
+}
+
+// skopeoCopy has skopeo write an archive, for which it may write another config,
+// and gives back that config's digest.
+func skopeoCopy(archive, transport string) func(*testing.T, string) string {
+	return func(t *testing.T, to string) string {
+		harness.Run(t, exec.Command("skopeo", "copy", "docker-archive:"+archive, transport+to+":"+harness.ImageName+":v1"))
+		return harness.ConfigDigest(t, harness.Run(t, exec.Command("skopeo", "inspect", "--raw", transport+to)))
+	}
+}

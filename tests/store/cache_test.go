@@ -1,0 +1,222 @@
+package store
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// A meter is a gateway before another, which counts what that sends and lets no
+// more than so many bytes a second pass.
+type meter struct {
+	*httptest.Server
+	bytes atomic.Int64
+	rate  float64 // 0 for any
+	next  chan time.Time
+}
+
+func newMeter(t *testing.T, gateway string, rate float64) *meter {
+	t.Helper()
+	behind, err := url.Parse(gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &meter{rate: rate, next: make(chan time.Time, 1)}
+	m.next <- time.Time{}
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	proxy.FlushInterval = -1
+	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
+	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proxy.ServeHTTP(metered{w, m}, r)
+	}))
+	t.Cleanup(m.Close)
+	return m
+}
+
+type metered struct {
+	http.ResponseWriter
+	*meter
+}
+
+func (m metered) Write(b []byte) (int, error) {
+	if m.rate > 0 {
+		at := <-m.next
+		if now := time.Now(); at.Before(now) {
+			at = now
+		}
+		at = at.Add(time.Duration(float64(len(b)) / m.rate * 1e9))
+		m.next <- at
+		time.Sleep(time.Until(at)) // which is what limits it
+	}
+	n, err := m.ResponseWriter.Write(b)
+	m.bytes.Add(int64(n))
+	return n, err
+}
+
+func (m metered) Unwrap() http.ResponseWriter { return m.ResponseWriter }
+
+// cachedImage is an image of layers on a node: its path in a registry.
+func cachedImage(t *testing.T, node *harness.Kubo, name string, layers ...string) (path string) {
+	t.Helper()
+	ref := harness.Convert(t, harness.ArchiveOfLayers(t, name, layers...), "--quiet", "--ipfs-api="+node.API)
+	_, path, _ = strings.Cut(ref, "/")
+	return path
+}
+
+// cachedImages are so many images, each of one layer of so many bytes that no other
+// has.
+func cachedImages(t *testing.T, node *harness.Kubo, n, size int) (paths []string) {
+	t.Helper()
+	content := harness.Noise(n * size)
+	for i := range n {
+		paths = append(paths, cachedImage(t, node, fmt.Sprintf("app%d:v1", i), content[i*size:][:size]))
+	}
+	return paths
+}
+
+// withCache is a Caddy in front of gateways, with the cache in a store.
+func withCache(t *testing.T, store string, gateways ...string) *harness.Caddy {
+	t.Helper()
+	return harness.NewCaddy(t, fmt.Sprintf("ipfs_registry %s {\nstore %s\n}", strings.Join(gateways, " "), store))
+}
+
+// pullBy asks for an image at its repository's URL, and may be refused. What comes
+// whole must be right.
+func pullBy(t *testing.T, fetch func(url string) (harness.Response, error), at string) (whole bool) {
+	resp, err := fetch(at + "/manifests/latest")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return false
+	}
+	for _, part := range strings.Split(resp.Text, `"sha256:`)[1:] {
+		digest := "sha256:" + part[:64]
+		resp, err := fetch(at + "/blobs/" + digest)
+		if err != nil || resp.StatusCode >= http.StatusInternalServerError {
+			return false
+		}
+		if resp.StatusCode != http.StatusOK || harness.DigestOf([]byte(resp.Text)) != digest {
+			t.Errorf("%s is answered with %d and something else", digest, resp.StatusCode)
+			return false
+		}
+	}
+	return true
+}
+
+// However many ask, and whichever of the Caddys with one store, a gateway gives each
+// byte once; and when it is gone, all that was pulled is there, after a restart of
+// Caddy as well.
+func TestCache(t *testing.T) {
+	t.Parallel()
+	node := harness.NewKubo(t)
+	path := cachedImage(t, node, "app:v1", harness.Noise(20<<20), "short", "")
+	gateway := newMeter(t, node.Gateway, 50e6)
+	store := filepath.Join(t.TempDir(), "store")
+	first, second := withCache(t, store, gateway.URL), withCache(t, store, gateway.URL)
+	var both sync.WaitGroup
+	var size int64
+	both.Go(func() { size = first.MustHave(t, path, 20) })
+	both.Go(func() { second.MustHave(t, path, 20) })
+	both.Wait()
+	if sent := gateway.bytes.Load(); float64(sent) > float64(size)*1.01 {
+		t.Errorf("%d bytes of %d came from the gateway", sent, size)
+	}
+	t.Logf("20 clients of 2 Caddys at once: %.4f of the image from the gateway", float64(gateway.bytes.Load())/float64(size))
+	first.Stop() // which ends what is under way
+	second.Stop()
+	node.Stop()
+	gateway.Close()
+	third := withCache(t, store, gateway.URL)
+	third.MustHave(t, path, 3)
+	if got := harness.InStore(t, store, "gc"); !strings.Contains(got, "0 files") && got != "" {
+		t.Errorf("gc: %q", got)
+	}
+	harness.InStore(t, store, "verify", "--all")
+	third.MustHave(t, path, 1)
+	ref := strings.TrimSpace(harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "copy", path, "--from", store, "--store", store, "--quiet")))
+	if !strings.HasSuffix(ref, strings.TrimSuffix(path, ":v1")) {
+		t.Errorf("what was cached and then kept is %q", ref)
+	}
+	if got := harness.InStore(t, store, "verify", "--all"); !strings.Contains(got, "blocks") {
+		t.Errorf("verify: %q", got)
+	}
+	third.MustHave(t, path, 1)
+}
+
+// A new version of an image costs what changed.
+func TestCacheOfVersions(t *testing.T) {
+	t.Parallel()
+	node := harness.NewKubo(t)
+	content := harness.Noise(24 << 20)
+	v1 := cachedImage(t, node, "app:v1", content[:20<<20])
+	v2 := cachedImage(t, node, "app:v2", content, "a layer more")
+	gateway := newMeter(t, node.Gateway, 0)
+	c := withCache(t, filepath.Join(t.TempDir(), "store"), gateway.URL)
+	c.MustHave(t, v1, 1)
+	gateway.bytes.Store(0)
+	size := c.MustHave(t, v2, 5)
+	share := float64(gateway.bytes.Load()) / float64(size)
+	if t.Logf("%.3f of the new version came from the gateway", share); share < 0.16 || share > 0.2 {
+		t.Error("a sixth of it is new")
+	}
+}
+
+// A full disk costs nobody anything: what has no room goes past the cache.
+func TestCacheOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "root", "unshare", "bin/caddy")
+	node := harness.NewKubo(t)
+	path := cachedImage(t, node, "app:v1", harness.Noise(20<<20))
+	gateway := newMeter(t, node.Gateway, 50e6)
+	store := t.TempDir()
+	port := harness.FreePort(t)
+	d := harness.StartCaddy(t, "caddy", cacheCaddyfile(port, t.TempDir(), store, gateway.URL), func(name string, args ...string) *exec.Cmd {
+		const script = `mount -t tmpfs -o size=8m tmpfs "$1"; shift; exec "$@"`
+		return exec.Command("unshare", append([]string{"--mount", "sh", "-ec", script, "sh", store, name}, args...)...)
+	})
+	c := &harness.Caddy{Daemon: d, URL: fmt.Sprintf("http://localhost:%d", port)}
+	c.MustHave(t, path, 10)
+	c.AwaitLine(t, "the cache is off")
+	c.MustHave(t, path, 1)
+	if n := strings.Count(c.Log.String(), "the cache is off"); n != 1 {
+		t.Errorf("it says so %d times", n)
+	}
+}
+
+// What is published under a digest that it does not have is cut off before its end,
+// and not kept, and the gateway is not bothered with it again and again.
+func TestCacheOfALie(t *testing.T) {
+	t.Parallel()
+	node := harness.NewKubo(t)
+	content := harness.Noise(5 << 20)
+	dir := t.TempDir()
+	digest := harness.DigestOf([]byte("something else"))
+	harness.WriteFile(t, filepath.Join(dir, "blobs", digest), content)
+	root := harness.IPFS(t, node.Repo, "add", "--recursive", "--quieter", "--cid-version=1", dir)
+	gateway := newMeter(t, node.Gateway, 0)
+	store := filepath.Join(t.TempDir(), "store")
+	c := withCache(t, store, gateway.URL)
+	for range 5 {
+		resp, err := harness.Fetch(c.URL + "/v2/" + root + "/blobs/" + digest)
+		if err == nil && resp.StatusCode == http.StatusOK || len(resp.Text) >= len(content) {
+			t.Errorf("%d bytes of the lie came: %d", len(resp.Text), resp.StatusCode)
+		}
+	}
+	if sent := gateway.bytes.Load(); sent > int64(len(content))*5/2 {
+		t.Errorf("%d bytes of %d came from the gateway", sent, len(content))
+	}
+	if kept, err := filepath.Glob(filepath.Join(store, "cache", "blobs", "*", "*")); err != nil || len(kept) > 0 {
+		t.Errorf("kept are %q, %v", kept, err)
+	}
+	c.AwaitLine(t, "does not have the digest that it is published under")
+	c.MustAnswer(t)
+}

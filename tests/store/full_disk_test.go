@@ -1,0 +1,38 @@
+package store
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// A disk that is full in the middle costs the image that had no room, and no
+// other.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "root", "unshare", "bin/converter")
+	small, large := harness.ArchiveOfLayers(t, "small:v1", "content"), harness.ArchiveOfLayers(t, "large:v1", harness.Noise(12<<20))
+	const script = `
+mount -t tmpfs -o size=8m tmpfs "$1"
+converter=$2 store=$1/store
+$converter --quiet -i "$3" --store "$store"
+! $converter --quiet -i "$4" --store "$store" || exit 3
+! $converter --quiet -i "$4" --car "$1/large.car" || exit 4
+$converter verify --all --store "$store"
+$converter --quiet -i "$3" --store "$store" --name again
+ls "$1" "$store/tmp"`
+	cmd := exec.Command("unshare", "--mount", "sh", "-ec", script, "sh", t.TempDir(), harness.InRepo("bin/converter"), small, large)
+	stdout, stderr, err := harness.Try(cmd)
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, stdout, stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], "no space left") || !strings.Contains(lines[1], "no space left") {
+		t.Errorf("it says %q", lines)
+	}
+	if strings.Count(stdout, "/small") < 2 || !strings.Contains(stdout, "/again") || strings.Contains(stdout, "large.car") || strings.Contains(stdout, "import-") {
+		t.Errorf("it prints\n%s", stdout)
+	}
+}

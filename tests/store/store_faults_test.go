@@ -1,0 +1,220 @@
+package store
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// A store that cannot be written any more, in the middle of fills, costs nobody
+// anything: what is on its way goes on, and the rest goes past it.
+func TestCacheLosesItsStore(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(t *testing.T, c *harness.Caddy, store string){
+		"read-only": func(t *testing.T, c *harness.Caddy, store string) {
+			// Made elsewhere, since it takes that nobody writes there.
+			const mount = `mount --bind "$1" "$2"; mount -o remount,bind,ro "$2"; mount --move "$2" "$1"`
+			harness.Run(t, exec.Command("nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", c.Cmd.Process.Pid), "sh", "-ec", mount, "sh", store, t.TempDir()))
+		},
+		"of another user": func(t *testing.T, _ *harness.Caddy, store string) {
+			harness.Run(t, exec.Command("chown", "-R", "0:0", store))
+			harness.Run(t, exec.Command("chmod", "-R", "go-rwx", filepath.Join(store, "cache", "blobs"), filepath.Join(store, "cache", "files")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testLosingTheStore(t, lose)
+		})
+	}
+}
+
+func testLosingTheStore(t *testing.T, lose func(*testing.T, *harness.Caddy, string)) {
+	harness.Need(t, "root", "unshare", "nsenter", "setpriv", "bin/caddy")
+	const images, clients = 4, 5
+	node := harness.NewKubo(t)
+	gateway := harness.NewSlowGateway(t, node.Gateway)
+	paths := cachedImages(t, node, images, 4<<20)
+	store := t.TempDir()
+	c := asNobody(t, store, gateway.URL)
+	c.MustHave(t, paths[0], clients)
+	gateway.Hold()
+	var all sync.WaitGroup
+	for _, path := range paths[1:] {
+		all.Go(func() { c.MustHave(t, path, clients) })
+	}
+	gateway.Give(3 << 20)
+	c.Await(t, "fills that wait for a gateway", func() bool { return gateway.Waiting() > 0 })
+	lose(t, c, store)
+	gateway.Release()
+	all.Wait()
+	for _, path := range paths {
+		c.MustHave(t, path, clients)
+	}
+	if n := strings.Count(c.Log.String(), "the cache is off"); n != 1 {
+		t.Errorf("it says %d times that the cache is off", n)
+	}
+	t.Logf("%d images for %d clients each, 0 lost", images, clients)
+}
+
+// asNobody is a Caddy without privileges, on mounts of its own, in front of
+// gateways.
+func asNobody(t *testing.T, store string, gateways ...string) *harness.Caddy {
+	t.Helper()
+	port, storage := harness.FreePort(t), t.TempDir()
+	if err := os.Chmod(filepath.Dir(store), 0o755); err != nil { // of all folders of the test
+		t.Fatal(err)
+	}
+	for _, dir := range []string{store, storage} {
+		if err := os.Chown(dir, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	caddyfile := cacheCaddyfile(port, storage, store, gateways...)
+	d := harness.StartCaddy(t, "caddy", caddyfile, func(name string, args ...string) *exec.Cmd {
+		return exec.Command("unshare", append([]string{"--mount", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", name}, args...)...)
+	})
+	return &harness.Caddy{Daemon: d, URL: fmt.Sprintf("http://localhost:%d", port)}
+}
+
+// cacheCaddyfile is for a Caddy that a test starts in its own way.
+func cacheCaddyfile(port int, storage, store string, gateways ...string) string {
+	return fmt.Sprintf(`
+{
+	admin off
+	persist_config off
+	storage file_system %s
+	default_bind 127.0.0.1
+}
+http://localhost:%d {
+	ipfs_registry %s {
+		store %s {
+			max_size 64MiB
+		}
+	}
+}
+`, storage, port, strings.Join(gateways, " "), store)
+}
+
+// A Caddy that has no file handles left may refuse, and never answers with a wrong
+// byte; and when those who asked for too much are gone, all is as before.
+func TestCacheWithoutFileHandles(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "prlimit", "bin/caddy")
+	const images, clients = 3, 100
+	node := harness.NewKubo(t)
+	gateway := newMeter(t, node.Gateway, 20e6)
+	var paths []string
+	for i := range images {
+		paths = append(paths, cachedImage(t, node, fmt.Sprintf("app%d:v1", i), harness.Noise(3 << 20)[i<<20:]))
+	}
+	port, store := harness.FreePort(t), filepath.Join(t.TempDir(), "store")
+	d := harness.StartCaddy(t, "caddy", cacheCaddyfile(port, t.TempDir(), store, gateway.URL), func(name string, args ...string) *exec.Cmd {
+		return exec.Command("prlimit", append([]string{"--nofile=48:48", name}, args...)...)
+	})
+	c := &harness.Caddy{Daemon: d, URL: fmt.Sprintf("http://localhost:%d", port)}
+	var all sync.WaitGroup
+	var whole, refused atomic.Int64
+	for i := range clients {
+		all.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}, Timeout: harness.Patience}
+			defer client.CloseIdleConnections()
+			by := func(url string) (harness.Response, error) { return harness.FetchBy(client, url) }
+			if pullBy(t, by, harness.Repository(c.Host()+"/"+paths[i%images])) {
+				whole.Add(1)
+			} else {
+				refused.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	for _, path := range paths {
+		c.MustHave(t, path, 3)
+	}
+	c.StopGently()
+	harness.InStore(t, store, "verify", "--all")
+	if left := filesIn(t, store, "cache/tmp/*"); len(left) > 0 {
+		t.Errorf("left are %q", left)
+	}
+	if !strings.Contains(d.Log.String(), "too many open files") {
+		t.Error("there were enough file handles")
+	}
+	t.Logf("%d clients and 48 file handles: %d pulls came whole, %d were refused, 0 were wrong", clients, whole.Load(), refused.Load())
+}
+
+// Clocks that jump cost no byte, and what a clock dated that was wrong goes like
+// everything else when there is no room.
+func TestCacheWhenClocksJump(t *testing.T) {
+	t.Parallel()
+	const images = 6
+	node := harness.NewKubo(t)
+	paths := cachedImages(t, node, images, 2<<20)
+	store := filepath.Join(t.TempDir(), "store")
+	jumps := 0
+	for _, jump := range []time.Duration{10 * 365 * 24 * time.Hour, -56 * 365 * 24 * time.Hour, time.Hour, -time.Hour} {
+		c := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry %s {\nstore %s {\nmax_size 7MiB\n}\n}", node.Gateway, store))
+		for _, path := range paths {
+			c.MustHave(t, path, 2)
+		}
+		c.Await(t, "a cache within its limit, of the present", func() bool { return isWithin(t, store, 7<<20) })
+		c.Stop()
+		harness.InStore(t, store, "verify", "--all")
+		jumps += jumpBy(t, store, jump)
+	}
+	t.Logf("%d files had times that were wrong, %d images checked, 0 lost", jumps, images)
+}
+
+func isWithin(t *testing.T, store string, limit int64) bool {
+	t.Helper()
+	var size int64
+	for _, info := range cachedFiles(t, store) {
+		if size += info.Size(); info.ModTime().After(time.Now().Add(time.Minute)) {
+			return false
+		}
+	}
+	return size > 0 && size <= limit
+}
+
+func jumpBy(t *testing.T, store string, jump time.Duration) (files int) {
+	t.Helper()
+	at := time.Now().Add(jump)
+	for path := range cachedFiles(t, store) {
+		if err := os.Chtimes(path, at, at); err != nil {
+			t.Fatal(err)
+		}
+		files++
+	}
+	return files
+}
+
+// cachedFiles are those in place, by path.
+func cachedFiles(t *testing.T, store string) map[string]os.FileInfo {
+	t.Helper()
+	files := map[string]os.FileInfo{}
+	for _, pattern := range []string{"blobs/*/*", "files/*", "nodes/*/*"} {
+		for _, path := range filesIn(t, store, "cache/"+pattern) {
+			if info, err := os.Stat(path); err == nil { // not evicted meanwhile
+				files[path] = info
+			}
+		}
+	}
+	return files
+}
+
+// filesIn are those below a directory that match a pattern.
+func filesIn(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
