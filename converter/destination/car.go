@@ -8,7 +8,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/wholefile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 )
 
 // A CAR is a CAR file to which images are written.
@@ -42,11 +42,11 @@ func (d *CAR) Commit(ctx context.Context, t *tree.Tree) error {
 
 func writeCAR(ctx context.Context, w io.Writer, t *tree.Tree) error {
 	buffered := bufio.NewWriterSize(w, 1<<20)
-	car, err := unixfs.NewCARWriter(buffered, t.Root.CID)
+	blocks, err := car.NewWriter(buffered, t.Root.CID)
 	if err != nil {
 		return err
 	}
-	if err := t.WriteBlocks(ctx, car.Put); err != nil {
+	if err := t.WriteBlocks(ctx, blocks.Put); err != nil {
 		return err
 	}
 	return buffered.Flush()

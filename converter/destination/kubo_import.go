@@ -15,6 +15,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -34,7 +35,7 @@ type kuboImport struct {
 	pipe   *io.PipeWriter
 	form   *multipart.Writer
 	buffer *bufio.Writer // before the form's first part
-	car    *unixfs.CARWriter
+	car    *car.Writer
 
 	answer importAnswer
 	ended  chan struct{} // closed when the node has answered
@@ -107,7 +108,7 @@ func (i *kuboImport) begin() error {
 		return err
 	}
 	i.buffer = bufio.NewWriterSize(part, 1<<20)
-	i.car, err = unixfs.NewCARWriter(i.buffer)
+	i.car, err = car.NewWriter(i.buffer)
 	return err
 }
 
@@ -153,7 +154,7 @@ func (i *kuboImport) writeRoot(root cid.Cid) error {
 	if err != nil {
 		return err
 	}
-	if _, err := unixfs.NewCARWriter(part, root); err != nil {
+	if _, err := car.NewWriter(part, root); err != nil {
 		return err
 	}
 	return i.form.Close()

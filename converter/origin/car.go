@@ -10,6 +10,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -23,19 +24,19 @@ func FromCAR(path string) (Origin, []cid.Cid, error) {
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("no regular file, and a CAR is read in any order")
 	}
-	var car *unixfs.CAR
+	var blocks *car.File
 	if err == nil {
-		car, err = unixfs.OpenCAR(f, info.Size())
+		blocks, err = car.Open(f, info.Size())
 	}
 	if err != nil {
 		f.Close()
 		return Origin{}, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return Origin{&inCAR{car, f}}, car.Roots, nil
+	return Origin{&inCAR{blocks, f}}, blocks.Roots, nil
 }
 
 type inCAR struct {
-	car  *unixfs.CAR
+	car  *car.File
 	file *os.File
 }
 
@@ -56,7 +57,7 @@ func (p *inCAR) String() string { return "the CAR file " + p.file.Name() }
 
 // A leafReader puts a file together from the blocks of its leaves.
 type leafReader struct {
-	car   *unixfs.CAR
+	car   *car.File
 	table *unixfs.Table
 	next  int // leaf
 	at    bytes.Reader

@@ -20,8 +20,8 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A Fault is one thing that is wrong with an image on IPFS.
@@ -181,7 +181,7 @@ func (v *Verifier) CAR(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
-	err = unixfs.VerifyCAR(ctx, f, size, func(c cid.Cid, err error) {
+	err = car.Verify(ctx, f, size, func(c cid.Cid, err error) {
 		v.fault(ctx, cancel, Fault{Path: path, CID: c, Err: err})
 	})
 	if err != nil && ctx.Err() == nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
@@ -120,7 +121,7 @@ func (g *testGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // car writes the way to a blob, and the first block of it.
 func (im *image) car(w io.Writer, at string) {
-	car, _ := unixfs.NewCARWriter(w, im.root)
+	car, _ := car.NewWriter(w, im.root)
 	get := func(_ context.Context, c cid.Cid) ([]byte, error) { return im.blocks[string(c.Hash())], nil }
 	trail, _ := unixfs.Trail(context.Background(), get, im.root, at)
 	for _, c := range append([]cid.Cid{im.root}, trail...) {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -229,7 +230,7 @@ type carBlocks struct {
 	Session
 	body     *io.LimitedReader
 	progress func()            // since a block is one that is wanted
-	car      *unixfs.CARReader // nil until something is read
+	car      *car.Reader       // nil until something is read
 	leaves   bool              // are among them, which are too many to be remembered
 	leaf     []byte            // the memory for one of them, until the next is read
 	early    map[string][]byte // blocks that came before they were wanted, by multihash
@@ -274,11 +275,11 @@ func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
 // next reads and verifies a block.
 func (b *carBlocks) next() (unixfs.Block, error) {
 	if b.car == nil {
-		car, err := unixfs.NewCARReader(b.body)
+		r, err := car.NewReader(b.body)
 		if err != nil {
 			return unixfs.Block{}, err
 		}
-		b.car = car
+		b.car = r
 	}
 	c, _, err := b.car.Next()
 	if err == io.EOF {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -128,7 +129,7 @@ func (n *node) damaged(f gateway.Format, body []byte) []byte {
 
 func (n *node) car(root cid.Cid, below string, whole bool) []byte {
 	var b bytes.Buffer
-	w, err := unixfs.NewCARWriter(&b, root)
+	w, err := car.NewWriter(&b, root)
 	if err != nil {
 		panic(err)
 	}
@@ -274,7 +275,7 @@ func TestEndlessCAR(t *testing.T) {
 	junk := unixfs.V1.NewTable()
 	junk.Add(random(1 << 20))
 	var b bytes.Buffer
-	w, err := unixfs.NewCARWriter(&b, pub.root)
+	w, err := car.NewWriter(&b, pub.root)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -140,68 +138,6 @@ func TestWalkWithoutAShard(t *testing.T) {
 	if !errors.Is(err, failed) {
 		t.Error(err)
 	}
-}
-
-func TestCARIsReadBack(t *testing.T) {
-	blocks := blockMap{}
-	f := layOut(t, V1, 2500, blocks)
-	file := writeCAR(t, blocks, f.CID)
-	car, err := OpenCAR(bytes.NewReader(file), int64(len(file)))
-	check(t, err)
-	if len(car.Roots) != 1 || !car.Roots[0].Equals(f.CID) {
-		t.Errorf("the roots are %v", car.Roots)
-	}
-	for hash, want := range blocks {
-		c := cid.NewCidV1(cid.Raw, []byte(hash))
-		if got, found, err := car.Block(c); !found || err != nil || !bytes.Equal(got, want) {
-			t.Errorf("block %s: %d bytes, %v, %v", c, len(got), found, err)
-		}
-	}
-	for n := 0; n < len(file); n += 101 {
-		car, err := OpenCAR(bytes.NewReader(file[:n]), int64(n))
-		if err == nil && len(car.blocks) == len(blocks) {
-			t.Fatalf("cut off at %d of %d bytes it has all blocks", n, len(file))
-		}
-	}
-}
-
-func writeCAR(t testing.TB, blocks blockMap, root cid.Cid) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w, err := NewCARWriter(&b, root)
-	check(t, err)
-	for _, hash := range slices.Sorted(maps.Keys(blocks)) {
-		check(t, w.Put(Block{cid.NewCidV1(cid.Raw, []byte(hash)), blocks[hash]}))
-	}
-	return b.Bytes()
-}
-
-// Whatever a CAR holds, reading it ends, within bounds.
-func FuzzCARReader(f *testing.F) {
-	blocks := blockMap{}
-	for _, b := range []Block{{layOutOne("a"), []byte("a")}, {layOutOne("b"), []byte("b")}} {
-		check(f, blocks.put(b))
-	}
-	f.Add(writeCAR(f, blocks, layOutOne("a")))
-	f.Add([]byte("\x0a\xa1gversion\x02" + string(make([]byte, 40))))
-	f.Fuzz(func(t *testing.T, file []byte) {
-		if car, err := OpenCAR(bytes.NewReader(file), int64(len(file))); err == nil {
-			for hash := range car.blocks {
-				if at := car.blocks[hash]; at.offset+int64(at.length) > int64(len(file)) {
-					t.Fatalf("a block ends at %d of %d bytes", at.offset+int64(at.length), len(file))
-				}
-			}
-		}
-		r, err := NewCARReader(bytes.NewReader(file))
-		for err == nil {
-			if _, _, err = r.Next(); err == nil {
-				_, err = r.Block()
-			}
-		}
-		if err == io.ErrNoProgress {
-			t.Fatal(err)
-		}
-	})
 }
 
 func layOutOne(content string) cid.Cid {

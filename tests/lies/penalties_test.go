@@ -13,6 +13,7 @@ import (
 	"github.com/ipfs/go-cid"
 	mh "github.com/multiformats/go-multihash"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
@@ -127,7 +128,7 @@ func addFalseSizes(t *testing.T, k *harness.Kubo) *picture {
 	t.Helper()
 	im := &picture{name: "false sizes", content: map[string]string{}}
 	var b bytes.Buffer
-	car, err := unixfs.NewCARWriter(&b)
+	car, err := car.NewWriter(&b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +163,7 @@ func addFalseSizes(t *testing.T, k *harness.Kubo) *picture {
 	return im
 }
 
-func put(t *testing.T, car *unixfs.CARWriter, b unixfs.Block) {
+func put(t *testing.T, car *car.Writer, b unixfs.Block) {
 	t.Helper()
 	if err := car.Put(b); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -58,7 +59,7 @@ func (a *answer) findPlaces() {
 }
 
 func (a *answer) findSections() {
-	r, err := unixfs.NewCARReader(bytes.NewReader(a.body))
+	r, err := car.NewReader(bytes.NewReader(a.body))
 	if err != nil {
 		panic(err) // an honest node's CAR
 	}

@@ -1,34 +1,41 @@
-package unixfs
+// Package car reads, writes and verifies CAR files: blocks one after another, each
+// with its CID, below a header that names roots. Writing gives version 1; of
+// version 2, the part that is a CARv1 is read.
+//
+// https://ipld.io/specs/transport/car/
+package car
 
 import (
 	"encoding/binary"
 	"io"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A CARWriter writes blocks as a CARv1. Each is written once, however often it
+// A Writer writes blocks as a CARv1. Each is written once, however often it
 // is put.
 // https://ipld.io/specs/transport/car/carv1/
-type CARWriter struct {
+type Writer struct {
 	w       io.Writer
 	written map[string]struct{} // multihashes
 	buf     []byte
 }
 
-// NewCARWriter writes the header, which names the given roots, of which there
+// NewWriter writes the header, which names the given roots, of which there
 // may be none: what the CAR holds is then not said.
-func NewCARWriter(w io.Writer, roots ...cid.Cid) (*CARWriter, error) {
-	header := carHeader(roots)
-	b := binary.AppendUvarint(nil, uint64(len(header)))
-	if _, err := w.Write(append(b, header...)); err != nil {
+func NewWriter(w io.Writer, roots ...cid.Cid) (*Writer, error) {
+	h := header(roots)
+	b := binary.AppendUvarint(nil, uint64(len(h)))
+	if _, err := w.Write(append(b, h...)); err != nil {
 		return nil, err
 	}
-	return &CARWriter{w: w, written: map[string]struct{}{}}, nil
+	return &Writer{w: w, written: map[string]struct{}{}}, nil
 }
 
 // Put writes one block.
-func (c *CARWriter) Put(b Block) error {
+func (c *Writer) Put(b unixfs.Block) error {
 	key := string(b.CID.Hash())
 	if _, done := c.written[key]; done {
 		return nil
@@ -46,8 +53,8 @@ func (c *CARWriter) Put(b Block) error {
 	return nil
 }
 
-// carHeader is the dag-cbor of {"roots": roots, "version": 1}.
-func carHeader(roots []cid.Cid) []byte {
+// header is the dag-cbor of {"roots": roots, "version": 1}.
+func header(roots []cid.Cid) []byte {
 	b := append([]byte{0xa2, 0x65}, "roots"...)
 	b = append(b, 0x80|byte(len(roots)))
 	for _, r := range roots {

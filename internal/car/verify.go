@@ -1,4 +1,4 @@
-package unixfs
+package car
 
 import (
 	"context"
@@ -7,23 +7,25 @@ import (
 	"io"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// VerifyCAR reads a CAR of so many bytes from front to end and reports every
+// Verify reads a CAR of so many bytes from front to end and reports every
 // block that is not what its CID says, and every root that it does not have.
 // Where the CAR cannot be read on, that is the error.
-func VerifyCAR(ctx context.Context, file io.ReaderAt, size int64, report func(cid.Cid, error)) error {
-	start, size, err := carData(file, size)
+func Verify(ctx context.Context, file io.ReaderAt, size int64, report func(cid.Cid, error)) error {
+	start, size, err := section(file, size)
 	if err != nil {
 		return err
 	}
-	r, err := NewCARReader(io.NewSectionReader(file, start, size))
+	r, err := NewReader(io.NewSectionReader(file, start, size))
 	if err != nil {
 		return err
 	}
 	missing := map[string]cid.Cid{}
 	for _, root := range r.Roots {
-		missing[carKey(root)] = root
+		missing[blockKey(root)] = root
 	}
 	if len(missing) == 0 {
 		report(cid.Undef, errors.New("the CAR names no root"))
@@ -41,8 +43,8 @@ func VerifyCAR(ctx context.Context, file io.ReaderAt, size int64, report func(ci
 		if err != nil {
 			return fmt.Errorf("block %s: %w", c, err)
 		}
-		delete(missing, carKey(c))
-		if err := (Block{c, data}).Verify(); err != nil {
+		delete(missing, blockKey(c))
+		if err := (unixfs.Block{CID: c, Data: data}).Verify(); err != nil {
 			report(c, fmt.Errorf("at byte %d: %w", at, err))
 		}
 	}
