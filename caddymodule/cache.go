@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"os"
 
 	"github.com/caddyserver/caddy/v2"
@@ -29,24 +28,12 @@ var caches = caddy.NewUsagePool()
 type cache struct {
 	*fill.Filler
 	*store.Cache
-	stop context.CancelFunc
 }
 
-func newCache(s *store.Store, logger *zap.Logger) cache {
-	c := s.NewCache(defaultMaxSize)
-	c.Evicted = countEviction
-	f := fill.New(c)
-	f.Ended = countFill
-	ctx, stop := context.WithCancel(context.Background())
-	go scrub(ctx, s, logger)
-	return cache{f, c, stop}
-}
+func newCache(c *store.Cache) cache { return cache{fill.New(c, fill.Config{Ended: countFill}), c} }
 
 // Destruct implements caddy.Destructor.
-func (c cache) Destruct() error {
-	c.stop()
-	return c.Close()
-}
+func (c cache) Destruct() error { return c.Close() }
 
 // provisionCache has what gateways prove kept in the store, if there is one.
 func (h *Handler) provisionCache() error {
@@ -55,7 +42,7 @@ func (h *Handler) provisionCache() error {
 	}
 	s := h.cacheStore()
 	shared, _, err := caches.LoadOrNew(s.Dir(), func() (caddy.Destructor, error) {
-		return newCache(s, h.logger), nil
+		return newCache(s.NewCache(h.cacheConfig(s))), nil
 	})
 	if err != nil {
 		return err
@@ -68,16 +55,29 @@ func (h *Handler) provisionCache() error {
 
 // configureCache has the shared cache be as this handler wants it.
 func (h *Handler) configureCache() {
-	dir := zap.String("store", h.cached.Store().Dir())
-	h.cached.Configure(h.maxSize(), func(err error) {
-		if err == nil {
-			h.logger.Info("the cache is on again", dir)
-			return
-		}
-		h.logger.Warn("the cache is off, and gateways are asked for everything", dir, zap.Error(err))
-	})
+	h.cached.Configure(h.cacheConfig(h.cached.Store()))
 	if n := h.prefetches(); n > 0 { // another site with the store may have it on
 		h.filler.SetPrefetch(n)
+	}
+}
+
+// cacheConfig is what this handler wants of a store's cache.
+func (h *Handler) cacheConfig(s *store.Store) store.CacheConfig {
+	dir := zap.String("store", s.Dir())
+	return store.CacheConfig{
+		MaxSize: h.maxSize(),
+		Evicted: countEviction,
+		Switched: func(err error) {
+			if err == nil {
+				h.logger.Info("the cache is on again", dir)
+				return
+			}
+			h.logger.Warn("the cache is off, and gateways are asked for everything", dir, zap.Error(err))
+		},
+		Rotten: func(path string, err error) {
+			h.logger.Error("a file of the store has rotted", zap.String("file", path), zap.Bool("in_service", err != nil), zap.Error(err))
+		},
+		ScrubFailed: func(err error) { h.logger.Error("scrubbing the store", dir, zap.Error(err)) },
 	}
 }
 

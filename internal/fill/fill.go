@@ -18,6 +18,7 @@
 package fill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,15 +56,23 @@ type Blob struct {
 
 func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
 
+// A Config says how a Filler fills. Its zero value has the defaults.
+type Config struct {
+	// Grace is how long a fill goes on that nobody reads any more. Default: Grace.
+	Grace time.Duration
+
+	// Patience is how long a reader waits for another process's fill that makes no
+	// progress. Default: Patience.
+	Patience time.Duration
+
+	// Ended is called when a fill that wrote a file is over, from several goroutines
+	// at once. It may be nil.
+	Ended func(Outcome)
+}
+
 // A Filler fills one cache. Its methods may be called concurrently.
 type Filler struct {
-	Grace    time.Duration // set before use; Grace unless set
-	Patience time.Duration // set before use; Patience unless set
-
-	// Ended is told of each fill that wrote a file, when it is over, from several
-	// goroutines at once. It is set before use, and may be nil.
-	Ended func(Outcome)
-
+	config Config
 	cache  *store.Cache
 	leaves *store.LeafIndex
 
@@ -99,14 +108,15 @@ const (
 )
 
 // New returns a filler of a cache. Close must be called in the end.
-func New(cache *store.Cache) *Filler {
+func New(cache *store.Cache, config Config) *Filler {
+	config.Grace = cmp.Or(config.Grace, Grace)
+	config.Patience = cmp.Or(config.Patience, Patience)
 	f := &Filler{
-		Grace:    Grace,
-		Patience: Patience,
-		cache:    cache,
-		leaves:   cache.Store().NewLeafIndex(),
-		places:   map[string]*fill{},
-		files:    map[string]*fill{},
+		config: config,
+		cache:  cache,
+		leaves: cache.Store().NewLeafIndex(),
+		places: map[string]*fill{},
+		files:  map[string]*fill{},
 	}
 	f.lies, _ = lru.New[string, lie](maxLies) // whose size is positive
 	f.ctx, f.cancel = context.WithCancel(context.Background())

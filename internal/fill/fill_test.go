@@ -270,7 +270,7 @@ func TestClientsLeave(t *testing.T) {
 
 	g.body = func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, t.Context().Done()} }
 	b = serve(t, t.TempDir(), room, g)
-	b.Grace = 10 * time.Millisecond
+	b.config.Grace = 10 * time.Millisecond
 	leave()
 	b.wait()
 	if _, err := store.Open(b.dir).Open(t.Context(), blob.Root, blob.Path); !errors.Is(err, fs.ErrNotExist) {
@@ -347,7 +347,7 @@ func TestPastTheCache(t *testing.T) {
 	dir := t.TempDir()
 	file, table, err := small.session.Resolve(t.Context(), blob.Root, blob.Path)
 	check(t, err)
-	theirs, err := store.Open(dir).NewCache(room).Begin(file, table.Size())
+	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).Begin(file, table.Size())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func TestCacheFails(t *testing.T) {
 	check(t, os.WriteFile(dir, nil, 0o644))
 	b := serve(t, dir, room, g)
 	var said []error
-	b.cache.Configure(room, func(err error) { said = append(said, err) })
+	b.cache.Configure(store.CacheConfig{MaxSize: room, Switched: func(err error) { said = append(said, err) }})
 	check(t, b.get(t.Context(), blob, content, nil))
 	check(t, b.get(t.Context(), blob, content, nil))
 	b.wait()
@@ -442,7 +442,7 @@ func TestPrefetch(t *testing.T) {
 	held := make(chan struct{})
 	g := &testGateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
 	b := serve(t, t.TempDir(), room, g)
-	b.Grace = time.Hour
+	b.config.Grace = time.Hour
 	var blobs []Blob
 	var contents [][]byte
 	for i := range 6 {
@@ -474,7 +474,7 @@ func TestPrefetch(t *testing.T) {
 
 	g.body = func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, t.Context().Done()} }
 	b = serve(t, t.TempDir(), room, g)
-	b.Grace = 10 * time.Millisecond
+	b.config.Grace = 10 * time.Millisecond
 	for _, blob := range blobs {
 		b.Prefetch(b.session, blob)
 	}

@@ -46,7 +46,7 @@ func (fl *fill) watch() error {
 			came = time.Now()
 		} else if over, err := fl.isOver(); over {
 			return err
-		} else if time.Since(came) > fl.filler.Patience {
+		} else if time.Since(came) > fl.filler.config.Patience {
 			return passedBy{errHangs}
 		}
 		select {

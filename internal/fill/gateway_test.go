@@ -189,11 +189,11 @@ func serve(t testing.TB, dir string, limit int64, gateways ...*testGateway) *ben
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	group.Transport = transport
-	b := &bench{dir: dir, cache: store.Open(dir).NewCache(limit)}
+	b := &bench{dir: dir, cache: store.Open(dir).NewCache(store.CacheConfig{MaxSize: limit})}
 	client := trustless.NewClient(gateway.NewPool(group))
 	client.Nodes = b.cache
 	b.session = trustless.Session{Client: client}
-	b.Filler = New(b.cache)
+	b.Filler = New(b.cache, Config{})
 	b.SetPrefetch(3)
 	t.Cleanup(func() { b.Close() })
 	return b

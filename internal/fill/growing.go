@@ -132,7 +132,7 @@ func (fl *fill) endLater() {
 		fl.cancel()
 		return
 	}
-	fl.end = time.AfterFunc(fl.filler.Grace, func() {
+	fl.end = time.AfterFunc(fl.filler.config.Grace, func() {
 		fl.mu.Lock()
 		defer fl.mu.Unlock()
 		if fl.readers == 0 && fl.digest == "" {

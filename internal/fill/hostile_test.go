@@ -47,7 +47,7 @@ func TestManyAbandonedFills(t *testing.T) {
 		blobs, contents[blob.key()] = append(blobs, blob), content
 	}
 	b := serve(t, t.TempDir(), room, g)
-	b.Grace = time.Hour
+	b.config.Grace = time.Hour
 	for _, blob := range blobs {
 		ctx, leave := context.WithCancel(t.Context())
 		c := &client{want: contents[blob.key()], slow: leave}
@@ -114,10 +114,10 @@ func TestOtherProcessHangs(t *testing.T) {
 	g := &testGateway{images: []*image{im}}
 	dir := t.TempDir()
 	b := serve(t, dir, room, g)
-	b.Patience = 50 * time.Millisecond
+	b.config.Patience = 50 * time.Millisecond
 	file, table, err := b.session.Resolve(t.Context(), blob.Root, blob.Path)
 	check(t, err)
-	theirs, err := store.Open(dir).NewCache(room).Begin(file, table.Size())
+	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).Begin(file, table.Size())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ var Results = []Result{Kept, FalseDigest, GivenUp, Unwritten, Failed}
 
 // tell says what became of a fill, when that is over.
 func (fl *fill) tell(err error) {
-	if fl.partial == nil || fl.filler.Ended == nil {
+	if fl.partial == nil || fl.filler.config.Ended == nil {
 		return
 	}
 	o := Outcome{Result: Unwritten, Fetched: fl.fetched.Load(), Copied: fl.copied.Load()}
@@ -44,5 +44,5 @@ func (fl *fill) tell(err error) {
 	case err != nil && !passed:
 		o.Result = Failed
 	}
-	fl.filler.Ended(o)
+	fl.filler.config.Ended(o)
 }

@@ -29,15 +29,10 @@ import (
 // Where it cannot be written, it is off, for a minute at a time: nothing is added
 // then, and what is there is served.
 type Cache struct {
-	// Evicted is told of each file that makes way, and of its bytes. It is set before
-	// use, and may be nil.
-	Evicted func(bytes int64)
-
 	store *Store
 
 	mu     sync.Mutex
-	limit  int64 // bytes
-	report func(error)
+	config CacheConfig
 	used   int64     // bytes that are in place, as far as is known
 	under  int64     // bytes of blobs under way
 	off    time.Time // until when
@@ -45,9 +40,36 @@ type Cache struct {
 	full   chan struct{} // has a value when there is something to evict
 }
 
-// NewCache returns the cache of a store, for so many bytes.
-func (s *Store) NewCache(limit int64) *Cache {
-	return &Cache{store: s, limit: limit, report: func(error) {}, full: make(chan struct{}, 1)}
+// A CacheConfig says how much room a cache has, and who is told of what happens to
+// it. Each function may be nil, and may be called from several goroutines at once.
+type CacheConfig struct {
+	// MaxSize is how many bytes the cache takes at most.
+	MaxSize int64
+
+	// MinFree is how many bytes of the file system the cache leaves free. If it is
+	// zero, that is 5 % of the file system or 1 GiB, whichever is smaller. If it is
+	// negative, the cache may fill the disk.
+	MinFree int64
+
+	// Evicted is called for each file that eviction removes, with its bytes.
+	Evicted func(bytes int64)
+
+	// Switched is called with the reason when the cache goes off, and with nil when
+	// it is on again.
+	Switched func(err error)
+
+	// Rotten is called for each file of the store that no longer has the content
+	// that its name says. The error is nil if the file was taken out of service.
+	Rotten func(path string, err error)
+
+	// ScrubFailed is called with the reason when a part of the store could not be
+	// read to look for rotten files.
+	ScrubFailed func(err error)
+}
+
+// NewCache returns the cache of a store.
+func (s *Store) NewCache(config CacheConfig) *Cache {
+	return &Cache{store: s, config: config, full: make(chan struct{}, 1)}
 }
 
 // Store returns the store that reads from the cache.
@@ -60,13 +82,19 @@ func (c *Cache) Size() int64 {
 	return max(0, c.used+c.under)
 }
 
-// Configure changes how many bytes there is room for, and who is told when the
-// cache goes off, and why, and of nil when it is on again.
-func (c *Cache) Configure(limit int64, report func(error)) {
+// Configure replaces the configuration.
+func (c *Cache) Configure(config CacheConfig) {
 	c.mu.Lock()
-	c.limit, c.report = limit, report
-	c.mu.Unlock()
-	c.grow(0)
+	defer c.mu.Unlock()
+	c.config = config
+	c.wake()
+}
+
+// now returns the configuration as it is at the moment.
+func (c *Cache) now() CacheConfig {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.config
 }
 
 // pause is how long the cache is off before it is tried again.
@@ -82,22 +110,22 @@ func (c *Cache) IsOn() bool {
 // failed turns the cache off.
 func (c *Cache) failed(err error) {
 	c.mu.Lock()
-	wasOff, report := c.isOff, c.report
+	wasOff, switched := c.isOff, c.config.Switched
 	c.isOff, c.off = true, time.Now().Add(pause)
 	c.mu.Unlock()
-	if !wasOff {
-		report(err)
+	if !wasOff && switched != nil {
+		switched(err)
 	}
 }
 
 // worked says that the cache was written to.
 func (c *Cache) worked() {
 	c.mu.Lock()
-	wasOff, report := c.isOff, c.report
+	wasOff, switched := c.isOff, c.config.Switched
 	c.isOff, c.off = false, time.Time{}
 	c.mu.Unlock()
-	if wasOff {
-		report(nil)
+	if wasOff && switched != nil {
+		switched(nil)
 	}
 }
 
@@ -236,7 +264,7 @@ var (
 func (c *Cache) canHold(size int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return size <= c.limit
+	return size <= c.config.MaxSize
 }
 
 // take makes sure that what is under way fits together. What blobs say that they
@@ -244,7 +272,7 @@ func (c *Cache) canHold(size int64) bool {
 func (c *Cache) take(n int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.under+n > c.limit {
+	if c.under+n > c.config.MaxSize {
 		return false
 	}
 	c.under += n

@@ -72,7 +72,7 @@ func age(t testing.TB, s *Store, by time.Duration) {
 func TestEviction(t *testing.T) {
 	s := Open(t.TempDir())
 	kept := put(t, s, unixfs.V1, long("kept"), "short")
-	c := s.NewCache(1 << 40)
+	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
 	one, two := cacheBlob(t, c, long("one")), cacheBlob(t, c, long("two"))
 	age(t, s, time.Hour)
 	if read(t, Open(s.Dir()), one) == "" {
@@ -89,7 +89,7 @@ func TestEviction(t *testing.T) {
 	for _, path := range []string{s.cached.blobPath(open.Digest), s.cached.filePath(two)} {
 		check(t, os.Chtimes(path, then, then)) // as if it was opened long ago
 	}
-	c = Open(s.Dir()).NewCache(int64(len(long("one")) * 5 / 2))
+	c = Open(s.Dir()).NewCache(CacheConfig{MaxSize: int64(len(long("one")) * 5 / 2)})
 	check(t, c.Evict(t.Context()))
 	for file, there := range map[cid.Cid]bool{one: true, two: false, three: true} {
 		if got := read(t, s, file); (got != "") != there {
@@ -100,7 +100,7 @@ func TestEviction(t *testing.T) {
 		t.Errorf("a download under way got %d bytes: %v", len(b), err)
 	}
 	kept.mustBeIn(t, s)
-	c.Configure(0, func(err error) { t.Error(err) })
+	c.Configure(CacheConfig{MaxSize: 0, Switched: func(err error) { t.Error(err) }})
 	check(t, c.Evict(t.Context()))
 	for _, path := range paths(t, s) {
 		if strings.HasPrefix(path, s.cached.dir) && filepath.Base(path) != "lock" {
@@ -118,8 +118,8 @@ func TestEviction(t *testing.T) {
 func TestUnfinishedBlobsTakeRoom(t *testing.T) {
 	const limit = 1 << 20
 	s := Open(t.TempDir())
-	c := s.NewCache(limit)
-	c.Configure(limit, func(err error) { t.Error(err) })
+	c := s.NewCache(CacheConfig{MaxSize: limit})
+	c.Configure(CacheConfig{MaxSize: limit, Switched: func(err error) { t.Error(err) }})
 	for i := range 4 {
 		cacheBlob(t, c, strings.Repeat(fmt.Sprint(i), limit/4-1<<14))
 	}
@@ -170,7 +170,7 @@ func TestUnfinishedBlobsTakeRoom(t *testing.T) {
 // Files take whole blocks of a disk, so many small ones take more than their bytes.
 func TestSmallNodesTakeRoom(t *testing.T) {
 	s := Open(t.TempDir())
-	c := s.NewCache(100 << 12)
+	c := s.NewCache(CacheConfig{MaxSize: 100 << 12})
 	for i := range 101 {
 		content := []byte(fmt.Sprint(i))
 		cutter := unixfs.V1.NewCutter()
@@ -187,7 +187,7 @@ func TestSmallNodesTakeRoom(t *testing.T) {
 // What is cached is no image's, and what is kept by now is not cached as well.
 func TestCacheAndWhatIsKept(t *testing.T) {
 	s := Open(t.TempDir())
-	c := s.NewCache(1 << 40)
+	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
 	file := cacheBlob(t, c, long("content"))
 	if got := collect(t, s); got != (Collected{}) || read(t, s, file) == "" {
 		t.Errorf("collected is %v", got)
@@ -211,7 +211,7 @@ func TestCacheAndWhatIsKept(t *testing.T) {
 // Nodes are not synced, so a power failure may spoil them.
 func TestDamagedNodeIsNone(t *testing.T) {
 	s := Open(t.TempDir())
-	c := s.NewCache(1 << 40)
+	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
 	file := cacheBlob(t, c, long("content"))
 	data, ok := c.Node(file)
 	if !ok {
@@ -232,7 +232,7 @@ func TestDamagedNodeIsNone(t *testing.T) {
 // One process at a time has a blob under way; what a killed one left is rubbish.
 func TestPartial(t *testing.T) {
 	s := Open(t.TempDir())
-	c, other := s.NewCache(100), Open(s.Dir()).NewCache(100)
+	c, other := s.NewCache(CacheConfig{MaxSize: 100}), Open(s.Dir()).NewCache(CacheConfig{MaxSize: 100})
 	content := []byte("content")
 	cutter := unixfs.V1.NewCutter()
 	cutter.Write(content)
@@ -254,7 +254,7 @@ func TestPartial(t *testing.T) {
 	if left, _ := os.ReadDir(s.cached.tmp()); len(left) > 0 {
 		t.Errorf("left is %v", left)
 	}
-	c = s.NewCache(100)
+	c = s.NewCache(CacheConfig{MaxSize: 100})
 	p = begin()
 	_, err = p.WriteAt(content, 0)
 	check(t, err)
@@ -282,7 +282,7 @@ func TestCacheOfManyProcesses(t *testing.T) {
 	for i := range 4 {
 		all.Go(func() {
 			s := Open(dir)
-			c := s.NewCache(int64(3 * len(long("x"))))
+			c := s.NewCache(CacheConfig{MaxSize: int64(3 * len(long("x")))})
 			for round := range 12 {
 				content := long(strings.Repeat("x", 1+(i+round)%5))
 				f := kindOf(t, content)
@@ -326,8 +326,8 @@ func TestCacheIsOff(t *testing.T) {
 	s := Open(t.TempDir())
 	check(t, os.WriteFile(s.cached.dir, nil, 0o644))
 	var said []error
-	c := s.NewCache(0)
-	c.Configure(1<<30, func(err error) { said = append(said, err) })
+	c := s.NewCache(CacheConfig{MaxSize: 0})
+	c.Configure(CacheConfig{MaxSize: 1 << 30, Switched: func(err error) { said = append(said, err) }})
 	later := func() { c.off = time.Now() } // as after a while
 	for range 3 {
 		if _, err := c.Begin(kindOf(t, "content"), 7); err == nil || errors.Is(err, ErrOff) {

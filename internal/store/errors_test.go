@@ -45,7 +45,7 @@ func TestAbsenceIsToldFromLack(t *testing.T) {
 // named.
 func TestDamagedCachedDirectoryProvesNothing(t *testing.T) {
 	s := Open(t.TempDir())
-	c := s.NewCache(1 << 40)
+	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
 	var nodes []unixfs.Block
 	root, err := unixfs.V1.Tree(context.Background(), map[string]unixfs.Node{"app/blobs/b": {CID: kindOf(t, "b"), Size: 1}}, func(b unixfs.Block) error {
 		nodes = append(nodes, b)

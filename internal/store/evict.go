@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -29,7 +30,7 @@ func (c *Cache) grow(n int64) {
 
 // wake has room made if that is needed. It is called with mu held.
 func (c *Cache) wake() {
-	if c.used+c.under <= c.limit {
+	if c.used+c.under <= c.config.MaxSize {
 		return
 	}
 	select {
@@ -38,10 +39,18 @@ func (c *Cache) wake() {
 	}
 }
 
-// Run makes room whenever there is too much in the cache, until ctx is done. How
-// much is there already it finds out after a while, so that starting costs
-// nothing.
+// Run looks after the cache until ctx is done: it makes room whenever there is too
+// much in it, and looks for rotten files in the whole store once a week.
 func (c *Cache) Run(ctx context.Context) {
+	var scrubbing sync.WaitGroup
+	scrubbing.Go(func() { c.scrubAgainAndAgain(ctx) })
+	defer scrubbing.Wait()
+	c.keepRoom(ctx)
+}
+
+// keepRoom evicts. It finds out after a minute how much is in the cache already, so
+// that starting costs nothing.
+func (c *Cache) keepRoom(ctx context.Context) {
 	c.clear()
 	look := time.NewTimer(time.Minute)
 	defer look.Stop()
@@ -96,8 +105,8 @@ func (c *Cache) Evict(ctx context.Context) error {
 	c.mu.Lock()
 	c.used = e.total
 	e.surplus = 0
-	if total := e.total + c.under; total > c.limit {
-		e.surplus = total - c.limit + c.limit/atOnce
+	if total := e.total + c.under; total > c.config.MaxSize {
+		e.surplus = total - c.config.MaxSize + c.config.MaxSize/atOnce
 	}
 	c.mu.Unlock()
 	if e.surplus == 0 {
@@ -140,6 +149,7 @@ func (e *eviction) add(path string, info fs.FileInfo) {
 // run removes what is older than some minute, and of that minute's as much as it
 // takes.
 func (e *eviction) run() error {
+	evicted := e.cache.now().Evicted
 	var last int64
 	for _, last = range slices.Sorted(maps.Keys(e.bytes)) {
 		if e.surplus <= e.bytes[last] {
@@ -156,8 +166,8 @@ func (e *eviction) run() error {
 			return
 		}
 		e.cache.grow(-room(info.Size()))
-		if e.cache.Evicted != nil {
-			e.cache.Evicted(info.Size())
+		if evicted != nil {
+			evicted(info.Size())
 		}
 		if at == last {
 			e.surplus -= room(info.Size())

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -25,8 +26,8 @@ type Scrub struct {
 	// scrub. It may be nil.
 	Read func(n int) error
 
-	// Found is told of what is wrong. An error with it says why it is in service
-	// still.
+	// Found is called for each file that is wrong. The error is nil if the file was
+	// taken out of service.
 	Found func(path string, err error)
 }
 
@@ -47,6 +48,49 @@ func (s *Store) Scrub(ctx context.Context, do Scrub) error {
 		err = errors.Join(err, x.shelf(s.cached, os.Remove))
 	}
 	return err
+}
+
+// Disks forget, seldom. So a store that is in use is read once a week, so slowly
+// that nobody notices.
+const (
+	scrubFirst = time.Hour
+	scrubAgain = 7 * 24 * time.Hour
+	scrubRate  = 4 << 20 // bytes a second
+)
+
+// scrubAgainAndAgain reads the whole store once a week, until ctx is done.
+func (c *Cache) scrubAgainAndAgain(ctx context.Context) {
+	for wait := scrubFirst; sleep(ctx, wait) == nil; wait = scrubAgain {
+		c.scrub(ctx)
+	}
+}
+
+// scrub reports what it finds to the configuration of that moment.
+func (c *Cache) scrub(ctx context.Context) {
+	err := c.store.Scrub(ctx, Scrub{
+		Kept:   true,
+		Cached: true,
+		Read:   func(n int) error { return sleep(ctx, time.Duration(n)*time.Second/scrubRate) },
+		Found: func(path string, err error) {
+			if rotten := c.now().Rotten; rotten != nil {
+				rotten(path, err)
+			}
+		},
+	})
+	if failed := c.now().ScrubFailed; err != nil && ctx.Err() == nil && failed != nil {
+		failed(err)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 type scrub struct {

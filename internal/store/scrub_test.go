@@ -15,7 +15,7 @@ import (
 func TestScrub(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, long("kept"), "right")
-	c := s.NewCache(1 << 40)
+	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
 	cached := cacheBlob(t, c, long("cached"))
 	right := cacheBlob(t, c, long("cached and right"))
 	var found []string
@@ -60,4 +60,24 @@ func TestScrub(t *testing.T) {
 		t.Errorf("of what was put aside, collected is %v", got)
 	}
 	again.mustBeIn(t, s)
+}
+
+// A cache outlives the configuration that opened it, whose log may be closed.
+func TestScrubReportsToTheConfigurationOfNow(t *testing.T) {
+	s := Open(t.TempDir())
+	c := s.NewCache(CacheConfig{MaxSize: 1 << 40, Rotten: func(path string, err error) {
+		t.Errorf("the first configuration is told of %s: %v", path, err)
+	}})
+	cacheBlob(t, c, "content")
+	rotten := s.cached.blobPath(digest.FromString("content"))
+	check(t, os.WriteFile(rotten, []byte("CONTENT"), 0o644))
+	var found []string
+	c.Configure(CacheConfig{MaxSize: 1 << 40, Rotten: func(path string, err error) {
+		check(t, err)
+		found = append(found, path)
+	}})
+	c.scrub(t.Context())
+	if !slices.Equal(found, []string{rotten}) {
+		t.Errorf("found %q, want %q", found, rotten)
+	}
 }
