@@ -15,7 +15,7 @@ import (
 // from a site that compresses whatever it may; those that join what they accept
 // into one value, or name nothing.
 func TestContentIsNobodysToChange(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	s := newSigned(t)
 	store := t.TempDir()
 	caddy := harness.NewCaddy(t, fmt.Sprintf(`encode {
@@ -77,7 +77,7 @@ func TestContentIsNobodysToChange(t *testing.T) {
 // A site has the last word on what its gateways fail at; where it says nothing,
 // clients get an answer that they can read.
 func TestFailuresAreTheSites(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	port, nobody := harness.FreePort(t), harness.FreePort(t)
 	caddy := harness.StartCaddy(t, "caddy", fmt.Sprintf(`{
 	admin off
@@ -118,7 +118,7 @@ http://127.0.0.3:%[3]d {
 // Who asks for what is not there is told by the program at hand what is, and who
 // takes the address of a file for one of an image, what to take.
 func TestClientsAreToldWhatIsThere(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	s := newSigned(t)
 	onBoth(t, s.archive, func(t *testing.T, ref string) {

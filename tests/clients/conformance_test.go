@@ -14,7 +14,7 @@ import (
 // The tests of the OCI distribution specification itself, of what a registry does
 // that nobody pushes to.
 func TestConformance(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/conformance")
 	s := newSigned(t)
 	blobs := []string{s.config}

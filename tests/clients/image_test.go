@@ -11,7 +11,7 @@ import (
 // The image has what makes archives hard: a layer over 1 MiB, and one that
 // comes twice, where Docker before 25 saves a link the second time.
 func TestImage(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	a := harness.ReadArchive(t, harness.DockerImage(t).Archive)
 	layers := a.Saved(t).Layers
 	seen := map[string]bool{}

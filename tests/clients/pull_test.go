@@ -16,7 +16,7 @@ import (
 // Docker that never saw it pulls it from Caddy and runs it. There is no IPFS
 // node.
 func TestPullFromStore(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store := t.TempDir()
 	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
@@ -32,7 +32,7 @@ func TestPullFromStore(t *testing.T) {
 // Every client pulls from a real IPFS node, through Caddy and sent by Caddy to
 // the node itself.
 func TestPullFromKubo(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	for _, mode := range []struct {
@@ -49,7 +49,7 @@ func TestPullFromKubo(t *testing.T) {
 			blobsMustBe(t, ref, mode.status, kubo.Gateway)
 			for _, client := range harness.Clients {
 				t.Run(client.Name, func(t *testing.T) {
-					t.Parallel()
+					harness.Parallel(t)
 					img.MustBe(t, client.Pull(t, ref))
 				})
 			}
@@ -75,7 +75,7 @@ func blobsMustBe(t *testing.T, ref string, status int, gateway string) {
 
 // The command starts the same with no configuration at all.
 func TestCommand(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	store := t.TempDir()
@@ -105,7 +105,7 @@ func TestCommand(t *testing.T) {
 // With Caddyfile.example as it is and no flag at all, what the converter prints
 // is there to pull.
 func TestDefaults(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/converter")
 	img := harness.DockerImage(t)
 	machine := harness.NewMachine(t)

@@ -89,13 +89,13 @@ func atOneRoot(t *testing.T, caddy *harness.Caddy, archive string, args ...strin
 func onBoth(t *testing.T, archive string, test func(t *testing.T, ref string)) {
 	t.Helper()
 	t.Run("store", func(t *testing.T) {
-		t.Parallel()
+		harness.Parallel(t)
 		store := t.TempDir()
 		caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
 		test(t, atOneRoot(t, caddy, archive, "--store="+store))
 	})
 	t.Run("kubo", func(t *testing.T) {
-		t.Parallel()
+		harness.Parallel(t)
 		kubo := harness.NewKubo(t)
 		caddy := harness.NewCaddy(t, "ipfs_registry "+kubo.Gateway)
 		test(t, atOneRoot(t, caddy, archive, "--ipfs-api="+kubo.API))
@@ -105,7 +105,7 @@ func onBoth(t *testing.T, archive string, test func(t *testing.T, ref string)) {
 // What refers to an image is found by oras and regctl, and pulled: by kind, and
 // whichever way it says so.
 func TestReferrers(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/oras")
 	s := newSigned(t)
 	onBoth(t, s.archive, func(t *testing.T, ref string) {

@@ -36,12 +36,12 @@ func newMirror(t *testing.T, hosts ...string) mirror {
 
 // Images below the root have plain names for every client, as in any registry.
 func TestRoot(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
 	m := newMirror(t)
 	for _, client := range harness.Clients {
 		t.Run(client.Name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			m.img.MustBe(t, client.Pull(t, m.Host()+"/"+harness.ImageName+":v1"))
 		})
 	}
@@ -66,7 +66,7 @@ func TestRoot(t *testing.T) {
 // for, and says of which. What is not the image that is asked for is not there,
 // whatever it is called.
 func TestMirrorOfContainerd(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	m := newMirror(t, "docker.io", "registry.example.com:5000")
 	ctr := harness.StartContainerd(t)
 	hosts := t.TempDir()
@@ -97,7 +97,7 @@ func TestMirrorOfContainerd(t *testing.T) {
 
 // Docker asks its mirrors for images of its own registry, and does not say so.
 func TestMirrorOfDocker(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	m := newMirror(t, "docker.io")
 	d := harness.NewDocker(t, "--registry-mirror="+m.URL)
 	for _, ref := range []string{"hello:v1", harness.ImageName + ":v1"} {
@@ -114,7 +114,7 @@ func TestMirrorOfDocker(t *testing.T) {
 
 // A root may be a name: tags are then what it stands for at the time.
 func TestRootIsName(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)

@@ -15,7 +15,7 @@ import (
 // here from an authority that is a Caddy as well, over ACME, on a machine of
 // their own, where ports 80 and 443 are free and the names exist.
 func TestAutomaticTLS(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	img := harness.DockerImage(t)
 	machine := harness.NewMachine(t, "authority.test", "registry.test")

@@ -51,7 +51,7 @@ var badInputs = []struct {
 // The converter says in one line what is wrong, fails, and leaves nothing
 // behind, wherever it was to put the image.
 func TestBadInput(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	pins := harness.IPFS(t, kubo.Repo, "pin", "ls", "--type=recursive", "--quiet")
@@ -80,7 +80,7 @@ func TestBadInput(t *testing.T) {
 
 // A node that does not answer is named, and so is why.
 func TestNodeThatIsNotThere(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := fmt.Sprintf("http://127.0.0.1:%d", harness.FreePort(t))
 	harness.MustRefuse(t, harness.Converter(t, img.Archive, "--ipfs-api="+node), regexp.QuoteMeta(node)+".*connection refused")
@@ -88,7 +88,7 @@ func TestNodeThatIsNotThere(t *testing.T) {
 
 // Whoever forgets the pipe is told so, instead of being waited for.
 func TestTerminalAsInput(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
 	// script gives its command a terminal, and shows what came out there.
 	command := harness.InRepo("bin/converter") + " --store=" + t.TempDir()

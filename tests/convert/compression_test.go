@@ -12,7 +12,7 @@ import (
 // However layers are stored, every client pulls the image, and its layers are
 // the same tars.
 func TestCompression(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	compressed := compressed(t, img, "gzip")
 	for _, as := range []struct {
@@ -40,7 +40,7 @@ func TestCompression(t *testing.T) {
 					continue // it takes every layer of a registry for gzip
 				}
 				t.Run(client.Name, func(t *testing.T) {
-					t.Parallel()
+					harness.Parallel(t)
 					as.img.MustBe(t, client.Pull(t, ref))
 				})
 			}
@@ -51,7 +51,7 @@ func TestCompression(t *testing.T) {
 // Aligned layers are the same leaves, whether they came as plain tars or were
 // compressed in between. What stays compressed is told.
 func TestRecompressedLayersAreTheSame(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	layers := func(archive string, args ...string) (layers []string, notes string) {
 		store := t.TempDir()

@@ -13,7 +13,7 @@ import (
 // there onto a node, from the node into another store, an image keeps its
 // address and is pulled from both ends.
 func TestCopy(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	first, last := t.TempDir(), t.TempDir()
@@ -42,7 +42,7 @@ func TestCopy(t *testing.T) {
 
 // One address can hold a family of images and tags.
 func TestOnto(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store := t.TempDir()
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+store))

@@ -14,7 +14,7 @@ import (
 
 // What --json prints, scripts rely on.
 func TestJSON(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store := t.TempDir()
 	for _, again := range []bool{false, true} {
@@ -50,7 +50,7 @@ func TestJSON(t *testing.T) {
 
 // On a terminal there are bars, and in the end what there is without one.
 func TestProgressOnATerminal(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
 	img := harness.DockerImage(t)
 	store, log := t.TempDir(), filepath.Join(t.TempDir(), "terminal")
@@ -65,7 +65,7 @@ func TestProgressOnATerminal(t *testing.T) {
 // Whoever interrupts a conversion is obeyed, whatever it waits for, and nothing
 // is left of it.
 func TestInterrupt(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	store := filepath.Join(t.TempDir(), "store")
 	stdin, never, err := os.Pipe()

@@ -17,7 +17,7 @@ import (
 // that they are in the directory. Layers are cut where files are, so only
 // TestRootsOfIPFSAdd can have ipfs add say what the directory's address is.
 func TestOneRootEverywhere(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	car := filepath.Join(t.TempDir(), "image.car")
@@ -53,7 +53,7 @@ func TestOneRootEverywhere(t *testing.T) {
 
 // The environment may say which node.
 func TestNodeFromEnvironment(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	cmd := harness.Converter(t, img.Archive)
@@ -64,7 +64,7 @@ func TestNodeFromEnvironment(t *testing.T) {
 // Blobs cut as ipfs add cuts them by default give its addresses, which
 // image2ipfs gave.
 func TestRootsOfIPFSAdd(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	const profile = "unixfs-v0-2015"
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir(), "--cid-profile="+profile))

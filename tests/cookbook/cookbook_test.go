@@ -3,6 +3,7 @@ package cookbook
 import (
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
@@ -10,13 +11,13 @@ import (
 // The cookbook is right as it stands: every recipe in it is cooked, block by
 // block, and works.
 func TestCookbook(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	cooked := map[string]bool{}
 	for _, r := range cookbook(t) {
 		cooked[r.name] = true
 		t.Run(r.name, func(t *testing.T) {
-			t.Parallel()
+			harness.ParallelFor(t, 15*time.Minute) // some recipes build Caddy
 			cook := cooks[r.name]
 			if cook == nil {
 				t.Fatal("nobody can cook this")

@@ -69,7 +69,7 @@ func loadBySkopeo(t *testing.T, from string) string {
 // from a store, a CAR file and a node; and converted again it has its address
 // again.
 func TestExport(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	store, dir := t.TempDir(), t.TempDir()
@@ -94,7 +94,7 @@ func TestExport(t *testing.T) {
 	}
 	for _, loader := range loaders {
 		t.Run(loader.name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			if id := loader.load(t, archive); id != "" {
 				img.MustBe(t, id)
 			}
@@ -104,7 +104,7 @@ func TestExport(t *testing.T) {
 
 // An archive of several images has them all, or those that the reference names.
 func TestExportSeveral(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store := "--store=" + t.TempDir()
 	first := harness.Convert(t, img.Archive, store)
@@ -135,7 +135,7 @@ func TestExportSeveral(t *testing.T) {
 // attested of them, and with what refers to it; so does what is no image. Docker
 // is told of this machine's platform, or of the one that is chosen.
 func TestExportIndex(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	layout := harness.NewOCILayout(t)
 	config := harness.ReadArchive(t, img.Archive).File(t, harness.ReadArchive(t, img.Archive).Saved(t).Config)
@@ -216,7 +216,7 @@ func TestExportIndex(t *testing.T) {
 
 // Images that image2ipfs put on IPFS need no registry any more.
 func TestExportOfImage2ipfs(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	m, blobs := harness.DockerManifestOf(t, img)
 	content, err := json.MarshalIndent(m, "", "  ")
@@ -239,7 +239,7 @@ func TestExportOfImage2ipfs(t *testing.T) {
 // Wrong bytes do not go out as an image, wherever they are: one line says what is
 // wrong, no file is left, and what was piped already is taken by nobody.
 func TestExportOfBroken(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	for _, broken := range []struct {
 		name  string
@@ -312,7 +312,7 @@ func TestExportOfBroken(t *testing.T) {
 		}, "blob sha256:[0-9a-f]{64}: the content has another digest"},
 	} {
 		t.Run(broken.name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			args := broken.spoil(t, img)
 			file := filepath.Join(t.TempDir(), "out.tar")
 			harness.MustRefuse(t, exec.Command(harness.InRepo("bin/converter"), append([]string{"export", "--output=" + file}, args...)...), broken.says)
@@ -339,7 +339,7 @@ func TestExportOfBroken(t *testing.T) {
 
 // Nobody gets an archive on his screen.
 func TestTerminalAsOutput(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
 	const address = "ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi"
 	command := harness.InRepo("bin/converter") + " export " + address + " --store=" + t.TempDir()

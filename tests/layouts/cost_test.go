@@ -17,7 +17,7 @@ import (
 // with deny lists too, and the blob after it no more than any file. The layouts of
 // others cost what it takes to tell them apart, once.
 func TestLayoutsCost(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	gateway := newCountingGateway(t, node)

@@ -18,20 +18,20 @@ import (
 
 // Whoever put an image on IPFS, every client pulls it, and gets the very same.
 func TestLayouts(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	caddy := harness.NewCaddy(t, "ipfs_registry "+node.Gateway)
 	for _, fixture := range fixtures {
 		t.Run(fixture.name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			is := fixture.publish(t, node, img)
 			for _, client := range harness.Clients {
 				if strings.Contains(fixture.except, client.Name) {
 					continue
 				}
 				t.Run(client.Name, func(t *testing.T) {
-					t.Parallel()
+					harness.Parallel(t)
 					if got := client.Pull(t, caddy.Host()+"/"+is.path); got != is.config {
 						t.Errorf("got the image %s, not %s", got, is.config)
 					}
@@ -44,7 +44,7 @@ func TestLayouts(t *testing.T) {
 // Every layout is served in every way in which a Caddy can be set up, blobs too
 // that nobody asked a manifest for before.
 func TestLayoutsInEveryWay(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	ways := map[string]string{
@@ -55,7 +55,7 @@ func TestLayoutsInEveryWay(t *testing.T) {
 	}
 	for _, fixture := range fixtures {
 		t.Run(fixture.name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			is := fixture.publish(t, node, img)
 			for way, directive := range ways {
 				caddy := harness.NewCaddy(t, directive)
@@ -116,7 +116,7 @@ func follow(t *testing.T, url string) harness.Response {
 // What image2ipfs and ipdr put on a node can be copied into a store, and is
 // served from there.
 func TestLayoutsFromStore(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	store := t.TempDir()
@@ -134,7 +134,7 @@ func TestLayoutsFromStore(t *testing.T) {
 // What image2ipfs 0.1.0 broke is refused before anything is pulled, with what is
 // wrong and what to do, and what the converter makes of it is served.
 func TestImage2ipfsIsRefused(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	caddy := harness.NewCaddy(t, "ipfs_registry "+node.Gateway)
@@ -157,7 +157,7 @@ func TestImage2ipfsIsRefused(t *testing.T) {
 // it leads to, and some files, more than one at a time. Each is the same wherever
 // it comes from.
 func TestStargzRanges(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	is := publishStargz(t, node, img)
@@ -239,12 +239,12 @@ func mustGiveParts(t *testing.T, url, whole string, parts [][2]int) {
 // A blob is denied by its own CID in every layout, also where no path leads to it
 // from the image's address, and so is a manifest.
 func TestDeniedInEveryLayout(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	for _, fixture := range fixtures {
 		t.Run(fixture.name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			is := fixture.publish(t, node, img)
 			open := harness.NewCaddy(t, "ipfs_registry "+node.Gateway+" {\nblobs redirect\n}")
 			resp := harness.Get(t, open.URL+"/v2/"+is.repository()+"/blobs/"+is.layer)

@@ -14,7 +14,7 @@ import (
 // The log says which gateway and which blob, and Caddy goes on. Beside an honest
 // gateway, Docker notices nothing.
 func TestLyingGateway(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	server := newLyingServer(t, node, node, []lie{changedByte})

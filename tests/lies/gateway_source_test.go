@@ -13,7 +13,7 @@ import (
 // verified and inspected, beside one that lies, and from one that serves nothing
 // but blocks and CARs.
 func TestFromGateways(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)

@@ -18,7 +18,7 @@ import (
 // be verified, as most public ones, and through gateways that are reached by
 // HTTPS.
 func TestPullFromOtherGateways(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--ipfs-api="+kubo.API))

@@ -47,7 +47,11 @@ type lyingCase struct {
 // an error, and never a wrong byte, nor that something does not exist which
 // does. Beside an honest gateway nobody notices.
 func TestLies(t *testing.T) {
-	t.Parallel()
+	limit := 15 * time.Minute
+	if *allCombinations {
+		limit = 3 * time.Hour
+	}
+	harness.ParallelFor(t, limit)
 	node := harness.NewKubo(t)
 	pictures := newPictures(t, node)
 	other, _ := convertPicture(t, node, pictureArchive(t, 2)).byKey(t, node, pictures[1])

@@ -20,7 +20,7 @@ import (
 
 // What a gateway did is remembered: a liar is not asked first twice.
 func TestLiarIsAskedOnce(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	pictures := newPictures(t, kubo)
 	server := newLyingServer(t, kubo, kubo, []lie{{
@@ -61,7 +61,7 @@ func TestLiarIsAskedOnce(t *testing.T) {
 // in itself, and by asking for what does not exist. The next image is served as
 // if nothing had been.
 func TestBadContentIsHeldAgainstNobody(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	pictures := newPictures(t, kubo)
 	falseSizes := addFalseSizes(t, kubo)

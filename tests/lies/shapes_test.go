@@ -17,7 +17,7 @@ import (
 // beside their content, gateways that serve everything and such that only serve
 // what can be verified give the right bytes.
 func TestShapes(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	aligned := convertPicture(t, node, pictureArchive(t, 1))
 	dir := filepath.Join(t.TempDir(), "image")

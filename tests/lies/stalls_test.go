@@ -23,7 +23,7 @@ import (
 // A gateway that hangs or drips, wherever it does, is left after our patience,
 // which the module's users cannot make shorter. So this is not through Caddy.
 func TestLiesThatStall(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	pictures := newPictures(t, kubo)
 	named, _ := pictures[0].byKey(t, kubo, pictures[1])

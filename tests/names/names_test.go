@@ -18,7 +18,7 @@ import (
 // Every client pulls by an IPNS key that a real node published, and by a domain
 // that leads to it, from gateways of which one lies about records.
 func TestPullByName(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	liar := newRecordKeeper(t, kubo.Gateway)
@@ -40,7 +40,7 @@ func TestPullByName(t *testing.T) {
 	kubo.Publish(t, "images", "/ipfs/"+harness.CIDv1(t, harness.RootOf(t, ref)))
 	for _, client := range harness.Clients {
 		t.Run(client.Name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			img.MustBe(t, client.Pull(t, caddy.HostOfName(key)+"/"+harness.ImageName))
 			img.MustBe(t, client.Pull(t, caddy.HostOfName("images.example.com")+"/app"))
 		})
@@ -51,7 +51,7 @@ func TestPullByName(t *testing.T) {
 // keeps saying; who began to pull before gets the rest of the same image; and
 // what was seen is not unseen by a restart.
 func TestNameMoves(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -97,7 +97,7 @@ func TestNameMoves(t *testing.T) {
 
 // What a name does not stand for is an error that says so, and no other image.
 func TestNameStandsForNothing(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	kubo := harness.NewKubo(t)
 	liar := newRecordKeeper(t, kubo.Gateway)

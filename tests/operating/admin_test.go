@@ -13,7 +13,7 @@ import (
 
 // The admin endpoint shows what there is, and changes it at once.
 func TestAdmin(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	liar := newFalsifier(t, kubo.Gateway)
 	store, deny := t.TempDir(), filepath.Join(t.TempDir(), "list.deny")

@@ -21,7 +21,7 @@ import (
 // The reference implementation says the same about thousands of paths as ours,
 // and names the same rule.
 func TestDenylistsAsNopfs(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/nopfs")
 	const lists, rules, paths = 4, 1500, 5000
 	verdicts := map[string]int{}
@@ -196,7 +196,7 @@ func mustSum(text string, code uint64) mh.Multihash {
 // and clients say so; a list that is broken then changes nothing, and without one
 // that can be read Caddy does not start.
 func TestDenied(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/crane")
 	img := harness.DockerImage(t)
 	store, list := t.TempDir(), filepath.Join(t.TempDir(), "list.deny")

@@ -19,7 +19,7 @@ import (
 // What happens is counted, goes on to be counted after a new configuration, and
 // is all on the dashboard and in the documentation.
 func TestMetrics(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	liar := newFalsifier(t, kubo.Gateway)
 	dns := harness.NewDNSServer(t, "images.example.com", "/ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354")

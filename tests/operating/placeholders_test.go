@@ -14,7 +14,7 @@ import (
 // What a request is for is in placeholders, for handlers before and after, and
 // in the access log.
 func TestPlaceholders(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	store := t.TempDir()
 	keys := []string{"cid", "name", "reference", "kind", "source"}

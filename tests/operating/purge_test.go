@@ -16,7 +16,7 @@ import (
 // What was purged is not served by anything that was kept of it, on disk or in
 // memory, when no gateway has it any more.
 func TestPurgeOfWhatWasCached(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	behind, err := url.Parse(node.Gateway)
 	if err != nil {
@@ -56,7 +56,7 @@ func TestPurgeOfWhatWasCached(t *testing.T) {
 // What a list denies by now is not served from what was cached before, nor is what
 // another image has of it.
 func TestDenyOfWhatWasCached(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	list := filepath.Join(t.TempDir(), "list.deny")
 	harness.WriteFile(t, list, "# nothing yet\n")

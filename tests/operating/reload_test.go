@@ -17,10 +17,10 @@ import (
 // from a gateway that is slow, past the cache and into it; and when it is over,
 // nothing is left of the old ones.
 func TestReload(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	for _, cache := range []string{"off", "1GiB"} {
 		t.Run("cache "+cache, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			testReload(t, cache)
 		})
 	}

@@ -21,7 +21,7 @@ import (
 // What a request waits for are spans below Caddy's, and what goes wrong is an
 // error of theirs.
 func TestTracing(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	liar := newFalsifier(t, kubo.Gateway)
 	dns := harness.NewDNSServer(t, "images.example.com", "/ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354")

@@ -13,7 +13,7 @@ import (
 // The demo ends well with whichever client there is. Each turn has a PATH with
 // that client and no other; crane it builds itself.
 func TestDemo(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	for _, client := range []string{"podman", "skopeo", "crane"} {
 		t.Run(client, func(t *testing.T) {
 			harness.Need(t, "bin/caddy", "bin/converter", "bash")

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
@@ -20,7 +21,7 @@ import (
 // A release is made twice, at two places, and is the same to the byte; the
 // programs in it run anywhere and say which commit they are of.
 func TestRelease(t *testing.T) {
-	t.Parallel()
+	harness.ParallelFor(t, 15*time.Minute) // it builds Caddy from nothing
 	commit := harness.CommitCheckout(t)
 	var first string
 	for _, dir := range []string{"here", "at/another/place"} {

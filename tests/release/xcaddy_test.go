@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
@@ -13,7 +14,7 @@ import (
 // Whoever builds Caddy with xcaddy and the module from this checkout has the
 // module.
 func TestXcaddy(t *testing.T) {
-	t.Parallel()
+	harness.ParallelFor(t, 15*time.Minute) // it builds Caddy from nothing
 	harness.Need(t, "bin/xcaddy")
 	caddy := filepath.Join(t.TempDir(), "caddy")
 	cmd := exec.Command("./xcaddy.sh", caddy)

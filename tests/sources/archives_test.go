@@ -11,7 +11,7 @@ import (
 
 // Archives that other programs than Docker write are pulled as what they are.
 func TestOtherArchives(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "skopeo", "gzip")
 	img := harness.DockerImage(t)
 	store := t.TempDir()

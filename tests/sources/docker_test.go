@@ -13,7 +13,7 @@ import (
 
 // An image in a running Docker has the address of what docker save writes.
 func TestFromDocker(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir()))
 	tcp := fmt.Sprintf("tcp://127.0.0.1:%d", harness.FreePort(t))
@@ -23,7 +23,7 @@ func TestFromDocker(t *testing.T) {
 		"containerd": func(t *testing.T) *harness.Docker { return harness.NewTrixieDocker(t, "containerd") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			d := start(t)
 			hosts := []string{"unix://" + d.Socket}
 			if name == "this" {
@@ -49,7 +49,7 @@ func TestFromDocker(t *testing.T) {
 
 // Who has no Docker is told where it was looked for.
 func TestDockerThatIsNotThere(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	for _, host := range []string{"unix:///nowhere/docker.sock", fmt.Sprintf("tcp://127.0.0.1:%d", harness.FreePort(t)), "ssh://docker.test"} {
 		cmd := exec.Command(harness.InRepo("bin/converter"), "docker-daemon:app", "--store="+t.TempDir())
@@ -62,7 +62,7 @@ func TestDockerThatIsNotThere(t *testing.T) {
 // its platforms only its own. The index keeps its bytes, and what is missing is
 // named.
 func TestPartialIndex(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	repository := NewRegistry(t).fill(t, img)
 	d := harness.NewTrixieDocker(t, "containerd")

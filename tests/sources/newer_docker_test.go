@@ -11,12 +11,12 @@ import (
 // it has the same address. It pulls it too, and what it saves then has that
 // address again, where the store kept what was pulled.
 func TestNewerDocker(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir()))
 	for _, store := range []string{"classic", "containerd"} {
 		t.Run(store, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			saves := harness.NewTrixieDocker(t, store)
 			saves.Run(t, "load", "--input="+img.Archive)
 			images := t.TempDir()

@@ -116,7 +116,7 @@ func pullBy(t *testing.T, fetch func(url string) (harness.Response, error), at s
 // byte once; and when it is gone, all that was pulled is there, after a restart of
 // Caddy as well.
 func TestCache(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	path := cachedImage(t, node, "app:v1", harness.Noise(20<<20), "short", "")
 	gateway := newMeter(t, node.Gateway, 50e6)
@@ -154,7 +154,7 @@ func TestCache(t *testing.T) {
 
 // A new version of an image costs what changed.
 func TestCacheOfVersions(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	content := harness.Noise(24 << 20)
 	v1 := cachedImage(t, node, "app:v1", content[:20<<20])
@@ -172,7 +172,7 @@ func TestCacheOfVersions(t *testing.T) {
 
 // A full disk costs nobody anything: what has no room goes past the cache.
 func TestCacheOnAFullDisk(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/caddy")
 	node := harness.NewKubo(t)
 	path := cachedImage(t, node, "app:v1", harness.Noise(20<<20))
@@ -195,7 +195,7 @@ func TestCacheOnAFullDisk(t *testing.T) {
 // What is published under a digest that it does not have is cut off before its end,
 // and not kept, and the gateway is not bothered with it again and again.
 func TestCacheOfALie(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	content := harness.Noise(5 << 20)
 	dir := t.TempDir()

@@ -23,13 +23,13 @@ import (
 // that has no other may be refused, and gets all of it in the end. Nobody gets a
 // wrong byte.
 func TestGatewaysDieHangAndComeBack(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	const images, clients = 8, 4
 	node := harness.NewKubo(t)
 	paths := cachedImages(t, node, images, 1<<20)
 	for _, alone := range []bool{true, false} {
 		t.Run(fmt.Sprint("alone ", alone), func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			faulty := newFaultyGateway(t, node.Gateway)
 			gateways := []string{faulty.URL}
 			if !alone { // of two, one has the fault: that which is asked
@@ -181,7 +181,7 @@ func (w faultyWriter) Write(b []byte) (int, error) {
 // Configurations come one after another while everybody pulls what nobody has yet.
 // No answer that began breaks off, and each byte comes once from the gateway.
 func TestReloadsUnderLoad(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	const images, clients = 12, 4
 	node := harness.NewKubo(t)
 	paths := cachedImages(t, node, images, 1<<20)

@@ -22,7 +22,7 @@ var kills = flag.Int("kills", 40, "how many programs TestKills kills")
 // one of them reported is there, nothing that they serve is wrong, and nothing of
 // the killed ones stays.
 func TestKills(t *testing.T) {
-	t.Parallel()
+	harness.ParallelFor(t, 5*time.Minute+time.Duration(*kills)*10*time.Second)
 	const atOnce = 5 // images that are pulled
 	node := harness.NewKubo(t)
 	content, shared := harness.Noise(4<<20), harness.Noise(1<<20)

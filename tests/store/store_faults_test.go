@@ -18,7 +18,7 @@ import (
 // A store that cannot be written any more, in the middle of fills, costs nobody
 // anything: what is on its way goes on, and the rest goes past it.
 func TestCacheLosesItsStore(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	for name, lose := range map[string]func(t *testing.T, c *harness.Caddy, store string){
 		"read-only": func(t *testing.T, c *harness.Caddy, store string) {
 			// Made elsewhere, since it takes that nobody writes there.
@@ -31,7 +31,7 @@ func TestCacheLosesItsStore(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			testLosingTheStore(t, lose)
 		})
 	}
@@ -107,7 +107,7 @@ http://localhost:%d {
 // A Caddy that has no file handles left may refuse, and never answers with a wrong
 // byte; and when those who asked for too much are gone, all is as before.
 func TestCacheWithoutFileHandles(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "prlimit", "bin/caddy")
 	const images, clients = 3, 100
 	node := harness.NewKubo(t)
@@ -153,7 +153,7 @@ func TestCacheWithoutFileHandles(t *testing.T) {
 // Clocks that jump cost no byte, and what a clock dated that was wrong goes like
 // everything else when there is no room.
 func TestCacheWhenClocksJump(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	const images = 6
 	node := harness.NewKubo(t)
 	paths := cachedImages(t, node, images, 2<<20)

@@ -32,7 +32,7 @@ func mustFind(t *testing.T, what, thing string, args ...string) {
 
 // Wherever an image was put, it is right.
 func TestVerify(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	store, car := t.TempDir(), filepath.Join(t.TempDir(), "image.car")
@@ -48,7 +48,7 @@ func TestVerify(t *testing.T) {
 // What is served and has rotted is put aside when all is verified. The other image
 // in the store stays right.
 func TestVerifyDamagedStore(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	store := t.TempDir()
 	other := harness.Convert(t, harness.ArchiveOfLayers(t, "other:v1", harness.Noise(10)), "--store="+store)
 	before := harness.ReadTree(t, store)
@@ -101,7 +101,7 @@ func TestVerifyDamagedStore(t *testing.T) {
 
 // Wherever a CAR is damaged, that is found.
 func TestVerifyDamagedCAR(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/ipfs")
 	dir := t.TempDir()
 	archive := harness.ArchiveOfLayers(t, "app:v1", harness.Noise(20_000), "short")
@@ -136,7 +136,7 @@ func TestVerifyDamagedCAR(t *testing.T) {
 
 // What a node lacks is named, and where in the blob that is.
 func TestVerifyNodeThatLacksALeaf(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	ref := harness.Convert(t, img.Archive, "--ipfs-api="+kubo.API)
@@ -156,7 +156,7 @@ func TestVerifyNodeThatLacksALeaf(t *testing.T) {
 
 // Looking takes no right to write, and leaves no trace.
 func TestVerifyReadOnly(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")
 	store := t.TempDir()
 	ref := harness.Convert(t, harness.ArchiveOfLayers(t, "app:v1", "content"), "--store="+store)
@@ -170,7 +170,7 @@ func TestVerifyReadOnly(t *testing.T) {
 // What image2ipfs 0.1.0 put on IPFS can be pulled once it was repaired, from a
 // node or from a CAR of it, to wherever.
 func TestRepair(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -211,7 +211,7 @@ func TestRepair(t *testing.T) {
 // An image shows what it is made of, as it is served, and what of that others
 // have: all of an image that goes by another name as well.
 func TestInspect(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store, car := t.TempDir(), filepath.Join(t.TempDir(), "image.car")
 	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))

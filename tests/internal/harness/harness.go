@@ -7,11 +7,14 @@
 package harness
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -19,8 +22,14 @@ import (
 var workDir string
 
 // Main runs the tests of a package, whose TestMain calls it, and returns the exit
-// code.
+// code. With -short it runs none of them, since all of them need real programs.
 func Main(m *testing.M) int {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("end-to-end tests do not run with -short")
+		return 0
+	}
+	restoreSignals()
 	os.Unsetenv("IPFS_API") // the converter would put images there
 	dir, err := os.MkdirTemp("", "e2e")
 	if err != nil {
@@ -30,6 +39,18 @@ func Main(m *testing.M) int {
 	workDir = dir
 	defer os.RemoveAll(workDir)
 	return m.Run()
+}
+
+// restoreSignals lets programs that tests start be hung up and interrupted. Where the
+// tests run under nohup, or in the background of a script, these signals are ignored,
+// and a child inherits that; a signal that is caught here has its default action
+// there. The tests themselves go on ignoring them.
+func restoreSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, os.Interrupt} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // Need ends a test that lacks something that it can't do without. A thing is a
