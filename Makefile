@@ -1,5 +1,10 @@
 SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
+.NOTPARALLEL:
+
+# What has unit tests: all but the end-to-end tests in tests/.
+UNITS := . ./caddymodule/... ./cmd/... ./contrib/... ./converter/... ./internal/... ./tests/dependencies ./tests/internal/... ./tests/report
 
 # The race detector takes a C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -13,23 +18,48 @@ run: build ## serve the default store on :5000
 demo: build ## convert, serve and pull an image of its own
 	tests/demo/demo.sh
 
-test: build ## everything: fetches what it needs, takes minutes
-	tests/setup.sh
-	bin/caddy fmt Caddyfile.example --diff >/dev/null
+check: build lint ## format, vet, lint and unit tests: no other programs, a minute or two
+	bin/caddy fmt --diff Caddyfile.example
+	go mod tidy -diff
 	go vet ./...
-	go test $(RACE) ./caddymodule ./converter/... ./cmd/... ./internal/...
-	go test -count=1 -v -p 1 -timeout 25m ./tests/...
+	if command -v shellcheck >/dev/null; then shellcheck .ci/run $$(git ls-files '*.sh'); fi
+	go test $(UNITS)
 
-e2e: build ## the end-to-end tests alone
-	tests/setup.sh
-	go test -count=1 -v -p 1 -timeout 25m ./tests/...
+lint: bin/golangci-lint ## golangci-lint at the version that tests/tools pins: the format as well
+	bin/golangci-lint run
 
-bench: build ## measure against skopeo, docker-registry and Kubo
+bin/golangci-lint: tests/tools/golangci-lint/go.mod
+	go build -C tests/tools/golangci-lint -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+fmt: bin/golangci-lint ## format Go and Caddyfile
+	bin/golangci-lint fmt
+	go run ./cmd/caddy fmt --overwrite Caddyfile.example
+
+# What is released (see contrib/release) builds for every platform, and what is
+# only compiled for macOS or Windows is vetted.
+cross: ## build and vet for the platforms of a release
+	GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/caddy
+	GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/converter
+	GOOS=darwin GOARCH=amd64 go build -o /dev/null ./cmd/converter
+	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./cmd/caddy
+	GOOS=darwin GOARCH=arm64 go vet ./...
+	GOOS=windows GOARCH=amd64 go build -o /dev/null ./cmd/converter
+	GOOS=windows GOARCH=amd64 go vet ./cmd/converter ./converter/... ./internal/...
+
+race: ## the unit tests with the race detector, where there is a C compiler
+	$(if $(RACE),go test $(RACE) $(UNITS))
+
+test: check cross race e2e ## all that CI runs: fetches what it needs, takes half an hour or more
+
+# Tests of one package run beside one another, and packages one after the other:
+# together they would be too much for two processors.
+E2E ?= ./tests/...
+e2e: build ## the end-to-end tests, or those of E2E=./tests/store alone
 	tests/setup.sh
-	go run ./tests/bench
+	go test -json -count=1 -p 1 -timeout 40m $(E2E) | go run ./tests/report
 
 KILLS ?= 1000
-soak: build ## kill programs KILLS times under load, and go over all lies
+soak: build ## kill programs KILLS times under load, and go over all lies: hours
 	tests/setup.sh
 	go test -count=1 -v -timeout 5h ./tests/store -run '^TestKills$$' -kills $(KILLS)
 	go test -count=1 -v -timeout 5h ./tests/lies -run '^TestLies$$' -lies
@@ -37,10 +67,17 @@ soak: build ## kill programs KILLS times under load, and go over all lies
 FUZZTIME ?= 20s
 fuzz: ## every fuzz test for FUZZTIME
 	@for p in $$(go list ./...); do \
-		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$p || exit 1; \
+		for f in $$(go test -list '^Fuzz' $$p | { grep '^Fuzz' || true; }); do \
+			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$p; \
 		done; \
 	done
+
+bench: build ## measure against skopeo, docker-registry and Kubo
+	tests/setup.sh
+	go run ./tests/bench
+
+vulnerabilities: ## ask vuln.go.dev, which takes the internet, for known vulnerabilities
+	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
 DOCKER ?= docker
 image: ## build the container image caddy-ipfs-registry
@@ -49,11 +86,7 @@ image: ## build the container image caddy-ipfs-registry
 release: ## static archives of this commit for all platforms in dist, with checksums
 	go run ./contrib/release
 
-lint: ## golangci-lint, where it is installed
-	golangci-lint run
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | sort | column -t -s '|'
 
-fmt: ## format Go and Caddyfile
-	gofmt -w $$(git ls-files '*.go')
-	go run ./cmd/caddy fmt --overwrite Caddyfile.example
-
-.PHONY: build run demo test e2e bench soak fuzz image release lint fmt
+.PHONY: build run demo check lint fmt cross race test e2e soak fuzz bench vulnerabilities image release help
