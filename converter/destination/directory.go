@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/wholefile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 )
 
 // A Directory is a new one, in which images are plain files.
@@ -68,7 +68,7 @@ func (d *Directory) Commit(ctx context.Context, t *tree.Tree) error {
 		}
 	}
 	for dir := range dirs {
-		if err := wholefile.SyncDir(dir); err != nil {
+		if err := atomicfile.SyncDir(dir); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 )
 
 // A File is a file that is to be written.
@@ -72,24 +73,10 @@ func (f *File) Write(content func(io.Writer) error) error {
 		err = os.Rename(tmp.Name(), f.path)
 	}
 	if err == nil {
-		err = SyncDir(filepath.Dir(f.path))
+		err = atomicfile.SyncDir(filepath.Dir(f.path))
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", f.path, err)
 	}
 	return nil
-}
-
-// SyncDir makes what was created in a directory, or renamed into it, outlive a
-// loss of power, where a system has a way to ask for that: Windows has none.
-func SyncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }
