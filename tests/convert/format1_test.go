@@ -1,0 +1,120 @@
+package convert
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// docs/format-1.md is enough to write a second converter: format1.py was written from
+// it and gives the same addresses.
+func TestFormat1IsWhatItsPageSays(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "python3")
+	small := savedImages(t, savedImage{tags: []string{"team/app:v1", "example.org:5000/other:latest"}, layers: []string{mixedLayer(t, 40, 70_000)}})
+	several := savedImages(t,
+		savedImage{tags: []string{"team/app:v1", "docker.io/library/nginx:1"}, layers: []string{mixedLayer(t, 300, 1_200_000), mixedLayer(t, 20, 70_000)}},
+		savedImage{tags: []string{"team/app:v2"}, layers: []string{mixedLayer(t, 20, 70_000), mixedLayer(t, 20, 70_000)}},
+		savedImage{layers: []string{strings.Repeat("\x00", 1024), "no tar"}},
+	)
+	for _, test := range []struct {
+		name, archive string
+		args          []string
+	}{
+		{"default", small, nil},
+		{"level 7", small, []string{"--level=7"}},
+		{"other profile", small, []string{"--cid-profile=unixfs-v0-2015"}},
+		{"uncompressed", several, []string{"--compression=none"}},
+		{"uncompressed, other profile", several, []string{"--compression=none", "--cid-profile=unixfs-v0-2015"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			printed := harness.Run(t, harness.Converter(t, test.archive, append(test.args, "--quiet", "--store="+t.TempDir())...))
+			_, address, _ := strings.Cut(printed, "/")
+			address, _, _ = strings.Cut(address, "/")
+			second := harness.WithInput(t, exec.Command("python3", append([]string{"format1.py"}, test.args...)...), test.archive)
+			if got := strings.TrimSpace(harness.Run(t, second)); got != address {
+				t.Errorf("the second implementation gives %s, the converter %s", got, address)
+			}
+		})
+	}
+}
+
+type savedImage struct {
+	tags   []string
+	layers []string
+}
+
+// savedImages is what docker save wrote before it wrote OCI layouts.
+func savedImages(t *testing.T, images ...savedImage) (file string) {
+	t.Helper()
+	var a harness.Archive
+	var list []harness.SavedImage
+	for i, img := range images {
+		config := map[string]any{"architecture": "amd64", "os": "linux"}
+		saved := harness.SavedImage{Config: fmt.Sprintf("config-%d", i), RepoTags: img.tags}
+		var diffIDs []string
+		for j, layer := range img.layers {
+			name := fmt.Sprintf("%d-%d/layer.tar", i, j)
+			saved.Layers = append(saved.Layers, name)
+			diffIDs = append(diffIDs, harness.DigestOf([]byte(layer)))
+			a = append(a, harness.Entry{Header: tar.Header{Name: name, Mode: 0o644}, Content: []byte(layer)})
+		}
+		config["rootfs"] = map[string]any{"type": "layers", "diff_ids": diffIDs}
+		a = append(a, harness.Entry{Header: tar.Header{Name: saved.Config, Mode: 0o644}, Content: marshalled(t, config)})
+		list = append(list, saved)
+	}
+	return append(a, harness.Entry{Header: tar.Header{Name: "manifest.json", Mode: 0o644}, Content: marshalled(t, list)}).Write(t)
+}
+
+func marshalled(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// mixedLayer is a tar of so many small files, a large one of so many bytes, a link,
+// and names that take extension headers, compressible in parts.
+func mixedLayer(t *testing.T, files, large int) string {
+	t.Helper()
+	r := rand.New(rand.NewPCG(uint64(files), uint64(large)))
+	var a harness.Archive
+	add := func(name string, n int) {
+		a = append(a, harness.Entry{Header: tar.Header{Name: name, Mode: 0o644}, Content: mixed(r, n)})
+	}
+	for i := range files {
+		add(fmt.Sprintf("etc/%d/file-%d", i%7, i), r.IntN(3000))
+	}
+	add("usr/bin/large", large)
+	add("usr/share/"+strings.Repeat("é", 150), 100)
+	a = append(a, harness.Entry{Header: tar.Header{Name: "usr/bin/link", Linkname: "large", Typeflag: tar.TypeSymlink}})
+	return harness.ReadFile(t, a.Write(t))
+}
+
+// mixed is text, noise and zeros by turns.
+func mixed(r *rand.Rand, n int) []byte {
+	var b bytes.Buffer
+	for b.Len() < n {
+		switch r.IntN(4) {
+		case 0:
+			fmt.Fprintf(&b, "%x", r.Uint64())
+		case 1:
+			b.Write(make([]byte, r.IntN(300)))
+		default:
+			for range r.IntN(200) {
+				fmt.Fprintf(&b, "%d line\n", r.IntN(1+r.IntN(1000)))
+			}
+		}
+	}
+	return b.Bytes()[:n]
+}
