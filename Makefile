@@ -61,8 +61,8 @@ e2e: build ## the end-to-end tests, or those of E2E=./tests/store alone
 KILLS ?= 1000
 soak: build ## kill programs KILLS times under load, and go over all lies: hours
 	tests/setup.sh
-	go test -count=1 -v -timeout 5h ./tests/store -run '^TestKills$$' -kills $(KILLS)
-	go test -count=1 -v -timeout 5h ./tests/lies -run '^TestLies$$' -lies
+	go test -count=1 -v -timeout 5h ./tests/store -run '^TestKilledProgramsLoseNoImage$$' -kills $(KILLS)
+	go test -count=1 -v -timeout 5h ./tests/lies -run '^TestNoLieBecomesAWrongAnswer$$' -lies
 
 FUZZTIME ?= 20s
 fuzz: ## every fuzz test for FUZZTIME

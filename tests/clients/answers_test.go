@@ -14,7 +14,7 @@ import (
 // What a digest covers is the same for all clients: those that want it compressed,
 // from a site that compresses whatever it may; those that join what they accept
 // into one value, or name nothing.
-func TestContentIsNobodysToChange(t *testing.T) {
+func TestAnswersAreTheSameForEveryAcceptAndEncoding(t *testing.T) {
 	harness.Parallel(t)
 	s := newSigned(t)
 	store := t.TempDir()
@@ -76,7 +76,7 @@ func TestContentIsNobodysToChange(t *testing.T) {
 
 // A site has the last word on what its gateways fail at; where it says nothing,
 // clients get an answer that they can read.
-func TestFailuresAreTheSites(t *testing.T) {
+func TestSiteHandlesGatewayErrors(t *testing.T) {
 	harness.Parallel(t)
 	port, nobody := harness.FreePort(t), harness.FreePort(t)
 	caddy := harness.StartCaddy(t, "caddy", fmt.Sprintf(`{
@@ -117,7 +117,7 @@ http://127.0.0.3:%[3]d {
 
 // Who asks for what is not there is told by the program at hand what is, and who
 // takes the address of a file for one of an image, what to take.
-func TestClientsAreToldWhatIsThere(t *testing.T) {
+func TestErrorsSayWhatTheAddressHolds(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	s := newSigned(t)

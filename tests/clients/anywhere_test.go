@@ -16,7 +16,7 @@ import (
 
 // The main job on any machine that has Go: the demo's image, through the store,
 // to a client that checks every digest and size there is.
-func TestPullAnywhere(t *testing.T) {
+func TestDemoImageIsValidForGoClient(t *testing.T) {
 	harness.Parallel(t)
 	program := filepath.Join(t.TempDir(), "hello")
 	build := exec.Command("go", "build", "-o", program, "../demo/hello")

@@ -13,7 +13,7 @@ import (
 
 // The tests of the OCI distribution specification itself, of what a registry does
 // that nobody pushes to.
-func TestConformance(t *testing.T) {
+func TestDistributionConformance(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/conformance")
 	s := newSigned(t)

@@ -10,7 +10,7 @@ import (
 
 // The image has what makes archives hard: a layer over 1 MiB, and one that
 // comes twice, where Docker before 25 saves a link the second time.
-func TestImage(t *testing.T) {
+func TestImageHasLargeAndRepeatedLayers(t *testing.T) {
 	harness.Parallel(t)
 	a := harness.ReadArchive(t, harness.DockerImage(t).Archive)
 	layers := a.Saved(t).Layers

@@ -15,7 +15,7 @@ import (
 // What Docker built and saved, the converter puts into a store on disk, and a
 // Docker that never saw it pulls it from Caddy and runs it. There is no IPFS
 // node.
-func TestPullFromStore(t *testing.T) {
+func TestDockerPullsFromStore(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store := t.TempDir()
@@ -31,7 +31,7 @@ func TestPullFromStore(t *testing.T) {
 
 // Every client pulls from a real IPFS node, through Caddy and sent by Caddy to
 // the node itself.
-func TestPullFromKubo(t *testing.T) {
+func TestEveryClientPullsFromKubo(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -74,7 +74,7 @@ func blobsMustBe(t *testing.T, ref string, status int, gateway string) {
 }
 
 // The command starts the same with no configuration at all.
-func TestCommand(t *testing.T) {
+func TestCommandServesWithoutConfiguration(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -104,7 +104,7 @@ func TestCommand(t *testing.T) {
 
 // With Caddyfile.example as it is and no flag at all, what the converter prints
 // is there to pull.
-func TestDefaults(t *testing.T) {
+func TestCaddyfileExampleServesDefaultStore(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/converter")
 	img := harness.DockerImage(t)

@@ -104,7 +104,7 @@ func onBoth(t *testing.T, archive string, test func(t *testing.T, ref string)) {
 
 // What refers to an image is found by oras and regctl, and pulled: by kind, and
 // whichever way it says so.
-func TestReferrers(t *testing.T) {
+func TestClientsFindReferrers(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/oras")
 	s := newSigned(t)

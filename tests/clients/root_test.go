@@ -35,7 +35,7 @@ func newMirror(t *testing.T, hosts ...string) mirror {
 }
 
 // Images below the root have plain names for every client, as in any registry.
-func TestRoot(t *testing.T) {
+func TestEveryClientPullsBelowRoot(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
 	m := newMirror(t)
@@ -65,7 +65,7 @@ func TestRoot(t *testing.T) {
 // containerd asks a mirror for the images of registries that it is configured
 // for, and says of which. What is not the image that is asked for is not there,
 // whatever it is called.
-func TestMirrorOfContainerd(t *testing.T) {
+func TestContainerdPullsThroughMirror(t *testing.T) {
 	harness.Parallel(t)
 	m := newMirror(t, "docker.io", "registry.example.com:5000")
 	ctr := harness.StartContainerd(t)
@@ -96,7 +96,7 @@ func TestMirrorOfContainerd(t *testing.T) {
 }
 
 // Docker asks its mirrors for images of its own registry, and does not say so.
-func TestMirrorOfDocker(t *testing.T) {
+func TestDockerPullsThroughMirror(t *testing.T) {
 	harness.Parallel(t)
 	m := newMirror(t, "docker.io")
 	d := harness.NewDocker(t, "--registry-mirror="+m.URL)
@@ -113,7 +113,7 @@ func TestMirrorOfDocker(t *testing.T) {
 }
 
 // A root may be a name: tags are then what it stands for at the time.
-func TestRootIsName(t *testing.T) {
+func TestRootThatIsANameMoves(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
 	img := harness.DockerImage(t)

@@ -14,7 +14,7 @@ import (
 // The registry gets its certificate by itself, as every site of Caddy's does:
 // here from an authority that is a Caddy as well, over ACME, on a machine of
 // their own, where ports 80 and 443 are free and the names exist.
-func TestAutomaticTLS(t *testing.T) {
+func TestSiteGetsItsCertificateByACME(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	img := harness.DockerImage(t)

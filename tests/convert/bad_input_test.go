@@ -50,7 +50,7 @@ var badInputs = []struct {
 
 // The converter says in one line what is wrong, fails, and leaves nothing
 // behind, wherever it was to put the image.
-func TestBadInput(t *testing.T) {
+func TestBadArchiveIsRefusedInOneLine(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -79,7 +79,7 @@ func TestBadInput(t *testing.T) {
 }
 
 // A node that does not answer is named, and so is why.
-func TestNodeThatIsNotThere(t *testing.T) {
+func TestUnreachableNodeIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := fmt.Sprintf("http://127.0.0.1:%d", harness.FreePort(t))
@@ -87,7 +87,7 @@ func TestNodeThatIsNotThere(t *testing.T) {
 }
 
 // Whoever forgets the pipe is told so, instead of being waited for.
-func TestTerminalAsInput(t *testing.T) {
+func TestTerminalIsNoInput(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
 	// script gives its command a terminal, and shows what came out there.

@@ -11,7 +11,7 @@ import (
 
 // However layers are stored, every client pulls the image, and its layers are
 // the same tars.
-func TestCompression(t *testing.T) {
+func TestEveryClientPullsEveryCompression(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	compressed := compressed(t, img, "gzip")
@@ -50,7 +50,7 @@ func TestCompression(t *testing.T) {
 
 // Aligned layers are the same leaves, whether they came as plain tars or were
 // compressed in between. What stays compressed is told.
-func TestRecompressedLayersAreTheSame(t *testing.T) {
+func TestRecompressedLayersAreThoseOfPlainTars(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	layers := func(archive string, args ...string) (layers []string, notes string) {

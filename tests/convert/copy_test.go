@@ -12,7 +12,7 @@ import (
 // Publish later, carry into a closed network: from the store to a CAR, from
 // there onto a node, from the node into another store, an image keeps its
 // address and is pulled from both ends.
-func TestCopy(t *testing.T) {
+func TestCopyKeepsTheAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -41,7 +41,7 @@ func TestCopy(t *testing.T) {
 }
 
 // One address can hold a family of images and tags.
-func TestOnto(t *testing.T) {
+func TestOntoAddsToAFamilyOfImages(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store := t.TempDir()

@@ -12,7 +12,7 @@ import (
 )
 
 // A hang-up ends a conversion, unless somebody saw to it that none does.
-func TestHangUp(t *testing.T) {
+func TestHangUpEndsConversionUnlessIgnored(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	archive, err := os.ReadFile(harness.ArchiveOfLayers(t, "app:v1", harness.Noise(6<<20)))

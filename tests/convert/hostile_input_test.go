@@ -23,7 +23,7 @@ import (
 // Whatever bit of an archive is another, the archive is refused, or it is one
 // that means nothing and the address is the right one. What else the store has
 // stays as it is.
-func TestFlippedBits(t *testing.T) {
+func TestFlippedBitIsRefusedOrHarmless(t *testing.T) {
 	harness.Parallel(t)
 	for form, archive := range smallArchives(t) {
 		t.Run(form, func(t *testing.T) {
@@ -134,7 +134,7 @@ func placesIn(archive []byte, random *rand.Rand) (places []int) {
 
 // What claims to be very much, or unfolds to it, costs little memory, and no more
 // disk than has come, and is refused.
-func TestBombs(t *testing.T) {
+func TestBombStaysWithinMemoryAndDisk(t *testing.T) {
 	harness.Parallel(t)
 	for name, bomb := range map[string]struct {
 		write func(w io.Writer) error
@@ -274,7 +274,7 @@ func (b endless) Read(p []byte) (int, error) {
 
 // A layer is never refused for being no valid tar, and is kept to the byte; but
 // for not being what the config says.
-func TestLayerThatDeclaresPetabytes(t *testing.T) {
+func TestLayerIsKeptWhateverItsTarDeclares(t *testing.T) {
 	harness.Parallel(t)
 	var layer bytes.Buffer
 	for _, size := range []int64{5 << 50, 1 << 62} { // within the other's content
@@ -308,7 +308,7 @@ func archiveOfTars(t *testing.T, diffID string, layers ...[]byte) (file string) 
 
 // Of ten thousand entries of one name the last counts, as it does for whoever
 // unpacks them, and no other leaves anything.
-func TestManyEntriesOfOneName(t *testing.T) {
+func TestLastEntryOfANameCounts(t *testing.T) {
 	harness.Parallel(t)
 	var layers [][]byte
 	for i := range 10_000 {
@@ -328,7 +328,7 @@ func TestManyEntriesOfOneName(t *testing.T) {
 }
 
 // What manifest.json names and the archive lacks is named.
-func TestManifestOfWhatIsNotThere(t *testing.T) {
+func TestEntryMissingFromArchiveIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	whole := harness.ArchiveOfLayers(t, "app:v1", "content", "of another")
 	for _, missing := range []string{"config.json", "0/layer.tar", "1/layer.tar"} {
@@ -339,7 +339,7 @@ func TestManifestOfWhatIsNotThere(t *testing.T) {
 
 // Converters that put one image into a store at the same time, each when the
 // others are as far, all succeed, and it is there once.
-func TestConvertAtOnce(t *testing.T) {
+func TestConcurrentConversionsOfOneImageAllSucceed(t *testing.T) {
 	harness.Parallel(t)
 	image := []byte(harness.ReadFile(t, harness.ArchiveOfLayers(t, harness.ImageName+":v1", harness.Noise(3<<20), "of another")))
 	alone := t.TempDir()
@@ -383,7 +383,7 @@ func (m *meeting) Read([]byte) (int, error) {
 
 // A node that is killed while it is sent an image is named, and nothing is
 // reported.
-func TestNodeThatIsKilled(t *testing.T) {
+func TestNodeKilledDuringImportIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	blocks := func() int {
@@ -420,7 +420,7 @@ func TestNodeThatIsKilled(t *testing.T) {
 
 // A node that wants a token is sent images by whoever has it, and says so to
 // others, however large the image is that it does not want to hear of.
-func TestWrongToken(t *testing.T) {
+func TestWrongNodeTokenIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	repo := harness.NewRepo(t)
 	harness.IPFS(t, repo, "config", "--json", "API.Authorizations", `{"converter":{"AuthSecret":"bearer:right","AllowedPaths":["/api/v0"]}}`)

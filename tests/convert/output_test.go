@@ -13,7 +13,7 @@ import (
 )
 
 // What --json prints, scripts rely on.
-func TestJSON(t *testing.T) {
+func TestJSONOutputIsComplete(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store := t.TempDir()
@@ -49,7 +49,7 @@ func TestJSON(t *testing.T) {
 }
 
 // On a terminal there are bars, and in the end what there is without one.
-func TestProgressOnATerminal(t *testing.T) {
+func TestTerminalShowsProgressBars(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
 	img := harness.DockerImage(t)
@@ -64,7 +64,7 @@ func TestProgressOnATerminal(t *testing.T) {
 
 // Whoever interrupts a conversion is obeyed, whatever it waits for, and nothing
 // is left of it.
-func TestInterrupt(t *testing.T) {
+func TestInterruptEndsConversionAndLeavesNothing(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	store := filepath.Join(t.TempDir(), "store")

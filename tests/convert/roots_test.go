@@ -15,8 +15,8 @@ import (
 // An archive has one address, wherever the converter puts it, and what it puts
 // there is the same: blocks in the store, the node and the CAR, and the files
 // that they are in the directory. Layers are cut where files are, so only
-// TestRootsOfIPFSAdd can have ipfs add say what the directory's address is.
-func TestOneRootEverywhere(t *testing.T) {
+// TestProfileOfIPFSAddGivesItsAddress can have ipfs add say what the directory's address is.
+func TestStoreNodeAndCARGiveOneAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -52,7 +52,7 @@ func TestOneRootEverywhere(t *testing.T) {
 }
 
 // The environment may say which node.
-func TestNodeFromEnvironment(t *testing.T) {
+func TestEnvironmentNamesTheNode(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -63,7 +63,7 @@ func TestNodeFromEnvironment(t *testing.T) {
 
 // Blobs cut as ipfs add cuts them by default give its addresses, which
 // image2ipfs gave.
-func TestRootsOfIPFSAdd(t *testing.T) {
+func TestProfileOfIPFSAddGivesItsAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	const profile = "unixfs-v0-2015"

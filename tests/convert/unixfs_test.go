@@ -19,7 +19,7 @@ import (
 
 // The DAGs that are built in-process are those that the real Kubo builds, node
 // for node, or the addresses printed would be nobody else's.
-func TestDAGsAreKubos(t *testing.T) {
+func TestDAGsAreThoseOfKubo(t *testing.T) {
 	harness.Parallel(t)
 	for _, tree := range []struct {
 		name  string

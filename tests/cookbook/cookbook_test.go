@@ -10,7 +10,7 @@ import (
 
 // The cookbook is right as it stands: every recipe in it is cooked, block by
 // block, and works.
-func TestCookbook(t *testing.T) {
+func TestEveryCookbookRecipeWorks(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	cooked := map[string]bool{}

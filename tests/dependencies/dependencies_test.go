@@ -11,7 +11,7 @@ import (
 
 // Who may import what, so that it stays so: users of the converter get no
 // Caddy, and what boxo is used for can be read in one package.
-func TestDependencies(t *testing.T) {
+func TestDependenciesPointDownOnly(t *testing.T) {
 	harness.Parallel(t)
 	const module = "github.com/seed-9e24ebb9/caddy-ipfs-registry"
 	for _, rule := range []struct {

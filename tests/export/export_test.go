@@ -68,7 +68,7 @@ func loadBySkopeo(t *testing.T, from string) string {
 // What is on IPFS comes back as an archive that every program loads, the same
 // from a store, a CAR file and a node; and converted again it has its address
 // again.
-func TestExport(t *testing.T) {
+func TestEveryClientLoadsTheExport(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -103,7 +103,7 @@ func TestExport(t *testing.T) {
 }
 
 // An archive of several images has them all, or those that the reference names.
-func TestExportSeveral(t *testing.T) {
+func TestExportHoldsTheImagesOfTheReference(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store := "--store=" + t.TempDir()
@@ -134,7 +134,7 @@ func TestExportSeveral(t *testing.T) {
 // An index goes out as it is, with the platforms that are there, with what is
 // attested of them, and with what refers to it; so does what is no image. Docker
 // is told of this machine's platform, or of the one that is chosen.
-func TestExportIndex(t *testing.T) {
+func TestExportKeepsIndexesAndArtifacts(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	layout := harness.NewOCILayout(t)
@@ -215,7 +215,7 @@ func TestExportIndex(t *testing.T) {
 }
 
 // Images that image2ipfs put on IPFS need no registry any more.
-func TestExportOfImage2ipfs(t *testing.T) {
+func TestExportReadsImage2ipfsLayout(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	m, blobs := harness.DockerManifestOf(t, img)
@@ -238,7 +238,7 @@ func TestExportOfImage2ipfs(t *testing.T) {
 
 // Wrong bytes do not go out as an image, wherever they are: one line says what is
 // wrong, no file is left, and what was piped already is taken by nobody.
-func TestExportOfBroken(t *testing.T) {
+func TestExportRefusesDamagedImages(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	for _, broken := range []struct {
@@ -338,7 +338,7 @@ func TestExportOfBroken(t *testing.T) {
 }
 
 // Nobody gets an archive on his screen.
-func TestTerminalAsOutput(t *testing.T) {
+func TestTerminalIsNoOutputForArchives(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
 	const address = "ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi"

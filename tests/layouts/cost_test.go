@@ -16,7 +16,7 @@ import (
 // What a cold image costs a gateway: a manifest one request with our own layout,
 // with deny lists too, and the blob after it no more than any file. The layouts of
 // others cost what it takes to tell them apart, once.
-func TestLayoutsCost(t *testing.T) {
+func TestColdManifestCostsFewGatewayRequests(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)

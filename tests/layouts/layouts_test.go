@@ -17,7 +17,7 @@ import (
 )
 
 // Whoever put an image on IPFS, every client pulls it, and gets the very same.
-func TestLayouts(t *testing.T) {
+func TestEveryClientPullsEveryLayout(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
@@ -43,13 +43,12 @@ func TestLayouts(t *testing.T) {
 
 // Every layout is served in every way in which a Caddy can be set up, blobs too
 // that nobody asked a manifest for before.
-func TestLayoutsInEveryWay(t *testing.T) {
+func TestEveryLayoutIsServedInEveryConfiguration(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	ways := map[string]string{
 		"verified": "ipfs_registry " + node.Gateway,
-		"trusted":  "ipfs_registry " + node.Gateway + " {\ntrust gateway\n}",
 		"redirect": "ipfs_registry " + node.Gateway + " {\nblobs redirect\n}",
 		"lists":    "ipfs_registry " + node.Gateway + " {\ndeny " + emptyList(t) + "\n}",
 	}
@@ -115,7 +114,7 @@ func follow(t *testing.T, url string) harness.Response {
 
 // What image2ipfs and ipdr put on a node can be copied into a store, and is
 // served from there.
-func TestLayoutsFromStore(t *testing.T) {
+func TestCopiedLayoutIsServedFromStore(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
@@ -133,7 +132,7 @@ func TestLayoutsFromStore(t *testing.T) {
 
 // What image2ipfs 0.1.0 broke is refused before anything is pulled, with what is
 // wrong and what to do, and what the converter makes of it is served.
-func TestImage2ipfsIsRefused(t *testing.T) {
+func TestBrokenImage2ipfsImageIsRefusedWithRepairCommand(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
@@ -156,14 +155,14 @@ func TestImage2ipfsIsRefused(t *testing.T) {
 // A stargz layer is read as whoever pulls lazily does: the footer, the table that
 // it leads to, and some files, more than one at a time. Each is the same wherever
 // it comes from.
-func TestStargzRanges(t *testing.T) {
+func TestStargzLayerIsReadByRanges(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
 	is := publishStargz(t, node, img)
 	for way, directive := range map[string]string{
 		"verified": "ipfs_registry " + node.Gateway,
-		"trusted":  "ipfs_registry " + node.Gateway + " {\ntrust gateway\n}",
+		"cached":   "ipfs_registry " + node.Gateway + " {\nstore " + t.TempDir() + "\n}",
 	} {
 		caddy := harness.NewCaddy(t, directive)
 		url := caddy.URL + "/v2/" + is.repository() + "/blobs/" + is.layer
@@ -238,7 +237,7 @@ func mustGiveParts(t *testing.T, url, whole string, parts [][2]int) {
 
 // A blob is denied by its own CID in every layout, also where no path leads to it
 // from the image's address, and so is a manifest.
-func TestDeniedInEveryLayout(t *testing.T) {
+func TestBlobIsDeniedInEveryLayout(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)
@@ -254,7 +253,7 @@ func TestDeniedInEveryLayout(t *testing.T) {
 			}
 			list := filepath.Join(t.TempDir(), "deny")
 			harness.WriteFile(t, list, "/ipfs/"+harness.IPFS(t, node.Repo, "resolve", "/ipfs/"+path)[len("/ipfs/"):]+"\n")
-			for _, options := range []string{"", "trust gateway\n", "blobs redirect\n"} {
+			for _, options := range []string{"", "blobs redirect\n"} {
 				caddy := harness.NewCaddy(t, "ipfs_registry "+node.Gateway+" {\ndeny "+list+"\n"+options+"}")
 				repository := caddy.URL + "/v2/" + is.repository()
 				for digest, want := range map[string]int{is.layer: http.StatusGone, is.config: http.StatusOK} {

@@ -13,7 +13,7 @@ import (
 // A gateway that lies about a blob costs Docker the pull, never a wrong byte.
 // The log says which gateway and which blob, and Caddy goes on. Beside an honest
 // gateway, Docker notices nothing.
-func TestLyingGateway(t *testing.T) {
+func TestLyingGatewayCostsThePullAndNoByte(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	node := harness.NewKubo(t)

@@ -12,7 +12,7 @@ import (
 // An image is taken from gateways that nobody has to trust: copied, exported,
 // verified and inspected, beside one that lies, and from one that serves nothing
 // but blocks and CARs.
-func TestFromGateways(t *testing.T) {
+func TestConverterTakesNoFalseByteFromGateways(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	img := harness.DockerImage(t)

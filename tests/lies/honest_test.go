@@ -17,7 +17,7 @@ import (
 // The clients that people have pull through gateways that only serve what can
 // be verified, as most public ones, and through gateways that are reached by
 // HTTPS.
-func TestPullFromOtherGateways(t *testing.T) {
+func TestClientsPullFromTrustlessAndHTTPSGateways(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)

@@ -46,7 +46,7 @@ type lyingCase struct {
 // Whatever a gateway lies about, wherever it does: alone, it makes clients see
 // an error, and never a wrong byte, nor that something does not exist which
 // does. Beside an honest gateway nobody notices.
-func TestLies(t *testing.T) {
+func TestNoLieBecomesAWrongAnswer(t *testing.T) {
 	limit := 15 * time.Minute
 	if *allCombinations {
 		limit = 3 * time.Hour
@@ -130,7 +130,7 @@ func lyingCases(t *testing.T, s *lyingServer, pictures []*picture) []lyingCase {
 	return cases
 }
 
-var allCombinations = flag.Bool("lies", false, "TestLies goes over all combinations, not a fifth of them")
+var allCombinations = flag.Bool("lies", false, "TestNoLieBecomesAWrongAnswer goes over all combinations, not a fifth of them")
 
 // taken is one operation for each lie, arrangement and image, of those that the
 // lie can be about: another one each time.

@@ -19,7 +19,7 @@ import (
 )
 
 // What a gateway did is remembered: a liar is not asked first twice.
-func TestLiarIsAskedOnce(t *testing.T) {
+func TestLyingGatewayIsNotPreferredTwice(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	pictures := newPictures(t, kubo)
@@ -60,7 +60,7 @@ func TestLiarIsAskedOnce(t *testing.T) {
 // Anybody can make honest gateways look bad, by publishing a DAG that is wrong
 // in itself, and by asking for what does not exist. The next image is served as
 // if nothing had been.
-func TestBadContentIsHeldAgainstNobody(t *testing.T) {
+func TestFalseContentIsNotBlamedOnHonestGateways(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	pictures := newPictures(t, kubo)

@@ -16,7 +16,7 @@ import (
 // However a node cuts an image into blocks, and whatever it says about files
 // beside their content, gateways that serve everything and such that only serve
 // what can be verified give the right bytes.
-func TestShapes(t *testing.T) {
+func TestEveryDAGShapeGivesTheRightBytes(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	aligned := convertPicture(t, node, pictureArchive(t, 1))

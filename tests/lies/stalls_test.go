@@ -22,7 +22,7 @@ import (
 
 // A gateway that hangs or drips, wherever it does, is left after our patience,
 // which the module's users cannot make shorter. So this is not through Caddy.
-func TestLiesThatStall(t *testing.T) {
+func TestStalledGatewayIsLeft(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	pictures := newPictures(t, kubo)

@@ -17,7 +17,7 @@ import (
 
 // Every client pulls by an IPNS key that a real node published, and by a domain
 // that leads to it, from gateways of which one lies about records.
-func TestPullByName(t *testing.T) {
+func TestEveryClientPullsByName(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -50,7 +50,7 @@ func TestPullByName(t *testing.T) {
 // A tag moves when its name is published again, whatever one of two gateways
 // keeps saying; who began to pull before gets the rest of the same image; and
 // what was seen is not unseen by a restart.
-func TestNameMoves(t *testing.T) {
+func TestTagMovesWhenNameIsPublishedAgain(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	img := harness.DockerImage(t)
@@ -96,7 +96,7 @@ func TestNameMoves(t *testing.T) {
 }
 
 // What a name does not stand for is an error that says so, and no other image.
-func TestNameStandsForNothing(t *testing.T) {
+func TestNameWithoutImageIsAnError(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	kubo := harness.NewKubo(t)

@@ -12,7 +12,7 @@ import (
 )
 
 // The admin endpoint shows what there is, and changes it at once.
-func TestAdmin(t *testing.T) {
+func TestAdminShowsPurgesAndReloads(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	liar := newFalsifier(t, kubo.Gateway)

@@ -20,7 +20,7 @@ import (
 
 // The reference implementation says the same about thousands of paths as ours,
 // and names the same rule.
-func TestDenylistsAsNopfs(t *testing.T) {
+func TestDenylistVerdictsAreThoseOfNopfs(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/nopfs")
 	const lists, rules, paths = 4, 1500, 5000
@@ -195,7 +195,7 @@ func mustSum(text string, code uint64) mh.Multihash {
 // An image is denied while Caddy runs, by a list that another program replaces,
 // and clients say so; a list that is broken then changes nothing, and without one
 // that can be read Caddy does not start.
-func TestDenied(t *testing.T) {
+func TestDenylistTakesEffectWhileCaddyRuns(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/crane")
 	img := harness.DockerImage(t)

@@ -18,7 +18,7 @@ import (
 
 // What happens is counted, goes on to be counted after a new configuration, and
 // is all on the dashboard and in the documentation.
-func TestMetrics(t *testing.T) {
+func TestMetricsCountAndAreDocumented(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	liar := newFalsifier(t, kubo.Gateway)

@@ -13,7 +13,7 @@ import (
 
 // What a request is for is in placeholders, for handlers before and after, and
 // in the access log.
-func TestPlaceholders(t *testing.T) {
+func TestPlaceholdersAreSetLoggedAndDocumented(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	store := t.TempDir()

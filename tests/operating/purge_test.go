@@ -15,7 +15,7 @@ import (
 
 // What was purged is not served by anything that was kept of it, on disk or in
 // memory, when no gateway has it any more.
-func TestPurgeOfWhatWasCached(t *testing.T) {
+func TestPurgedImageIsNotServedFromCache(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	behind, err := url.Parse(node.Gateway)
@@ -55,7 +55,7 @@ func TestPurgeOfWhatWasCached(t *testing.T) {
 
 // What a list denies by now is not served from what was cached before, nor is what
 // another image has of it.
-func TestDenyOfWhatWasCached(t *testing.T) {
+func TestDeniedBlobIsNotServedFromCache(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	list := filepath.Join(t.TempDir(), "list.deny")

@@ -16,7 +16,7 @@ import (
 // A pull goes on through new configurations, byte for byte, from the store and
 // from a gateway that is slow, past the cache and into it; and when it is over,
 // nothing is left of the old ones.
-func TestReload(t *testing.T) {
+func TestPullGoesOnThroughReloads(t *testing.T) {
 	harness.Parallel(t)
 	for _, cache := range []string{"off", "1GiB"} {
 		t.Run("cache "+cache, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 
 // What a request waits for are spans below Caddy's, and what goes wrong is an
 // error of theirs.
-func TestTracing(t *testing.T) {
+func TestSpansShowWhatARequestWaitsFor(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	liar := newFalsifier(t, kubo.Gateway)

@@ -12,7 +12,7 @@ import (
 
 // The demo ends well with whichever client there is. Each turn has a PATH with
 // that client and no other; crane it builds itself.
-func TestDemo(t *testing.T) {
+func TestDemoWorksWithAnyClient(t *testing.T) {
 	harness.Parallel(t)
 	for _, client := range []string{"podman", "skopeo", "crane"} {
 		t.Run(client, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 
 // A release is made twice, at two places, and is the same to the byte; the
 // programs in it run anywhere and say which commit they are of.
-func TestRelease(t *testing.T) {
+func TestReleaseIsReproducible(t *testing.T) {
 	harness.ParallelFor(t, 15*time.Minute) // it builds Caddy from nothing
 	commit := harness.CommitCheckout(t)
 	var first string

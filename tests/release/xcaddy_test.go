@@ -13,7 +13,7 @@ import (
 
 // Whoever builds Caddy with xcaddy and the module from this checkout has the
 // module.
-func TestXcaddy(t *testing.T) {
+func TestXcaddyBuildHasTheModule(t *testing.T) {
 	harness.ParallelFor(t, 15*time.Minute) // it builds Caddy from nothing
 	harness.Need(t, "bin/xcaddy")
 	caddy := filepath.Join(t.TempDir(), "caddy")

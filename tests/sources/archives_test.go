@@ -10,7 +10,7 @@ import (
 )
 
 // Archives that other programs than Docker write are pulled as what they are.
-func TestOtherArchives(t *testing.T) {
+func TestArchivesOfOtherProgramsArePulled(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "gzip")
 	img := harness.DockerImage(t)

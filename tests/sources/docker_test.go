@@ -12,7 +12,7 @@ import (
 )
 
 // An image in a running Docker has the address of what docker save writes.
-func TestFromDocker(t *testing.T) {
+func TestDockerDaemonGivesAddressOfDockerSave(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir()))
@@ -48,7 +48,7 @@ func TestFromDocker(t *testing.T) {
 }
 
 // Who has no Docker is told where it was looked for.
-func TestDockerThatIsNotThere(t *testing.T) {
+func TestMissingDockerIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	for _, host := range []string{"unix:///nowhere/docker.sock", fmt.Sprintf("tcp://127.0.0.1:%d", harness.FreePort(t)), "ssh://docker.test"} {
@@ -61,7 +61,7 @@ func TestDockerThatIsNotThere(t *testing.T) {
 // Docker with containerd's image store saves an index as it was pulled, and of
 // its platforms only its own. The index keeps its bytes, and what is missing is
 // named.
-func TestPartialIndex(t *testing.T) {
+func TestPartialIndexKeepsItsBytes(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	repository := NewRegistry(t).fill(t, img)

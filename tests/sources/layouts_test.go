@@ -15,7 +15,7 @@ import (
 
 // The layouts and archives that skopeo and podman write are what they say, and
 // of two images in one, either can be taken.
-func TestFromLayouts(t *testing.T) {
+func TestLayoutsOfSkopeoKeepTheirManifests(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/crane")
 	img := harness.DockerImage(t)
@@ -69,7 +69,7 @@ func TestFromLayouts(t *testing.T) {
 
 // What podman saves in Docker's format is at the address of what Docker saves,
 // and so is what it saves in OCI's where layers are made alike.
-func TestFromPodman(t *testing.T) {
+func TestPodmanArchivesGiveAddressOfDockerSave(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	podman := harness.NewPodman(t)
@@ -107,7 +107,7 @@ func TestFromPodman(t *testing.T) {
 
 // What is called by a sha512 is served by it. (None of the clients here pulls
 // such an image: skopeo and ctr call all that they write by its sha256.)
-func TestStrongDigests(t *testing.T) {
+func TestSHA512DigestsAreServed(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	archive := harness.ReadArchive(t, img.Archive)

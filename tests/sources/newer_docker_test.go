@@ -10,7 +10,7 @@ import (
 // A newer Docker saves the same image in another form, with either image store;
 // it has the same address. It pulls it too, and what it saves then has that
 // address again, where the store kept what was pulled.
-func TestNewerDocker(t *testing.T) {
+func TestNewerDockerGivesTheSameAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir()))

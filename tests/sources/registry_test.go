@@ -72,7 +72,7 @@ func convertSource(t *testing.T, args ...string) string {
 
 // What is in a registry is put on IPFS as it is, to the byte: images, indexes,
 // and what an index has for one platform.
-func TestFromRegistry(t *testing.T) {
+func TestRegistryImagesKeepTheirManifests(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	from := NewRegistry(t)
@@ -118,7 +118,7 @@ func TestFromRegistry(t *testing.T) {
 
 // With --recompress, an image in a registry has the address of the archive that
 // it was pushed from.
-func TestRecompressedFromRegistry(t *testing.T) {
+func TestRecompressedRegistryImageHasAddressOfArchive(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	repository := NewRegistry(t).fill(t, img)
@@ -135,7 +135,7 @@ func TestRecompressedFromRegistry(t *testing.T) {
 }
 
 // A registry that knows its users is asked as docker and podman ask it.
-func TestFromRegistryWithUsers(t *testing.T) {
+func TestRegistryCredentialsAreThoseOfDocker(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/converter")
 	img := harness.DockerImage(t)
@@ -156,7 +156,7 @@ func TestFromRegistryWithUsers(t *testing.T) {
 
 // What we serve can be converted, and has its address again. Where the registry
 // has a certificate, it must be one to trust, unless that is waived.
-func TestFromOurRegistry(t *testing.T) {
+func TestOwnRegistryGivesTheSameAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	machine := harness.NewMachine(t, "registry.test")

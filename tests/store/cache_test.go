@@ -115,7 +115,7 @@ func pullBy(t *testing.T, fetch func(url string) (harness.Response, error), at s
 // However many ask, and whichever of the Caddys with one store, a gateway gives each
 // byte once; and when it is gone, all that was pulled is there, after a restart of
 // Caddy as well.
-func TestCache(t *testing.T) {
+func TestGatewaySendsEachByteOnce(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	path := cachedImage(t, node, "app:v1", harness.Noise(20<<20), "short", "")
@@ -153,7 +153,7 @@ func TestCache(t *testing.T) {
 }
 
 // A new version of an image costs what changed.
-func TestCacheOfVersions(t *testing.T) {
+func TestNewVersionCostsWhatChanged(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	content := harness.Noise(24 << 20)
@@ -171,7 +171,7 @@ func TestCacheOfVersions(t *testing.T) {
 }
 
 // A full disk costs nobody anything: what has no room goes past the cache.
-func TestCacheOnAFullDisk(t *testing.T) {
+func TestFullCacheDiskFailsNoPull(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/caddy")
 	node := harness.NewKubo(t)
@@ -194,7 +194,7 @@ func TestCacheOnAFullDisk(t *testing.T) {
 
 // What is published under a digest that it does not have is cut off before its end,
 // and not kept, and the gateway is not bothered with it again and again.
-func TestCacheOfALie(t *testing.T) {
+func TestFalseBlobIsNotCached(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
 	content := harness.Noise(5 << 20)

@@ -10,7 +10,7 @@ import (
 
 // A disk that is full in the middle costs the image that had no room, and no
 // other.
-func TestFullDisk(t *testing.T) {
+func TestFullDiskCostsOnlyTheImageWithoutRoom(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")
 	small, large := harness.ArchiveOfLayers(t, "small:v1", "content"), harness.ArchiveOfLayers(t, "large:v1", harness.Noise(12<<20))

@@ -22,7 +22,7 @@ import (
 // a Caddy that has another gateway does not notice that one died; who asks through one
 // that has no other may be refused, and gets all of it in the end. Nobody gets a
 // wrong byte.
-func TestGatewaysDieHangAndComeBack(t *testing.T) {
+func TestPullsSurviveGatewaysThatDieAndHang(t *testing.T) {
 	harness.Parallel(t)
 	const images, clients = 8, 4
 	node := harness.NewKubo(t)
@@ -180,7 +180,7 @@ func (w faultyWriter) Write(b []byte) (int, error) {
 
 // Configurations come one after another while everybody pulls what nobody has yet.
 // No answer that began breaks off, and each byte comes once from the gateway.
-func TestReloadsUnderLoad(t *testing.T) {
+func TestReloadsUnderLoadBreakNoPull(t *testing.T) {
 	harness.Parallel(t)
 	const images, clients = 12, 4
 	node := harness.NewKubo(t)

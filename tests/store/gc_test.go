@@ -40,7 +40,7 @@ func mustBeWhole(t *testing.T, ref string) {
 
 // What is left after an image was removed is, byte for byte, what would be there
 // if it had never been.
-func TestCollectSharedLayers(t *testing.T) {
+func TestCollectionKeepsSharedLayers(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
 	shared := harness.Noise(3 << 20)
@@ -78,7 +78,7 @@ func TestCollectSharedLayers(t *testing.T) {
 
 // Converters, rm and gc run at once on one store, and every image that was
 // reported and not removed is whole.
-func TestCollectWhileConverting(t *testing.T) {
+func TestCollectionBesideConversionsKeepsImages(t *testing.T) {
 	harness.Parallel(t)
 	const converters, rounds = 10, 2
 	shared := harness.Noise(2 << 20)
@@ -146,7 +146,7 @@ func TestCollectWhileConverting(t *testing.T) {
 
 // A converter that is killed leaves rubbish in tmp alone, and the next gc takes
 // it, but not what another is working on.
-func TestCollectAfterKill(t *testing.T) {
+func TestCollectionClearsWhatKilledConvertersLeft(t *testing.T) {
 	harness.Parallel(t)
 	whole := []byte(harness.ReadFile(t, harness.ArchiveOfLayers(t, "app:v1", harness.Noise(3<<20), harness.Noise(2<<20))))
 	store := t.TempDir()
@@ -227,7 +227,7 @@ func countDirs(t *testing.T, dir string) int {
 
 // Whatever rots in a store, or is lost, converting or copying the image again
 // mends it. Where a copy cannot, it says so.
-func TestMendingAStore(t *testing.T) {
+func TestConvertingAgainMendsTheStore(t *testing.T) {
 	harness.Parallel(t)
 	image := harness.ArchiveOfLayers(t, "app:v1", harness.Noise(1<<20))
 	store, car := t.TempDir(), filepath.Join(t.TempDir(), "app.car")
@@ -277,7 +277,7 @@ func TestMendingAStore(t *testing.T) {
 }
 
 // What a client is reading when its image goes, it reads to the end.
-func TestCollectWhileReading(t *testing.T) {
+func TestBlobBeingReadSurvivesCollection(t *testing.T) {
 	harness.Parallel(t)
 	content := harness.Noise(64 << 20) // more than fits on its way
 	store := t.TempDir()
@@ -304,7 +304,7 @@ func TestCollectWhileReading(t *testing.T) {
 }
 
 // Whoever may only read a store is told so in a line, and can read it.
-func TestReadOnlyStore(t *testing.T) {
+func TestReadOnlyStoreIsReadAndNamed(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")
 	store := t.TempDir()

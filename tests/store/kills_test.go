@@ -16,12 +16,12 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-var kills = flag.Int("kills", 40, "how many programs TestKills kills")
+var kills = flag.Int("kills", 40, "how many programs TestKilledProgramsLoseNoImage kills")
 
 // However often Caddys and converters are killed that work on one store, whatever
 // one of them reported is there, nothing that they serve is wrong, and nothing of
 // the killed ones stays.
-func TestKills(t *testing.T) {
+func TestKilledProgramsLoseNoImage(t *testing.T) {
 	harness.ParallelFor(t, 5*time.Minute+time.Duration(*kills)*10*time.Second)
 	const atOnce = 5 // images that are pulled
 	node := harness.NewKubo(t)

@@ -17,7 +17,7 @@ import (
 
 // A store that cannot be written any more, in the middle of fills, costs nobody
 // anything: what is on its way goes on, and the rest goes past it.
-func TestCacheLosesItsStore(t *testing.T) {
+func TestPullsGoOnWhenStoreBecomesReadOnly(t *testing.T) {
 	harness.Parallel(t)
 	for name, lose := range map[string]func(t *testing.T, c *harness.Caddy, store string){
 		"read-only": func(t *testing.T, c *harness.Caddy, store string) {
@@ -106,7 +106,7 @@ http://localhost:%d {
 
 // A Caddy that has no file handles left may refuse, and never answers with a wrong
 // byte; and when those who asked for too much are gone, all is as before.
-func TestCacheWithoutFileHandles(t *testing.T) {
+func TestCacheRecoversFromTooManyOpenFiles(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "prlimit", "bin/caddy")
 	const images, clients = 3, 100
@@ -152,7 +152,7 @@ func TestCacheWithoutFileHandles(t *testing.T) {
 
 // Clocks that jump cost no byte, and what a clock dated that was wrong goes like
 // everything else when there is no room.
-func TestCacheWhenClocksJump(t *testing.T) {
+func TestCacheSurvivesClockJumps(t *testing.T) {
 	harness.Parallel(t)
 	const images = 6
 	node := harness.NewKubo(t)

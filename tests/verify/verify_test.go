@@ -31,7 +31,7 @@ func mustFind(t *testing.T, what, thing string, args ...string) {
 }
 
 // Wherever an image was put, it is right.
-func TestVerify(t *testing.T) {
+func TestVerifyPassesWhereverAnImageIs(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -47,7 +47,7 @@ func TestVerify(t *testing.T) {
 // Of each file of a store, a changed byte is found, and so is that it is gone.
 // What is served and has rotted is put aside when all is verified. The other image
 // in the store stays right.
-func TestVerifyDamagedStore(t *testing.T) {
+func TestVerifyFindsDamageInStore(t *testing.T) {
 	harness.Parallel(t)
 	store := t.TempDir()
 	other := harness.Convert(t, harness.ArchiveOfLayers(t, "other:v1", harness.Noise(10)), "--store="+store)
@@ -100,7 +100,7 @@ func TestVerifyDamagedStore(t *testing.T) {
 }
 
 // Wherever a CAR is damaged, that is found.
-func TestVerifyDamagedCAR(t *testing.T) {
+func TestVerifyFindsDamageInCAR(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/ipfs")
 	dir := t.TempDir()
@@ -135,7 +135,7 @@ func TestVerifyDamagedCAR(t *testing.T) {
 }
 
 // What a node lacks is named, and where in the blob that is.
-func TestVerifyNodeThatLacksALeaf(t *testing.T) {
+func TestVerifyNamesLeafMissingOnNode(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
@@ -155,7 +155,7 @@ func TestVerifyNodeThatLacksALeaf(t *testing.T) {
 }
 
 // Looking takes no right to write, and leaves no trace.
-func TestVerifyReadOnly(t *testing.T) {
+func TestVerifyAndInspectOnlyRead(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")
 	store := t.TempDir()
@@ -169,7 +169,7 @@ func TestVerifyReadOnly(t *testing.T) {
 
 // What image2ipfs 0.1.0 put on IPFS can be pulled once it was repaired, from a
 // node or from a CAR of it, to wherever.
-func TestRepair(t *testing.T) {
+func TestRepairedImage2ipfsImageIsPulled(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
 	img := harness.DockerImage(t)
@@ -210,7 +210,7 @@ func TestRepair(t *testing.T) {
 
 // An image shows what it is made of, as it is served, and what of that others
 // have: all of an image that goes by another name as well.
-func TestInspect(t *testing.T) {
+func TestInspectShowsWhatIsServed(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	store, car := t.TempDir(), filepath.Join(t.TempDir(), "image.car")
