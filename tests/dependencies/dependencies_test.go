@@ -1,4 +1,5 @@
-package release
+// Package dependencies tests which package may import which.
+package dependencies
 
 import (
 	"os/exec"
@@ -9,42 +10,94 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Who may import what, so that it stays so: users of the converter get no
-// Caddy, and what boxo is used for can be read in one package.
-func TestDependenciesPointDownOnly(t *testing.T) {
-	harness.Parallel(t)
-	const module = "github.com/seed-9e24ebb9/caddy-ipfs-registry"
+const module = "github.com/seed-9e24ebb9/caddy-ipfs-registry"
+
+// house has a row for each floor of the house, from the top down. A package imports
+// packages of lower floors only. Tests stand outside, and may import any.
+var house = [][]string{
+	{"cmd/caddy", "cmd/converter", "contrib/release"},
+	{"."},
+	{"caddymodule", "converter"},
+	{"converter/verify", "converter/inspect", "converter/export", "converter/destination"},
+	{"converter/tree"},
+	{"converter/origin", "converter/blob", "converter/remote"},
+	{"converter/align", "converter/deflate", "converter/platform", "converter/internal/alternatives", "converter/internal/wholefile"},
+	{"converter/internal/manifest", "converter/internal/ocilayout", "converter/internal/ctxio"},
+	{"internal/fill"},
+	{"internal/names", "internal/trustless"},
+	{"internal/car", "internal/gateway", "internal/store", "internal/layout", "internal/denylist"},
+	{"internal/unixfs", "internal/kubo"},
+	{"internal/cidname", "internal/atomicfile", "internal/memo"},
+}
+
+// floorOf returns the number of a package's floor, counted from the top, or -1.
+func floorOf(pkg string) int {
+	return slices.IndexFunc(house, func(floor []string) bool { return slices.Contains(floor, pkg) })
+}
+
+func TestImportsPointDownOnly(t *testing.T) {
+	here := map[string]bool{}
+	for from, to := range imports(t, "Imports", "./...") {
+		from, ours := inHouse(from)
+		if !ours {
+			continue
+		}
+		here[from] = true
+		floor := floorOf(from)
+		if floor < 0 {
+			t.Errorf("%s has no floor: add it to the house in this test", from)
+			continue
+		}
+		for _, to := range to {
+			if to, ours := inHouse(to); ours && floorOf(to) <= floor {
+				t.Errorf("%s imports %s, which is not on a lower floor", from, to)
+			}
+		}
+	}
+	for _, pkg := range slices.Concat(house...) {
+		if !here[pkg] {
+			t.Errorf("%s is in the house and not in the repository", pkg)
+		}
+	}
+}
+
+// inHouse returns a package's path below the module's, unless it is another
+// module's or helps tests only.
+func inHouse(pkg string) (path string, ours bool) {
+	if pkg == module {
+		return ".", true
+	}
+	path, ours = strings.CutPrefix(pkg, module+"/")
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	helper := strings.HasPrefix(path, "tests/") || strings.HasPrefix(name, "test") || strings.HasSuffix(name, "test")
+	return path, ours && !helper
+}
+
+// Users of the converter get no Caddy, and one package shows what boxo is used for.
+func TestHeavyModulesHaveOneDoor(t *testing.T) {
 	for _, rule := range []struct {
 		packages  []string
 		never     string
 		why       string
-		all       bool   // dependencies of dependencies as well
+		field     string // of go list: Imports, or Deps for all that they import in turn
 		exception string // a package
 		allowed   []string
 	}{
-		{[]string{"./converter/...", "./internal/...", "./cmd/converter"}, "github.com/caddyserver/", "only caddymodule and cmd/caddy import Caddy", true, "", nil},
-		{[]string{"./..."}, "github.com/ipfs/boxo", "internal/unixfs is the door to boxo, and internal/names the one to boxo/ipns", false, module + "/internal/unixfs", []string{"github.com/ipfs/boxo/ipns"}},
-		{[]string{"./..."}, "github.com/ipfs/boxo/ipns", "internal/names is the one door to boxo/ipns", false, module + "/internal/names", nil},
-		{[]string{"./caddymodule"}, module + "/converter", "the two sides do not import each other", true, "", nil},
-		{[]string{"./...", "./cmd/..."}, "github.com/libp2p/go-libp2p", "a peer-to-peer node is no part of this", true, "", keys},
-		{[]string{".", "./caddymodule", "./internal/...", "./cmd/caddy"}, "github.com/docker/", "Docker's own packages are heavy", true, "", nil},
-		{[]string{"./converter/...", "./cmd/converter"}, "github.com/docker/", "credentials are all that is taken from Docker's own packages", true, "", credentials},
+		{[]string{"./converter/...", "./internal/...", "./cmd/converter"}, "github.com/caddyserver/", "only caddymodule and cmd/caddy import Caddy", "Deps", "", nil},
+		{[]string{"./..."}, "github.com/ipfs/boxo", "internal/unixfs is the door to boxo, and internal/names the one to boxo/ipns", "Imports", module + "/internal/unixfs", []string{"github.com/ipfs/boxo/ipns"}},
+		{[]string{"./..."}, "github.com/ipfs/boxo/ipns", "internal/names is the one door to boxo/ipns", "Imports", module + "/internal/names", nil},
+		{[]string{"./caddymodule", "./internal/..."}, module + "/converter", "the registry and the converter do not import each other", "Deps", "", nil},
+		{[]string{"./..."}, "github.com/libp2p/go-libp2p", "this has no peer-to-peer node", "Deps", "", keys},
+		{[]string{".", "./caddymodule", "./internal/...", "./cmd/caddy"}, "github.com/docker/", "Docker's own packages are heavy", "Deps", "", nil},
+		{[]string{"./converter/...", "./cmd/converter"}, "github.com/docker/", "the converter takes only credentials from Docker's own packages", "Deps", "", credentials},
 	} {
-		format := `{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`
-		if rule.all {
-			format = `{{$p := .ImportPath}}{{range .Deps}}{{$p}} {{.}}{{"\n"}}{{end}}`
-		}
-		list := exec.Command("go", append([]string{"list", "-f", format}, rule.packages...)...)
-		list.Dir = harness.InRepo("")
 		edges := 0
-		for line := range strings.Lines(harness.Run(t, list)) {
-			from, to, found := strings.Cut(strings.TrimSpace(line), " ")
-			if !found {
-				continue
-			}
-			edges++
-			if strings.HasPrefix(to, rule.never) && from != rule.exception && !slices.Contains(rule.allowed, to) {
-				t.Errorf("%s imports %s: %s", from, to, rule.why)
+		for from, to := range imports(t, rule.field, rule.packages...) {
+			edges += len(to)
+			for _, to := range to {
+				if strings.HasPrefix(to, rule.never) && from != rule.exception && !slices.Contains(rule.allowed, to) {
+					t.Errorf("%s imports %s: %s", from, to, rule.why)
+				}
 			}
 		}
 		if edges == 0 {
@@ -53,7 +106,20 @@ func TestDependenciesPointDownOnly(t *testing.T) {
 	}
 }
 
-// keys are the packages by which records of IPNS keys are verified.
+// imports returns what packages import, by a field of go list.
+func imports(t *testing.T, field string, packages ...string) map[string][]string {
+	t.Helper()
+	list := exec.Command("go", append([]string{"list", "-f", "{{.ImportPath}} {{join ." + field + " \" \"}}"}, packages...)...)
+	list.Dir = harness.InRepo("")
+	all := map[string][]string{}
+	for line := range strings.Lines(harness.Run(t, list)) {
+		words := strings.Fields(line)
+		all[words[0]] = words[1:]
+	}
+	return all
+}
+
+// keys are the packages that verify records of IPNS keys.
 var keys = []string{
 	"github.com/libp2p/go-libp2p-record",
 	"github.com/libp2p/go-libp2p-record/pb",
@@ -68,8 +134,8 @@ var keys = []string{
 	"github.com/libp2p/go-libp2p/core/record/pb",
 }
 
-// credentials are the packages by which the converter finds out how to log in to
-// a registry, as docker does.
+// credentials are the packages that find out, as docker does, how to log in to a
+// registry.
 var credentials = []string{
 	"github.com/docker/cli/cli/config",
 	"github.com/docker/cli/cli/config/configfile",
