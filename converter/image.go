@@ -304,7 +304,7 @@ func checkDiffIDs(config *blob.Content, layers []*blob.Content) error {
 			continue
 		}
 		if l.DiffID == "" {
-			return fmt.Errorf("layer %s does not decompress", l.Name)
+			return fmt.Errorf("layer %s does not decompress: %w", l.Name, l.Broken)
 		}
 		got, err := l.DiffIDBy(want[i].Algorithm())
 		if err != nil {

@@ -2,6 +2,7 @@ package blob
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ type Content struct {
 	// DiffID is the digest of what it decompresses to: its own where it is not
 	// compressed, and none where it is broken.
 	DiffID   digest.Digest
+	Broken   error    // why it does not decompress, or nil
 	encoding Encoding // in the archive
 
 	kept    *Blob // the bytes of the archive
@@ -52,7 +54,7 @@ func (ws *Workspace) Read(name string, size int64, r io.Reader) (*Content, error
 	c.encoding = EncodingOf(beginning)
 	switch {
 	case c.CameCompressed():
-		err = c.keepCompressed(br)
+		err = c.keepCompressed(br, ws.keeper(beginning, size))
 	case !align.IsTar(beginning) && (size <= maxPlain || ws.Compression == Uncompressed):
 		c.kept, err = ws.Keep(br)
 	case ws.Compression == Uncompressed:
@@ -75,6 +77,17 @@ func (ws *Workspace) Read(name string, size int64, r io.Reader) (*Content, error
 	return c, nil
 }
 
+// keeper returns how a compressed file is cut into leaves. In format 1 a file is
+// known to be compressed by the first bytes of gzip and zstd alone, and any other
+// large file is cut as a layer is.
+func (ws *Workspace) keeper(beginning []byte, size int64) func(io.Reader) (*Blob, error) {
+	known := bytes.HasPrefix(beginning, []byte(gzipMagic)) || bytes.HasPrefix(beginning, []byte(zstdMagic))
+	if known || size <= maxPlain {
+		return ws.Keep
+	}
+	return func(r io.Reader) (*Blob, error) { return ws.align(r, Uncompressed) }
+}
+
 // maxPlain is how many bytes of what is no tar are kept as they are. What claims to
 // have more waits compressed, since a little of a compressed archive may stand for
 // any number of bytes.
@@ -86,8 +99,15 @@ const tarBlock = 512
 // CameCompressed reports whether what came is compressed.
 func (c *Content) CameCompressed() bool { return c.encoding != Plain }
 
+// Unpackable reports whether every client unpacks a layer of this encoding. Docker and
+// containerd unpack neither xz nor bzip2.
+func (c *Content) Unpackable() bool { return c.encoding != XZ && c.encoding != Bzip2 }
+
+// Encoding returns how the content was compressed when it came.
+func (c *Content) Encoding() Encoding { return c.encoding }
+
 // keepCompressed keeps a compressed layer, and looks into it on the way.
-func (c *Content) keepCompressed(r io.Reader) error {
+func (c *Content) keepCompressed(r io.Reader, keep func(io.Reader) (*Blob, error)) error {
 	pr, pw := io.Pipe()
 	var inside inside
 	looked := make(chan struct{})
@@ -100,13 +120,13 @@ func (c *Content) keepCompressed(r io.Reader) error {
 		// Whatever is wrong inside, the outside is read to its end.
 		io.Copy(io.Discard, pr)
 	}()
-	blob, err := c.ws.Keep(io.TeeReader(r, pw))
+	blob, err := keep(io.TeeReader(r, pw))
 	pw.CloseWithError(err)
 	<-looked
 	if err != nil {
 		return err
 	}
-	c.kept, c.aligned, c.DiffID = blob, inside.aligned, inside.diffID
+	c.kept, c.aligned, c.DiffID, c.Broken = blob, inside.aligned, inside.diffID, inside.broken
 	if inside.cuts == nil {
 		return nil
 	}
@@ -119,30 +139,31 @@ type inside struct {
 	diffID  digest.Digest
 	cuts    []int64 // where its leaves should end, nil if anywhere
 	aligned *Blob   // where it is to be recompressed
+	broken  error   // why it does not decompress, or nil
 }
 
 // look decompresses a layer. An error is not the layer's fault.
 func (c *Content) look(compressed io.Reader) (inside, error) {
-	z, err := newDecompressor(compressed, c.encoding)
+	z, err := NewDecompressor(compressed, c.encoding)
 	if err != nil {
-		return inside{}, nil
+		return inside{broken: err}, nil
 	}
 	defer z.Close()
 	sum := digest.SHA256.Digester()
 	tar := &source{r: io.TeeReader(z, sum.Hash())}
 	var aligned *Blob
-	if c.ws.Recompress {
+	if c.ws.Recompress || !c.Unpackable() {
 		aligned, err = c.ws.alignInside(tar)
 	} else {
 		_, err = io.Copy(io.Discard, tar)
 	}
 	switch {
-	case tar.broken:
-		return inside{}, nil
+	case tar.broken != nil:
+		return inside{broken: tar.broken}, nil
 	case err != nil:
 		return inside{}, err
 	}
-	return inside{sum.Digest(), z.cuts(), aligned}, nil
+	return inside{diffID: sum.Digest(), cuts: z.cuts(), aligned: aligned}, nil
 }
 
 // alignInside aligns what was in a compressed layer. What is no tar, and stays
@@ -159,15 +180,17 @@ func (ws *Workspace) alignInside(r io.Reader) (*Blob, error) {
 	return ws.align(br, ws.Compression)
 }
 
-// A source tells whether it was reading that failed.
+// A source remembers the error of reading, if reading failed.
 type source struct {
 	r      io.Reader
-	broken bool
+	broken error
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	s.broken = err != nil && err != io.EOF
+	if err != nil && err != io.EOF {
+		s.broken = err
+	}
 	return n, err
 }
 

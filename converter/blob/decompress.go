@@ -3,12 +3,15 @@ package blob
 import (
 	"bufio"
 	"bytes"
+	"compress/bzip2"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
 )
 
 // An Encoding is the way in which a file is compressed.
@@ -19,53 +22,147 @@ const (
 	Plain Encoding = iota
 	Gzipped
 	Zstandard
+	XZ
+	Bzip2
 )
 
-var (
-	gzipMagic = []byte{0x1f, 0x8b}
-	zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+func (e Encoding) String() string { return [...]string{"tar", "gzip", "zstd", "xz", "bzip2"}[e] }
+
+const (
+	gzipMagic  = "\x1f\x8b"
+	zstdMagic  = "\x28\xb5\x2f\xfd"
+	xzMagic    = "\xfd7zXZ\x00"
+	bzip2Magic = "BZh"
 )
 
 // MagicSize is how many bytes tell encodings apart.
-const MagicSize = 4
+const MagicSize = len(xzMagic)
 
-// EncodingOf returns the encoding of what begins so.
+// EncodingOf returns the encoding of a file that begins so.
 func EncodingOf(beginning []byte) Encoding {
 	switch {
-	case bytes.HasPrefix(beginning, gzipMagic):
+	case bytes.HasPrefix(beginning, []byte(gzipMagic)):
 		return Gzipped
-	case bytes.HasPrefix(beginning, zstdMagic):
+	case bytes.HasPrefix(beginning, []byte(zstdMagic)), isSkippable(beginning):
 		return Zstandard
+	case bytes.HasPrefix(beginning, []byte(xzMagic)):
+		return XZ
+	case bytes.HasPrefix(beginning, []byte(bzip2Magic)) && len(beginning) > 3 && '1' <= beginning[3] && beginning[3] <= '9':
+		return Bzip2
 	}
 	return Plain
 }
 
-// A decompressor reads the tar in a compressed layer.
-type decompressor interface {
+// isSkippable reports whether a file begins with one of zstd's skippable frames, with
+// which pzstd begins. RFC 8878, section 3.1.2.
+func isSkippable(beginning []byte) bool {
+	return len(beginning) >= 4 && binary.LittleEndian.Uint32(beginning)&^0xf == 0x184d2a50
+}
+
+// A Decompressor reads what a compressed file holds. Read returns an error of
+// ErrTrailing where the compressed data has ended, and something else follows.
+type Decompressor interface {
 	io.Reader
 	Close()
 	cuts() []int64 // once all is read: where the layer's leaves should end, nil if anywhere
 }
 
-func newDecompressor(r io.Reader, e Encoding) (decompressor, error) {
-	if e == Gzipped {
+// ErrTrailing says that other bytes follow after the end of the compressed data.
+var ErrTrailing = errors.New("other bytes follow after its end")
+
+// NewDecompressor returns a reader of what r holds, in any encoding but Plain. It
+// takes at most maxWindow bytes of memory for what came before, and some for itself.
+func NewDecompressor(r io.Reader, e Encoding) (Decompressor, error) {
+	switch e {
+	case Gzipped:
 		return newMemberReader(r)
+	case Zstandard:
+		z, err := NewZstdReader(r)
+		if err != nil {
+			return nil, err
+		}
+		return &streams{Reader: z, close: z.Close, explain: explainZstd}, nil
+	case XZ:
+		z, err := xz.NewReader(r, maxWindow)
+		if err != nil {
+			return nil, explainXZ(err, false)
+		}
+		return &streams{Reader: z, explain: explainXZ}, nil
+	case Bzip2:
+		return &streams{Reader: bzip2.NewReader(r), explain: explainBzip2}, nil
 	}
-	z, err := NewZstdReader(r)
-	return zstdReader{z}, err
+	return nil, fmt.Errorf("a %s is not compressed", e)
 }
 
-// zstdWindow is the most memory that decompressing a layer may take, in bytes.
-const zstdWindow = 128 << 20
+// maxWindow is how far back compressed data may refer, in bytes: as far as
+// `zstd --long=28` and `xz -9` do.
+const maxWindow = 1 << 28
 
-// NewZstdReader decompresses what comes in zstd, within bounds.
+// NewZstdReader decompresses zstd with at most maxWindow bytes of memory for what came
+// before.
 func NewZstdReader(r io.Reader) (*zstd.Decoder, error) {
-	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+	return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 }
 
-type zstdReader struct{ *zstd.Decoder }
+// streams reads one compressed stream after another.
+type streams struct {
+	io.Reader
+	close   func()                            // or nil
+	explain func(err error, begun bool) error // says what an error means once there was some output
+	begun   bool
+}
 
-func (zstdReader) cuts() []int64 { return nil }
+func (s *streams) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	s.begun = s.begun || n > 0
+	if err != nil && err != io.EOF {
+		err = s.explain(err, s.begun)
+	}
+	return n, err
+}
+
+func (s *streams) Close() {
+	if s.close != nil {
+		s.close()
+	}
+}
+
+func (*streams) cuts() []int64 { return nil }
+
+// ErrWindow says that compressed data refers further back than we remember.
+var ErrWindow = fmt.Errorf("its window is larger than %d MiB", maxWindow>>20)
+
+func explainZstd(err error, begun bool) error {
+	switch {
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return fmt.Errorf("zstd: %w", ErrWindow)
+	case errors.Is(err, zstd.ErrMagicMismatch) && begun:
+		return fmt.Errorf("zstd: %w", ErrTrailing)
+	}
+	return err
+}
+
+func explainXZ(err error, begun bool) error {
+	switch {
+	case errors.Is(err, xz.ErrMemlimit):
+		return fmt.Errorf("xz: %w", ErrWindow)
+	case errors.Is(err, xz.ErrFormat) && begun:
+		return fmt.Errorf("xz: %w", ErrTrailing)
+	case errors.Is(err, xz.ErrBuf):
+		return fmt.Errorf("xz: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// errBzip2Trailing is the standard library's error for what is no further stream.
+const errBzip2Trailing = bzip2.StructuralError("bad magic value in continuation file")
+
+func explainBzip2(err error, _ bool) error {
+	if err == errBzip2Trailing {
+		return fmt.Errorf("bzip2: %w", ErrTrailing)
+	}
+	return err
+}
 
 // open opens what a blob of that encoding decompresses to.
 func (ws *Workspace) open(b *Blob, e Encoding) (io.ReadCloser, error) {
@@ -73,7 +170,7 @@ func (ws *Workspace) open(b *Blob, e Encoding) (io.ReadCloser, error) {
 	if err != nil || e == Plain {
 		return f, err
 	}
-	z, err := newDecompressor(f, e)
+	z, err := NewDecompressor(f, e)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -83,12 +180,12 @@ func (ws *Workspace) open(b *Blob, e Encoding) (io.ReadCloser, error) {
 
 // decompressed is what a file decompresses to.
 type decompressed struct {
-	decompressor
+	Decompressor
 	file io.Closer
 }
 
 func (d *decompressed) Close() error {
-	d.decompressor.Close()
+	d.Decompressor.Close()
 	return d.file.Close()
 }
 
@@ -104,7 +201,7 @@ func Decompress(layer io.Reader, to io.Writer) (Encoding, error) {
 		_, err := io.Copy(to, br)
 		return e, err
 	}
-	z, err := newDecompressor(br, e)
+	z, err := NewDecompressor(br, e)
 	if err != nil {
 		return e, fmt.Errorf("it does not decompress: %w", err)
 	}

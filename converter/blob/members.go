@@ -3,6 +3,7 @@ package blob
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
@@ -48,7 +49,13 @@ func (m *memberReader) Read(p []byte) (int, error) {
 	if len(m.ends) <= maxMembers {
 		m.ends = append(m.ends, m.read.n-int64(m.r.Buffered()))
 	}
-	if _, m.err = m.r.Peek(1); m.err != nil {
+	next, err := m.r.Peek(len(gzipMagic))
+	switch {
+	case len(next) == 0:
+		m.err = err
+		return n, m.err
+	case string(next) != gzipMagic:
+		m.err = fmt.Errorf("gzip: %w", ErrTrailing)
 		return n, m.err
 	}
 	err = m.z.Reset(m.r)

@@ -35,8 +35,13 @@ type Workspace struct {
 	// must not keep their data.
 	Early func(leaf unixfs.Block) error
 
-	blobs atomic.Int64
+	blobs   atomic.Int64
+	written atomic.Int64
 }
+
+// Written returns how many bytes of blobs were written, those of removed blobs
+// included.
+func (ws *Workspace) Written() int64 { return ws.written.Load() }
 
 // blobWriter writes a blob to a file, computing its digest and leaves on the
 // way.
@@ -47,6 +52,7 @@ type blobWriter struct {
 	cutter  *unixfs.Cutter
 	profile unixfs.Profile
 	early   func(leaf unixfs.Block) error // or nil
+	written *atomic.Int64                 // bytes of all blobs of the workspace
 }
 
 func (ws *Workspace) create() (*blobWriter, error) {
@@ -54,9 +60,17 @@ func (ws *Workspace) create() (*blobWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: ws.Profile.NewCutter(), profile: ws.Profile}
-	w.Writer = io.MultiWriter(file, w.digest.Hash(), w.cutter)
+	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: ws.Profile.NewCutter(), profile: ws.Profile, written: &ws.written}
+	w.Writer = io.MultiWriter(file, w.digest.Hash(), w.cutter, counter{w.written})
 	return w, nil
+}
+
+// A counter counts the bytes written to it.
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(b []byte) (int, error) {
+	c.n.Add(int64(len(b)))
+	return len(b), nil
 }
 
 // writeLeaf writes a run of bytes that is to be a leaf of its own, and has the
@@ -65,6 +79,7 @@ func (w *blobWriter) writeLeaf(b []byte, digest [sha256.Size]byte) error {
 	if _, err := w.file.Write(b); err != nil {
 		return err
 	}
+	w.written.Add(int64(len(b)))
 	w.digest.Hash().Write(b)
 	w.cutter.WriteLeaf(b, digest)
 	if w.early == nil {

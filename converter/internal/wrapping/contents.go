@@ -1,0 +1,137 @@
+package wrapping
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Contents are the names in a tar, as far as they tell what sort of archive it is.
+type Contents struct {
+	image     bool            // a name at the top that only archives of images have
+	roots     map[string]bool // directories of a file system, as `docker export` has them
+	folder    string          // in which everything is so far, or empty
+	scattered bool            // there is no such folder
+	archives  []string        // entries that are archives themselves, the first few
+	legacy    bool            // the list of images of before Docker 1.10
+}
+
+// documents are files by which an archive of images is known.
+var documents = []string{"manifest.json", "index.json", "oci-layout"}
+
+// fileSystem are directories in which an operating system has its files.
+var fileSystem = []string{
+	"bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt",
+	"proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var",
+}
+
+const (
+	enoughRoots = 3 // of these make a file system
+	maxArchives = 3 // are named in an error
+)
+
+// Add takes in the clean name of an entry. It fails as soon as the names tell that the
+// archive is not one of images, before more of it is read.
+func (c *Contents) Add(name string) error {
+	if isLitter(name) {
+		return nil
+	}
+	c.legacy = c.legacy || name == "repositories"
+	if c.image {
+		return nil
+	}
+	first, below, _ := strings.Cut(name, "/")
+	if isDocument(name) || isOfImage(name) {
+		c.image = true
+		return nil
+	}
+	if isArchive(name) && len(c.archives) < maxArchives {
+		c.archives = append(c.archives, name)
+	}
+	if err := c.addRoot(first); err != nil {
+		return err
+	}
+	return c.addFolder(first, below)
+}
+
+// isLitter reports whether macOS wrote an entry beside the one that counts.
+func isLitter(name string) bool {
+	base := path.Base(name)
+	return name == "." || strings.HasPrefix(base, "._") || base == ".DS_Store" || strings.HasPrefix(name, "__MACOSX/")
+}
+
+func isDocument(name string) bool { return slices.Contains(documents, name) }
+
+// isOfImage reports whether a name is that of a blob of an OCI layout, or of a layer of
+// Docker's.
+func isOfImage(name string) bool {
+	parts := strings.Split(name, "/")
+	return parts[0] == "blobs" || len(parts) == 2 && isHex(parts[0]) && slices.Contains([]string{"VERSION", "json", "layer.tar"}, parts[1])
+}
+
+func isHex(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
+
+func isArchive(name string) bool {
+	for _, suffix := range []string{".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return false
+}
+
+// errExport is the error for the files of a container.
+var errExport = errors.New("the input holds the files of a container, as `docker export` writes them, and no image: save the image with `docker save IMAGE`, or make an image of the container with `docker commit` first")
+
+func (c *Contents) addRoot(first string) error {
+	if first == ".dockerenv" {
+		return errExport
+	}
+	if !slices.Contains(fileSystem, first) {
+		return nil
+	}
+	if c.roots == nil {
+		c.roots = map[string]bool{}
+	}
+	if c.roots[first] = true; len(c.roots) == enoughRoots {
+		return errExport
+	}
+	return nil
+}
+
+// addFolder fails at the first part of an image that is in a folder, if everything
+// before was in that folder too.
+func (c *Contents) addFolder(first, below string) error {
+	if c.folder == "" {
+		c.folder = first
+	}
+	c.scattered = c.scattered || first != c.folder
+	if c.scattered {
+		return nil
+	}
+	folder := first
+	for !isDocument(below) && !isOfImage(below) {
+		next, rest, nested := strings.Cut(below, "/")
+		if !nested {
+			return nil
+		}
+		folder, below = path.Join(folder, next), rest
+	}
+	return fmt.Errorf("the archive has the image in the folder %.200q: pack what is in the folder, `tar -C %[1]q -c . | converter`", folder)
+}
+
+// Explain returns the error for an archive that was read to its end, and has none of
+// the documents that name images.
+func (c *Contents) Explain() error {
+	switch {
+	case c.legacy:
+		return errors.New("the archive is in the format of before Docker 1.10: load it with `docker load` into a Docker before 29, and save it again with `docker save IMAGE`")
+	case len(c.archives) == 1 && !c.image:
+		return fmt.Errorf("the archive holds another one: read that, `tar -xOf FILE %.200q | converter`", c.archives[0])
+	case len(c.archives) > 1 && !c.image:
+		return fmt.Errorf("the archive holds other archives: read them one at a time, `tar -xOf FILE %.200q | converter`", c.archives[0])
+	}
+	return errors.New("the input is no image archive, or ends early: it has neither manifest.json nor index.json, one of which `docker save IMAGE` writes")
+}

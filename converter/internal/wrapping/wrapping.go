@@ -1,0 +1,154 @@
+// Package wrapping takes off an archive what was put around it: compression, once or
+// several times. What it cannot take off it recognises, and its errors name the command
+// with which the user can.
+//
+// An archive comes from a pipe, so everything is decided from the first bytes, from the
+// names of entries as they come, and from counts kept on the way. Nothing is read
+// twice, and memory does not grow with the archive.
+package wrapping
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+)
+
+const (
+	maxNesting = 3        // compressions around one another
+	sniffed    = 512      // first bytes that tell formats apart: one block of a tar
+	bufferSize = 64 << 10 // bytes
+)
+
+// A Reader reads the tar of an archive. It is not safe for concurrent use.
+type Reader struct {
+	tar     *bufio.Reader
+	outside *textWatch       // the bytes of the file or pipe
+	peeled  []*decompression // the outermost first
+	written func() int64
+	ended   bool
+}
+
+// Unwrap returns a reader of the tar in r. Its caller closes it, and calls Bound before
+// it reads much. Unwrap fails where r begins as some other known format.
+func Unwrap(r io.Reader) (*Reader, error) {
+	u := &Reader{outside: &textWatch{r: r}}
+	at := bufio.NewReaderSize(u.outside, bufferSize)
+	for {
+		beginning, err := at.Peek(sniffed)
+		if err != nil && !errors.Is(err, io.EOF) {
+			u.Close()
+			return nil, err
+		}
+		encoding := blob.EncodingOf(beginning)
+		if encoding == blob.Plain {
+			u.tar = at
+			if err := recognise(beginning); err != nil {
+				u.Close()
+				return nil, err
+			}
+			return u, nil
+		}
+		if at, err = u.peel(at, encoding); err != nil {
+			u.Close()
+			return nil, err
+		}
+	}
+}
+
+func (u *Reader) peel(r io.Reader, e blob.Encoding) (*bufio.Reader, error) {
+	if len(u.peeled) == maxNesting {
+		return nil, fmt.Errorf("the archive is compressed more than %d times over: decompress it first", maxNesting)
+	}
+	z, err := blob.NewDecompressor(r, e)
+	if err != nil {
+		return nil, u.outside.explain(decompressionError(e, err))
+	}
+	d := &decompression{Decompressor: z, encoding: e, outside: u.outside}
+	u.peeled = append(u.peeled, d)
+	return bufio.NewReaderSize(d, bufferSize), nil
+}
+
+// Close frees what decompression took.
+func (u *Reader) Close() {
+	for _, d := range u.peeled {
+		d.Close()
+	}
+}
+
+// Read reads the tar, and what follows after its end.
+func (u *Reader) Read(p []byte) (int, error) {
+	if err := u.checkGrowth(); err != nil {
+		return 0, err
+	}
+	n, err := u.tar.Read(p)
+	u.ended = u.ended || err == io.EOF && n == 0
+	return n, err
+}
+
+// Ended reports whether everything was read. A tar says itself where it ends, so an
+// archive that was read to its last byte before was cut off.
+func (u *Reader) Ended() bool { return u.ended }
+
+// Explain returns a better error than err, the error of reading the tar, where a shell
+// took the archive for text and damaged it.
+func (u *Reader) Explain(err error) error { return u.outside.explain(err) }
+
+const (
+	// maxGrowth is how many bytes may be written to disk for each byte of an archive
+	// that is compressed as a whole. Real archives grow less than tenfold.
+	maxGrowth = 200
+
+	// freeGrowth is how many bytes may be written in any case.
+	freeGrowth = 256 << 20
+)
+
+// Bound makes reading fail when much more was written to disk than came: a few bytes,
+// well compressed, may stand for any number of files. written returns how many bytes
+// were written.
+func (u *Reader) Bound(written func() int64) { u.written = written }
+
+func (u *Reader) checkGrowth() error {
+	if u.written == nil || len(u.peeled) == 0 {
+		return nil
+	}
+	if written := u.written(); written > freeGrowth+maxGrowth*u.outside.n {
+		return fmt.Errorf("the first %d bytes of the archive have become %d MiB on disk, as those of no archive of images do: if the archive is sound, decompress it first",
+			u.outside.n, written>>20)
+	}
+	return nil
+}
+
+// A decompression is one compression around the tar.
+type decompression struct {
+	blob.Decompressor
+	encoding blob.Encoding
+	outside  *textWatch
+	trailing bool // other bytes follow after its end
+}
+
+// Read ends where the compressed data does, whatever follows.
+func (d *decompression) Read(p []byte) (int, error) {
+	n, err := d.Decompressor.Read(p)
+	switch {
+	case err == nil || err == io.EOF:
+		return n, err
+	case errors.Is(err, blob.ErrTrailing):
+		d.trailing = true
+		return n, io.EOF
+	}
+	return n, d.outside.explain(decompressionError(d.encoding, err))
+}
+
+func decompressionError(e blob.Encoding, err error) error {
+	if !errors.Is(err, blob.ErrWindow) {
+		return fmt.Errorf("decompressing the archive: %w", err)
+	}
+	command := "xz -dc FILE | converter"
+	if e == blob.Zstandard {
+		command = "zstd -dc --long=31 FILE | converter"
+	}
+	return fmt.Errorf("the archive needs more memory than is given to it, %w: decompress it first, `%s`", err, command)
+}
