@@ -160,7 +160,7 @@ func checkNames(t *testing.T, dir string, root cid.Cid, want ...string) {
 	for _, img := range images {
 		got = append(got, img.Name+":"+img.Tag)
 		m, err := layout.FindManifest(t.Context(), store.Open(dir), layout.Image{Root: root, Name: img.Name}, img.Digest.String())
-		if err != nil || !bytes.Equal(m.Data, img.Data) {
+		if err != nil || int64(len(m.Data)) != img.Size {
 			t.Errorf("%s:%s is not served: %v", img.Name, img.Tag, err)
 		}
 	}

@@ -11,16 +11,16 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 const description = `Converter puts container images on IPFS: into a store on disk, from which the
-Caddy module ipfs_registry serves them, or where a flag says. It prints the
-references to pull, one a line.
+Caddy module ipfs_registry serves them, or wherever a flag says. It prints the
+references to pull, one on each line.
 
-Images come from an archive, as docker save writes it, on standard input; or from
-one of these:
+Images are read from an archive on standard input, as docker save writes it, or from
+one of these sources:
 
   docker-daemon:NAME[:TAG]            a running Docker
   docker://[HOST/]NAME[:TAG|@DIGEST]  a registry
@@ -35,26 +35,25 @@ const examples = `  docker save nginx | converter
   docker save nginx | converter --ipfs-api http://127.0.0.1:5001
   converter -i nginx.tar --car nginx.car`
 
-type flags struct {
-	place
+// A conversion is the root command.
+type conversion struct {
+	transferFlags // from where the root of --onto is
 	output
 	input       string
 	platform    string
 	srcVerify   bool
 	onto        string
-	from        string
 	profile     string
 	name        string
 	tag         string
 	compression string
 	level       int
 	recompress  bool
-	noAdd       bool
 	debug       bool
 }
 
 func newCommand() *cobra.Command {
-	var f flags
+	var c conversion
 	cmd := &cobra.Command{
 		Use:           "converter [SOURCE] [flags]",
 		Short:         "Put container images on IPFS",
@@ -64,98 +63,108 @@ func newCommand() *cobra.Command {
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, args)
-		},
+		RunE:          func(cmd *cobra.Command, args []string) error { return c.run(cmd, args) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVarP(&f.input, "input", "i", "-", "image archive to read, - for standard input")
-	fs.StringVar(&f.platform, "platform", "", "take the image for this platform, `os/arch[/variant]`, of several (default all)")
-	fs.BoolVar(&f.srcVerify, "src-tls-verify", true, "have the registry that images come from prove who it is")
-	f.registerTo(fs)
-	fs.BoolVarP(&f.noAdd, "no-add", "n", false, "write images to a directory and print it")
-	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "how files become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
-	fs.StringVar(&f.compression, "compression", string(blob.Gzip), "what plain layers become: gzip, or none to keep them as they are")
-	fs.IntVar(&f.level, "level", blob.DefaultLevel, "level of gzip, 1 is fastest and 9 smallest; every level gives other addresses")
-	fs.BoolVar(&f.recompress, "recompress", false, "make new versions cheap of layers that come compressed, too: their manifests change")
-	fs.StringVar(&f.name, "name", "", "call the archive's one image this")
-	fs.StringVar(&f.tag, "tag", "", "give it this tag")
-	fs.StringVar(&f.onto, "onto", "", "add the images to what this `root` holds")
-	fs.StringVar(&f.from, "from", "", "where that root is, if not where images go: a store's `directory`, a CAR file or a node's URL")
-	f.register(fs)
-	fs.BoolVarP(&f.debug, "debug", "d", false, "leave temporary files in place, and say where: in a store, until a converter or gc next uses it")
+	fs.StringVarP(&c.input, "input", "i", "-", "read this archive; - is standard input")
+	fs.StringVar(&c.platform, "platform", "", "take only the images for this platform, `os/arch[/variant]` (default all)")
+	fs.BoolVar(&c.srcVerify, "src-tls-verify", true, "verify the TLS certificate of the registry that images are read from")
+	c.to.register(cmd)
+	c.to.registerPlain(fs)
+	fs.StringVar(&c.profile, "cid-profile", unixfs.V1.String(), "how files become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
+	fs.StringVar(&c.compression, "compression", string(blob.Gzip), "how uncompressed layers are stored: gzip, or none to keep them as they are")
+	fs.IntVar(&c.level, "level", blob.DefaultLevel, "gzip level, from 1 (fastest) to 9 (smallest); each level gives other addresses")
+	fs.BoolVar(&c.recompress, "recompress", false, "also realign layers that are already compressed (changes the manifest digest)")
+	fs.StringVar(&c.name, "name", "", "store the archive's only image under this `name`")
+	fs.StringVar(&c.tag, "tag", "", "store the archive's only image under this `tag`")
+	fs.StringVar(&c.onto, "onto", "", "add the images to those of this `root`")
+	c.source.register(cmd)
+	fs.Lookup("from").Usage = "read the root of --onto from this `place`: " + placeForms + " (default where images are written)"
+	fs.Lookup("gateway").Usage = "read the root of --onto from the IPFS gateway at this `URL`; may be repeated"
+	c.output.register(fs)
+	fs.BoolVarP(&c.debug, "debug", "d", false, "keep temporary files and print where they are; in a store, the next converter or gc removes them")
+	_ = cmd.MarkFlagFilename("input")
+	_ = cmd.RegisterFlagCompletionFunc("onto", completeReferences)
 	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
 	cmd.AddCommand(newCopyCommand(), newExportCommand(), newNameCommand())
 	cmd.AddCommand(newInspectCommand(), newVerifyCommand(), newRepairCommand())
-	complete(cmd)
 	return cmd
 }
 
-func (f *flags) run(cmd *cobra.Command, args []string) error {
-	profile, err := unixfs.ParseProfile(f.profile)
+func (c *conversion) run(cmd *cobra.Command, args []string) error {
+	o, err := c.parse(cmd, args)
 	if err != nil {
 		return err
 	}
-	compression, err := blob.ParseCompression(f.compression)
+	if err := c.start(cmd.ErrOrStderr()); err != nil {
+		return err
+	}
+	defer c.stop()
+	from, to, err := c.places(cmd.Flags())
 	if err != nil {
 		return err
 	}
-	switch level := cmd.Flags().Lookup("level"); {
-	case f.level < 1 || f.level > blob.MaxLevel:
-		return fmt.Errorf("--level %d: it is from 1 to %d", f.level, blob.MaxLevel)
-	case level.Changed && compression != blob.Gzip:
-		return fmt.Errorf("--level is of gzip, and --compression is %s", compression)
-	}
-	if err := f.start(cmd.ErrOrStderr()); err != nil {
-		return err
-	}
-	defer f.stop()
-	if err := f.check(cmd.Flags()); err != nil {
-		return err
-	}
-	platform, err := f.parsePlatform()
-	if err != nil {
-		return err
-	}
-	src, err := f.source(args, cmd.InOrStdin())
+	src, err := openSource(args, c.input, c.srcVerify, cmd.InOrStdin())
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	if f.from != "" && f.onto == "" {
-		return errors.New("--from says where the root of --onto is, and there is no --onto")
+	if !c.source.isGiven(cmd.Flags()) {
+		from = to.asBase()
 	}
-	if cmd.Flags().Changed("src-tls-verify") && (len(args) == 0 || !strings.HasPrefix(args[0], "docker://")) {
-		return errors.New("--src-tls-verify is about a registry that images come from, and none is named")
-	}
-	onto, err := openBase(f.onto, f.from, f.place)
+	onto, err := openBase(c.onto, from, c.logf)
 	if err != nil {
 		return err
 	}
 	defer onto.close()
-	dst, where, err := f.destination(f.logf)
+	o.Onto = onto.base()
+	dst, where, err := to.destination(c.logf)
 	if err != nil {
 		return err
 	}
-	result, err := convert(cmd.Context(), src, dst, f.options(converter.Options{
-		Profile: profile, Compression: compression, Level: f.level, Recompress: f.recompress,
-		Platform: platform, Name: f.name, Tag: f.tag, Onto: onto.base(),
-	}), f.debug)
+	result, err := c.convert(cmd.Context(), src, dst, c.options(o))
 	if err != nil {
 		return err
 	}
-	if f.noAdd && !f.json {
-		f.stop()
+	if to.kind == directoryPlace && !c.json {
+		c.stop()
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), where)
 		return err
 	}
-	return f.print(cmd.OutOrStdout(), result, where)
+	return c.print(cmd.OutOrStdout(), result, where)
 }
 
-func convert(ctx context.Context, src converter.Source, dst converter.Destination, o converter.Options, keep bool) (*converter.Result, error) {
+// parse reads the flags that change what is written.
+func (c *conversion) parse(cmd *cobra.Command, args []string) (o converter.Options, err error) {
+	o = converter.Options{Level: c.level, Recompress: c.recompress, Name: c.name, Tag: c.tag}
+	if o.Profile, err = unixfs.ParseProfile(c.profile); err != nil {
+		return o, err
+	}
+	if o.Compression, err = blob.ParseCompression(c.compression); err != nil {
+		return o, err
+	}
+	if c.platform != "" {
+		if o.Platform, err = platform.Parse(c.platform); err != nil {
+			return o, err
+		}
+	}
+	switch changed := cmd.Flags().Changed; {
+	case c.level < 1 || c.level > blob.MaxLevel:
+		err = fmt.Errorf("--level %d: give a level from 1 to %d", c.level, blob.MaxLevel)
+	case changed("level") && o.Compression != blob.Gzip:
+		err = fmt.Errorf("--level is for gzip, and --compression is %s", o.Compression)
+	case c.source.isGiven(cmd.Flags()) && c.onto == "":
+		err = errors.New("--from and --gateway say where the root of --onto is, and --onto is missing")
+	case changed("src-tls-verify") && (len(args) == 0 || !strings.HasPrefix(args[0], "docker://")):
+		err = errors.New("--src-tls-verify is for images from a registry, and the source is not docker://")
+	}
+	return o, err
+}
+
+func (c *conversion) convert(ctx context.Context, src converter.Source, dst converter.Destination, o converter.Options) (*converter.Result, error) {
 	result, err := converter.Convert(ctx, src, dst, o)
-	if keep {
+	if c.debug {
 		o.Logf("temporary files are in %s", dst.TempDir())
 		return result, err
 	}
@@ -166,19 +175,34 @@ func convert(ctx context.Context, src converter.Source, dst converter.Destinatio
 	return result, closed
 }
 
-// destination returns where the flags say that images go, and what to call it.
-func (f *flags) destination(logf func(string, ...any)) (converter.Destination, string, error) {
-	if !f.noAdd {
-		return f.place.destination(logf)
+// A base is the root that --onto names, if it names one.
+type base struct{ *converter.Base }
+
+// openBase opens the root of --onto in a place.
+func openBase(onto string, at place, warnf func(format string, args ...any)) (base, error) {
+	if onto == "" {
+		return base{}, nil
 	}
-	dst, err := destination.ToDirectory()
+	ref, err := parseReference(onto)
 	if err != nil {
-		return nil, "", err
+		return base{}, err
 	}
-	return dst, dst.Path(), nil
+	from, _, err := at.origin(warnf)
+	if err != nil {
+		return base{}, fmt.Errorf("looking for the root of --onto: %w; --from says where it is", err)
+	}
+	return base{&converter.Base{From: from, Root: ref.root}}, nil
 }
 
-// version is that of the module, as far as the program was built with one.
+func (b base) base() *converter.Base { return b.Base }
+
+func (b base) close() {
+	if b.Base != nil {
+		b.From.Close()
+	}
+}
+
+// version returns the module's version, if the program was built with one.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

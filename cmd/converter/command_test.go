@@ -15,12 +15,12 @@ func TestHost(t *testing.T) {
 		"https://registry.example.com/": "registry.example.com",
 		"registry.example.com":          "registry.example.com",
 	} {
-		if got, err := host(registry); err != nil || got != want {
+		if got, err := parseHost(registry); err != nil || got != want {
 			t.Errorf("host(%q) = %q, %v; want %q", registry, got, err, want)
 		}
 	}
 	for _, registry := range []string{"", "/", "registry", "http://registry", "https://Example.COM", "http://u:p@host:5000/x?y", "host:5000/x"} {
-		if got, err := host(registry); err == nil {
+		if got, err := parseHost(registry); err == nil {
 			t.Errorf("host(%q) = %q, want an error", registry, got)
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -9,52 +10,107 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-type copyFlags struct {
-	transfer
+// A transfer reads images from one place on IPFS and writes them to another.
+type transfer struct {
+	transferFlags
+	output
 	onto    string
 	profile string
 }
 
+func (t *transfer) register(cmd *cobra.Command) {
+	cmd.Flags().SortFlags = false
+	cmd.ValidArgsFunction = completeReferences
+	t.transferFlags.register(cmd)
+	t.output.register(cmd.Flags())
+	t.profile = unixfs.V1.String()
+}
+
 func newCopyCommand() *cobra.Command {
-	var f copyFlags
+	var t transfer
 	cmd := &cobra.Command{
 		Use:   "copy [REF]",
-		Short: "Copy images from a store, a node or a CAR file to another",
-		Long: `Copy puts everything below the root of REF somewhere else, verified block by
-block on its way, and prints the references to pull. The address stays the same.
+		Short: "Copy a root from one store, node, gateway or CAR file to another",
+		Long: `Copy copies everything below the root of REF, verifies each block on the way, and
+prints the references to pull. The address stays the same. A root that holds no
+image is copied as well.
 
 REF is an address as converter prints it, with or without a registry host and a
-name; it may be left out where a CAR file with one root is read.`,
+name. It may be left out if --from is a CAR file with one root.`,
 		Example: `  converter copy ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy --ipfs-api http://127.0.0.1:5001
   converter copy ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy --car nginx.car
   converter copy ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy --gateway https://ipfs.example.com
   converter copy --from nginx.car --store /srv/images`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return t.run(cmd, args, func(ctx context.Context, from storedImage, dst converter.Destination, o converter.Options) (*converter.Result, error) {
+				return converter.Copy(ctx, from.Origin, from.root, dst, o)
+			})
+		},
 	}
-	fs := cmd.Flags()
-	fs.SortFlags = false
-	f.register(fs)
-	fs.StringVar(&f.onto, "onto", "", "add the images to what this `root` holds, where they go")
-	fs.StringVar(&f.profile, "cid-profile", unixfs.V1.String(), "with --onto, how directories become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
+	t.register(cmd)
+	cmd.Flags().StringVar(&t.onto, "onto", "", "add the images to this `root`, which is read where they are written")
+	cmd.Flags().StringVar(&t.profile, "cid-profile", t.profile, "with --onto, how directories become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
+	_ = cmd.RegisterFlagCompletionFunc("onto", completeReferences)
 	return cmd
 }
 
-func (f *copyFlags) run(cmd *cobra.Command, args []string) error {
-	profile, err := unixfs.ParseProfile(f.profile)
+func newRepairCommand() *cobra.Command {
+	var t transfer
+	cmd := &cobra.Command{
+		Use:   "repair [REF]",
+		Short: "Rewrite an image of image2ipfs 0.1.0 so that it can be pulled",
+		Long: `Repair reads an image that image2ipfs 0.1.0 put on IPFS and writes it again with
+correct digests. Clients refuse such an image because its layers have wrong digests.
+The config and the layers keep their bytes, and so their blocks. The manifest and the
+address are new. Repair prints the reference to pull.
+
+REF is the address that image2ipfs printed, with or without the registry's host. It
+may be left out if --from is a CAR file with one root.`,
+		Example: `  converter repair ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy/nginx --from http://127.0.0.1:5001
+  converter repair --from nginx.car --store /srv/images`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return t.run(cmd, args, func(ctx context.Context, from storedImage, dst converter.Destination, o converter.Options) (*converter.Result, error) {
+				return converter.Repair(ctx, from.Origin, from.root, from.Selection, dst, o)
+			})
+		},
+	}
+	t.register(cmd)
+	return cmd
+}
+
+// run opens both places, lets do move the images, and prints the result.
+func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Context, storedImage, converter.Destination, converter.Options) (*converter.Result, error)) error {
+	profile, err := unixfs.ParseProfile(t.profile)
 	if err != nil {
 		return err
 	}
-	if err := f.check(cmd.Flags()); err != nil {
+	if err := t.start(cmd.ErrOrStderr()); err != nil {
 		return err
 	}
-	onto, err := openBase(f.onto, "", f.place)
+	defer t.stop()
+	source, target, err := t.places(cmd.Flags())
+	if err != nil {
+		return err
+	}
+	onto, err := openBase(t.onto, target.asBase(), t.logf)
 	if err != nil {
 		return err
 	}
 	defer onto.close()
-	return f.transfer.run(cmd, args, func(ctx context.Context, from storedImage, dst converter.Destination, o converter.Options) (*converter.Result, error) {
-		o.Profile, o.Onto = profile, onto.base()
-		return converter.Copy(ctx, from.Origin, from.ref.root, dst, o)
-	})
+	from, err := source.open(args, t.logf)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	dst, where, err := target.destination(t.logf)
+	if err != nil {
+		return err
+	}
+	result, err := do(cmd.Context(), from, dst, t.options(converter.Options{Profile: profile, Onto: onto.base()}))
+	if err := errors.Join(err, dst.Close()); err != nil {
+		return err
+	}
+	return t.print(cmd.OutOrStdout(), result, where)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 type exportFlags struct {
-	place    // where from
+	source   sourceFlags
 	file     string
 	platform string
 	quiet    bool
@@ -24,33 +24,34 @@ func newExportCommand() *cobra.Command {
 	var f exportFlags
 	cmd := &cobra.Command{
 		Use:   "export [REF]",
-		Short: "Write images as an archive, for docker load and the like",
+		Short: "Write images as an archive, for docker load and others",
 		Long: `Export writes the images of REF as one archive that Docker, podman, skopeo and
-containerd load without any registry. Every byte is verified on its way out.
+containerd load without a registry. Every byte is verified before it is written.
 
-REF is an address as converter prints it, with or without a registry host. A
-name, tag or digest chooses among the images there. It may be left out where a
-CAR file with one root is read.`,
+REF is an address as converter prints it, with or without a registry host. A name,
+tag or digest in it selects among the images there. REF may be left out if --from is
+a CAR file with one root.`,
 		Example: `  converter export ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy | docker load
   converter export localhost:5000/ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy/nginx:1.27 -o nginx.tar
-  converter export --car nginx.car --platform linux/arm64 | podman load`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+  converter export --from nginx.car --platform linux/arm64 | podman load`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeReferences,
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringVarP(&f.file, "output", "o", "-", "archive to write, - for standard output")
-	f.registerFrom(fs)
-	fs.StringVar(&f.platform, "platform", "", "write only the image for this `os/arch[/variant]`, and not the index that it is in")
-	fs.BoolVarP(&f.quiet, "quiet", "q", false, "do not say what is left out")
+	fs.StringVarP(&f.file, "output", "o", "-", "write the archive to this `file`; - is standard output")
+	f.source.registerReadOnly(cmd)
+	fs.StringVar(&f.platform, "platform", "", "write the image for this platform, `os/arch[/variant]`, instead of the index that lists it")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "do not report what is left out")
 	return cmd
 }
 
 func (f *exportFlags) run(cmd *cobra.Command, args []string) error {
-	f.warnf = logTo(cmd.ErrOrStderr())
+	logf := logTo(cmd.ErrOrStderr())
 	var o export.Options
 	if !f.quiet {
-		o.Logf = f.warnf
+		o.Logf = logf
 	}
 	if f.platform != "" {
 		var err error
@@ -58,30 +59,31 @@ func (f *exportFlags) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	if err := f.check(cmd.Flags()); err != nil {
+	at, err := f.source.place(cmd.Flags())
+	if err != nil {
 		return err
 	}
 	stdout := cmd.OutOrStdout()
 	if file, ok := stdout.(*os.File); ok && f.file == "-" && term.IsTerminal(int(file.Fd())) {
 		return errors.New("the output is a terminal: pipe it into `docker load`, or give -o FILE")
 	}
-	from, err := f.image(args)
+	from, err := at.open(args, logf)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	o.Name, o.Reference = from.ref.name, from.ref.tag
+	o.Selection = from.Selection
 	return f.export(cmd.Context(), from, stdout, o)
 }
 
-// export does not wait for a reader of standard output that does not read, when
-// it is to end.
+// export returns when the context is done, even if standard output is a pipe that
+// nothing reads.
 func (f *exportFlags) export(ctx context.Context, from storedImage, stdout io.Writer, o export.Options) error {
 	if f.file != "-" {
-		return export.ToFile(ctx, from.Origin, from.ref.root, f.file, o)
+		return export.WriteFile(ctx, from.Origin, from.root, f.file, o)
 	}
 	done := make(chan error, 1)
-	go func() { done <- export.Images(ctx, from.Origin, from.ref.root, stdout, o) }()
+	go func() { done <- export.Write(ctx, from.Origin, from.root, stdout, o) }()
 	select {
 	case err := <-done:
 		return err

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -18,10 +16,10 @@ func newCollectCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "gc",
-		Short: "Free the space of what no image of a store needs",
-		Long: `Gc removes from a store what none of its images needs: what converter rm left, and
-what a converter that was killed could not clean up. Images go on being converted
-and served meanwhile. It can be interrupted at any time.`,
+		Short: "Remove files from a store that no image needs",
+		Long: `Gc removes from a store the files that none of its images needs: those left by
+converter rm, and by a converter that was killed. Meanwhile, images can be converted
+and served. Gc can be interrupted at any time.`,
 		Example: `  converter gc
   converter gc --store /srv/images --dry-run`,
 		Args: cobra.NoArgs,
@@ -32,20 +30,17 @@ and served meanwhile. It can be interrupted at any time.`,
 			}
 			collected, err := s.Collect(cmd.Context(), dryRun)
 			if err == nil || collected.Files > 0 {
-				fmt.Fprintln(cmd.OutOrStdout(), report(collected, dryRun))
-			}
-			if damaged, ok := errors.AsType[*store.ImageError](err); ok {
-				return withAdvice(damaged)
+				fmt.Fprintln(cmd.OutOrStdout(), formatCollected(collected, dryRun))
 			}
 			return err
 		},
 	}
-	f.register(cmd.Flags())
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only say how much would go")
+	f.register(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print how much would be removed, and remove nothing")
 	return cmd
 }
 
-func report(c store.Collected, dryRun bool) string {
+func formatCollected(c store.Collected, dryRun bool) string {
 	done, files := "removed", "files"
 	if dryRun {
 		done = "would remove"
@@ -54,14 +49,4 @@ func report(c store.Collected, dryRun bool) string {
 		files = "file"
 	}
 	return fmt.Sprintf("%s %s %s, %s", done, humanize.Comma(int64(c.Files)), files, humanize.Bytes(uint64(c.Bytes)))
-}
-
-// withAdvice says what to do about an image of which it is not known what it
-// needs.
-func withAdvice(damaged *store.ImageError) error {
-	root := damaged.Root.String()
-	if name, err := cidname.Format(damaged.Root); err == nil {
-		root = name
-	}
-	return fmt.Errorf("%w: nothing of any image was removed; convert or copy that one again, or give it up with `converter rm %s`", damaged, root)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -18,25 +17,27 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// A storeFlag is the flag of commands that are about a store alone.
-type storeFlag struct{ place }
+// A storeFlag is the flag of commands that manage a store.
+type storeFlag struct{ dir string }
 
-func (f *storeFlag) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.store, "store", "", "the store in this `directory` (default "+defaultStore()+")")
+func (f *storeFlag) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dir, "store", "", "use the store in this `directory` (default "+defaultStore()+")")
+	_ = cmd.MarkFlagDirname("store")
 }
 
 func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
-	if err := f.check(fs); err != nil {
-		return nil, err
-	}
-	dir, err := f.dir()
+	given, err := givenFlags(fs, "store")
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(dir); fs.Changed("store") && err != nil {
-		return nil, fmt.Errorf("there is no store in %s", dir)
+	at, err := storeAt(f.dir)
+	if err != nil {
+		return nil, err
 	}
-	return store.Open(dir), nil
+	if _, err := os.Stat(at.path); len(given) > 0 && err != nil {
+		return nil, fmt.Errorf("there is no store in %s", at.path)
+	}
+	return at.openStore(), nil
 }
 
 func newImagesCommand() *cobra.Command {
@@ -47,9 +48,9 @@ func newImagesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "images",
 		Short: "List the images of a store",
-		Long: `Images lists what a store holds, the newest first. An address is what to pull,
-with the registry's host before it and the tag after it. A size is that of the
-whole address, whatever other images share with it.`,
+		Long: `Images lists the images of a store, the newest first. To pull one, put the
+registry's host before its address and its tag after it. A size is that of
+everything at the address, whether or not other images share it.`,
 		Example: `  converter images
   converter images --store /srv/images --json`,
 		Args: cobra.NoArgs,
@@ -59,9 +60,9 @@ whole address, whatever other images share with it.`,
 				return err
 			}
 			records, damaged := s.Images(cmd.Context())
-			all := list(cmd.Context(), s, records)
+			all := listImages(cmd.Context(), s, records)
 			if asJSON {
-				err = printImagesJSON(cmd.OutOrStdout(), all)
+				err = printJSON(cmd.OutOrStdout(), all, "\t")
 			} else {
 				err = printImages(cmd.OutOrStdout(), all)
 			}
@@ -71,12 +72,12 @@ whole address, whatever other images share with it.`,
 			return damaged
 		},
 	}
-	f.register(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print all that is known of them, as JSON")
+	f.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print everything known about the images as JSON")
 	return cmd
 }
 
-// A listedImage is one line of what a store holds.
+// A listedImage is an image of a store.
 type listedImage struct {
 	Address   string        `json:"address"` // to pull, without host and tag
 	Root      string        `json:"root"`
@@ -85,15 +86,15 @@ type listedImage struct {
 	MediaType string        `json:"mediaType"`
 	Digest    digest.Digest `json:"digest"`
 	Created   time.Time     `json:"created"`
-	Size      uint64        `json:"size,omitempty"` // bytes; 0 where it cannot be read
+	Size      uint64        `json:"size,omitempty"` // bytes; 0 if it cannot be read
 }
 
-func list(ctx context.Context, s *store.Store, records []store.Record) []listedImage {
+func listImages(ctx context.Context, s *store.Store, records []store.Record) []listedImage {
 	all := []listedImage{}
 	for _, r := range records {
 		root, err := cidname.ParseAny(r.Root)
 		if err != nil {
-			continue // no record of a store has such a root
+			continue // a store has no such record
 		}
 		for _, img := range r.Images {
 			size, err := s.Size(ctx, root, img.Name)
@@ -104,14 +105,6 @@ func list(ctx context.Context, s *store.Store, records []store.Record) []listedI
 		}
 	}
 	return all
-}
-
-// addressOf is what to pull, without host and tag.
-func addressOf(r store.Record, img store.Image) string {
-	if img.Name == "" {
-		return r.Root
-	}
-	return r.Root + "/" + img.Name
 }
 
 func printImages(w io.Writer, all []listedImage) error {
@@ -128,10 +121,4 @@ func printImages(w io.Writer, all []listedImage) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", oneLine(img.Address), oneLine(tag), humanize.Time(img.Created), size)
 	}
 	return t.Flush()
-}
-
-func printImagesJSON(w io.Writer, all []listedImage) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "\t")
-	return e.Encode(all)
 }

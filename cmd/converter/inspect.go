@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -16,80 +15,78 @@ import (
 )
 
 type inspectFlags struct {
-	place
-	json bool
+	source sourceFlags
+	json   bool
 }
 
 func newInspectCommand() *cobra.Command {
 	var f inspectFlags
 	cmd := &cobra.Command{
 		Use:   "inspect [REF]",
-		Short: "Show what images are made of, and what of that a store has already",
+		Short: "Show what images consist of, and which of it a store already has",
 		Long: `Inspect shows the tags, platforms, configs and layers of images, their digests,
-CIDs and sizes, and how many of their leaves the store has in other images. It reads
-no layer.
+CIDs and sizes, and how many of their leaves a store has in other images. It reads no
+layer.
 
 REF is an address as converter prints it, with or without a registry host, a name
-and a tag; it may be left out where a CAR file with one root is read. The store is
-where the image is or, beside --car, --ipfs-api or --gateway, what that image is compared with.
+and a tag. It may be left out if --from is a CAR file with one root. An image in a
+store is compared with the other images there. An image elsewhere is compared with
+the store of --store, if that is given.
 
-With --json: root, cids (all spellings of the root), store, and images, each with
-name, tags, mediaType, digest, cid, missing (what an index names and is not there),
-size and leaves (of all blobs), shared (size and leaves of those that the store has)
-and manifests; of these platform, mediaType, digest, size, cid, config and layers;
-and of a config or layer mediaType, digest, cid, size, leaves and shared. Sizes are
-bytes.`,
+The output of --json has the fields root, cids (all spellings of the root), store,
+and images. An image has name, tags, mediaType, digest, cid, missing (manifests that
+an index lists and that are not there), size and leaves (of all blobs), shared (size
+and leaves of those that the store has) and manifests. A manifest has platform,
+mediaType, digest, size, cid, config and layers. A config or layer has mediaType,
+digest, cid, size, leaves and shared. Sizes are in bytes.`,
 		Example: `  converter inspect ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy
-  converter inspect --car nginx.car --store /srv/images --json`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+  converter inspect --from nginx.car --store /srv/images --json`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeReferences,
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	f.compared = true
-	f.registerFrom(fs)
-	fs.BoolVar(&f.json, "json", false, "print all of it as JSON")
+	f.source.registerReadOnly(cmd)
+	fs.Lookup("store").Usage = "compare with the store in this `directory`, which is also the place to read from if no other is given"
+	fs.BoolVar(&f.json, "json", false, "print everything as JSON")
 	return cmd
 }
 
 func (f *inspectFlags) run(cmd *cobra.Command, args []string) error {
-	if err := f.check(cmd.Flags()); err != nil {
+	at, err := f.source.place(cmd.Flags(), "store")
+	if err != nil {
 		return err
 	}
-	f.warnf = logTo(cmd.ErrOrStderr())
-	from, err := f.image(args)
+	from, err := at.open(args, logTo(cmd.ErrOrStderr()))
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	with, err := f.comparison()
-	if err != nil {
-		return err
-	}
-	i, err := inspect.Images(cmd.Context(), from.Origin, from.ref.root, from.ref.selection(), with)
+	i, err := inspect.Inspect(cmd.Context(), from.Origin, from.root, from.Selection, f.comparison(at))
 	if err != nil {
 		return fmt.Errorf("inspecting what is in %s: %w", from, err)
 	}
-	if i.CIDs, err = spellings(from.ref.root); err != nil {
+	if i.CIDs, err = spellings(from.root); err != nil {
 		return err
 	}
 	if f.json {
-		e := json.NewEncoder(cmd.OutOrStdout())
-		e.SetIndent("", "\t")
-		return e.Encode(i)
+		return printJSON(cmd.OutOrStdout(), i, "\t")
 	}
 	return printInspection(cmd.OutOrStdout(), i)
 }
 
-// comparison returns what to compare images with: the store that they are in, or
-// the one that is named beside where they are.
-func (f *inspectFlags) comparison() (*inspect.Comparison, error) {
-	same := f.api == "" && f.car == ""
-	if !same && f.store == "" {
-		return nil, nil
+// comparison returns the store that images at a place are compared with: the one
+// that they are in, or the one that --store names beside another place. It is nil
+// if there is neither.
+func (f *inspectFlags) comparison(at place) *inspect.Comparison {
+	switch {
+	case f.source.store != "" && !at.isStoreIn(f.source.store):
+		return &inspect.Comparison{Store: store.Open(f.source.store)}
+	case at.isStore():
+		return &inspect.Comparison{Store: at.openStore(), Same: true}
 	}
-	dir, err := f.dir()
-	return &inspect.Comparison{Store: store.Open(dir), Same: same}, err
+	return nil
 }
 
 func printInspection(w io.Writer, i *inspect.Inspection) error {
@@ -106,9 +103,9 @@ func printInspection(w io.Writer, i *inspect.Inspection) error {
 		field("Type", img.MediaType)
 		field("Digest", img.Digest.String())
 		field("CID", img.CID)
-		field("Size", fmt.Sprintf("%s in %d leaves", size(img.Size), img.Leaves.Leaves))
+		field("Size", fmt.Sprintf("%s in %d leaves", formatSize(img.Size), img.Leaves.Leaves))
 		if img.Shared != nil {
-			field("Shared", fmt.Sprintf("%s in %d leaves, with other images in %s", size(img.Shared.Size), img.Shared.Leaves, i.Store))
+			field("Shared", fmt.Sprintf("%s in %d leaves, with other images in %s", formatSize(img.Shared.Size), img.Shared.Leaves, i.Store))
 		}
 		for _, d := range img.Missing {
 			field("Missing", fmt.Sprintf("%s  %s", platformName(d.Platform), d.Digest))
@@ -125,7 +122,8 @@ func printInspection(w io.Writer, i *inspect.Inspection) error {
 	return nil
 }
 
-// printManifest prints a manifest that is one of several, or the image.
+// printManifest prints a manifest: one of several of an index, or the image's only
+// one.
 func printManifest(w io.Writer, m inspect.Manifest, several bool) error {
 	fmt.Fprintf(w, "\n%s", oneLine(platformName(m.Platform)))
 	if several {
@@ -146,14 +144,14 @@ func printManifest(w io.Writer, m inspect.Manifest, several bool) error {
 func printBlob(w io.Writer, what string, b inspect.Blob) {
 	shared := "-"
 	if b.Shared != nil && b.Shared.Leaves > 0 {
-		shared = fmt.Sprintf("%d, %s", b.Shared.Leaves, size(b.Shared.Size))
+		shared = fmt.Sprintf("%d, %s", b.Shared.Leaves, formatSize(b.Shared.Size))
 	}
 	cid := b.CID
 	if cid == "" {
-		cid = "not there"
+		cid = "missing"
 	}
 	mediaType := strings.TrimPrefix(strings.TrimPrefix(b.MediaType, "application/"), "vnd.")
-	fmt.Fprintf(w, "  %s\t%s\t%d\t%s\t%s\t%s\t%s\n", what, size(b.Size), b.Leaves.Leaves, shared, oneLine(mediaType), b.Digest, cid)
+	fmt.Fprintf(w, "  %s\t%s\t%d\t%s\t%s\t%s\t%s\n", what, formatSize(b.Size), b.Leaves.Leaves, shared, oneLine(mediaType), b.Digest, cid)
 }
 
 func platformName(p *v1.Platform) string {

@@ -12,15 +12,15 @@ import (
 func newNameCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "name CID",
-		Short: "Print a CID in all its spellings",
-		Long: `Name prints all spellings of a CID that are in use, given any of them. Image
-names can hold the first and the last three.`,
+		Short: "Print all spellings of a CID",
+		Long: `Name reads a CID in any spelling and prints all spellings that are in use. The
+first and the last three can be part of an image name.`,
 		Example: "  converter name QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a",
-		Args:    cobra.MatchAll(addresses, cobra.MaximumNArgs(1)),
+		Args:    cobra.MatchAll(someReferences, cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := cidname.ParseAny(args[0])
-			if address, other := parseAddress(args[0]); err != nil && other == nil {
-				c, err = address.root, nil
+			if ref, other := parseReference(args[0]); err != nil && other == nil {
+				c, err = ref.root, nil
 			}
 			if err != nil {
 				return err

@@ -8,53 +8,61 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/dustin/go-humanize"
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/pflag"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// An output is how results are told.
+// An output says how results, progress and messages are printed.
 type output struct {
 	registry string
 	quiet    bool
 	json     bool
 
-	host string // that references begin with
-	bars *bars  // nil where there are none
-	said io.Writer
+	host     string    // that references begin with
+	bars     *bars     // nil if there are none
+	messages io.Writer // nil if there are none
 }
 
 func (o *output) register(fs *pflag.FlagSet) {
-	fs.StringVarP(&o.registry, "registry", "r", "http://localhost:5000", "registry to print in the references")
-	fs.BoolVar(&o.json, "json", false, "print all that is known of the images, as JSON")
-	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print references and errors only")
+	registerRegistry(fs, &o.registry)
+	fs.BoolVar(&o.json, "json", false, "print everything known about the images as JSON")
+	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print only references and errors")
 }
 
-// start checks the flags, and shows on w from then on what happens, until stop.
+func registerRegistry(fs *pflag.FlagSet, registry *string) {
+	fs.StringVarP(registry, "registry", "r", "http://localhost:5000", "registry `URL` that the printed references begin with")
+}
+
+// start checks the flags. From then on, until stop, messages and progress are
+// shown on w.
 func (o *output) start(w io.Writer) (err error) {
-	if o.host, err = host(o.registry); err != nil || o.quiet {
+	if o.host, err = parseHost(o.registry); err != nil || o.quiet {
 		return err
 	}
-	o.said = w
+	o.messages = w
 	if o.bars = newBars(w); o.bars != nil {
-		o.said = o.bars
+		o.messages = o.bars
 	}
 	return nil
 }
 
-// stop takes bars away, if there are any. It may be called twice.
+// stop removes the progress bars, if there are any. It may be called twice.
 func (o *output) stop() {
 	if o.bars != nil {
 		o.bars.Shutdown()
-		o.said, o.bars = o.bars.below, nil
+		o.messages, o.bars = o.bars.below, nil
 	}
 }
 
-// quickToCount is how many blobs a store may have for it to be said in passing
-// how much is new.
+// quickToCount is up to how many blobs of a store are compared, unasked, to say
+// how much of a result is new.
 const quickToCount = 1000
 
-// options adds to the options who is told of progress and what happens.
+// options adds to c how progress and messages are reported.
 func (o *output) options(c converter.Options) converter.Options {
 	c.Logf = o.logf
 	switch {
@@ -69,40 +77,89 @@ func (o *output) options(c converter.Options) converter.Options {
 	return c
 }
 
-// logf tells of anything but results, a line a call.
+// logf prints a message that is not a result, one line for each call.
 func (o *output) logf(format string, args ...any) {
-	if o.said != nil {
-		fmt.Fprintln(o.said, oneLine(fmt.Sprintf(format, args...)))
+	if o.messages != nil {
+		logTo(o.messages)(format, args...)
 	}
 }
 
-// print says where the images are, and prints a reference a line.
+// print prints where the images are stored, and one reference on each line.
 func (o *output) print(w io.Writer, result *converter.Result, where string) error {
 	o.stop()
-	if o.json {
-		return o.printJSON(w, result, where)
-	}
-	if result.Reused < 0 {
-		o.logf("stored in %s: %s", where, size(result.Bytes))
-	} else {
-		o.logf("stored in %s: %s, of which %s are new", where, size(result.Bytes), size(result.Bytes-result.Reused))
-	}
 	references, err := result.References(o.host)
 	if err != nil {
 		return err
 	}
+	if o.json {
+		return o.printJSON(w, result, references, where)
+	}
+	if result.Reused < 0 {
+		o.logf("stored in %s: %s", where, formatSize(result.Bytes))
+	} else {
+		o.logf("stored in %s: %s, of which %s are new", where, formatSize(result.Bytes), formatSize(result.Bytes-result.Reused))
+	}
 	for _, ref := range references {
-		if _, err := fmt.Fprintln(w, ref); err != nil {
+		if _, err := fmt.Fprintln(w, oneLine(ref)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func size(bytes int64) string { return humanize.Bytes(uint64(bytes)) }
+// A resultJSON is what --json prints of a result.
+type resultJSON struct {
+	Root     string      `json:"root"` // as image names spell it
+	CIDs     []string    `json:"cids"` // all spellings of the root
+	StoredIn string      `json:"storedIn"`
+	Bytes    int64       `json:"bytes"`                 // of all blobs below the root
+	New      *int64      `json:"newBytes,omitempty"`    // of those, in leaves that were not there before, each once
+	Reused   *int64      `json:"reusedBytes,omitempty"` // the others
+	Images   []imageJSON `json:"images"`
+}
 
-// host is a registry's URL as image references begin, if they can.
-func host(registry string) (string, error) {
+type imageJSON struct {
+	Reference string        `json:"reference"` // to pull
+	Name      string        `json:"name,omitempty"`
+	Tag       string        `json:"tag,omitempty"`
+	MediaType string        `json:"mediaType"`
+	Digest    digest.Digest `json:"digest"`
+	Size      int64         `json:"size"` // bytes of everything that a pull fetches
+}
+
+func (o *output) printJSON(w io.Writer, result *converter.Result, references []string, where string) error {
+	cids, err := spellings(result.Root)
+	if err != nil {
+		return err
+	}
+	out := resultJSON{Root: cids[0], CIDs: cids, StoredIn: where, Bytes: result.Bytes, Images: []imageJSON{}}
+	if result.Reused >= 0 {
+		added := result.Bytes - result.Reused
+		out.New, out.Reused = &added, &result.Reused
+	}
+	for i, img := range result.Images {
+		out.Images = append(out.Images, imageJSON{references[i], img.Name, img.Tag, img.MediaType, img.Digest, img.Size})
+	}
+	return printJSON(w, out, "")
+}
+
+// spellings returns all ways to write a CID, the one for image names first.
+func spellings(c cid.Cid) ([]string, error) {
+	all, err := cidname.Spellings(c)
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(all))
+	for i, s := range all {
+		texts[i] = s.Text
+	}
+	return texts, nil
+}
+
+func formatSize(bytes int64) string { return humanize.Bytes(uint64(bytes)) }
+
+// parseHost returns the host of a registry's URL, as references begin.
+func parseHost(registry string) (string, error) {
 	host := registry
 	if _, rest, found := strings.Cut(registry, "://"); found {
 		host = rest
@@ -110,7 +167,7 @@ func host(registry string) (string, error) {
 	host = strings.TrimRight(host, "/")
 	named, err := reference.ParseNormalizedNamed(host + "/image")
 	if err != nil || reference.Domain(named) != host || host != strings.ToLower(host) {
-		return "", fmt.Errorf("--registry %q is not what a reference can begin with: give a host name with a dot or a port, and no path, such as localhost:5000", registry)
+		return "", fmt.Errorf("--registry %q cannot begin a reference: give a host name with a dot or a port, in lower case and without a path, such as localhost:5000", registry)
 	}
 	return host, nil
 }

@@ -3,15 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
-	"slices"
+	"path/filepath"
 	"strings"
 
 	"github.com/ipfs/go-cid"
-	"github.com/spf13/pflag"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
@@ -20,127 +18,68 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// A place is where images are kept: a store, a node, or a CAR file.
+// A place is where images are read from or written to. It is made once, from the
+// flags of a command, and carries the credentials for itself and for no other
+// place.
 type place struct {
-	store string
-	api   string
-	token string
-	car   string
-
-	gateways []string // to read from only
-	compared bool     // with the store, where that is not the place itself
-
-	warnf func(format string, args ...any) // of gateways
+	kind     placeKind
+	path     string           // of a store or CAR file
+	node     *kubo.Node       // with its token
+	gateways []origin.Gateway // with their headers
 }
 
-// logTo tells of anything but results, a line a call.
-func logTo(w io.Writer) func(format string, args ...any) {
-	return func(format string, args ...any) { fmt.Fprintln(w, oneLine(fmt.Sprintf(format, args...))) }
+type placeKind int
+
+const (
+	storePlace     placeKind = iota // a store on disk
+	carPlace                        // a CAR file
+	nodePlace                       // a Kubo node
+	gatewayPlace                    // one or more gateways, to read from
+	directoryPlace                  // a new directory of plain files, to write to
+)
+
+func (p place) isStore() bool { return p.kind == storePlace }
+
+// isStoreIn reports whether the place is the store in dir.
+func (p place) isStoreIn(dir string) bool {
+	return p.isStore() && filepath.Clean(p.path) == filepath.Clean(dir)
 }
 
-// registerTo adds the flags of a place to put images.
-func (p *place) registerTo(fs *pflag.FlagSet) {
-	fs.StringVar(&p.store, "store", "", "put images into the store in this `directory` (default "+defaultStore()+")")
-	fs.StringVar(&p.api, "ipfs-api", "", "put images into the Kubo node with this RPC `URL` and pin them (default $IPFS_API)")
-	fs.StringVar(&p.token, "ipfs-api-token", "", "bearer `token` for the node's API")
-	fs.StringVar(&p.car, "car", "", "write images to this CAR `file`")
-}
+// openStore returns the store of a place that is one.
+func (p place) openStore() *store.Store { return store.Open(p.path) }
 
-// registerFrom adds the flags of a place to read images from.
-func (p *place) registerFrom(fs *pflag.FlagSet) {
-	fs.StringVar(&p.store, "store", "", "read from the store in this `directory` (default "+defaultStore()+")")
-	fs.StringVar(&p.api, "ipfs-api", "", "read from the Kubo node with this RPC `URL` (default $IPFS_API)")
-	fs.StringVar(&p.token, "ipfs-api-token", "", "bearer `token` for the node's API")
-	fs.StringVar(&p.car, "car", "", "read from this CAR `file`")
-	p.registerGateways(fs)
-}
+// placeForms says what --from takes.
+const placeForms = "a store's directory, a CAR file or a node's RPC address"
 
-func (p *place) registerGateways(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&p.gateways, "gateway", nil, "read from the IPFS gateway at this `URL`, which need not be trusted; may be given several times")
-}
-
-// check reports a flag that was given nothing, or one too many, and takes
-// $IPFS_API where no flag says where.
-func (p *place) check(fs *pflag.FlagSet) error {
-	var named []string
-	for _, name := range []string{"store", "ipfs-api", "car", "no-add"} {
-		flag := fs.Lookup(name)
-		if flag == nil || !flag.Changed {
-			continue
-		}
-		if flag.Value.String() == "" {
-			return fmt.Errorf("--%s has no value", name)
-		}
-		named = append(named, "--"+name)
+// storeAt returns the store in dir, or the default store.
+func storeAt(dir string) (place, error) {
+	if dir != "" {
+		return place{kind: storePlace, path: dir}, nil
 	}
-	if len(p.gateways) > 0 {
-		named = append(named, "--gateway")
-	}
-	if p.compared && len(named) > 1 {
-		named = slices.DeleteFunc(named, func(name string) bool { return name == "--store" })
-	}
+	dir, err := store.DefaultDir()
+	return place{kind: storePlace, path: dir}, err
+}
+
+func nodeAt(api, token string) (place, error) {
+	node, err := kubo.NewNode(api, token)
+	return place{kind: nodePlace, node: node}, err
+}
+
+// parsePlace reads the value of --from: a store's directory, a CAR file, or the
+// address of a node's RPC API, whose token is used for nothing else.
+func parsePlace(s, token string) (place, error) {
+	info, err := os.Stat(s)
 	switch {
-	case len(named) > 1 && fs.Lookup("from") != nil && fs.Lookup("input") == nil:
-		return fmt.Errorf("%s and %s both say where images go: where they come from is --from", named[0], named[1])
-	case len(named) > 1:
-		return fmt.Errorf("%s and %s are two places: give one", named[0], named[1])
-	case len(named) == 0:
-		p.api = os.Getenv("IPFS_API")
-	case p.car == "-":
-		return errors.New("--car has the name of a file, and - is none")
+	case strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://"), err != nil && isHostPort(s):
+		return nodeAt(s, token)
+	case err != nil:
+		return place{}, fmt.Errorf("--from: %w: give the directory of a store, a CAR file, or the URL of a node's RPC API", err)
+	case token != "":
+		return place{}, fmt.Errorf("a token is for a node, and --from %s is not one", s)
+	case info.IsDir():
+		return storeAt(s)
 	}
-	if p.token != "" && p.api == "" {
-		return errors.New("--ipfs-api-token is for a node, and neither --ipfs-api nor IPFS_API names one")
-	}
-	return nil
-}
-
-// destination returns the place as one to put images into, and what to call it.
-func (p *place) destination(logf func(string, ...any)) (converter.Destination, string, error) {
-	switch {
-	case p.api != "":
-		dst, err := destination.ToKubo(p.api, p.token, logf)
-		return dst, "the IPFS node", err
-	case p.car != "":
-		dst, err := destination.ToCAR(p.car)
-		return dst, p.car, err
-	}
-	dir, err := p.dir()
-	if err != nil {
-		return nil, "", err
-	}
-	dst, err := destination.ToStore(dir)
-	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w: name a directory of yours with --store, and to Caddy", err)
-	}
-	return dst, dir, err
-}
-
-// origin returns the place as one to read from, and the roots of a CAR file.
-func (p *place) origin() (origin.Origin, []cid.Cid, error) {
-	switch {
-	case p.api != "":
-		node, err := kubo.NewNode(p.api, p.token)
-		return origin.FromNode(node), nil, err
-	case p.car != "":
-		return origin.FromCAR(p.car)
-	case len(p.gateways) > 0:
-		o, err := origin.FromGateways(p.gateways, p.warnf)
-		return o, nil, err
-	}
-	dir, err := p.dir()
-	if err != nil {
-		return origin.Origin{}, nil, err
-	}
-	o, err := origin.FromStore(dir)
-	return o, nil, err
-}
-
-func (p *place) dir() (string, error) {
-	if p.store != "" {
-		return p.store, nil
-	}
-	return store.DefaultDir()
+	return place{kind: carPlace, path: s}, nil
 }
 
 func defaultStore() string {
@@ -151,21 +90,75 @@ func defaultStore() string {
 	return dir
 }
 
-// parsePlace reads where images are in one word: a store's directory, a CAR file,
-// or the address of a node's API. No word is the default store.
-func parsePlace(s, token string) (place, error) {
-	if s == "" || strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
-		return place{api: s, token: token}, nil
+func isHostPort(s string) bool {
+	_, _, err := net.SplitHostPort(s)
+	return err == nil
+}
+
+// fromFlag returns the flag with which a command reads from the place, or nothing
+// where that is the default.
+func (p place) fromFlag() string {
+	switch {
+	case p.kind == nodePlace:
+		return "--from " + p.node.String()
+	case p.kind == gatewayPlace:
+		return "--gateway " + p.gateways[0].URL
+	case p.path == defaultStore():
+		return ""
 	}
-	info, err := os.Stat(s)
-	if err == nil && info.IsDir() {
-		return place{store: s}, nil
+	return "--from " + p.path
+}
+
+// isSameNode reports whether both places are one node.
+func (p place) isSameNode(other place) bool {
+	return p.kind == nodePlace && other.kind == nodePlace && p.node.String() == other.node.String()
+}
+
+// asBase returns where the root of --onto is read by default: where images are
+// written, or the default store where that cannot be read.
+func (p place) asBase() place {
+	_, err := os.Stat(p.path)
+	if p.kind == directoryPlace || p.kind == carPlace && err != nil {
+		return place{kind: storePlace, path: defaultStore()}
 	}
-	if _, _, address := net.SplitHostPort(s); address == nil && err != nil {
-		return place{api: s, token: token}, nil
+	return p
+}
+
+// origin opens the place for reading, and returns the roots that a CAR file names.
+func (p place) origin(warnf func(format string, args ...any)) (origin.Origin, []cid.Cid, error) {
+	switch p.kind {
+	case nodePlace:
+		return origin.FromNode(p.node), nil, nil
+	case carPlace:
+		return origin.FromCAR(p.path)
+	case gatewayPlace:
+		o, err := origin.FromGateways(p.gateways, warnf)
+		return o, nil, err
 	}
-	if err != nil {
-		return place{}, fmt.Errorf("--from: %w: it is a store's directory, a CAR file, or the http:// URL of a node's RPC API", err)
+	o, err := origin.FromStore(p.path)
+	return o, nil, err
+}
+
+// destination opens the place for writing, and returns what to call it in
+// messages.
+func (p place) destination(logf func(format string, args ...any)) (converter.Destination, string, error) {
+	switch p.kind {
+	case nodePlace:
+		dst, err := destination.ToKubo(p.node, logf)
+		return dst, "the IPFS node", err
+	case carPlace:
+		dst, err := destination.ToCAR(p.path)
+		return dst, p.path, err
+	case directoryPlace:
+		dst, err := destination.ToDirectory()
+		if err != nil {
+			return nil, "", err
+		}
+		return dst, dst.Path(), nil
 	}
-	return place{car: s}, nil
+	dst, err := destination.ToStore(p.path)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: choose a directory of your own with --store, and give Caddy the same one", err)
+	}
+	return dst, p.path, err
 }

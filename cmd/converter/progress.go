@@ -13,14 +13,14 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 )
 
-// bars show on a terminal how far each file is that is being read, and what is
-// said meanwhile above them.
+// bars show on a terminal how much of each file has been read. Messages appear
+// above them.
 type bars struct {
 	*mpb.Progress
 	below io.Writer
 }
 
-// newBars returns bars on w, or none where w is no terminal.
+// newBars returns progress bars on w, or nil if w is not a terminal.
 func newBars(w io.Writer) *bars {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -31,7 +31,7 @@ func newBars(w io.Writer) *bars {
 
 const nameWidth = 24 // characters beside a bar
 
-// Start is part of converter.Progress.
+// Start is part of blob.Progress.
 func (b *bars) Start(name string, size int64) blob.Part {
 	return part{b.New(size, mpb.BarStyle().Rbound("|").Lbound("|").Filler("█").Tip("█").Padding(" "),
 		mpb.BarRemoveOnComplete(),
@@ -42,23 +42,23 @@ func (b *bars) Start(name string, size int64) blob.Part {
 		))}
 }
 
-// shortName is what tells one file from another: the beginning of its digest, or
-// the end of its name.
+// shortName returns what tells one file from another: the beginning of its digest,
+// or the end of its name. Names come from archives and from IPFS.
 func shortName(name string) string {
-	dir, base := path.Split(path.Clean(name))
-	if base == "layer.tar" { // as Docker's old archives call each
+	dir, base := path.Split(path.Clean(oneLine(name)))
+	if base == "layer.tar" { // as old archives of Docker name every layer
 		base = path.Base(dir)
 	}
 	base = strings.TrimPrefix(base, "sha256:")
-	if len(base) < nameWidth {
-		return base
+	if runes := []rune(base); len(runes) >= nameWidth {
+		return string(runes[:12])
 	}
-	return base[:12]
+	return base
 }
 
 type part struct{ *mpb.Bar }
 
 func (p part) Add(n int) { p.IncrBy(n) }
 
-// End takes the bar away if it is not full.
+// End removes the bar, which may not be full.
 func (p part) End() { p.Abort(true) }

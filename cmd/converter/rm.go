@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/spf13/cobra"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
@@ -21,66 +22,67 @@ func newRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm REF...",
 		Short: "Remove images from a store",
-		Long: `Rm takes images off the list of those that a store keeps, and prints their
-references. The space is free after converter gc; until then they are still served,
-and can be converted or copied again at once.
+		Long: `Rm removes images from the list of those that a store keeps, and prints their
+references. Run converter gc to free the space. Until then the images are still
+served, and converting or copying them again is quick.
 
 REF is an address as converter prints it, with or without a registry host, a name
-and a tag. Images that share an address go together: the address alone removes all
-of them, and names and tags have to be those of all.`,
+and a tag. All images at an address are removed together: give the address alone, or
+the names and tags of all of them.`,
 		Example: `  converter rm ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy
   converter rm localhost:5000/ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy/nginx`,
-		Args: addresses,
+		Args:              someReferences,
+		ValidArgsFunction: completeReferences,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := f.open(cmd.Flags())
 			if err != nil {
 				return err
 			}
-			found, err := find(cmd.Context(), s, args)
+			removals, err := findRemovals(cmd.Context(), s, args)
 			if err != nil {
 				return err
 			}
-			for _, at := range found {
-				if err := at.remove(cmd.Context(), s); err != nil {
+			for _, r := range removals {
+				if err := r.remove(cmd.Context(), s); err != nil {
 					return err
 				}
-				for _, ref := range at.references() {
+				for _, ref := range r.references() {
 					fmt.Fprintln(cmd.OutOrStdout(), oneLine(ref))
 				}
 			}
-			fmt.Fprintln(cmd.ErrOrStderr(), "the space is free after `converter gc`")
+			fmt.Fprintln(cmd.ErrOrStderr(), "run `converter gc` to free the space")
 			return nil
 		},
 	}
-	f.register(cmd.Flags())
+	f.register(cmd)
 	return cmd
 }
 
-// A removal is a root that goes, and which of its images were named.
+// A removal is a root to remove, and which of its images were named.
 type removal struct {
 	root   cid.Cid
-	arg    string // that named it first
+	arg    string // the first that names it
 	record store.Record
-	named  []bool
+	named  []bool // by index of the record's images
 }
 
-// find looks up what the arguments name, all of it before any of it goes.
-func find(ctx context.Context, s *store.Store, args []string) ([]*removal, error) {
+// findRemovals looks up what the arguments name, before anything is removed.
+func findRemovals(ctx context.Context, s *store.Store, args []string) ([]*removal, error) {
 	var found []*removal
 	for _, arg := range args {
-		at, err := parseAddress(arg)
+		ref, err := parseReference(arg)
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(found, func(r *removal) bool { return bytes.Equal(r.root.Hash(), at.root.Hash()) })
+		i := slices.IndexFunc(found, func(r *removal) bool { return bytes.Equal(r.root.Hash(), ref.root.Hash()) })
 		if i < 0 {
-			r, err := newRemoval(s, at, arg)
+			r, err := newRemoval(s, ref, arg)
 			if err != nil {
 				return nil, err
 			}
 			i, found = len(found), append(found, r)
 		}
-		if err := found[i].name(ctx, s, at, arg); err != nil {
+		if err := found[i].mark(ctx, s, ref, arg); err != nil {
 			return nil, err
 		}
 	}
@@ -92,95 +94,88 @@ func find(ctx context.Context, s *store.Store, args []string) ([]*removal, error
 	return found, nil
 }
 
-func newRemoval(s *store.Store, at address, arg string) (*removal, error) {
-	r, err := s.Record(at.root)
+func newRemoval(s *store.Store, ref imageRef, arg string) (*removal, error) {
+	r, err := s.Record(ref.root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, notThere(arg, s)
-	case errors.Is(err, store.ErrDamaged) && !at.isBare():
-		return nil, fmt.Errorf("%w: `converter rm %s` removes all that has this address", err, at.root)
+		return nil, notInStore(arg, s)
+	case errors.Is(err, store.ErrDamaged) && !ref.IsAll():
+		return nil, fmt.Errorf("%w: `converter rm %s` removes everything at this address", err, ref.root)
 	case err != nil && !errors.Is(err, store.ErrDamaged):
 		return nil, err
 	}
-	return &removal{at.root, arg, r, make([]bool, len(r.Images))}, nil
+	return &removal{ref.root, arg, r, make([]bool, len(r.Images))}, nil
 }
 
-func notThere(arg string, s *store.Store) error {
+func notInStore(arg string, s *store.Store) error {
 	return fmt.Errorf("%s is not in the store %s", arg, s.Dir())
 }
 
-// isBare reports whether the address is that of all images of the root.
-func (a address) isBare() bool { return a.name == "" && a.tag == "" }
-
-// name notes which images an address names.
-func (r *removal) name(ctx context.Context, s *store.Store, at address, arg string) error {
-	there := at.isBare()
+// mark marks the images that a reference names.
+func (r *removal) mark(ctx context.Context, s *store.Store, ref imageRef, arg string) error {
+	found := ref.IsAll()
 	for i, img := range r.record.Images {
-		named, err := r.isNamed(ctx, s, at, img)
+		if ref.Has(img.Name, img.Tag, img.Digest) {
+			r.named[i], found = true, true
+		}
+	}
+	if found {
+		return nil
+	}
+	for i, img := range r.record.Images {
+		if ref.Reference != layout.Latest || ref.Name != img.Name {
+			continue
+		}
+		alias, err := isLatest(ctx, s, ref.root, img)
 		if err != nil {
 			return fmt.Errorf("%s: %w", arg, err)
 		}
-		r.named[i] = r.named[i] || named
-		there = there || named
+		r.named[i], found = r.named[i] || alias, found || alias
 	}
-	if !there {
-		return notThere(arg, s)
+	if !found {
+		return notInStore(arg, s)
 	}
 	return nil
 }
 
-func (r *removal) isNamed(ctx context.Context, s *store.Store, at address, img store.Image) (bool, error) {
-	switch {
-	case at.isBare():
-		return true, nil
-	case at.name != img.Name:
-		return false, nil
-	case at.tag == layout.Latest && !r.isTag(at):
-		return isAlias(ctx, s, at, img)
+// isLatest reports whether an image that is not tagged latest is pulled by that
+// tag.
+func isLatest(ctx context.Context, s *store.Store, root cid.Cid, img store.Image) (bool, error) {
+	from, err := origin.FromStore(s.Dir())
+	if err != nil {
+		return false, err
 	}
-	return at.tag == "" || at.tag == img.Tag || at.tag == img.Digest.String(), nil
-}
-
-func (r *removal) isTag(at address) bool {
-	return slices.ContainsFunc(r.record.Images, func(img store.Image) bool { return img.Name == at.name && img.Tag == at.tag })
-}
-
-// isAlias reports whether an image is found by a tag that it does not have.
-func isAlias(ctx context.Context, s *store.Store, at address, img store.Image) (bool, error) {
-	alias, err := s.Trail(ctx, at.root, layout.ManifestPath(at.name, at.tag))
+	latest, err := from.Walk(ctx, root, layout.ManifestPath(img.Name, layout.Latest))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	manifest, err := s.Trail(ctx, at.root, layout.ManifestPath(img.Name, cmp.Or(img.Tag, img.Digest.String())))
-	if err != nil {
-		return false, err
-	}
-	return alias[len(alias)-1].Equals(manifest[len(manifest)-1]), nil
+	manifest, err := from.Walk(ctx, root, layout.ManifestPath(img.Name, cmp.Or(img.Tag, img.Digest.String())))
+	return err == nil && latest.Equals(manifest), err
 }
 
-// check reports whether images would go that were not named.
+// check returns an error if images would be removed that were not named.
 func (r *removal) check() error {
 	i := slices.Index(r.named, false)
 	if i < 0 {
 		return nil
 	}
-	return fmt.Errorf("%s is not all that has this address, and %s would go with it: `converter rm %s` removes all %d images",
+	return fmt.Errorf("%s is not the only image at this address, and %s would go with it: `converter rm %s` removes all %d images",
 		r.arg, referenceOf(r.record, r.record.Images[i]), r.record.Root, len(r.named))
 }
 
 func (r *removal) remove(ctx context.Context, s *store.Store) error {
 	err := s.Remove(ctx, r.root)
 	if errors.Is(err, fs.ErrNotExist) {
-		return notThere(r.arg, s)
+		return notInStore(r.arg, s)
 	}
 	return err
 }
 
-// references are those of all images of the root; what named it, where its record
-// is damaged.
+// references returns those of all images of the root, or the argument if the
+// record is damaged.
 func (r *removal) references() []string {
 	if len(r.record.Images) == 0 {
 		return []string{r.arg}
@@ -190,11 +185,4 @@ func (r *removal) references() []string {
 		refs[i] = referenceOf(r.record, img)
 	}
 	return refs
-}
-
-func referenceOf(r store.Record, img store.Image) string {
-	if img.Tag == "" {
-		return addressOf(r, img) + "@" + img.Digest.String()
-	}
-	return addressOf(r, img) + ":" + img.Tag
 }

@@ -10,52 +10,68 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// A source is where images come from, and the file that is open for that.
+// A source is where images to convert come from, with the file that is open for
+// it, if any.
 type source struct {
 	converter.Source
-	io.Closer
+	file *os.File
 }
 
-// source returns where the argument, with skopeo's names for such places, or a
-// flag says that images come from.
-func (f *flags) source(args []string, stdin io.Reader) (source, error) {
+func (s source) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// openSource opens the source that the argument names, with skopeo's names of
+// transports, or else the archive of -i.
+func openSource(args []string, input string, verifyTLS bool, stdin io.Reader) (source, error) {
 	if len(args) == 0 {
-		input, err := f.open(stdin)
-		if err != nil {
-			return source{}, err
-		}
-		return source{converter.FromArchive(input, ""), input}, nil
+		return openInput(input, stdin)
 	}
-	if f.input != "-" {
-		return source{}, fmt.Errorf("images come from %s or from the file of -i, and not from both", args[0])
+	arg := args[0]
+	if input != "-" {
+		return source{}, fmt.Errorf("images come from %s or from the file of -i, and not from both", arg)
 	}
-	transport, rest, found := strings.Cut(args[0], ":")
+	transport, rest, found := strings.Cut(arg, ":")
 	if found && strings.Trim(rest, "/") == "" {
-		return source{}, fmt.Errorf("%s names no image: see `converter --help`", args[0])
+		return source{}, fmt.Errorf("%s names no image: see `converter --help`", arg)
 	}
 	path, name, _ := strings.Cut(rest, ":")
-	switch image, slashes := strings.CutPrefix(rest, "//"); transport {
+	switch transport {
 	case "docker":
+		image, slashes := strings.CutPrefix(rest, "//")
 		if !slashes {
 			return source{}, unknownSource(rest)
 		}
-		return source{converter.FromRegistry(image, f.srcVerify), nothing{}}, nil
+		return source{Source: converter.FromRegistry(image, verifyTLS)}, nil
 	case "docker-daemon":
-		return source{converter.FromDocker(rest), nothing{}}, nil
+		return source{Source: converter.FromDocker(rest)}, nil
 	case "oci":
-		return source{converter.FromLayout(path, name), nothing{}}, nil
+		return source{Source: converter.FromLayout(path, name)}, nil
 	case "oci-archive", "docker-archive":
-		file, err := openFile(path)
+		file, err := openArchive(path)
 		return source{converter.FromArchive(file, name), file}, err
 	}
-	return source{}, unknownSource(args[0])
+	return source{}, unknownSource(arg)
 }
 
-func openFile(path string) (*os.File, error) {
+func openInput(input string, stdin io.Reader) (source, error) {
+	if input != "-" {
+		file, err := openArchive(input)
+		return source{converter.FromArchive(file, ""), file}, err
+	}
+	if file, ok := stdin.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return source{}, errors.New("the input is a terminal: pipe the output of `docker save IMAGE` into converter, or give -i FILE")
+	}
+	return source{Source: converter.FromArchive(stdin, "")}, nil
+}
+
+func openArchive(path string) (*os.File, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the archive: %w", err)
@@ -67,13 +83,8 @@ func openFile(path string) (*os.File, error) {
 	return file, nil
 }
 
-// nothing is to be closed.
-type nothing struct{}
-
-func (nothing) Close() error { return nil }
-
-// unknownSource is the answer to what no image comes from, of which what people
-// try has one of its own.
+// unknownSource returns the error for an argument that names no source, with what
+// to type instead.
 func unknownSource(arg string) error {
 	if _, err := cidname.Parse(arg); err == nil {
 		return fmt.Errorf("%s is an address already: pull it, or see `converter name`", arg)
@@ -83,23 +94,5 @@ func unknownSource(arg string) error {
 	if _, err := os.Stat(arg); err == nil {
 		return fmt.Errorf("%s is a file: -i %[1]s reads it as an archive", arg)
 	}
-	return fmt.Errorf("%q does not say where it is: docker-daemon:%[1]s is in Docker, docker://%[1]s in a registry, and an archive comes on standard input", arg)
-}
-
-// open returns the archive that is read where no argument says otherwise.
-func (f *flags) open(stdin io.Reader) (io.ReadCloser, error) {
-	if f.input != "-" {
-		return openFile(f.input)
-	}
-	if file, ok := stdin.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return nil, errors.New("the input is a terminal: pipe the output of `docker save IMAGE` into converter, or give -i FILE")
-	}
-	return io.NopCloser(stdin), nil
-}
-
-func (f *flags) parsePlatform() (*platform.Platform, error) {
-	if f.platform == "" {
-		return nil, nil
-	}
-	return platform.Parse(f.platform)
+	return fmt.Errorf("%q does not say where the image is: docker-daemon:%[1]s is in Docker, docker://%[1]s in a registry, and an archive comes on standard input", arg)
 }

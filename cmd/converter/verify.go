@@ -12,12 +12,11 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
 type verifyFlags struct {
-	place
+	source   sourceFlags
 	all      bool
 	registry string
 }
@@ -27,193 +26,205 @@ func newVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [REF | --all]",
 		Short: "Verify every block and every digest of images",
-		Long: `Verify reads images from a store, a CAR file, a node or gateways, and holds every block
-against its CID, every manifest, config and layer against its digest and size, and
-every layer decompressed against the config. It prints a line for each image that
-is right, with how much was read, and on standard error a line for each thing that
-is wrong; then it exits with 1. With --all, what rotted in a store is taken out of
-service, cached things as well, so that it is converted or fetched anew.
+		Long: `Verify reads images and checks every block against its CID, every manifest, config
+and layer against its digest and size, and every decompressed layer against the
+config. It prints one line for each image that is right, with how much was read. For
+each thing that is wrong it prints one line on standard error, and then exits with
+status 1.
 
 REF is an address as converter prints it, with or without a registry host, a name
-and a tag; it may be left out where a CAR file with one root is read. Of a CAR file,
-blocks that no image needs are verified too.`,
+and a tag. It may be left out if --from is a CAR file with one root. Of a CAR file,
+blocks that no image needs are verified too.
+
+With --all, damaged files of a store are taken out of service, also those in its
+cache, so that they are converted or fetched again.`,
 		Example: `  converter verify ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy
-  converter verify --car nginx.car
+  converter verify --from nginx.car
   converter verify --all --store /srv/images`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeReferences,
+		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.BoolVar(&f.all, "all", false, "verify every image of the store, or of the CAR file")
-	f.registerFrom(fs)
-	fs.StringVarP(&f.registry, "registry", "r", "http://localhost:5000", "registry to print in the references")
+	fs.BoolVar(&f.all, "all", false, "verify every image of the store or CAR file")
+	f.source.registerReadOnly(cmd)
+	registerRegistry(fs, &f.registry)
 	return cmd
 }
 
 func (f *verifyFlags) run(cmd *cobra.Command, args []string) error {
-	host, err := host(f.registry)
+	host, err := parseHost(f.registry)
 	if err != nil {
 		return err
 	}
-	if err := f.check(cmd.Flags()); err != nil {
-		return err
-	}
-	say := logTo(cmd.ErrOrStderr())
-	f.warnf = say
-	images, err := f.open(cmd.Context(), args)
+	at, err := f.source.place(cmd.Flags())
 	if err != nil {
 		return err
 	}
-	defer images.Close()
-	v := verify.New(images.Origin, func(fault verify.Fault) { say("%s", f.advise(fault)) }, say)
-	if images.damaged != nil {
-		say("%v", images.damaged)
-	}
-	if err := f.verify(cmd.Context(), v, images, cmd.OutOrStdout(), host); err != nil {
+	v := verification{at: at, all: f.all, host: host, stdout: cmd.OutOrStdout(), logf: logTo(cmd.ErrOrStderr())}
+	if err := v.open(cmd.Context(), args); err != nil {
 		return err
 	}
-	rotten, err := f.scrub(cmd.Context(), v.Faults() > 0, say)
-	if err != nil {
+	defer v.from.Close()
+	return v.run(cmd.Context())
+}
+
+// A verification is one run of converter verify. What it reads, and what its
+// result depends on, is in one place only.
+type verification struct {
+	at        place
+	all       bool
+	host      string // that references begin with
+	stdout    io.Writer
+	logf      func(format string, args ...any)
+	from      origin.Origin
+	roots     []cid.Cid
+	selection origin.Selection
+	damaged   error // records of the store that cannot be read
+	verifier  *verify.Verifier
+}
+
+// open finds out what is to be verified.
+func (v *verification) open(ctx context.Context, args []string) error {
+	if !v.all {
+		img, err := v.at.open(args, v.logf)
+		v.from, v.selection, v.roots = img.Origin, img.Selection, []cid.Cid{img.root}
 		return err
 	}
-	switch n := v.Faults() + rotten; {
+	switch {
+	case len(args) > 0:
+		return fmt.Errorf("--all verifies all images, and %s is one of them: give one or the other", args[0])
+	case v.at.kind == nodePlace:
+		return errors.New("--all is for a store or a CAR file: a node does not say which of its roots are images")
+	case v.at.kind == gatewayPlace:
+		return errors.New("--all is for a store or a CAR file: a gateway does not say which images it has")
+	}
+	var err error
+	if v.from, v.roots, err = v.at.origin(v.logf); err != nil || !v.at.isStore() {
+		return err
+	}
+	records, err := v.at.openStore().Images(ctx)
+	v.damaged = err
+	for _, r := range records {
+		if root, err := cidname.ParseAny(r.Root); err == nil {
+			v.roots = append(v.roots, root)
+		}
+	}
+	return nil
+}
+
+func (v *verification) run(ctx context.Context) error {
+	v.verifier = verify.New(v.from, func(fault verify.Fault) { v.logf("%v", withHint(v.describe(fault))) }, v.logf)
+	if v.damaged != nil {
+		v.logf("%v", v.damaged)
+	}
+	if err := v.images(ctx); err != nil {
+		return err
+	}
+	rotten := 0
+	if v.all && v.at.isStore() {
+		var err error
+		if rotten, err = v.scrub(ctx); err != nil {
+			return err
+		}
+	}
+	switch n := v.verifier.Faults() + rotten; {
 	case n == 1:
 		return errors.New("1 thing is wrong")
 	case n > 1:
 		return fmt.Errorf("%d things are wrong", n)
-	case images.damaged != nil:
-		return errors.New("not all images that the store has can be told")
-	case len(images.roots) == 0:
-		say("%s holds no image", images)
+	case v.damaged != nil:
+		return errors.New("the store may have more images: some of its records cannot be read")
+	case len(v.roots) == 0:
+		v.logf("%s holds no image", v.from)
 	}
 	return nil
 }
 
-// verifiable is what is to be verified, and where it is.
-type verifiable struct {
-	origin.Origin
-	origin.Selection
-	roots   []cid.Cid
-	damaged error // why there may be more
-}
-
-func (f *verifyFlags) open(ctx context.Context, args []string) (verifiable, error) {
-	if !f.all {
-		img, err := f.image(args)
-		return verifiable{img.Origin, img.ref.selection(), []cid.Cid{img.ref.root}, nil}, err
-	}
-	if len(args) > 0 {
-		return verifiable{}, fmt.Errorf("--all is for all images, and %s is one", args[0])
-	}
-	if f.api != "" {
-		return verifiable{}, errors.New("--all is for a store or a CAR file: a node does not say which of its roots are images")
-	}
-	o, roots, err := f.origin()
-	if err != nil {
-		return verifiable{}, err
-	}
-	all := verifiable{Origin: o, roots: roots}
-	if f.car != "" {
-		return all, nil
-	}
-	dir, err := f.dir()
-	if err != nil {
-		return verifiable{}, err
-	}
-	records, err := store.Open(dir).Images(ctx)
-	all.damaged = err
-	for _, r := range records {
-		if root, err := cidname.ParseAny(r.Root); err == nil {
-			all.roots = append(all.roots, root)
-		}
-	}
-	return all, nil
-}
-
-func (a address) selection() origin.Selection {
-	return origin.Selection{Name: a.name, Reference: a.tag}
-}
-
-// verify prints a line for each image that is right: those of a CAR file when all
-// of it was read.
-func (f *verifyFlags) verify(ctx context.Context, v *verify.Verifier, images verifiable, stdout io.Writer, host string) error {
+// images verifies the images and prints a line for each that is right. Those of a
+// CAR file are printed when all of the file has been read.
+func (v *verification) images(ctx context.Context) error {
 	var right []*verify.Verified
-	for _, root := range images.roots {
-		verified, err := v.Verify(ctx, root, images.Selection)
-		switch {
-		case err != nil:
-			return err
-		case verified == nil:
-			continue
-		case f.car != "":
-			right = append(right, verified)
-			continue
-		}
-		sound, err := f.verifyRecord(ctx, v, root)
-		if err == nil && sound {
-			err = printVerified(stdout, verified, host)
-		}
+	for _, root := range v.roots {
+		verified, err := v.verifier.Verify(ctx, root, v.selection)
 		if err != nil {
 			return err
 		}
+		if verified == nil {
+			continue
+		}
+		if v.at.isStore() {
+			before := v.verifier.Faults()
+			if err := v.verifier.Record(ctx, v.at.openStore(), root); err != nil {
+				return err
+			}
+			if v.verifier.Faults() > before {
+				continue
+			}
+		}
+		if v.at.kind == carPlace {
+			right = append(right, verified)
+		} else if err := v.print(verified); err != nil {
+			return err
+		}
 	}
-	if f.car == "" || v.Faults() > 0 {
+	if v.at.kind != carPlace || v.verifier.Faults() > 0 {
 		return nil
 	}
-	if err := v.CAR(ctx, f.car); err != nil || v.Faults() > 0 {
+	if err := v.verifier.CAR(ctx, v.at.path); err != nil || v.verifier.Faults() > 0 {
 		return err
 	}
 	for _, verified := range right {
-		if err := printVerified(stdout, verified, host); err != nil {
+		if err := v.print(verified); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// verifyRecord reports whether what a store has noted about a root is right.
-func (f *verifyFlags) verifyRecord(ctx context.Context, v *verify.Verifier, root cid.Cid) (sound bool, err error) {
-	if f.api != "" {
-		return true, nil
-	}
-	dir, err := f.dir()
-	if err != nil {
-		return false, err
-	}
-	before := v.Faults()
-	err = v.Record(ctx, store.Open(dir), root)
-	return v.Faults() == before, err
-}
-
-func printVerified(w io.Writer, verified *verify.Verified, host string) error {
-	references, err := verified.References(host)
+func (v *verification) print(verified *verify.Verified) error {
+	references, err := verified.References(v.host)
 	if err != nil {
 		return err
 	}
 	for i, ref := range references {
 		size := verified.Sizes[i]
-		if _, err := fmt.Fprintf(w, "%s  %d blocks, %d bytes\n", ref, size.Blocks, size.Bytes); err != nil {
+		if _, err := fmt.Fprintf(v.stdout, "%s  %d blocks, %d bytes\n", oneLine(ref), size.Blocks, size.Bytes); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// advise says of a fault what it is, and what to do about it if that is known.
-func (f *verifyFlags) advise(fault verify.Fault) string {
-	if !errors.Is(fault.Err, verify.ErrImage2ipfs) {
-		return fault.Error()
+// describe adds to a fault that repair mends where to read the image.
+func (v *verification) describe(fault verify.Fault) error {
+	if !errors.Is(fault, verify.ErrImage2ipfs) {
+		return fault
 	}
-	ref, err := cidname.Format(fault.Root)
-	if err != nil {
-		return fault.Error()
+	return repairable{fault, v.at}
+}
+
+// scrub removes damaged files of the store from its cache, and returns how many
+// those were. If an image is damaged as well, scrub puts its damaged files aside.
+func (v *verification) scrub(ctx context.Context) (rotten int, err error) {
+	s := v.at.openStore()
+	err = s.Scrub(ctx, store.Scrub{Cached: true, Found: func(path string, err error) {
+		rotten++
+		if err != nil {
+			v.logf("%s is damaged, and could not be removed from the cache: %v", path, err)
+			return
+		}
+		v.logf("%s was damaged, and is removed from the cache", path)
+	}})
+	if err != nil || v.verifier.Faults() == 0 {
+		return rotten, err
 	}
-	if name, _, _ := layout.Split(fault.Path); name != "" {
-		ref += "/" + name
-	}
-	if at := f.store + f.car + f.api; at != "" {
-		ref += " --from " + at
-	}
-	return fmt.Sprintf("%s: `converter repair %s` writes it anew", fault, ref)
+	return rotten, s.Scrub(ctx, store.Scrub{Kept: true, Found: func(path string, err error) {
+		if err != nil {
+			v.logf("%s is damaged, and is still served: %v", path, err)
+			return
+		}
+		v.logf("%s is damaged, and put aside: convert the image again", path)
+	}})
 }

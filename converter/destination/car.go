@@ -11,11 +11,11 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 )
 
-// A CAR is a CAR file to which images are written.
+// A CAR writes images to a CAR file.
 type CAR struct{ file *wholefile.File }
 
-// ToCAR returns a destination that writes the CARv1 file at path, replacing one
-// that is there.
+// ToCAR returns a destination that writes the CARv1 file at path, and replaces one
+// that exists.
 func ToCAR(path string) (*CAR, error) {
 	file, err := wholefile.New(path)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 )
 
-// A Directory is a new one, in which images are plain files.
+// A Directory writes images as plain files to a new directory.
 type Directory struct {
 	dir, tmp  string
 	committed bool
 }
 
-// ToDirectory returns a destination that writes the tree as plain files into a
-// new directory below the system's temporary one. `ipfs add -r` of it gives the root where the profile is unixfs.V0, which cuts
-// files as that does.
+// ToDirectory returns a destination that writes the tree as plain files to a new
+// temporary directory. With the profile unixfs.V0, which cuts files as Kubo does,
+// `ipfs add -r` of the directory gives the root.
 func ToDirectory() (*Directory, error) {
 	parent, err := os.MkdirTemp("", "converter-")
 	if err != nil {
@@ -35,7 +35,7 @@ func ToDirectory() (*Directory, error) {
 	return d, nil
 }
 
-// Path is where the files are.
+// Path returns the directory with the files.
 func (d *Directory) Path() string { return d.dir }
 
 // TempDir is part of converter.Destination.
@@ -76,7 +76,7 @@ func (d *Directory) Commit(ctx context.Context, t *tree.Tree) error {
 	return nil
 }
 
-// writeFile makes a file of its own of f, and syncs it.
+// writeFile writes f to a new file, and syncs it.
 func writeFile(ctx context.Context, path string, f tree.File) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {

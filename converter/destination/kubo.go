@@ -17,39 +17,38 @@ import (
 )
 
 const (
-	// kuboStall is how long Kubo may take none of what is sent to it.
+	// kuboStall is how long Kubo may take nothing of what is sent to it before
+	// it is asked whether it is still there.
 	kuboStall = time.Minute
 
-	// kuboPin is how long Kubo may take to answer when it has everything. It
-	// walks the whole DAG then.
+	// kuboPin is the same when Kubo has everything: it walks the whole DAG then.
 	kuboPin = 10 * time.Minute
+
+	// kuboAnswer is how long a Kubo that is still there may take to say so.
+	kuboAnswer = 10 * time.Second
 
 	kuboMaxAnswer = 1 << 20 // bytes
 	kuboMaxName   = 255     // bytes of a pin's name
 )
 
-// A Kubo is a Kubo node into which images are put over its RPC API.
+// A Kubo writes images to a Kubo node over its RPC API.
 type Kubo struct {
 	node  *kubo.Node
 	tmp   string
-	stall time.Duration // how long nothing may be taken
-	pin   time.Duration // how long the answer may take
+	stall time.Duration // see kuboStall
+	pin   time.Duration // see kuboPin
 	logf  func(string, ...any)
 
 	mu    sync.Mutex
-	early *kuboImport // what leaves are sent to before the tree is known
+	early *kuboImport // to which leaves are sent before the tree is known
 }
 
-// ToKubo returns a destination in the Kubo node whose RPC API is at the given
-// URL, with a bearer token where the node wants one. The root is pinned.
-func ToKubo(api, token string, logf func(format string, args ...any)) (*Kubo, error) {
-	node, err := kubo.NewNode(api, token)
-	if err != nil {
-		return nil, err
-	}
+// ToKubo returns a destination in a Kubo node. The root is pinned there. logf
+// reports what happens, one line for each call.
+func ToKubo(node *kubo.Node, logf func(format string, args ...any)) (*Kubo, error) {
 	tmp, err := os.MkdirTemp("", "converter-")
 	if err != nil {
-		return nil, fmt.Errorf("making a temporary directory: %w", err)
+		return nil, fmt.Errorf("creating a temporary directory: %w", err)
 	}
 	return &Kubo{node: node, tmp: tmp, stall: kuboStall, pin: kuboPin, logf: logf}, nil
 }
@@ -67,9 +66,9 @@ func (d *Kubo) Close() error {
 
 var errUnused = errors.New("the conversion failed")
 
-// PutEarly sends a leaf while layers still compress. What it is sent for is not
-// certain yet: blocks that no root leads to in the end are not pinned, and the
-// node's garbage collector takes them.
+// PutEarly sends a leaf while layers are still being compressed. It may turn out that
+// nothing needs the leaf. A leaf below no root is not pinned, and the node's garbage
+// collector removes it.
 func (d *Kubo) PutEarly(ctx context.Context, leaf unixfs.Block) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -77,13 +76,14 @@ func (d *Kubo) PutEarly(ctx context.Context, leaf unixfs.Block) error {
 		d.early = d.newImport(ctx)
 	}
 	err := d.early.put(leaf)
-	if errors.Is(err, errIdle) { // all is sent when the tree is known
+	if errors.Is(err, errIdle) { // Commit sends everything again
 		return nil
 	}
 	return d.failed(err)
 }
 
-// Commit imports and pins the tree in one request: what is left of it, or all.
+// Commit imports and pins the tree in one request, which sends what PutEarly has not
+// sent.
 func (d *Kubo) Commit(ctx context.Context, t *tree.Tree) error {
 	err := errIdle
 	if d.early != nil {
@@ -99,7 +99,7 @@ func (d *Kubo) Commit(ctx context.Context, t *tree.Tree) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.pin, errStalled)
 	defer cancel()
 	if err := d.call(ctx, "pin/add", query, "", nil, drain); err != nil {
-		d.logf("the image is pinned, and its pin could not be named: %v", err)
+		d.logf("the image is pinned, but its pin could not be named: %v", err)
 	}
 	return nil
 }
@@ -111,7 +111,7 @@ func (d *Kubo) failed(err error) error {
 	return fmt.Errorf("adding to the IPFS node at %s: %w", d.node, err)
 }
 
-// call sends a command and has its answer read.
+// call sends a command, and lets read read its answer.
 func (d *Kubo) call(ctx context.Context, command string, query url.Values, contentType string, body io.Reader, read func(io.Reader) error) error {
 	answer, err := d.node.Call(ctx, command, query, contentType, body)
 	if err != nil {
@@ -121,16 +121,24 @@ func (d *Kubo) call(ctx context.Context, command string, query url.Values, conte
 	if err := read(io.LimitReader(answer, kuboMaxAnswer)); err != nil {
 		return err
 	}
-	return drain(answer) // at whose end may be an error
+	return drain(answer) // there may be an error at its end
 }
 
-// drain reads an answer that says nothing else to its end.
+// drain reads an answer to its end.
 func drain(r io.Reader) error {
 	_, err := io.Copy(io.Discard, io.LimitReader(r, kuboMaxAnswer))
 	return err
 }
 
-// pinName is how `ipfs pin ls --names` shows the images.
+// isAlive reports whether the node answers. A node that collects garbage does, and
+// takes no blocks meanwhile.
+func (d *Kubo) isAlive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, min(d.stall, kuboAnswer))
+	defer cancel()
+	return d.call(ctx, "version", nil, "", nil, drain) == nil
+}
+
+// pinName returns how `ipfs pin ls --names` shows the images.
 func pinName(images []tree.Image) string {
 	names := make([]string, len(images))
 	for i, img := range images {

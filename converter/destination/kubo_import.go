@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -19,63 +20,88 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A kuboImport is a dag/import request while it is written. It has two CARs: all
-// blocks under no root, and a root with no blocks, which is pinned when
-// everything was imported. So blocks can be sent before the root is known.
+// A kuboImport is a dag/import request that is being written. It has two CARs: one
+// with all blocks and no root, and one with the root and no blocks. Kubo pins the
+// root after it has imported everything. So blocks can be sent before the root is
+// known.
 //
-// Kubo holds its pin lock for as long as the request takes, so its garbage
-// collector cannot take blocks of a DAG that is not pinned yet. Nor can it do
-// anything else then, so a request to which nothing is written is given up.
+// During the request, Kubo holds its pin lock, so its garbage collector removes no
+// blocks that are not pinned yet. Nor can it collect any garbage then. So a request
+// that sends nothing for some time is given up.
 type kuboImport struct {
 	d       *Kubo
+	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	timer   *time.Timer // of stalling and idling
-	writing atomic.Bool
+	timer   *time.Timer // runs while nothing is sent and nothing is taken
+	writing atomic.Bool // whether it is the node's turn
+	waiting atomic.Bool // whether logf was called for this stall
 
 	pipe   *io.PipeWriter
 	form   *multipart.Writer
-	buffer *bufio.Writer // before the form's first part
+	buffer *bufio.Writer // before the first part of the form
 	car    *car.Writer
 
 	answer importAnswer
 	ended  chan struct{} // closed when the node has answered
-	err    error         // its error, once ended
+	err    error         // of the request, once ended
 }
 
 var (
 	errStalled  = errors.New("it neither takes what is sent to it nor answers")
-	errAnswered = errors.New("it answers before it has everything")
+	errAnswered = errors.New("it answered before it had everything")
 
-	// errIdle says that we had nothing to send for too long.
+	// errIdle is the error of a request that was given up because there was
+	// nothing to send.
 	errIdle = errors.New("the request was given up")
+
+	// errDied is the error of a node that stops during a request.
+	errDied = errors.New("the node stopped while images were sent to it")
 )
 
 // newImport begins a request, which ends with finish or abort, or with ctx.
 func (d *Kubo) newImport(ctx context.Context) *kuboImport {
 	ctx, cancel := context.WithCancelCause(ctx)
 	pr, pw := io.Pipe()
-	i := &kuboImport{d: d, cancel: cancel, pipe: pw, ended: make(chan struct{})}
+	i := &kuboImport{d: d, ctx: ctx, cancel: cancel, pipe: pw, ended: make(chan struct{})}
 	i.timer = time.AfterFunc(d.stall, i.late)
 	i.form = multipart.NewWriter(i)
-	// A request that is given up waits for whoever reads its body.
+	// Canceling a request waits for the reader of its body.
 	context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		defer close(i.ended)
 		query := url.Values{"pin-roots": {"true"}}
-		i.err = d.call(ctx, "dag/import", query, i.form.FormDataContentType(), pr, i.answer.read)
+		err := d.call(ctx, "dag/import", query, i.form.FormDataContentType(), pr, i.answer.read)
 		i.timer.Stop()
-		pr.Close() // what the node did not want to hear is not sent
+		i.err = i.explain(err)
+		pr.Close() // what the node did not read is not sent
 	}()
 	return i
 }
 
-// late is called when nothing went through for too long.
-func (i *kuboImport) late() {
-	if i.writing.Load() {
-		i.cancel(errStalled)
-	} else {
-		i.cancel(errIdle)
+// explain tells a node that died from one that failed.
+func (i *kuboImport) explain(err error) error {
+	_, network := errors.AsType[net.Error](err)
+	broken := network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if broken && i.ctx.Err() == nil && !i.d.isAlive(i.ctx) {
+		return fmt.Errorf("%w: %w", errDied, err)
 	}
+	return err
+}
+
+// late is called when nothing has gone through for some time.
+func (i *kuboImport) late() {
+	if !i.writing.Load() {
+		i.cancel(errIdle)
+		return
+	}
+	if !i.d.isAlive(i.ctx) {
+		i.cancel(errStalled)
+		return
+	}
+	if i.ctx.Err() == nil && !i.waiting.Swap(true) {
+		i.d.logf("the IPFS node at %s is alive and takes nothing for now, as it does while it collects garbage: waiting for it", i.d.node)
+	}
+	i.timer.Reset(i.d.stall)
 }
 
 // Write sends a part of the form.
@@ -83,6 +109,7 @@ func (i *kuboImport) Write(p []byte) (int, error) {
 	i.writing.Store(true)
 	defer i.writing.Store(false)
 	n, err := i.pipe.Write(p)
+	i.waiting.Store(false)
 	i.timer.Reset(i.d.stall)
 	return n, err
 }
@@ -112,9 +139,9 @@ func (i *kuboImport) begin() error {
 	return err
 }
 
-// failed returns why nothing more can be sent: what the node said, if it did.
+// failed returns why nothing more can be sent, preferably in the words of the node.
 func (i *kuboImport) failed(err error) error {
-	i.pipe.CloseWithError(err) // and so the call fails with it, if it has not ended
+	i.pipe.CloseWithError(err) // the call fails with err, if it has not ended
 	<-i.ended
 	if i.err != nil {
 		return i.err
@@ -122,8 +149,8 @@ func (i *kuboImport) failed(err error) error {
 	return errAnswered
 }
 
-// finish sends those of the tree's blocks that were not sent yet, and the root,
-// and reads the answer.
+// finish sends the tree's blocks that have not been sent, then the root, and reads
+// the answer.
 func (i *kuboImport) finish(ctx context.Context, t *tree.Tree) error {
 	defer i.cancel(nil)
 	if err := i.begin(); err != nil {
@@ -135,7 +162,7 @@ func (i *kuboImport) finish(ctx context.Context, t *tree.Tree) error {
 	if err := i.writeRoot(t.Root.CID); err != nil {
 		return i.failed(err)
 	}
-	i.writing.Store(true) // it is the node's turn
+	i.writing.Store(true)
 	i.timer.Reset(i.d.pin)
 	i.pipe.Close()
 	<-i.ended
@@ -145,7 +172,7 @@ func (i *kuboImport) finish(ctx context.Context, t *tree.Tree) error {
 	return i.answer.check(t.Root.CID)
 }
 
-// writeRoot ends the CAR of all blocks and writes that of the root.
+// writeRoot ends the CAR of all blocks and writes the CAR of the root.
 func (i *kuboImport) writeRoot(root cid.Cid) error {
 	if err := i.buffer.Flush(); err != nil {
 		return err
@@ -160,13 +187,13 @@ func (i *kuboImport) writeRoot(root cid.Cid) error {
 	return i.form.Close()
 }
 
-// abort ends the request, if it has not ended.
+// abort ends the request if it has not ended.
 func (i *kuboImport) abort(why error) {
 	i.cancel(why)
 	<-i.ended
 }
 
-// importAnswer is what dag/import says: of each root, whether it was pinned.
+// An importAnswer is the answer to dag/import: for each root, whether it was pinned.
 type importAnswer struct{ roots []importedRoot }
 
 type importedRoot struct {
@@ -193,8 +220,8 @@ func (a *importAnswer) read(r io.Reader) error {
 	}
 }
 
-// check looks for our root among those pinned, since an answer of 200 promises
-// nothing.
+// check returns an error unless the answer says that our root was pinned. A status of
+// 200 does not promise it.
 func (a *importAnswer) check(root cid.Cid) error {
 	for _, r := range a.roots {
 		c, err := cid.Decode(r.Cid.Link)

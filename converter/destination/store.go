@@ -1,10 +1,9 @@
-// Package destination puts trees of images where they are kept: into a store, into
-// a Kubo node, a CAR file, or a directory of plain files. It is the way back of
-// package origin.
+// Package destination writes trees of images to a store, a Kubo node, a CAR file, or a
+// directory of plain files. It is the reverse of package origin.
 //
-// A destination has a temporary directory on the disk that it writes to, where the
-// tree's blobs wait, so that putting them in their place is a matter of renaming.
-// What it has not committed goes when it is closed.
+// A destination has a temporary directory on the disk that it writes to. The tree's
+// blobs wait there, so that they can be renamed into place. Whatever has not been
+// committed is removed when the destination is closed.
 package destination
 
 import (
@@ -24,28 +23,28 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// A Store is a store on disk into which images are put. What comes is there
-// afterwards, to the byte, and what had rotted of it is mended. Only of a root that
-// images are put onto, the blobs are taken to be what they were: reading all that it
-// holds, to add one image, would take ever longer.
+// A Store writes images to a store on disk. Afterwards every byte of them is there,
+// and damaged files are replaced. Only the blobs of a root that images are added to
+// are not read again: with each image that is added, that would take longer.
 type Store struct {
-	to    *store.Import
-	store *store.Store
-	there origin.Origin // the same
+	to     *store.Import
+	store  *store.Store
+	origin origin.Origin // to read from the same store
 }
 
-// ToStore returns a destination in the store in dir, which is made if need be.
+// ToStore returns a destination in the store in dir, which is created if it does not
+// exist.
 func ToStore(dir string) (*Store, error) {
 	s := store.Open(dir)
 	im, err := s.Begin()
 	if err != nil {
 		return nil, err
 	}
-	there, err := origin.FromStore(dir)
+	from, err := origin.FromStore(dir)
 	if err != nil {
 		return nil, errors.Join(err, im.Close())
 	}
-	return &Store{im, s, there}, nil
+	return &Store{im, s, from}, nil
 }
 
 // TempDir is part of converter.Destination.
@@ -84,9 +83,8 @@ func (d *Store) Commit(ctx context.Context, t *tree.Tree) error {
 	return d.to.Commit(t.Root.CID, record)
 }
 
-// fetch returns the blobs with files here, but for those that the store has.
-// That takes as long as they are large, so it is done before the store is
-// locked.
+// fetch returns the blobs, each with a file unless the store has it. Fetching takes
+// long, so it is done before the store is locked.
 func (d *Store) fetch(ctx context.Context, blobs []*blob.Blob) ([]*blob.Blob, error) {
 	for i, b := range blobs {
 		if b.Path != "" || d.has(ctx, b) {
@@ -100,7 +98,7 @@ func (d *Store) fetch(ctx context.Context, blobs []*blob.Blob) ([]*blob.Blob, er
 	return blobs, nil
 }
 
-// has reports whether the store has a blob, and every byte of it.
+// has reports whether the store has every byte of a blob.
 func (d *Store) has(ctx context.Context, b *blob.Blob) bool {
 	if !d.to.Has(b.File.CID) {
 		return false
@@ -108,10 +106,10 @@ func (d *Store) has(ctx context.Context, b *blob.Blob) bool {
 	if b.OfBase {
 		return true
 	}
-	if d.there.Check(b.File) != nil {
+	if d.origin.CheckTable(b.File) != nil {
 		return false
 	}
-	r, err := d.there.Open(ctx, b.File)
+	r, err := d.origin.Open(ctx, b.File)
 	if err != nil {
 		return false
 	}
@@ -120,8 +118,8 @@ func (d *Store) has(ctx context.Context, b *blob.Blob) bool {
 	return err == nil
 }
 
-// put stores a blob that is not there. One that was when fetch looked may have
-// been collected.
+// put stores a blob that the store does not have. A blob that fetch found there may
+// have been collected since.
 func (d *Store) put(ctx context.Context, b *blob.Blob) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -139,8 +137,7 @@ func (d *Store) put(ctx context.Context, b *blob.Blob) error {
 }
 
 // Reused returns how many bytes of a tree are in leaves that the store has, or that
-// the tree has more than once: all but the leaves that the store lacks, each once.
-// Where there are more than so many blobs to look at, it returns -1.
+// the tree has more than once. It returns -1 if the store has more than most blobs.
 func (d *Store) Reused(ctx context.Context, t *tree.Tree, most int) (int64, error) {
 	tables, err := d.store.Tables()
 	if err != nil || tables > most {

@@ -139,7 +139,7 @@ func platformsArchive(platforms []string) (archive []byte, configs map[string]st
 func exportFrom(t *testing.T, from origin.Origin, root cid.Cid, logf func(string, ...any)) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Images(t.Context(), from, root, &b, Options{Logf: logf}); err != nil {
+	if err := Write(t.Context(), from, root, &b, Options{Logf: logf}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -154,7 +154,7 @@ func tryExport(t *testing.T, car string, root cid.Cid) ([]byte, error) {
 	}
 	defer from.Close()
 	var b bytes.Buffer
-	err = Images(t.Context(), from, root, &b, Options{})
+	err = Write(t.Context(), from, root, &b, Options{})
 	return b.Bytes(), err
 }
 

@@ -1,89 +1,58 @@
 package export
 
 import (
+	"context"
 	"fmt"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// choose returns the manifest of the wanted platform. What is no index must be
-// for it.
-func (e *exporter) choose(dir *imageDir, top v1.Descriptor, m layout.Manifest) (v1.Descriptor, layout.Manifest, error) {
-	if !manifest.IsIndex(m) {
-		return top, m, e.checkPlatform(dir, m)
-	}
-	there, err := e.platformsOf(dir, m, 0)
+// choose returns the manifest for the wanted platform, out of those of an index. A
+// manifest that is not an index must be for that platform.
+func (c *collector) choose(ctx context.Context, dir *nameDir, top v1.Descriptor) (v1.Descriptor, error) {
+	m, err := dir.Graph.Node(top)
 	if err != nil {
-		return top, m, err
+		return top, err
 	}
-	platforms := make([]platform.Platform, len(there))
-	for i, d := range there {
-		platforms[i], _ = platform.Of(d)
+	if !m.IsIndex() {
+		return top, c.checkPlatform(ctx, dir, m)
 	}
-	i := platform.Choose(platforms, *e.Platform)
+	var found []v1.Descriptor
+	var all []platform.Platform
+	err = dir.Graph.Walk(top, func(s manifest.Step) error {
+		for _, b := range s.Below {
+			if p, ok := platform.Of(b.Descriptor); ok && b.Node != nil {
+				found = append(found, v1.Descriptor{MediaType: b.Node.MediaType, Digest: b.Digest, Size: b.Size, Platform: b.Platform})
+				all = append(all, p)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return top, err
+	}
+	i := platform.Choose(all, *c.Platform)
 	switch {
-	case len(there) == 0:
-		return top, m, fmt.Errorf("there is no image for %s, nor for any platform", e.Platform)
+	case len(all) == 0:
+		return top, fmt.Errorf("there is no image for %s, nor for any platform", c.Platform)
 	case i < 0:
-		return top, m, fmt.Errorf("there is no image for %s: there is %s", e.Platform, somePlatforms(platforms))
+		return top, fmt.Errorf("there is no image for %s: there is %s", c.Platform, platformList(all))
 	}
-	chosen := there[i]
-	m, _, err = e.manifest(dir, chosen)
-	return v1.Descriptor{MediaType: m.MediaType, Digest: chosen.Digest, Size: chosen.Size, Platform: chosen.Platform}, m, err
+	return found[i], nil
 }
 
-// platformsOf returns what an index names for any platform, and those that it
-// names, as far as the root has it.
-func (e *exporter) platformsOf(dir *imageDir, index layout.Manifest, depth int) ([]v1.Descriptor, error) {
-	if depth > manifest.MaxNesting {
-		return nil, manifest.ErrNesting
-	}
-	fields, err := manifest.ParseIndex(index)
-	if err != nil {
-		return nil, err
-	}
-	var there []v1.Descriptor
-	for _, d := range fields.Manifests {
-		if _, found := dir.manifests[d.Digest.String()]; !found {
-			continue
-		}
-		if _, ok := platform.Of(d); ok {
-			there = append(there, d)
-			continue
-		}
-		if d.MediaType != v1.MediaTypeImageIndex && d.MediaType != layout.DockerManifestList {
-			continue
-		}
-		m, _, err := e.manifest(dir, d)
-		if err != nil {
-			return nil, err
-		}
-		below, err := e.platformsOf(dir, m, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		there = append(there, below...)
-	}
-	return there, nil
-}
-
-// checkPlatform reports whether an image that comes without an index is for
-// another platform than the wanted one. An artifact is for all.
-func (e *exporter) checkPlatform(dir *imageDir, m layout.Manifest) error {
-	fields, err := manifest.Parse(m)
-	if err != nil {
+// checkPlatform returns an error if an image without an index is for another platform
+// than the wanted one. An artifact is for all.
+func (c *collector) checkPlatform(ctx context.Context, dir *nameDir, m *manifest.Node) error {
+	config, err := c.addConfig(ctx, dir, m)
+	if config == nil || err != nil {
 		return err
 	}
-	if fields.Config == nil || !manifest.IsConfig(fields.Config.MediaType) {
-		return nil
+	if p := platform.From(config.Platform); !p.Serves(*c.Platform) {
+		return fmt.Errorf("the image is for %s, and not for %s", p, c.Platform)
 	}
-	p, err := e.addConfig(dir, *fields.Config)
-	if err == nil && !p.Serves(*e.Platform) {
-		err = fmt.Errorf("the image is for %s, and not for %s", p, e.Platform)
-	}
-	return err
+	return nil
 }

@@ -1,12 +1,11 @@
-// Package inspect tells what images on IPFS are made of, down to how many leaves
-// each layer has and how many of them a store has in other images: what a pull or
-// another copy will cost. It reads manifests, configs and lists of leaves, and no
+// Package inspect describes images on IPFS: their manifests and blobs, how many leaves
+// each layer has, and how many of these a store has in other images. That is what a
+// pull or another copy costs. It reads manifests, configs and leaf tables, and no
 // layer, so an image of any size is described at once.
 package inspect
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -14,14 +13,14 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// An Inspection says what images are made of. Its fields in JSON are for
-// programs, and stay.
+// An Inspection describes images. Programs read its JSON fields, so these stay as
+// they are.
 type Inspection struct {
 	Root   string   `json:"root"`            // as image names spell it
 	CIDs   []string `json:"cids"`            // all spellings of the root
@@ -29,7 +28,7 @@ type Inspection struct {
 	Images []Image  `json:"images"`
 }
 
-// An Image is a manifest or index that has tags, or a name alone.
+// An Image is a manifest or index, with all of its tags.
 type Image struct {
 	Name      string        `json:"name,omitempty"` // below the root
 	Tags      []string      `json:"tags"`
@@ -37,16 +36,17 @@ type Image struct {
 	Digest    digest.Digest `json:"digest"`
 	CID       string        `json:"cid"`
 
-	// Manifests are those of an index that are there, or the image's own.
+	// Manifests are those that an index lists and that are present, or the image's
+	// only one. An index that lists blobs is one of them, with these as layers.
 	Manifests []Manifest `json:"manifests"`
 
-	// Missing are the platforms of an index that are not there.
+	// Missing is what an index lists and is not present.
 	Missing []v1.Descriptor `json:"missing,omitempty"`
 
 	Leaves
 }
 
-// An Manifest is what one platform pulls.
+// A Manifest is what a client of one platform pulls.
 type Manifest struct {
 	Platform  *v1.Platform  `json:"platform,omitempty"`
 	MediaType string        `json:"mediaType"`
@@ -57,22 +57,22 @@ type Manifest struct {
 	Layers    []Blob        `json:"layers"`
 }
 
-// An Blob is a config or layer.
+// A Blob is a config or layer.
 type Blob struct {
 	MediaType string        `json:"mediaType"`
 	Digest    digest.Digest `json:"digest"`
-	CID       string        `json:"cid,omitempty"` // none where it is not there
+	CID       string        `json:"cid,omitempty"` // empty if it is missing
 	Leaves
 }
 
-// Leaves are those of a blob, or of all blobs of an image, each blob once.
+// Leaves counts the leaves of a blob, or of all blobs of an image, each blob once.
 type Leaves struct {
 	Size   int64   `json:"size"` // bytes
 	Leaves int     `json:"leaves"`
 	Shared *Shared `json:"shared,omitempty"`
 }
 
-// Shared is how much of something a store has in other images.
+// Shared counts the leaves that a store has in other images.
 type Shared struct {
 	Size   int64 `json:"size"` // bytes
 	Leaves int   `json:"leaves"`
@@ -91,24 +91,23 @@ func (l *Leaves) add(other Leaves) {
 	l.Shared.Leaves += other.Shared.Leaves
 }
 
-// A Comparison is with the leaves that a store has.
+// A Comparison is a comparison with the leaves of a store.
 type Comparison struct {
 	Store *store.Store
-	Same  bool // the images are in that store themselves, which does not count
+	Same  bool // the images are in that store themselves, and are not counted
 }
 
-// Images describes images below a root, of which it reads no layer. with may be
-// nil.
-func Images(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Selection, with *Comparison) (*Inspection, error) {
-	i := &inspector{ctx: ctx, from: from, root: root, dirs: map[string]map[string]unixfs.Node{}}
+// Inspect describes images below a root. It reads no layer. with may be nil.
+func Inspect(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Selection, with *Comparison) (*Inspection, error) {
 	images, err := s.Images(ctx, from, root)
 	if err != nil {
 		return nil, err
 	}
+	i := &inspector{walker: walker{from: from, root: root}}
 	inspection := &Inspection{Root: origin.Address(root), Images: []Image{}}
 	if with != nil {
 		inspection.Store = with.Store.Dir()
-		if i.there, err = i.leaves(with, images); err != nil {
+		if i.shared, err = otherLeaves(ctx, from, root, images, with); err != nil {
 			return nil, err
 		}
 	}
@@ -117,11 +116,11 @@ func Images(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Sele
 			return other.Name == img.Name && other.Digest == img.Digest
 		})
 		if n < 0 {
-			inspected, err := i.image(img)
+			described, err := i.image(ctx, img)
 			if err != nil {
 				return nil, fmt.Errorf("inspecting %s@%s: %w", img.Name, img.Digest, err)
 			}
-			n, inspection.Images = len(inspection.Images), append(inspection.Images, inspected)
+			n, inspection.Images = len(inspection.Images), append(inspection.Images, described)
 		}
 		if img.Tag != "" {
 			inspection.Images[n].Tags = append(inspection.Images[n].Tags, img.Tag)
@@ -130,41 +129,41 @@ func Images(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Sele
 	return inspection, nil
 }
 
+// An inspector describes the images below one root.
 type inspector struct {
-	ctx   context.Context
-	from  origin.Origin
-	root  cid.Cid
-	dirs  map[string]map[string]unixfs.Node // of manifests and blobs, by path
-	there *store.LeafSet                    // or nil
+	walker
+	shared *store.LeafSet // or nil
 }
 
-func (i *inspector) image(img origin.Image) (Image, error) {
-	inspected := Image{Name: img.Name, Tags: []string{}, MediaType: img.MediaType, Digest: img.Digest, Manifests: []Manifest{}}
-	top, err := i.cid(img)
-	if err != nil {
-		return inspected, err
+func (i *inspector) image(ctx context.Context, img origin.Image) (Image, error) {
+	described := Image{
+		Name: img.Name, Tags: []string{}, MediaType: img.MediaType, Digest: img.Digest,
+		CID: img.File.String(), Manifests: []Manifest{},
 	}
-	inspected.CID = top.String()
-	all, missing, err := i.manifests(img)
-	if err != nil {
-		return inspected, err
-	}
-	inspected.Missing = missing
 	blobs := map[digest.Digest]Leaves{}
-	for _, m := range all {
-		one, err := i.manifest(img.Name, m)
-		if err != nil {
-			return inspected, err
+	err := i.walk(ctx, img, func(dir *origin.NameDir, s manifest.Step) error {
+		for _, b := range s.Below {
+			if b.Missing != nil || !manifest.IsManifest(b.Descriptor) && !dir.Blobs[b.Digest.String()].Defined() {
+				described.Missing = append(described.Missing, b.Descriptor)
+			}
 		}
-		inspected.Manifests = append(inspected.Manifests, one)
-		for _, b := range one.blobs() {
+		if len(blobsOf(s)) == 0 && s.IsIndex() {
+			return nil
+		}
+		m, err := i.manifest(ctx, dir, s)
+		if err != nil {
+			return err
+		}
+		described.Manifests = append(described.Manifests, m)
+		for _, b := range m.blobs() {
 			blobs[b.Digest] = b.Leaves
 		}
-	}
+		return nil
+	})
 	for _, l := range blobs {
-		inspected.add(l)
+		described.add(l)
 	}
-	return inspected, nil
+	return described, err
 }
 
 func (m *Manifest) blobs() []Blob {
@@ -174,64 +173,73 @@ func (m *Manifest) blobs() []Blob {
 	return append([]Blob{*m.Config}, m.Layers...)
 }
 
-// manifest describes a manifest that is no index.
-func (i *inspector) manifest(name string, m linkedManifest) (Manifest, error) {
-	p := Manifest{
-		Platform: m.platform, MediaType: m.MediaType, Digest: m.Digest,
-		Size: int64(len(m.Data)), CID: m.cid.String(), Layers: []Blob{},
+// manifest describes a manifest, or an index that lists blobs.
+func (i *inspector) manifest(ctx context.Context, dir *origin.NameDir, s manifest.Step) (Manifest, error) {
+	described := Manifest{
+		Platform: s.Descriptor.Platform, MediaType: s.MediaType, Digest: s.Descriptor.Digest,
+		Size: int64(len(s.Data)), CID: dir.Manifests[s.Descriptor.Digest.String()].String(), Layers: []Blob{},
 	}
-	if m.Config != nil {
-		config, err := i.blob(name, *m.Config)
+	layers := s.Layers
+	if s.IsIndex() {
+		layers = blobsOf(s)
+	}
+	for _, d := range layers {
+		layer, err := i.blob(ctx, dir, d)
 		if err != nil {
-			return p, err
+			return described, err
 		}
-		p.Config = &config
-		if p.Platform == nil && m.IsImage() {
-			p.Platform = i.platform(name, *m.Config)
-		}
+		described.Layers = append(described.Layers, layer)
 	}
-	for _, d := range slices.Concat(m.Layers, m.Blobs) {
-		layer, err := i.blob(name, d)
-		if err != nil {
-			return p, err
-		}
-		p.Layers = append(p.Layers, layer)
+	if s.Config == nil {
+		return described, nil
 	}
-	return p, nil
+	config, err := i.blob(ctx, dir, *s.Config)
+	if err != nil {
+		return described, err
+	}
+	described.Config = &config
+	if described.Platform == nil {
+		described.Platform = i.platform(ctx, dir, s.Node)
+	}
+	return described, nil
 }
 
-// platform reads what an image is for from its config, if that can be read.
-func (i *inspector) platform(name string, config v1.Descriptor) *v1.Platform {
-	data, err := i.from.ReadFile(i.ctx, i.root, layout.BlobPath(name, config.Digest), layout.MaxManifest)
-	var p v1.Platform
-	if err != nil || json.Unmarshal(data, &p) != nil || p.OS == "" {
+// platform returns what the config says an image is for. It is nil for an artifact, or
+// if the config cannot be read.
+func (i *inspector) platform(ctx context.Context, dir *origin.NameDir, m *manifest.Node) *v1.Platform {
+	file := dir.Blobs[m.Config.Digest.String()]
+	if !file.Defined() {
 		return nil
 	}
-	return &p
+	data, err := i.from.Read(ctx, file, layout.MaxManifest)
+	if err != nil {
+		return nil
+	}
+	config, err := m.ParseConfig(data)
+	if err != nil || config == nil || config.OS == "" {
+		return nil
+	}
+	return &config.Platform
 }
 
-func (i *inspector) blob(name string, d v1.Descriptor) (Blob, error) {
+func (i *inspector) blob(ctx context.Context, dir *origin.NameDir, d v1.Descriptor) (Blob, error) {
 	b := Blob{MediaType: d.MediaType, Digest: d.Digest, Leaves: Leaves{Size: d.Size}}
-	files, err := i.dir(layout.BlobsDir(name))
-	if err != nil {
-		return b, err
-	}
-	node, there := files[d.Digest.String()]
-	if !there {
+	file := dir.Blobs[d.Digest.String()]
+	if !file.Defined() {
 		return b, nil
 	}
-	f, err := i.from.File(i.ctx, node.CID)
+	f, err := i.from.File(ctx, file)
 	if err != nil {
 		return b, fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
-	b.CID = node.CID.String()
+	b.CID = file.String()
 	b.Size, b.Leaves.Leaves = f.Table.Size(), len(f.Table.Leaves)
-	if i.there == nil {
+	if i.shared == nil {
 		return b, nil
 	}
 	b.Shared = new(Shared)
 	for n, leaf := range f.Table.Leaves {
-		if i.there.Has(leaf.Digest) {
+		if i.shared.Has(leaf.Digest) {
 			b.Shared.Leaves++
 			b.Shared.Size += int64(f.Table.Len(n))
 		}

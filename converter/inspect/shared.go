@@ -2,105 +2,105 @@ package inspect
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// leaves returns the leaves that a store has in other images than the given ones:
-// all but those of blobs that these alone have.
-func (i *inspector) leaves(with *Comparison, images []origin.Image) (*store.LeafSet, error) {
+// otherLeaves returns the leaves of a store, without those of blobs that only the given
+// images have.
+func otherLeaves(ctx context.Context, from origin.Origin, root cid.Cid, images []origin.Image, with *Comparison) (*store.LeafSet, error) {
 	if !with.Same {
-		return with.Store.Leaves(i.ctx)
+		return with.Store.Leaves(ctx)
 	}
-	own, err := i.own(images)
+	own, err := ownBlobs(ctx, from, root, images)
 	if err != nil {
 		return nil, err
 	}
-	if err := i.dropOthers(own, with.Store); err != nil {
+	if err := deleteShared(ctx, own, with.Store, root); err != nil {
 		return nil, err
 	}
-	except := make([]cid.Cid, 0, len(own))
-	for _, c := range own {
-		except = append(except, c)
-	}
-	return with.Store.Leaves(i.ctx, except...)
+	return with.Store.Leaves(ctx, slices.Collect(maps.Values(own))...)
 }
 
-// own returns the blobs of the images, by CID, that no other image below the root
-// has.
-func (i *inspector) own(images []origin.Image) (map[string]cid.Cid, error) {
+// ownBlobs returns the blobs of the images, by CID, that no unrelated image below the
+// same root has.
+func ownBlobs(ctx context.Context, from origin.Origin, root cid.Cid, images []origin.Image) (map[string]cid.Cid, error) {
+	w := walker{from: from, root: root}
 	own := map[string]cid.Cid{}
-	ours := map[string]bool{} // manifests, by name and digest
+	selected := map[string]bool{} // by name and digest
 	for _, img := range images {
-		if err := i.eachBlob(img, func(c cid.Cid) { own[c.KeyString()] = c }); err != nil {
+		blobs, _, err := w.files(ctx, img)
+		if err != nil {
 			return nil, err
 		}
-		ours[img.Name+"@"+img.Digest.String()] = true
+		maps.Copy(own, blobs)
+		selected[img.Name+"@"+img.Digest.String()] = true
 	}
-	all, err := i.from.Images(i.ctx, i.root)
+	all, err := from.Images(ctx, root)
 	if err != nil {
 		return nil, err
 	}
 	for _, img := range all {
-		manifests, _, err := i.manifests(img)
+		blobs, manifests, err := w.files(ctx, img)
 		if err != nil {
 			return nil, err
 		}
-		related := ours[img.Name+"@"+img.Digest.String()]
-		for _, m := range manifests {
-			related = related || ours[img.Name+"@"+m.Digest.String()]
-		}
+		related := slices.ContainsFunc(manifests, func(d digest.Digest) bool { return selected[img.Name+"@"+d.String()] })
 		if related {
 			continue
 		}
-		if err := i.eachBlob(img, func(c cid.Cid) { delete(own, c.KeyString()) }); err != nil {
-			return nil, err
+		for key := range blobs {
+			delete(own, key)
 		}
 	}
 	return own, nil
 }
 
-func (i *inspector) eachBlob(img origin.Image, visit func(cid.Cid)) error {
-	manifests, _, err := i.manifests(img)
-	if err != nil {
-		return err
-	}
-	files, err := i.dir(layout.BlobsDir(img.Name))
-	if err != nil {
-		return err
-	}
-	for _, m := range manifests {
-		for _, d := range m.Parts() {
-			if node, there := files[d.Digest.String()]; there {
-				visit(node.CID)
+// files returns the blobs of an image, by CID, and the digests of its manifests.
+func (w *walker) files(ctx context.Context, img origin.Image) (blobs map[string]cid.Cid, manifests []digest.Digest, err error) {
+	blobs = map[string]cid.Cid{}
+	err = w.walk(ctx, img, func(dir *origin.NameDir, s manifest.Step) error {
+		manifests = append(manifests, s.Descriptor.Digest)
+		for _, d := range blobsOf(s) {
+			if file := dir.Blobs[d.Digest.String()]; file.Defined() {
+				blobs[file.KeyString()] = file
 			}
 		}
-	}
-	return nil
+		return nil
+	})
+	return blobs, manifests, err
 }
 
-// dropOthers drops the blobs that other roots of the store have as well. What is
-// damaged there does not matter here.
-func (i *inspector) dropOthers(own map[string]cid.Cid, s *store.Store) error {
-	records, _ := s.Images(i.ctx)
+// deleteShared deletes the blobs that other roots of the store have as well. Damaged
+// roots do not count.
+func deleteShared(ctx context.Context, own map[string]cid.Cid, s *store.Store, root cid.Cid) error {
+	from, err := origin.FromStore(s.Dir())
+	if err != nil {
+		return err
+	}
+	records, _ := s.Images(ctx)
 	for _, r := range records {
-		root, err := cidname.ParseAny(r.Root)
-		if err != nil || origin.Address(root) == origin.Address(i.root) {
+		other, err := cidname.ParseAny(r.Root)
+		if err != nil || origin.Address(other) == origin.Address(root) {
 			continue
 		}
 		for _, img := range r.Images {
-			blobs, _ := listIfThere(i.ctx, i.from, root, layout.BlobsDir(img.Name))
-			for _, node := range blobs {
-				delete(own, node.CID.KeyString())
+			blobs, _ := from.Dir(ctx, other, layout.BlobsDir(img.Name))
+			for _, file := range blobs {
+				delete(own, file.KeyString())
 			}
 		}
-		if i.ctx.Err() != nil {
-			return context.Cause(i.ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// FromCAR reads from a CAR file, and returns its roots as well.
+// FromCAR reads from a CAR file. It also returns the roots that the file names.
 func FromCAR(path string) (Origin, []cid.Cid, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -22,7 +22,7 @@ func FromCAR(path string) (Origin, []cid.Cid, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("no regular file, and a CAR is read in any order")
+		err = errors.New("not a regular file: a CAR file is read in any order")
 	}
 	var blocks *car.File
 	if err == nil {
@@ -32,7 +32,7 @@ func FromCAR(path string) (Origin, []cid.Cid, error) {
 		f.Close()
 		return Origin{}, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return Origin{&inCAR{blocks, f}}, blocks.Roots, nil
+	return newOrigin(&inCAR{blocks, f}), blocks.Roots, nil
 }
 
 type inCAR struct {
@@ -55,16 +55,16 @@ func (p *inCAR) open(_ context.Context, f *unixfs.File) (io.ReadCloser, error) {
 func (p *inCAR) Close() error   { return p.file.Close() }
 func (p *inCAR) String() string { return "the CAR file " + p.file.Name() }
 
-// A leafReader puts a file together from the blocks of its leaves.
+// A leafReader reads a file from the blocks of its leaves.
 type leafReader struct {
 	car   *car.File
 	table *unixfs.Table
-	next  int // leaf
-	at    bytes.Reader
+	next  int          // index of the leaf to read next
+	rest  bytes.Reader // of the leaf before it
 }
 
 func (r *leafReader) Read(p []byte) (int, error) {
-	for r.at.Len() == 0 {
+	for r.rest.Len() == 0 {
 		if r.next == len(r.table.Leaves) {
 			return 0, io.EOF
 		}
@@ -80,13 +80,13 @@ func (r *leafReader) Read(p []byte) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		r.at.Reset(data)
+		r.rest.Reset(data)
 		r.next++
 	}
-	return r.at.Read(p)
+	return r.rest.Read(p)
 }
 
-// oneBlock returns the content of a file that is one block.
+// oneBlock returns the content of a file that consists of one block.
 func oneBlock(ctx context.Context, p place, f *unixfs.File) (io.ReadCloser, error) {
 	data, err := p.block(ctx, f.CID)
 	if err != nil {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,24 +18,32 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// FromGateways reads from HTTP gateways, which take turns and stand in for one
-// another. Their addresses are URLs, or host:port for http. warnf is told of each that lies while another
-// does not, once.
-func FromGateways(addresses []string, warnf func(format string, args ...any)) (Origin, error) {
-	var upstreams []*url.URL
-	for _, address := range addresses {
-		u, err := gateway.ParseUpstream(address, "http")
+// A Gateway is an IPFS gateway that need not be trusted.
+type Gateway struct {
+	URL    string      // or host:port for http
+	Header http.Header // added to each request to this gateway, and to no other
+}
+
+// FromGateways reads from gateways, which take turns and stand in for one another.
+// warnf is called once for each gateway that lies while another one does not.
+func FromGateways(gateways []Gateway, warnf func(format string, args ...any)) (Origin, error) {
+	p := &atGateways{warnf: warnf}
+	t := headerTransport{RoundTripper: gatewayTransport()}
+	for _, g := range gateways {
+		u, err := gateway.ParseUpstream(g.URL, "http")
 		if err != nil {
 			return Origin{}, err
 		}
-		upstreams = append(upstreams, u)
+		t.upstreams = append(t.upstreams, u)
+		t.headers = append(t.headers, g.Header)
+		p.names = append(p.names, u.String())
 	}
-	pool := gateway.NewPool(gateway.Group{Upstreams: upstreams, Transport: gatewayTransport()})
-	return Origin{&atGateways{client: trustless.NewClient(pool), addresses: strings.Join(addresses, " "), warnf: warnf}}, nil
+	p.client = trustless.NewClient(gateway.NewPool(gateway.Group{Upstreams: t.upstreams, Transport: t}))
+	return newOrigin(p), nil
 }
 
-// gatewayTransport leaves to the kernel what is not read yet, which HTTP/2 would
-// not, and takes no header that is longer than any gateway's.
+// gatewayTransport returns a transport that leaves unread data to the kernel, which
+// HTTP/2 would not, and bounds response headers.
 func gatewayTransport() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.ForceAttemptHTTP2 = false
@@ -43,12 +53,32 @@ func gatewayTransport() http.RoundTripper {
 	return t
 }
 
+// A headerTransport adds to each request the header of the gateway that it is for,
+// also where that gateway redirects to a subdomain of its own.
+type headerTransport struct {
+	http.RoundTripper
+	upstreams []*url.URL
+	headers   []http.Header // by index of upstreams
+}
+
+func (t headerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	i := slices.IndexFunc(t.upstreams, func(u *url.URL) bool {
+		return req.URL.Host == u.Host && strings.HasPrefix(req.URL.Path, u.Path+"/") ||
+			strings.HasSuffix(req.URL.Host, "."+u.Host)
+	})
+	if i >= 0 && len(t.headers[i]) > 0 {
+		req = req.Clone(req.Context())
+		maps.Copy(req.Header, t.headers[i])
+	}
+	return t.RoundTripper.RoundTrip(req)
+}
+
 type atGateways struct {
-	client    *trustless.Client
-	addresses string
+	client *trustless.Client
+	names  []string
 
 	warnf func(format string, args ...any)
-	liars sync.Map // by URL: those that warnf was told of
+	liars sync.Map // by URL: those that warnf was called for
 }
 
 func (p *atGateways) block(ctx context.Context, c cid.Cid) (data []byte, err error) {
@@ -70,8 +100,8 @@ func (p *atGateways) open(ctx context.Context, f *unixfs.File) (io.ReadCloser, e
 	return &gatewayFile{r, cancel}, nil
 }
 
-// ask has something done with gateways. Where none of them could do it, the error
-// says what each did wrong; where one could, nobody would know that another lied.
+// ask calls do, which asks gateways. If none of them can answer, the error says what
+// each did wrong. If one can, the others that lied are reported to warnf.
 func (p *atGateways) ask(do func(trustless.Session) error) error {
 	var mu sync.Mutex
 	var lies []gateway.Failure
@@ -89,21 +119,21 @@ func (p *atGateways) ask(do func(trustless.Session) error) error {
 	defer mu.Unlock()
 	for _, f := range lies {
 		if _, known := p.liars.LoadOrStore(f.Gateway, true); !known {
-			p.warnf("gateway %s sends false content, of which nothing is used: %v", f.Gateway, f.Err)
+			p.warnf("gateway %s sends false content, which is not used: %v", f.Gateway, f.Err)
 		}
 	}
 	return nil
 }
 
 func (p *atGateways) Close() error   { return nil }
-func (p *atGateways) String() string { return p.addresses }
+func (p *atGateways) String() string { return strings.Join(p.names, " ") }
 
-// pipe is a trustless.Sink.
+// A pipe is a trustless.Sink.
 type pipe struct{ io.Writer }
 
 func (pipe) Start(_, _, _ int64) {}
 
-// A gatewayFile is a file on its way from a gateway.
+// A gatewayFile is the content of a file while a gateway sends it.
 type gatewayFile struct {
 	*io.PipeReader
 	cancel context.CancelFunc

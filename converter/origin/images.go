@@ -2,7 +2,6 @@ package origin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,78 +9,92 @@ import (
 	"slices"
 
 	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// An Image is a tag below a root, or a manifest or index that has none and that
+// An Image is a tag below a root, or a manifest or index that has no tag and that
 // nothing else there names.
 type Image struct {
 	Name string // below the root; empty where the root is the image
 	Tag  string // empty for an untagged image
-	layout.Manifest
+	v1.Descriptor
+	File cid.Cid // of the manifest or index
+}
+
+// String returns what to call an image, below its root.
+func (img Image) String() string {
+	switch {
+	case img.Tag == "" && img.Digest == "":
+		return img.Name
+	case img.Tag == "":
+		return img.Name + "@" + img.Digest.String()
+	case layout.IsDigest(img.Tag):
+		return img.Name + "@" + img.Tag
+	}
+	return img.Name + ":" + img.Tag
 }
 
 // Images returns the images below a root, sorted by name and tag.
 func (o Origin) Images(ctx context.Context, root cid.Cid) ([]Image, error) {
-	names, err := layout.Names(ctx, o.entries, root)
+	names, err := o.names(ctx, root)
 	if err != nil {
-		return nil, fmt.Errorf("reading what %s holds: %w", root, err)
+		return nil, err
 	}
+	return o.imagesOf(ctx, root, names...)
+}
+
+// names returns the names below a root that have images.
+func (o Origin) names(ctx context.Context, root cid.Cid) ([]string, error) {
+	names, err := layout.Names(ctx, func(ctx context.Context, dir cid.Cid) (map[string]cid.Cid, error) {
+		return o.Dir(ctx, dir, "")
+	}, root)
+	if err != nil {
+		return nil, fmt.Errorf("listing the images of %s: %w", root, err)
+	}
+	return names, nil
+}
+
+// imagesOf returns the images of the given names.
+func (o Origin) imagesOf(ctx context.Context, root cid.Cid, names ...string) ([]Image, error) {
 	var images []Image
 	for _, name := range names {
-		of, err := o.imagesOf(ctx, root, name)
+		named, err := o.imagesOfName(ctx, root, name)
 		if err != nil {
-			return nil, fmt.Errorf("reading what %s holds: %w", root, err)
+			return nil, fmt.Errorf("listing the images of %s: %w", root, err)
 		}
-		images = append(images, of...)
+		images = append(images, named...)
 	}
 	return images, nil
 }
 
-// entries is a layout.Lister.
-func (o Origin) entries(ctx context.Context, dir cid.Cid) (map[string]cid.Cid, error) {
-	nodes, err := o.List(ctx, dir)
-	if errors.Is(err, unixfs.ErrNotDirectory) {
-		return nil, nil
-	}
-	entries := make(map[string]cid.Cid, len(nodes))
-	for name, node := range nodes {
-		entries[name] = node.CID
-	}
-	return entries, err
-}
-
-func (o Origin) imagesOf(ctx context.Context, root cid.Cid, name string) ([]Image, error) {
-	dir, err := o.Walk(ctx, root, layout.ManifestsDir(name))
-	if err != nil {
-		return nil, err
-	}
-	entries, err := o.entries(ctx, dir)
-	if err != nil {
+func (o Origin) imagesOfName(ctx context.Context, root cid.Cid, name string) ([]Image, error) {
+	entries, err := o.Dir(ctx, root, layout.ManifestsDir(name))
+	if len(entries) == 0 || err != nil {
 		return nil, err
 	}
 	var images []Image
 	for _, tag := range layout.Tags(entries) {
-		m, err := o.manifest(ctx, entries[tag])
+		img, err := o.image(ctx, name, tag, entries[tag])
 		if err != nil {
-			return nil, fmt.Errorf("manifest %s:%s: %w", name, tag, err)
+			return nil, err
 		}
-		images = append(images, Image{name, tag, m})
+		images = append(images, img)
 	}
 	untagged, err := o.untagged(ctx, name, entries)
 	images = append(images, untagged...)
 	if len(images) > 0 || err != nil {
 		return images, err
 	}
-	return o.only(ctx, root, name)
+	return o.onlyImage(ctx, root, name)
 }
 
-// only returns the image that image2ipfs keeps under a name, whose manifest is
-// there by no tag and no digest.
-func (o Origin) only(ctx context.Context, root cid.Cid, name string) ([]Image, error) {
+// onlyImage returns the image that image2ipfs keeps under a name, whose manifest
+// has neither a tag nor a digest.
+func (o Origin) onlyImage(ctx context.Context, root cid.Cid, name string) ([]Image, error) {
 	m, err := layout.FindManifest(ctx, o, layout.Image{Root: root, Name: name}, layout.Latest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -89,19 +102,44 @@ func (o Origin) only(ctx context.Context, root cid.Cid, name string) ([]Image, e
 	if err != nil {
 		return nil, fmt.Errorf("the manifest of %s: %w", name, err)
 	}
-	return []Image{{name, layout.Latest, m}}, nil
+	file, err := o.Walk(ctx, m.At.Root, m.At.Path)
+	return []Image{{name, layout.Latest, descriptorOf(m), file}}, err
 }
 
-// untagged returns the manifests of one name that are under their digest only,
-// and neither below an index nor about another.
+// image reads the manifest of an image, which is in a file of this name. Only
+// layout.Latest is also the name of aliases.
+func (o Origin) image(ctx context.Context, name, file string, c cid.Cid) (Image, error) {
+	m, err := o.manifest(ctx, c)
+	if err != nil {
+		return Image{}, fmt.Errorf("manifest %s: %w", layout.ManifestPath(name, file), err)
+	}
+	img := Image{Name: name, Tag: file, Descriptor: descriptorOf(m), File: c}
+	switch {
+	case layout.IsDigest(file):
+		d, err := layout.ParseDigest(file)
+		if err != nil {
+			return Image{}, err
+		}
+		if d.Algorithm().FromBytes(m.Data) != d {
+			return Image{}, fmt.Errorf("manifest %s: %w", d, layout.ErrDigest)
+		}
+		img.Tag, img.Digest = "", d
+	case slices.Contains(layout.LatestNames(layout.DockerManifest), file):
+		img.Tag = layout.Latest
+	}
+	return img, nil
+}
+
+// untagged returns the manifests of one name that have a digest only, and that are
+// neither listed by an index nor about another manifest.
 func (o Origin) untagged(ctx context.Context, name string, entries map[string]cid.Cid) ([]Image, error) {
-	known := map[string]bool{} // by CID: tagged
+	tagged := map[cid.Cid]bool{}
 	for file, c := range entries {
 		if !layout.IsDigest(file) {
-			known[c.KeyString()] = true
+			tagged[c] = true
 		}
 	}
-	named := map[string]bool{} // by digest
+	listed := map[digest.Digest]bool{}
 	found := map[string]Image{}
 	for file, c := range entries {
 		if !layout.IsDigest(file) {
@@ -111,20 +149,20 @@ func (o Origin) untagged(ctx context.Context, name string, entries map[string]ci
 		if err != nil {
 			return nil, fmt.Errorf("manifest %s: %w", file, err)
 		}
-		below, subject, err := links(m)
+		n, err := manifest.Parse(m)
 		if err != nil {
 			return nil, err
 		}
-		for _, d := range below {
-			named[d.Digest.String()] = true
+		for _, d := range n.Manifests {
+			listed[d.Digest] = true
 		}
-		if subject == nil && !known[c.KeyString()] {
-			found[file] = Image{name, "", m}
+		if n.Subject == nil && !tagged[c] {
+			found[file] = Image{name, "", descriptorOf(m), c}
 		}
 	}
 	var images []Image
 	for _, file := range slices.Sorted(maps.Keys(found)) {
-		if !named[file] {
+		if !listed[digest.Digest(file)] {
 			images = append(images, found[file])
 		}
 	}
@@ -139,14 +177,6 @@ func (o Origin) manifest(ctx context.Context, c cid.Cid) (layout.Manifest, error
 	return layout.ParseManifest(data)
 }
 
-// links returns what an index names, and what a manifest is about.
-func links(m layout.Manifest) (below []v1.Descriptor, subject *v1.Descriptor, err error) {
-	var fields struct {
-		Manifests []v1.Descriptor `json:"manifests"`
-		Subject   *v1.Descriptor  `json:"subject"`
-	}
-	if err := json.Unmarshal(m.Data, &fields); err != nil {
-		return nil, nil, fmt.Errorf("reading manifest %s: %w", m.Digest, err)
-	}
-	return fields.Manifests, fields.Subject, nil
+func descriptorOf(m layout.Manifest) v1.Descriptor {
+	return v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Data))}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -21,7 +22,7 @@ func FromStore(dir string) (Origin, error) {
 	} else if err != nil {
 		return Origin{}, fmt.Errorf("opening the store: %w", err)
 	}
-	return Origin{inStore{store.Open(dir)}}, nil
+	return newOrigin(inStore{store.Open(dir)}), nil
 }
 
 type inStore struct{ *store.Store }
@@ -29,11 +30,20 @@ type inStore struct{ *store.Store }
 func (p inStore) block(ctx context.Context, c cid.Cid) ([]byte, error) { return p.Block(ctx, c) }
 
 func (p inStore) open(ctx context.Context, f *unixfs.File) (io.ReadCloser, error) {
-	blob, err := p.OpenFile(f.CID)
+	file, err := p.OpenFile(f.CID)
 	if errors.Is(err, fs.ErrNotExist) && len(f.Nodes) == 0 {
 		return oneBlock(ctx, p, f)
 	}
-	return blob, err
+	return file, err
+}
+
+func (p inStore) recordedDigest(file cid.Cid) digest.Digest {
+	f, err := p.OpenFile(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	return f.Digest
 }
 
 func (p inStore) Close() error   { return nil }

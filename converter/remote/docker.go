@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 )
 
 // defaultDocker is where Docker's daemon listens if nobody says otherwise.
@@ -92,18 +94,18 @@ func (d *Docker) Save(ctx context.Context, name string, patience time.Duration) 
 	u := d.base
 	u.Path = "/images/get"
 	u.RawQuery = url.Values{"names": {name}}.Encode()
-	w := newWait(ctx, patience, fmt.Errorf("the daemon at %s: %w", d.host, ErrSilent))
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, u.String(), nil)
+	w := ctxio.NewWait(ctx, patience, fmt.Errorf("the daemon at %s: %w", d.host, ErrSilent))
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, u.String(), nil)
 	if err != nil {
-		w.cancel(nil)
+		w.Cancel()
 		return nil, err
 	}
 	resp, err := d.transport.RoundTrip(req)
 	if err != nil {
-		w.cancel(nil)
+		w.Cancel()
 		return nil, fmt.Errorf("asking Docker at %s, which DOCKER_HOST can change: %w", d.host, err)
 	}
-	resp.Body = w.body(resp.Body)
+	resp.Body = w.Body(resp.Body)
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
 		return nil, fmt.Errorf("asking Docker for %q: %w", name, dockerError(resp))

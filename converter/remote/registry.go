@@ -27,10 +27,17 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/alternatives"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
+
+// Patience is how long a registry or Docker daemon may send nothing.
+const Patience = time.Minute
+
+// ErrSilent is the error for one that has sent nothing for that long.
+var ErrSilent = errors.New("it has given nothing for a minute")
 
 // A Registry is one repository of a registry that speaks the distribution
 // protocol.
@@ -146,10 +153,10 @@ var acceptable = strings.Join([]string{
 // ocilayout.ErrMissing.
 func (r *Registry) get(ctx context.Context, path string, offset int64) (*http.Response, error) {
 	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.repository.Scheme(), r.repository.RegistryStr(), r.repository.RepositoryStr(), path)
-	w := newWait(ctx, r.patience, ErrSilent)
-	req, err := http.NewRequestWithContext(w.ctx, http.MethodGet, address, nil)
+	w := ctxio.NewWait(ctx, r.patience, ErrSilent)
+	req, err := http.NewRequestWithContext(w.Context(), http.MethodGet, address, nil)
 	if err != nil {
-		w.cancel(nil)
+		w.Cancel()
 		return nil, err
 	}
 	if !strings.HasPrefix(path, "blobs/") {
@@ -158,18 +165,18 @@ func (r *Registry) get(ctx context.Context, path string, offset int64) (*http.Re
 	if offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
-	w.start()
+	w.Start()
 	resp, err := r.client.Do(req)
-	w.stop()
+	w.Stop()
 	if err == nil {
-		resp.Body = w.body(resp.Body)
+		resp.Body = w.Body(resp.Body)
 		if err = transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err == nil {
 			return resp, nil
 		}
 		defer resp.Body.Close()
 	}
-	defer w.cancel(nil)
-	err = r.failure(w.ctx, err)
+	defer w.Cancel()
+	err = r.failure(w.Context(), err)
 	if errors.Is(err, ocilayout.ErrMissing) {
 		err = fmt.Errorf("%s %w", path, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"runtime"
@@ -11,93 +12,172 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
-
-// A storedFile is a file that is no manifest, and what is wanted of it.
-type storedFile struct {
-	*unixfs.File
-	paths []string
-
-	outside map[digest.Algorithm]bool // digests of the file
-	inside  map[digest.Algorithm]bool // digests of what it decompresses to
-	config  bool                      // what it holds
-
-	*blobReport // once it was read
-}
 
 // A blobReport is what reading a file showed.
 type blobReport struct {
-	err    error // why it cannot be read
-	digest map[digest.Algorithm]digest.Digest
-	data   []byte // of a config
+	err     error // why it cannot be read
+	digests map[digest.Algorithm]digest.Digest
+	data    []byte // of a config
 
 	encoding blob.Encoding
-	diffID   map[digest.Algorithm]digest.Digest
-	broken   error // why it does not decompress
+	diffIDs  map[digest.Algorithm]digest.Digest
+	broken   error // why it cannot be decompressed
 }
 
-func newStoredFile(f *unixfs.File) *storedFile {
-	return &storedFile{File: f, outside: map[digest.Algorithm]bool{}, inside: map[digest.Algorithm]bool{}}
-}
-
-// answers reports whether all that is wanted of a file is in the report.
+// answers reports whether the report has everything that has to be known of a file.
 func (r *blobReport) answers(f *storedFile) bool {
-	in := func(digests map[digest.Algorithm]digest.Digest) func(digest.Algorithm) bool {
-		return func(a digest.Algorithm) bool { return digests[a] == "" }
+	lacksOneOf := func(wanted map[digest.Algorithm]bool, known map[digest.Algorithm]digest.Digest) bool {
+		for a := range wanted {
+			if known[a] == "" {
+				return true
+			}
+		}
+		return false
 	}
-	return r != nil && (r.err != nil ||
-		!slices.ContainsFunc(slices.Collect(maps.Keys(f.outside)), in(r.digest)) &&
-			(r.broken != nil || !slices.ContainsFunc(slices.Collect(maps.Keys(f.inside)), in(r.diffID))) &&
-			(r.data != nil || !f.config))
+	switch {
+	case r == nil:
+		return false
+	case r.err != nil:
+		return true
+	}
+	return !lacksOneOf(f.outside, r.digests) && (r.broken != nil || !lacksOneOf(f.inside, r.diffIDs)) && (r.data != nil || !f.config)
 }
 
-// readBlobs reads files, as many at once as there are processors.
-func (t *treeCheck) readBlobs(files []*storedFile) {
-	slices.SortFunc(files, func(a, b *storedFile) int {
-		return cmp.Or(cmp.Compare(b.Table.Size(), a.Table.Size()), slices.Compare(a.paths, b.paths))
-	})
-	todo := make(chan *storedFile)
-	var readers sync.WaitGroup
-	for range min(len(files), runtime.GOMAXPROCS(0)) {
-		readers.Go(func() {
-			for f := range todo {
-				f.blobReport = t.readOnce(f)
+// A blobReader reads files, and remembers what that showed.
+type blobReader struct {
+	from origin.Origin
+
+	mu      sync.Mutex
+	reports map[string]*blobReport // by CID
+}
+
+func newBlobReader(from origin.Origin) *blobReader {
+	return &blobReader{from: from, reports: map[string]*blobReport{}}
+}
+
+// read reads the contents of a tree: configs first, since they say what layers are
+// when they are decompressed.
+func (b *blobReader) read(ctx context.Context, t *rootCheck) {
+	b.readAll(ctx, t, t.configs())
+	t.noteDiffIDs()
+	var files []*storedFile
+	for _, f := range t.contents {
+		if f != nil && f.blobReport == nil {
+			files = append(files, f)
+		}
+	}
+	b.readAll(ctx, t, files)
+}
+
+// configs returns the configs of manifests.
+func (t *rootCheck) configs() []*storedFile {
+	configs := map[string]*storedFile{}
+	for p, m := range t.manifests {
+		name, _, _ := layout.Split(p)
+		if m.Config == nil {
+			continue
+		}
+		f := t.blob(name, m.Config.Digest)
+		if f == nil || f.size > layout.MaxManifest || f.config {
+			continue
+		}
+		if err := t.hold(f.size); err != nil {
+			t.fault(f.paths[0], f.cid, err)
+			break
+		}
+		f.config = true
+		configs[f.cid.KeyString()] = f
+	}
+	return slices.Collect(maps.Values(configs))
+}
+
+// noteDiffIDs notes which digests the layers of images must have when they are
+// decompressed.
+func (t *rootCheck) noteDiffIDs() {
+	for p, m := range t.manifests {
+		name, _, _ := layout.Split(p)
+		config, err := t.config(name, m)
+		if err != nil || config == nil || len(config.DiffIDs) != len(m.Layers) {
+			continue // compare reports it
+		}
+		for i, d := range m.Layers {
+			if f := t.blob(name, d.Digest); f != nil && m.Checked(i) {
+				f.inside[config.DiffIDs[i].Algorithm()] = true
 			}
+		}
+	}
+}
+
+// config returns the config of a manifest: nil if it could not be read, or if the
+// manifest is not an image's.
+func (t *rootCheck) config(name string, m *checkedManifest) (*manifest.Config, error) {
+	if m.Config == nil {
+		return nil, nil
+	}
+	f := t.blob(name, m.Config.Digest)
+	if f == nil || f.blobReport == nil || f.err != nil || !f.config {
+		return nil, nil
+	}
+	return m.ParseConfig(f.data)
+}
+
+// blob returns the file of a config or layer, if it is there and could be read.
+func (t *rootCheck) blob(name string, d digest.Digest) *storedFile {
+	return t.contents[t.entries[layout.BlobPath(name, d)].KeyString()]
+}
+
+// readAll reads files, as many at once as there are processors, the largest first.
+func (b *blobReader) readAll(ctx context.Context, t *rootCheck, files []*storedFile) {
+	slices.SortFunc(files, func(a, b *storedFile) int {
+		return cmp.Or(cmp.Compare(b.size, a.size), slices.Compare(a.paths, b.paths))
+	})
+	var readers errgroup.Group
+	readers.SetLimit(runtime.GOMAXPROCS(0))
+	for _, f := range files {
+		readers.Go(func() error {
+			f.blobReport = b.readOnce(ctx, f)
+			if f.err != nil {
+				t.fault(f.paths[0], f.cid, f.err)
+			}
+			return nil
 		})
 	}
-	for _, f := range files {
-		todo <- f
-	}
-	close(todo)
-	readers.Wait()
+	_ = readers.Wait()
 }
 
-func (t *treeCheck) readOnce(f *storedFile) *blobReport {
-	key := f.CID.KeyString()
-	t.mu.Lock()
-	r := t.blobs[key]
-	t.mu.Unlock()
-	if !r.answers(f) {
-		r = readStored(t.ctx, t.from, f)
-		t.mu.Lock()
-		t.blobs[key] = r
-		t.mu.Unlock()
+func (b *blobReader) readOnce(ctx context.Context, f *storedFile) *blobReport {
+	key := f.cid.KeyString()
+	b.mu.Lock()
+	r := b.reports[key]
+	b.mu.Unlock()
+	if r.answers(f) {
+		return r
 	}
-	if r.err != nil {
-		t.fault(f.paths[0], f.CID, r.err)
-	}
+	r = readBlob(ctx, b.from, f)
+	remembered := *r
+	remembered.data = nil // configs are counted for one tree
+	b.mu.Lock()
+	b.reports[key] = &remembered
+	b.mu.Unlock()
 	return r
 }
 
-// readStored reads a file to its end. Nothing bounds what a layer decompresses to:
-// it is counted and not kept, and the context ends it.
-func readStored(ctx context.Context, from origin.Origin, f *storedFile) *blobReport {
-	content, err := from.Open(ctx, f.File)
+// readBlob reads a file to its end. What a layer decompresses to has no bound: it is
+// hashed and not kept, until the context is done.
+func readBlob(ctx context.Context, from origin.Origin, f *storedFile) *blobReport {
+	file, err := from.File(ctx, f.cid)
+	if err != nil {
+		return &blobReport{err: err}
+	}
+	content, err := from.Open(ctx, file)
 	if err != nil {
 		return &blobReport{err: err}
 	}
@@ -108,41 +188,40 @@ func readStored(ctx context.Context, from origin.Origin, f *storedFile) *blobRep
 	if f.config {
 		to = append(to, &data)
 	}
-	look := func(error) *blobReport { return new(blobReport) }
+	finish := func(error) *blobReport { return new(blobReport) }
 	if len(f.inside) > 0 {
 		var w io.Writer
-		w, look = lookInside(f.inside)
+		w, finish = decompress(f.inside)
 		to = append(to, w)
 	}
 	_, err = io.Copy(io.MultiWriter(to...), content)
-	r := look(err)
-	r.err, r.digest, r.data = err, sums.digests(), data.Bytes()
+	r := finish(err)
+	r.err, r.digests, r.data = err, sums.digests(), data.Bytes()
 	return r
 }
 
-// lookInside returns where to write a layer and, for when that is done or has
-// failed, a function that returns what was in it.
-func lookInside(algorithms map[digest.Algorithm]bool) (io.Writer, func(error) *blobReport) {
+// decompress returns where to write a layer, and a function to call when that is done
+// or has failed. The function returns what was in the layer.
+func decompress(algorithms map[digest.Algorithm]bool) (io.Writer, func(error) *blobReport) {
 	pr, pw := io.Pipe()
 	r := new(blobReport)
-	looked := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(looked)
+		defer close(done)
 		sums := newDigesters(algorithms)
 		if r.encoding, r.broken = blob.Decompress(pr, sums); r.broken == nil {
-			r.diffID = sums.digests()
+			r.diffIDs = sums.digests()
 		}
-		// Whatever is wrong inside, the outside is read to its end.
-		io.Copy(io.Discard, pr)
+		io.Copy(io.Discard, pr) // so that the writer reaches the end
 	}()
 	return pw, func(err error) *blobReport {
 		pw.CloseWithError(err)
-		<-looked
+		<-done
 		return r
 	}
 }
 
-// digesters make digests by several algorithms at once.
+// digesters compute digests with several algorithms at once.
 type digesters []digest.Digester
 
 func newDigesters(algorithms map[digest.Algorithm]bool) digesters {
@@ -167,3 +246,5 @@ func (all digesters) digests() map[digest.Algorithm]digest.Digest {
 	}
 	return sums
 }
+
+func wrongDigest(got digest.Digest) error { return fmt.Errorf("%w: that is %s", layout.ErrDigest, got) }

@@ -1,10 +1,10 @@
-// Package verify holds images on IPFS against everything that is said of them: every
+// Package verify checks images on IPFS against everything that is said of them: every
 // block against its CID, every manifest, config and layer against its digest and
-// size, and what is in a layer against the config.
+// size, and the content of a layer against the config.
 //
-// A CID only says that bytes are those that somebody put there. What they put there
-// may still be no image that a client takes. So an image is right when its blocks
-// are, and when all that names something in it is right about that, too.
+// A CID proves only that the bytes are those that were published. They may still not
+// be an image that a client accepts. So an image is right when its blocks are, and
+// when everything in it that names something else is right about it, too.
 package verify
 
 import (
@@ -12,102 +12,55 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path"
-	"sync"
 
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// A Fault is one thing that is wrong with an image on IPFS.
-type Fault struct {
-	Root cid.Cid // undefined where it is none of one root
-	Path string  // below the root; empty where it is the root, or anywhere
-	CID  cid.Cid // of what is there; undefined where that is nothing
-	Err  error
-}
-
-// Error names the thing, and says what is wrong with it.
-func (f Fault) Error() string {
-	at := f.Path
-	if f.Root.Defined() {
-		at = path.Join(origin.Address(f.Root), f.Path)
-	}
-	if f.CID.Defined() {
-		at += " (" + f.CID.String() + ")"
-	}
-	return at + ": " + f.Err.Error()
-}
-
-func (f Fault) Unwrap() error { return f.Err }
-
-// maxFaults is how many faults are reported. Who has as many needs no more.
-const maxFaults = 100
-
-// ErrFaults says that there may be more faults than those that were reported.
-var ErrFaults = fmt.Errorf("stopped after %d faults", maxFaults)
-
-// A Verifier verifies images: every block against its CID, every manifest,
-// config and layer against its digest, and all of them against one another. It
-// goes on after a fault with whatever that does not hide. Of what several images
-// share, it reads the content once.
+// A Verifier verifies images in one place. After a fault it goes on with everything
+// that the fault does not hide. Content that several images share is read once.
 //
-// It is for one goroutine, but reads blobs on all processors.
+// It is for one goroutine. It reads blobs on all processors.
 type Verifier struct {
-	from   origin.Origin
-	report func(Fault)
-	logf   func(string, ...any)
-
-	mu     sync.Mutex
-	faults int
-	blobs  map[string]*blobReport // by CID
+	reporter
+	from  origin.Origin
+	logf  func(string, ...any)
+	blobs *blobReader
 }
 
-// New returns a verifier of images in one place. It hands every fault to
-// report, one after another, and tells logf of what is missing but may be.
+// New returns a verifier of images in one place. It calls report for each fault, one
+// at a time, and logf for what is missing and may be missing.
 func New(from origin.Origin, report func(Fault), logf func(format string, args ...any)) *Verifier {
-	return &Verifier{from: from, report: report, logf: logf, blobs: map[string]*blobReport{}}
+	return &Verifier{reporter: reporter{report: report}, from: from, logf: logf, blobs: newBlobReader(from)}
 }
-
-// Faults returns how many there were.
-func (v *Verifier) Faults() int { return v.faults }
 
 // Verified is what was found right.
 type Verified struct {
 	tree.Listing
-	Sizes []Size // of the images
+	Sizes []Size // by index of Listing.Images
 }
 
-// A Size is how much was read of an image.
-type Size struct {
-	Blocks int
-	Bytes  int64
-}
-
-func (s *Size) add(other Size) {
-	s.Blocks += other.Blocks
-	s.Bytes += other.Bytes
-}
-
-// Verify verifies images below a root. Where there was a fault, it returns nil.
-// An error is that of the context, or ErrFaults.
+// Verify verifies images below a root. It returns nil if there was a fault. An error
+// is the context's cause or ErrFaults.
 func (v *Verifier) Verify(ctx context.Context, root cid.Cid, s origin.Selection) (*Verified, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	before := v.faults
-	t := newTreeCheck(ctx, cancel, v, root, s)
-	t.directory("", root)
-	t.start()
-	t.readContents()
-	t.compare()
+	t := newRootCheck(v.from, root, s, func(f Fault) { v.fault(ctx, cancel, f) })
+	t.list(ctx)
+	t.follow(ctx)
+	v.blobs.read(ctx, t)
+	t.compare(v.logf)
 	var verified *Verified
 	if v.faults == before {
-		verified = t.images()
+		verified = t.verified(ctx)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -118,32 +71,19 @@ func (v *Verifier) Verify(ctx context.Context, root cid.Cid, s origin.Selection)
 	return verified, nil
 }
 
-// fault reports a fault, unless it is only that the context is done.
-func (v *Verifier) fault(ctx context.Context, cancel context.CancelCauseFunc, f Fault) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if ctx.Err() != nil {
-		return
-	}
-	v.report(f)
-	if v.faults++; v.faults >= maxFaults {
-		cancel(ErrFaults)
-	}
-}
-
-// Record holds what a store has noted about a root against what is there.
+// Record checks what a store has recorded of a root against what is there.
 func (v *Verifier) Record(ctx context.Context, s *store.Store, root cid.Cid) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r, err := s.Record(root)
 	switch {
-	case errors.Is(err, os.ErrNotExist): // converter rm took it away
+	case errors.Is(err, fs.ErrNotExist): // the image was removed
 		return nil
 	case err != nil:
 		v.fault(ctx, cancel, Fault{Root: root, Err: err})
 	}
 	for _, img := range r.Images {
-		if err := v.verifyNoted(ctx, root, img); err != nil {
+		if err := v.checkRecorded(ctx, root, img); err != nil {
 			err = fmt.Errorf("the store's record says that %s:%s is %s, %s: %w", img.Name, img.Tag, img.Digest, img.MediaType, err)
 			v.fault(ctx, cancel, Fault{Root: root, CID: root, Err: err})
 		}
@@ -151,24 +91,24 @@ func (v *Verifier) Record(ctx context.Context, s *store.Store, root cid.Cid) err
 	return context.Cause(ctx)
 }
 
-// verifyNoted reports whether an image is there as noted.
-func (v *Verifier) verifyNoted(ctx context.Context, root cid.Cid, noted store.Image) error {
-	for _, reference := range []string{noted.Digest.String(), noted.Tag} {
+// checkRecorded returns an error if an image is not there as recorded.
+func (v *Verifier) checkRecorded(ctx context.Context, root cid.Cid, recorded store.Image) error {
+	for _, reference := range []string{recorded.Digest.String(), recorded.Tag} {
 		if reference == "" {
 			continue
 		}
-		img, err := origin.Selection{Name: noted.Name, Reference: reference}.Image(ctx, v.from, root)
+		m, err := layout.FindManifest(ctx, v.from, layout.Image{Root: root, Name: recorded.Name}, reference)
 		if err != nil {
 			return err
 		}
-		if img.Digest != noted.Digest || img.MediaType != noted.MediaType {
-			return fmt.Errorf("it is %s, %s", img.Digest, img.MediaType)
+		if m.Digest != recorded.Digest || m.MediaType != recorded.MediaType {
+			return fmt.Errorf("it is %s, %s", m.Digest, m.MediaType)
 		}
 	}
 	return nil
 }
 
-// CAR verifies all blocks of a CAR file, those too that no image leads to.
+// CAR verifies all blocks of a CAR file, including those that no image leads to.
 func (v *Verifier) CAR(ctx context.Context, path string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -140,8 +140,33 @@ func TestVerifyFinds(t *testing.T) {
 			[]string{"app/blobs/sha256:|uncompressed, and config sha256:"},
 		},
 		"more layers than diff_ids": {
-			func(d directory) { d.image(func(_ *v1.Manifest, c *v1.Image) { c.RootFS.DiffIDs = nil }) },
-			[]string{"app/blobs/sha256:|0 layers, and manifest sha256:"},
+			func(d directory) {
+				d.image(func(m *v1.Manifest, _ *v1.Image) { m.Layers = append(m.Layers, m.Layers[0]) })
+			},
+			[]string{"app/blobs/sha256:|1 layers, and manifest sha256:"},
+		},
+		"more diff_ids than layers": {
+			func(d directory) {
+				d.image(func(_ *v1.Manifest, c *v1.Image) { c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, elsewhere.Digest) })
+			},
+			[]string{"app/blobs/sha256:|2 layers, and manifest sha256:"},
+		},
+		"an artifact, whose config has no diff_ids": {
+			func(d directory) { d.image(func(_ *v1.Manifest, c *v1.Image) { c.RootFS.DiffIDs = nil }) }, nil,
+		},
+		"an index of blobs": {
+			func(d directory) {
+				blob := d.put(v1.MediaTypeImageLayerGzip, testimage.Gzipped([]byte("cached")))
+				d.tag(v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{blob}}, "cache")
+			}, nil,
+		},
+		"a damaged blob in an index of blobs": {
+			func(d directory) {
+				blob := d.put(v1.MediaTypeImageLayerGzip, testimage.Gzipped([]byte("cached")))
+				d[layout.BlobPath("app", blob.Digest)][20] ^= 1
+				d.tag(v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{blob}}, "cache")
+			},
+			[]string{"app/blobs/sha256:|does not match its digest"},
 		},
 		"a config that is none": {
 			func(d directory) {
@@ -154,14 +179,14 @@ func TestVerifyFinds(t *testing.T) {
 				d.image(keep)
 				d["app/blobs/layer.tar"] = []byte("x")
 			},
-			[]string{"app/blobs/layer.tar (bafk|no blob is called so"},
+			[]string{"app/blobs/layer.tar (bafk|the name of this blob is not a digest"},
 		},
 		"an index of which all is missing": {
 			func(d directory) {
 				d.image(keep)
 				d.tag(v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{elsewhere}}, "all")
 			},
-			[]string{"app/manifests/all (bafk|nothing that it names is there"},
+			[]string{"app/manifests/all (bafk|nothing that it lists is there"},
 		},
 		"an index that gives another size": {
 			func(d directory) {
@@ -183,7 +208,7 @@ func TestVerifyFinds(t *testing.T) {
 				is := d.image(keep)
 				d[layout.ReferrersPath("app", elsewhere.Digest)] = testimage.Marshal(v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{is}})
 			},
-			[]string{"app/referrers/sha256:|about something else"},
+			[]string{"app/referrers/sha256:|has another subject"},
 		},
 		"several things": {
 			func(d directory) {
@@ -193,7 +218,7 @@ func TestVerifyFinds(t *testing.T) {
 				})
 				d["app/blobs/layer.tar"] = []byte("x")
 			},
-			[]string{"bytes, and manifest sha256:", "uncompressed, and config sha256:", "no blob is called so"},
+			[]string{"bytes, and manifest sha256:", "uncompressed, and config sha256:", "the name of this blob is not a digest"},
 		},
 		"no image": {func(d directory) { d["README"] = []byte("hello") }, []string{"there is no image"}},
 	} {

@@ -1,5 +1,5 @@
-// Package ctxio ends the copying of what is large when nobody waits for it any more.
-// Files do not know of contexts, and a layer takes a while.
+// Package ctxio ends reading and writing when a context is done, or when the other
+// side falls silent. Files know no contexts, and copying a layer takes a while.
 package ctxio
 
 import (
@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Reader returns a reader of what r has that fails with the context's
-// cause once it is done.
+// Reader returns a reader of r that fails with the context's cause once the context
+// is done.
 func Reader(ctx context.Context, r io.Reader) io.Reader { return &reader{ctx, r} }
 
 type reader struct {
@@ -23,8 +23,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	return r.from.Read(p)
 }
 
-// Writer returns a writer that takes everything until the context is done,
-// and then fails with its cause.
+// Writer returns a writer that discards everything until the context is done, and
+// then fails with its cause.
 func Writer(ctx context.Context) io.Writer { return writer{ctx} }
 
 type writer struct{ ctx context.Context }

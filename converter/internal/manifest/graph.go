@@ -12,7 +12,7 @@ import (
 
 // Bounds of a Graph, for all that is read by it together.
 const (
-	maxBytes = 128 << 20 // of manifests, which are kept in memory
+	MaxBytes = 128 << 20 // of manifests, which are kept in memory
 	maxSteps = 1 << 18   // descriptors followed, however often the same one
 )
 
@@ -68,8 +68,8 @@ func (g *Graph) Node(d v1.Descriptor) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.bytes += len(data); g.bytes > maxBytes {
-		return nil, fmt.Errorf("the manifests have more than %d bytes", maxBytes)
+	if g.bytes += len(data); g.bytes > MaxBytes {
+		return nil, fmt.Errorf("the manifests have more than %d bytes", MaxBytes)
 	}
 	g.nodes[d.Digest] = n
 	return n, nil

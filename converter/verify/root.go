@@ -1,0 +1,158 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+const (
+	maxPaths = 1 << 18 // files and directories below a root
+
+	// maxPath is how many characters the path of a file may have. Those of images
+	// have fewer than 400.
+	maxPath = 1 << 10
+)
+
+// A rootCheck is everything below one root that is verified. list finds its files, follow
+// finds out which of them belong to the selected images, a blobReader reads these,
+// and compare compares them with one another.
+type rootCheck struct {
+	from      origin.Origin
+	root      cid.Cid
+	selection origin.Selection
+	report    func(Fault)
+
+	paths       int
+	directories map[string]Size    // by path
+	entries     map[string]cid.Cid // files by path, also of images that are not selected
+
+	manifests map[string]*checkedManifest // by path, with indexes of referrers
+	documents map[string]*checkedManifest // the same by CID; nil if it cannot be read
+	bytes     int                         // of manifests and configs
+	contents  map[string]*storedFile      // other files by CID; nil if it cannot be read
+	reached   map[string]bool             // paths
+	byDiffID  map[string]bool             // paths of layers that have the digest of their content
+}
+
+// A checkedManifest is a manifest or index.
+type checkedManifest struct {
+	*manifest.Node
+	cid  cid.Cid
+	read Size
+}
+
+// A storedFile is a config, a layer or another blob, and what has to be known of it.
+type storedFile struct {
+	cid   cid.Cid
+	size  int64
+	read  Size
+	paths []string
+
+	outside map[digest.Algorithm]bool // digests of the file
+	inside  map[digest.Algorithm]bool // digests of what it decompresses to
+	config  bool                      // its content
+
+	*blobReport // after it was read
+}
+
+// A Size is how much was read of an image.
+type Size struct {
+	Blocks int
+	Bytes  int64
+}
+
+func (s *Size) add(other Size) {
+	s.Blocks += other.Blocks
+	s.Bytes += other.Bytes
+}
+
+// sizeOf returns how many blocks a file has and their bytes, except the wrapping of
+// leaves.
+func sizeOf(f *unixfs.File) Size {
+	s := Size{len(f.Nodes) + len(f.Table.Leaves), f.Table.Size()}
+	for _, nd := range f.Nodes {
+		s.Bytes += int64(len(nd.Data))
+	}
+	return s
+}
+
+func newRootCheck(from origin.Origin, root cid.Cid, s origin.Selection, report func(Fault)) *rootCheck {
+	return &rootCheck{
+		from: from, root: root, selection: s, report: report,
+		directories: map[string]Size{},
+		entries:     map[string]cid.Cid{},
+		manifests:   map[string]*checkedManifest{},
+		documents:   map[string]*checkedManifest{},
+		contents:    map[string]*storedFile{},
+		reached:     map[string]bool{},
+		byDiffID:    map[string]bool{},
+	}
+}
+
+// fault reports what is wrong at a path, where there is c or, if c is undefined,
+// nothing.
+func (t *rootCheck) fault(at string, c cid.Cid, err error) { t.report(Fault{t.root, at, c, err}) }
+
+// list lists the directories that lead to the selected images.
+func (t *rootCheck) list(ctx context.Context) { t.listDir(ctx, "", t.root) }
+
+func (t *rootCheck) listDir(ctx context.Context, at string, c cid.Cid) {
+	var size Size
+	entries, err := unixfs.List(ctx, func(ctx context.Context, c cid.Cid) ([]byte, error) {
+		data, err := t.from.Block(ctx, c)
+		size.add(Size{1, int64(len(data))})
+		return data, err
+	}, c)
+	if errors.Is(err, unixfs.ErrNotDirectory) && at != "" {
+		t.entries[at] = c
+		return
+	}
+	if errors.Is(err, unixfs.ErrNotDirectory) {
+		err = t.notDirectory(ctx)
+	}
+	if err != nil {
+		t.fault(at, c, err)
+		return
+	}
+	t.directories[at] = size
+	isParts := layout.IsPartsDir(at)
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		below := path.Join(at, name)
+		switch t.paths++; {
+		case ctx.Err() != nil:
+			return
+		case t.paths > maxPaths:
+			t.fault(at, c, fmt.Errorf("there are more than %d files and directories", maxPaths))
+			return
+		case strings.Contains(name, "/") || name == "" || name == "." || name == "..":
+			t.fault(at, c, fmt.Errorf("%q is not a file name", name))
+		case len(below) > maxPath:
+			t.fault(at, c, fmt.Errorf("it has a file whose path is longer than %d characters", maxPath))
+		case isParts:
+			t.entries[below] = entries[name].CID
+		case t.selection.LeadsTo(below):
+			t.listDir(ctx, below, entries[name].CID)
+		}
+	}
+}
+
+// notDirectory returns the error for a root that is a file.
+func (t *rootCheck) notDirectory(ctx context.Context) error {
+	if _, err := layout.Detect(ctx, t.from, layout.Image{Root: t.root}); err == nil {
+		return origin.ErrForeign
+	}
+	return errors.New("it is a file, and an image is a directory")
+}
