@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -89,19 +87,6 @@ func listImages(r *http.Request) (any, error) {
 	return images, nil
 }
 
-// runningStores are the stores of all handlers that run, each once.
-func runningStores() []*store.Store {
-	var stores []*store.Store
-	for _, h := range runningHandlers() {
-		for _, s := range h.stores {
-			if !slices.ContainsFunc(stores, func(other *store.Store) bool { return other.Dir() == s.Dir() }) {
-				stores = append(stores, s)
-			}
-		}
-	}
-	return stores
-}
-
 // A purge says what went with an image.
 type purge struct {
 	Files  int   `json:"files"`
@@ -118,9 +103,9 @@ func purgeImage(r *http.Request) (any, error) {
 	}
 	var gone purge
 	found := false
-	for _, h := range runningHandlers() {
-		if h.filler != nil {
-			h.filler.Drop(root)
+	for _, i := range runningInstances() {
+		if i.cache != nil {
+			i.cache.filler.Drop(root)
 		}
 	}
 	for _, s := range runningStores() {
@@ -130,12 +115,8 @@ func purgeImage(r *http.Request) (any, error) {
 		}
 		found = found || had
 	}
-	for _, h := range runningHandlers() {
-		if h.client != nil {
-			gone.Memory += h.manifests.forget(root)
-			h.client.Forget()
-			h.forms.Purge()
-		}
+	for _, i := range runningInstances() {
+		gone.Memory += i.library.Forget(root)
 	}
 	if !found && gone.Memory == 0 {
 		return nil, apiError(http.StatusNotFound, fmt.Errorf("no image %s in a store or in memory", root))
@@ -190,11 +171,11 @@ type gatewayState struct {
 
 func listGateways(*http.Request) (any, error) {
 	states := []gatewayState{}
-	for _, h := range runningHandlers() {
-		if h.pool == nil {
+	for _, i := range runningInstances() {
+		if i.pool == nil {
 			continue
 		}
-		for _, s := range h.pool.States() {
+		for _, s := range i.pool.States() {
 			state := gatewayState{Gateway: s.Gateway, Group: s.Group, Healthy: isHealthy(s), Away: s.Away, Silent: s.Silent}
 			if isPutBack(s) {
 				state.PutBack = s.PutBack.UTC()
@@ -208,10 +189,6 @@ func listGateways(*http.Request) (any, error) {
 	return states, nil
 }
 
-func isHealthy(s gateway.State) bool { return !isPutBack(s) && !s.Silent && !s.Away }
-
-func isPutBack(s gateway.State) bool { return time.Now().Before(s.PutBack) }
-
 // A list is a file of rules that are in force.
 type list struct {
 	List  string `json:"list"`
@@ -224,11 +201,11 @@ type list struct {
 func reloadLists(*http.Request) (any, error) {
 	lists := []list{}
 	var failed []error
-	for _, h := range runningHandlers() {
-		if err := h.lists.Reload(); err != nil {
+	for _, i := range runningInstances() {
+		if err := i.lists.Reload(); err != nil {
 			failed = append(failed, err)
 		}
-		for _, f := range h.lists.Files() {
+		for _, f := range i.lists.Files() {
 			lists = append(lists, list{listName(f.Allow), f.Name, f.Rules})
 		}
 	}

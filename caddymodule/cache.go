@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"os"
-
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
@@ -15,102 +13,80 @@ const (
 	// is configured.
 	defaultMaxSize = 10 << 30
 
-	// defaultPrefetch is how many blobs are fetched before they are asked for, as
-	// many as Docker asks for at the same time.
+	// defaultPrefetch is how many blobs are fetched ahead of clients, as many as
+	// Docker asks for at the same time.
 	defaultPrefetch = 3
 )
 
-// caches are those that are in use, by directory. What is on its way into one goes
-// on when the configuration changes, and all sites with one store share it.
+// caches are those that are in use, by directory. All sites with one store share its
+// cache, and blobs on their way into it go on when the configuration changes.
 var caches = caddy.NewUsagePool()
 
-// A cache is one of them.
-type cache struct {
-	*fill.Filler
-	*store.Cache
+// A sharedCache is one of them.
+type sharedCache struct {
+	filler *fill.Filler
+	cache  *store.Cache
 }
-
-func newCache(c *store.Cache) cache { return cache{fill.New(c, fill.Config{Ended: countFill}), c} }
 
 // Destruct implements caddy.Destructor.
-func (c cache) Destruct() error { return c.Close() }
+func (c sharedCache) Destruct() error { return c.filler.Close() }
 
-// provisionCache has what gateways prove kept in the store, if there is one.
-func (h *Handler) provisionCache() error {
-	if h.pool == nil || len(h.stores) == 0 || h.Trust == trustGateway || h.Store.MaxSize < 0 {
-		return nil
-	}
-	s := h.cacheStore()
+// A cache is a shared cache and what one configuration wants it to be.
+type cache struct {
+	sharedCache
+	config   store.CacheConfig
+	prefetch int
+}
+
+// openCache returns the cache of a store, which the caller must release.
+func openCache(s *store.Store, config store.CacheConfig, prefetch int) (*cache, error) {
 	shared, _, err := caches.LoadOrNew(s.Dir(), func() (caddy.Destructor, error) {
-		return newCache(s.NewCache(h.cacheConfig(s))), nil
+		c := s.NewCache(config)
+		return sharedCache{fill.New(c, fill.Config{Ended: countFill}), c}, nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c := shared.(cache)
-	h.filler, h.cached, h.client.Nodes = c.Filler, c.Cache, c.Cache
-	h.configureCache()
-	return nil
+	c := &cache{shared.(sharedCache), config, prefetch}
+	c.configure()
+	return c, nil
 }
 
-// configureCache has the shared cache be as this handler wants it.
-func (h *Handler) configureCache() {
-	h.cached.Configure(h.cacheConfig(h.cached.Store()))
-	if n := h.prefetches(); n > 0 { // another site with the store may have it on
-		h.filler.SetPrefetch(n)
-	}
-}
-
-// cacheConfig is what this handler wants of a store's cache.
-func (h *Handler) cacheConfig(s *store.Store) store.CacheConfig {
-	dir := zap.String("store", s.Dir())
-	return store.CacheConfig{
-		MaxSize: h.maxSize(),
-		Evicted: countEviction,
-		Switched: func(err error) {
-			if err == nil {
-				h.logger.Info("the cache is on again", dir)
-				return
-			}
-			h.logger.Warn("the cache is off, and gateways are asked for everything", dir, zap.Error(err))
-		},
-		Rotten: func(path string, err error) {
-			h.logger.Error("a file of the store has rotted", zap.String("file", path), zap.Bool("in_service", err != nil), zap.Error(err))
-		},
-		ScrubFailed: func(err error) { h.logger.Error("scrubbing the store", dir, zap.Error(err)) },
+// configure makes the shared cache as this configuration wants it.
+func (c *cache) configure() {
+	c.cache.Configure(c.config)
+	if c.prefetch > 0 { // another site with the store may have it on
+		c.filler.SetPrefetch(c.prefetch)
 	}
 }
 
-// cacheStore is the store whose cache is filled: of those that are there by
-// default, the one that whoever runs Caddy may write.
-func (h *Handler) cacheStore() *store.Store {
-	if os.Geteuid() == 0 {
-		return h.stores[0]
-	}
-	return h.stores[len(h.stores)-1]
-}
+func (c *cache) dir() string { return c.cache.Store().Dir() }
 
-func (h *Handler) maxSize() int64 {
-	if h.Store.MaxSize == 0 {
-		return defaultMaxSize
-	}
-	return h.Store.MaxSize
-}
+func (c *cache) isShared(other *cache) bool { return other != nil && other.cache == c.cache }
 
-func (h *Handler) prefetches() int {
-	if h.Prefetch == 0 {
-		return defaultPrefetch
-	}
-	return max(0, h.Prefetch)
-}
-
-// releaseCache is for when the configuration is not in use any more.
-func (h *Handler) releaseCache() error {
-	if h.filler == nil {
-		return nil
-	}
-	_, err := caches.Delete(h.cacheStore().Dir())
+func (c *cache) release() error {
+	_, err := caches.Delete(c.dir())
 	return err
 }
 
-var _ caddy.Destructor = cache{}
+// newCacheConfig returns the configuration of a store's cache, which logs and counts.
+func newCacheConfig(s *store.Store, maxSize int64, logger *zap.Logger) store.CacheConfig {
+	dir := zap.String("store", s.Dir())
+	return store.CacheConfig{
+		MaxSize: maxSize,
+		Evicted: countEviction,
+		Switched: func(err error) {
+			if err == nil {
+				logger.Info("the cache is on again", dir)
+				return
+			}
+			logger.Warn("the cache is off, and gateways are asked for everything", dir, zap.Error(err))
+		},
+		Rotten: func(path string, err error) {
+			logger.Error("a file of the store has rotted", zap.String("file", path), zap.Bool("in_service", err != nil), zap.Error(err))
+		},
+		ScrubFailed: func(err error) { logger.Error("scrubbing the store", dir, zap.Error(err)) },
+	}
+}
+
+var _ caddy.Destructor = sharedCache{}

@@ -29,7 +29,7 @@ func TestCacheAfterRefusedConfig(t *testing.T) {
 	runs := site(1 << 20)
 	mustHold := func(want error) {
 		t.Helper()
-		p, err := runs.cached.Begin(cid.NewCidV1(cid.Raw, hash), 1<<19)
+		p, err := runs.cache.cache.Begin(cid.NewCidV1(cid.Raw, hash), 1<<19)
 		if err == nil {
 			err = p.Close()
 		}
@@ -39,7 +39,7 @@ func TestCacheAfterRefusedConfig(t *testing.T) {
 	}
 	mustHold(nil)
 	refused := site(1 << 10)
-	if refused.cached != runs.cached {
+	if !refused.cache.isShared(runs.cache) {
 		t.Fatal("there are two caches of one store")
 	}
 	mustHold(store.ErrTooLarge)

@@ -40,7 +40,6 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	    prefetch <number> | off
 //	    blobs proxy | redirect [<gateway>]
-//	    trust verified | gateway
 //	    names {
 //	        ipns
 //	        dnslink <domains...>
@@ -78,7 +77,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "blobs":
 			err = h.unmarshalBlobs(d)
 		case "trust":
-			err = h.unmarshalTrust(d)
+			err = refuseTrust(d)
 		case "names":
 			err = h.unmarshalNames(d)
 		case "root":
@@ -252,16 +251,34 @@ func (h *Handler) unmarshalCatalog(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (h *Handler) unmarshalTrust(d *caddyfile.Dispenser) error {
-	if h.Trust != "" {
-		return d.Err("trust already specified")
+// refuseTrust tells an operator what became of an option that was removed.
+func refuseTrust(d *caddyfile.Dispenser) error {
+	return d.Err("'trust' does not exist any more: gateways are always verified; remove this line")
+}
+
+func (h *Handler) unmarshalNames(d *caddyfile.Dispenser) error {
+	if h.Names != nil {
+		return d.Err("names already specified")
 	}
-	if !d.AllArgs(&h.Trust) {
+	h.Names = new(Names)
+	return h.Names.unmarshal(d)
+}
+
+func (h *Handler) unmarshalRoot(d *caddyfile.Dispenser) error {
+	if h.Root != nil {
+		return d.Err("root already specified")
+	}
+	h.Root = new(Root)
+	return h.Root.unmarshal(d)
+}
+
+// unmarshalFiles reads the arguments of deny and allow.
+func unmarshalFiles(d *caddyfile.Dispenser, files *[]string) error {
+	more := d.RemainingArgs()
+	if len(more) == 0 {
 		return d.ArgErr()
 	}
-	if h.Trust != trustVerified && h.Trust != trustGateway {
-		return d.Errf("unknown trust '%s': it is '%s' or '%s'", h.Trust, trustVerified, trustGateway)
-	}
+	*files = append(*files, more...)
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -40,23 +41,23 @@ var _ caddyevents.Handler = heard{}
 // A running Caddy tells whoever subscribed of each answer that was false, and of
 // nothing else.
 func TestVerificationFailedEvent(t *testing.T) {
-	im := newImages(t)
-	liar := im.gateway(t).breaks(func(w http.ResponseWriter, r *http.Request, content []byte) {
-		honest(w, r, bytes.Repeat([]byte{1}, len(content)))
+	im := imagestest.New(t)
+	liar := im.Gateway(t).Breaks(func(w http.ResponseWriter, r *http.Request, content []byte) {
+		imagestest.Honest(w, r, bytes.Repeat([]byte{1}, len(content)))
 	})
-	absent := im.gateway(t).breaks(func(w http.ResponseWriter, r *http.Request, _ []byte) { http.NotFound(w, r) })
+	absent := im.Gateway(t).Breaks(func(w http.ResponseWriter, r *http.Request, _ []byte) { http.NotFound(w, r) })
 	config := fmt.Sprintf(`{
 		"admin": {"disabled": true, "config": {"persist": false}},
 		"apps": {
 			"events": {"subscriptions": [{"events": [%q], "modules": ["http.handlers.ipfs_registry"], "handlers": [{"handler": "heard"}]}]},
 			"http": {"servers": {"registry": {
 				"listen": ["127.0.0.1:0"],
-				"routes": [{"handle": [{"handler": "ipfs_registry", "trust": "gateway", "gateways": [
+				"routes": [{"handle": [{"handler": "ipfs_registry", "gateways": [
 					{"upstreams": [%q]}, {"upstreams": [%q]}, {"upstreams": [%q]}
 				]}]}]
 			}}}
 		}
-	}`, eventVerificationFailed, absent.URL, liar.URL, im.gateway(t).URL)
+	}`, eventVerificationFailed, absent.URL, liar.URL, im.Gateway(t).URL)
 	provisioning.Lock()
 	defer provisioning.Unlock()
 	if err := caddy.Load([]byte(config), true); err != nil {
@@ -71,7 +72,7 @@ func TestVerificationFailedEvent(t *testing.T) {
 	}
 	server := httptest.NewServer(app.(*caddyhttp.App).Servers["registry"])
 	defer server.Close()
-	resp, err := http.Get(server.URL + im.blob(t, im.config))
+	resp, err := http.Get(server.URL + im.BlobURL(t, im.Config))
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatal(err, resp)
 	}
@@ -80,9 +81,9 @@ func TestVerificationFailedEvent(t *testing.T) {
 	e := <-heardEvents
 	for key, want := range map[string]string{
 		"gateway": liar.URL,
-		"cid":     im.root.String(),
-		"path":    layout.BlobPath(ours, digest.FromBytes(im.config)),
-		"error":   "content is not what its hash says",
+		"cid":     im.Root.String(),
+		"path":    layout.BlobPath(imagestest.Ours, digest.FromBytes(im.Config)),
+		"error":   "leaf at byte 0: content is not what its hash says",
 	} {
 		if e.Data[key] != want {
 			t.Errorf("the event's %s is %q, want %q", key, e.Data[key], want)

@@ -1,48 +1,40 @@
 package caddymodule
 
 import (
-	"errors"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 )
-
-// Where an address leads to something wrong, no gateway is blamed for it.
-func TestContentIsNoGatewaysFault(t *testing.T) {
-	im := newImages(t)
-	s := newSite(t, gateways(im.gateway(t)))
-	rec, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, im.blob(t, im.layer), nil)
-	err := s.handler.failed(r.Context(), errors.New("a directory, not a file"), blobUnknown(request{}))
-	if err := s.handler.serveFailure(rec, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), rec, nil), err); err != nil {
-		t.Fatal(err)
-	}
-	if rec.Code != http.StatusBadGateway || !strings.Contains(rec.Body.String(), "is not as it should be") {
-		t.Errorf("%d: %s", rec.Code, rec.Body)
-	}
-}
 
 // What the gateways fail to do is an answer in the protocol's form, unless the
 // site has a route for errors; and what is wrong is in the log alone.
 func TestFailure(t *testing.T) {
-	im := newImages(t)
-	for fault, status := range map[string]int{"fails": 502, "stalls at once": 504} {
-		t.Run(fault, func(t *testing.T) {
+	im := imagestest.New(t)
+	for name, test := range map[string]struct {
+		status int
+		fault  imagestest.Fault
+	}{
+		"fails":  {502, func(w http.ResponseWriter, _ *http.Request, _ []byte) { w.WriteHeader(500) }},
+		"stalls": {504, func(_ http.ResponseWriter, r *http.Request, _ []byte) { <-r.Context().Done() }},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := im.gateway(t).breaks(faults[fault])
+			status, g := test.status, im.Gateway(t).Breaks(test.fault)
 			s := newSite(t, gateways(g))
-			s.hurry(fault)
-			path := im.manifests(t, ours, "v1")
+			s.handler.pool.Patience = time.Second
+			path := im.ManifestURL(t, imagestest.Ours, "v1")
 			_, body := s.get(t, status, path)
 			if err := <-s.errs; len(body) > 0 || !strings.Contains(err.Error(), g.URL) {
 				t.Errorf("Caddy is told %v, and the client %s", err, body)
 			}
 
 			s.server = nil
-			checkError(t, s, http.MethodHead, path, "UNAVAILABLE", status)
+			if resp, _, err := s.do(t, http.MethodHead, path); err != nil || resp.StatusCode != status {
+				t.Errorf("HEAD: %v, %v", resp, err)
+			}
 			_, body = s.get(t, status, path)
 			logged := s.logged("request failed")
 			said := logged[len(logged)-1].ContextMap()

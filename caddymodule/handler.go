@@ -1,31 +1,25 @@
-// Package caddymodule is the Caddy module http.handlers.ipfs_registry: a
-// read-only container registry whose images are directories on IPFS.
+// Package caddymodule is the Caddy module http.handlers.ipfs_registry: a read-only
+// container registry whose images are directories on IPFS.
 //
-// It is the only package that imports Caddy. What a request means is decided in
-// request.go, once; where the parts of an image are is internal/layout's to
-// know; images on disk are internal/store's, getting them from gateways that
-// nobody trusts is internal/trustless's, and keeping what came on its way to
-// clients is internal/fill's. What is left, and here, is to
-// answer as the distribution specification wants it, and to be a good module:
-// its own path prefix and nothing else, Caddy's errors, logs and transports.
+// It is Caddy and nothing else: Caddyfile and JSON, provisioning, metrics, admin API,
+// events and traces. The protocol is internal/registry, and where images come from is
+// internal/images. Only this package and cmd/caddy import Caddy.
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
@@ -77,12 +71,11 @@ func init() {
 // late. Errors of the protocol are answered; what store and gateways fail at is
 // for `handle_errors`, and without it an answer in the protocol's form as well.
 //
-// Content never changes under a CID, so all answers may be kept for a year, by
-// public caches too unless the request was authorised or had a cookie. What a
-// trusted gateway's word was taken for may not: a tag has to be asked for again
-// (`no-cache`), which costs a 304; parts of blobs and answers to HEAD are not to
-// be kept (`no-store`). There is no use in compressing any of it again, and
-// answers say so to the `encode` handler.
+// Content never changes under a CID, so all answers may be kept for a year, by public
+// caches too unless the request was authorised or had a cookie. That holds as long as the
+// address stands in the URL that the client asked for: an answer under a rewritten URL has
+// to be asked for again (`no-cache`), which costs a 304. Compressing any of it again is of
+// no use, and answers tell the `encode` handler so.
 //
 // This handler sets placeholders, for `log_append` and other handlers. Access logs
 // have the same in the field `ipfs_registry`.
@@ -107,12 +100,6 @@ type Handler struct {
 	// once, ahead of clients, when its manifest is asked for. None if it is negative.
 	// Default: `3`.
 	Prefetch int `json:"prefetch,omitempty"`
-
-	// How much gateways are trusted. `verified`: not at all; what they send is held
-	// against the CID in the image's name, from there down to the last leaf, before
-	// it goes on. `gateway`: what a tag is and parts of blobs are taken on their
-	// word, and digests are checked; for a node of one's own. Default: `verified`.
-	Trust string `json:"trust,omitempty"`
 
 	// How blobs (layers and configs) that come from IPFS reach clients.
 	// Default: they are proxied.
@@ -145,21 +132,11 @@ type Handler struct {
 	// Default: none, all roots are served.
 	Allow []string `json:"allow,omitempty"`
 
-	lists     *denylist.Lists // nil if all may be served
-	logger    *zap.Logger
-	stores    []*store.Store    // where to look for images on disk, one after the other
-	pool      *gateway.Pool     // nil if there are no gateways
-	client    *trustless.Client // of the pool, that proves what they say
-	manifests *manifestCache    // of what the client proved
-	filler    *fill.Filler      // of the store's cache, nil if there is none
-	cached    *store.Cache      // that it fills
-	forms     *formCache
-	redirect  *url.URL        // nil if blobs are proxied
-	resolver  *names.Resolver // nil if there are no names
-	root      *root           // nil if images are asked for by addresses only
-
-	ctx    caddy.Context
-	events *caddyevents.App
+	instance
+	logger     *zap.Logger
+	registry   *registry.Registry
+	transports []*http.Transport // of the gateways
+	configured context.Context   // until another configuration takes the place of this one
 }
 
 // CaddyModule returns the Caddy module information.
@@ -170,104 +147,181 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision sets up the store and the gateways.
+// Provision sets up the sources of images, and the registry that serves them.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
-	h.forms = newFormCache()
-	if err := h.provisionLists(ctx); err != nil {
+	h.logger, h.configured = ctx.Logger(), ctx
+	var err error
+	if h.lists, err = openLists(ctx, h.Deny, h.Allow, h.logger); err != nil {
 		return fmt.Errorf("setting up deny and allow lists: %w", err)
 	}
-
-	if h.Store == nil && len(h.Gateways) == 0 {
-		h.Store = new(Store)
+	if err := h.provisionStore(); err != nil {
+		return fmt.Errorf("setting up the store: %w", err)
 	}
-	var err error
-	if h.Store != nil {
-		h.stores, err = h.Store.provision(h.logger)
-		if err != nil {
-			return fmt.Errorf("setting up the store: %w", err)
-		}
-	}
-
-	var groups []gateway.Group
-	for i, g := range h.Gateways {
-		group, err := g.provision(ctx)
-		if err != nil {
-			return fmt.Errorf("setting up gateway group %d: %w", i, err)
-		}
-		groups = append(groups, group)
-	}
-	if len(groups) > 0 {
-		h.pool = gateway.NewPool(groups...)
-		h.client = trustless.NewClient(h.pool)
-		h.manifests = newManifestCache()
+	groups, err := h.provisionGateways(ctx)
+	if err != nil {
+		return err
 	}
 	if err := h.provisionCache(); err != nil {
 		return fmt.Errorf("setting up the cache: %w", err)
 	}
+	if err := h.provisionRegistry(ctx, groups); err != nil {
+		return err
+	}
+	if err := registerMetrics(ctx.GetMetricsRegistry(), gauges{}); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	h.start()
+	return nil
+}
 
+func (h *Handler) provisionStore() (err error) {
+	if h.Store == nil && len(h.Gateways) == 0 {
+		h.Store = new(Store)
+	}
+	if h.Store != nil {
+		h.stores, err = h.Store.provision(h.logger)
+	}
+	return err
+}
+
+func (h *Handler) provisionGateways(ctx caddy.Context) ([]gateway.Group, error) {
+	var groups []gateway.Group
+	for i, g := range h.Gateways {
+		group, err := g.provision(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("setting up gateway group %d: %w", i, err)
+		}
+		groups = append(groups, group)
+		h.transports = append(h.transports, g.transport)
+	}
+	observer, err := newAttempts(ctx)
+	h.pool = newPool(groups, observer)
+	return groups, err
+}
+
+// provisionCache opens the cache that keeps what gateways give, if there is a store.
+func (h *Handler) provisionCache() (err error) {
+	if h.pool == nil || len(h.stores) == 0 || !h.Store.keeps() {
+		return nil
+	}
+	s := cached(h.stores)
+	h.cache, err = openCache(s, newCacheConfig(s, h.Store.maxSize(), h.logger), h.prefetch())
+	return err
+}
+
+func (h *Handler) prefetch() int {
+	if h.Prefetch == 0 {
+		return defaultPrefetch
+	}
+	return max(0, h.Prefetch)
+}
+
+func (h *Handler) provisionRegistry(ctx caddy.Context, groups []gateway.Group) error {
+	root, err := h.Root.provision()
+	if err != nil {
+		return fmt.Errorf("setting up the root: %w", err)
+	}
 	if h.Blobs == nil {
 		h.Blobs = new(Blobs)
 	}
-	h.redirect, err = h.Blobs.provision(groups)
+	redirect, err := h.Blobs.provision(groups)
 	if err != nil {
 		return fmt.Errorf("setting up blobs: %w", err)
 	}
-	if h.Root != nil {
-		h.root, err = h.Root.provision()
-		if err != nil {
-			return fmt.Errorf("setting up the root: %w", err)
-		}
-	}
-	if err := h.provisionNames(); err != nil {
+	resolver, err := h.newResolver(root)
+	if err != nil {
 		return fmt.Errorf("setting up names: %w", err)
 	}
-	return h.start(ctx)
+	h.library = h.newLibrary(ctx)
+	h.registry = registry.New(registry.Config{
+		Library: h.library, Resolver: resolver, Root: root, Catalog: h.Catalog, Redirect: redirect, Logger: h.logger,
+		Hooks: registry.Hooks{Resolving: resolving, NameResolved: countName, Refused: countRefusal},
+	})
+	return nil
+}
+
+func (h *Handler) newResolver(root *registry.Root) (*names.Resolver, error) {
+	dir := ""
+	if h.Store != nil {
+		var err error
+		if dir, err = h.Store.writable(); err != nil && (h.Names != nil || root.IsName()) {
+			return nil, err
+		}
+	}
+	return newResolver(h.Names, root, h.pool, dir, h.logger)
+}
+
+func (h *Handler) newLibrary(ctx caddy.Context) *images.Library {
+	config := images.Config{Stores: h.stores, Lists: h.lists, Logger: h.logger, Looked: countLook}
+	if h.pool != nil {
+		config.Gateways = trustless.NewClient(h.pool)
+	}
+	if h.cache != nil {
+		config.Gateways.Nodes = h.cache.cache
+		config.Filler, config.Prefetch = h.cache.filler, h.cache.prefetch
+	}
+	return images.New(ctx, config)
 }
 
 // Validate ensures that what is configured can work.
 func (h *Handler) Validate() error {
-	if h.Trust != "" && h.Trust != trustVerified && h.Trust != trustGateway {
-		return fmt.Errorf("unknown trust '%s': it is '%s' or '%s'", h.Trust, trustVerified, trustGateway)
+	if h.Catalog && len(h.stores) == 0 && h.registry.Root == nil {
+		return errors.New("'catalog' has no images to list: there is neither a store nor a root")
 	}
-	if h.Trust == trustGateway && h.pool == nil {
-		return errors.New("there is no gateway to be trusted")
-	}
-	if h.Catalog && len(h.stores) == 0 && h.root == nil {
-		return errors.New("there is neither a store nor a root to list the images of for 'catalog'")
-	}
-	if err := h.Names.validate(h.pool != nil, h.root); err != nil {
+	if err := h.Names.validate(h.pool != nil, h.registry.Root); err != nil {
 		return err
 	}
-	if h.lists != nil && h.redirect != nil && h.pool == nil {
+	if h.lists != nil && h.registry.Redirect != nil && h.pool == nil {
 		return errors.New("blobs are redirected, and there is no gateway that tells what the deny and allow lists have to know of them")
 	}
-	return h.Blobs.validate(h.redirect)
+	return h.Blobs.validate(h.registry.Redirect)
 }
 
 // ServeHTTP answers what is under /v2 and passes on the rest.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if !isOurs(r.URL.Path) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	if !registry.Serves(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
-	return observed(w, r, h.answer)
+	o, returned := observe(w, r), false
+	defer func() { o.end(err, returned) }()
+	defer h.closeIdle()
+	err = h.answer(o, r)
+	returned = true
+	return err
 }
 
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
-	defer h.release()
-	err := h.serve(w, r)
-	if answer, ok := errors.AsType[*registryError](err); ok {
-		return answer.write(w, r)
+func (h *Handler) answer(o *observation, r *http.Request) error {
+	_, authorised := o.replacer.Get("http.auth.user.id")
+	request := registry.Request{Request: r, Authorised: authorised, Observation: o}
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		request.Original = original.URL
 	}
-	if err != nil {
-		return h.serveFailure(w, r, err)
+	err := h.registry.Serve(o, request)
+	if failure, ok := errors.AsType[*registry.Failure](err); ok {
+		return answerFailure(o, r, failure, h.logger)
 	}
-	return nil
+	return err
 }
+
+// closeIdle closes the connections that an answer has left idle after the
+// configuration was replaced: nobody will want them again.
+func (h *Handler) closeIdle() {
+	if h.configured.Err() == nil {
+		return
+	}
+	for _, t := range h.transports {
+		t.CloseIdleConnections()
+	}
+}
+
+// Cleanup is called when the configuration is not in use any more, whether or not
+// it was provisioned.
+func (h *Handler) Cleanup() error { return h.stop() }
 
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +8,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 )
 
 // metrics are counted for the whole process: Caddy makes a new registry with each
@@ -60,15 +60,15 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 
 func init() {
 	// What may be long in coming is shown before it came, as 0.
-	for _, s := range []source{sourceStore, sourceGateway} {
+	for _, s := range []images.Origin{images.FromStore, images.FromGateway} {
 		metrics.sentBytes.WithLabelValues(string(s))
 	}
 	for _, list := range []string{listDeny, listAllow} {
 		metrics.refusals.WithLabelValues(list)
 	}
 	for _, result := range []string{cacheHit, cacheMiss} {
-		metrics.cacheRequests.WithLabelValues(cacheManifests, result)
-		metrics.cacheRequests.WithLabelValues(cacheBlobs, result)
+		metrics.cacheRequests.WithLabelValues(images.CacheManifests, result)
+		metrics.cacheRequests.WithLabelValues(images.CacheBlobs, result)
 	}
 	for _, result := range fill.Results {
 		metrics.fills.WithLabelValues(string(result))
@@ -79,17 +79,9 @@ func init() {
 	metrics.namesResolved.WithLabelValues(resultOK)
 }
 
-// showGateways makes a pool's gateways seen before anything happens to them.
-func showGateways(p *gateway.Pool) {
-	for _, s := range p.States() {
-		metrics.verificationFailures.WithLabelValues(s.Gateway)
-		metrics.gatewayLatency.WithLabelValues(s.Gateway)
-	}
-}
-
 // registerMetrics registers everything with a configuration's registry, where
 // another handler of the same configuration may have done so.
-func registerMetrics(registry *prometheus.Registry) error {
+func registerMetrics(registry *prometheus.Registry, gauges prometheus.Collector) error {
 	for _, c := range []prometheus.Collector{
 		metrics.requests,
 		metrics.sentBytes,
@@ -103,7 +95,7 @@ func registerMetrics(registry *prometheus.Registry) error {
 		metrics.filledBytes,
 		metrics.evictions,
 		metrics.evictedBytes,
-		gauges{},
+		gauges,
 	} {
 		err := registry.Register(c)
 		if _, already := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !already {
@@ -111,64 +103,6 @@ func registerMetrics(registry *prometheus.Registry) error {
 		}
 	}
 	return nil
-}
-
-// gauges are what is so at the moment of all handlers that run. Where several
-// have the same gateway, list or cache, there is one value for them.
-type gauges struct{}
-
-var (
-	gatewayHealthy = gauge("gateway_healthy", "Whether a gateway is asked in its turn and waited for: 1, or 0 for a while after it failed, and until it answers again.", "gateway")
-	listRules      = gauge("list_rules", "Rules of a deny list, or roots on an allow list, that are in force.", "list", "file")
-	cacheBytes     = gauge("cache_bytes", "Memory that is taken by a cache.", "cache")
-	storeBytes     = gauge("store_cache_bytes", "Bytes on disk that the cache of a store takes, as far as is known.", "store")
-)
-
-func gauge(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(metricsNamespace, metricsSubsystem, name), help, labels, nil)
-}
-
-// Describe implements prometheus.Collector.
-func (gauges) Describe(all chan<- *prometheus.Desc) {
-	all <- gatewayHealthy
-	all <- listRules
-	all <- cacheBytes
-	all <- storeBytes
-}
-
-// Collect implements prometheus.Collector.
-func (gauges) Collect(all chan<- prometheus.Metric) {
-	type rules struct{ list, file string }
-	healthy, inForce, memory, onDisk := map[string]bool{}, map[rules]int{}, 0, map[string]int64{}
-	for _, h := range runningHandlers() {
-		if h.pool != nil {
-			memory += h.manifests.size()
-			for _, s := range h.pool.States() {
-				before, known := healthy[s.Gateway]
-				healthy[s.Gateway] = isHealthy(s) && (before || !known)
-			}
-		}
-		if h.cached != nil {
-			onDisk[h.cached.Store().Dir()] = h.cached.Size()
-		}
-		for _, f := range h.lists.Files() {
-			inForce[rules{listName(f.Allow), f.Name}] = f.Rules
-		}
-	}
-	for gateway, is := range healthy {
-		value := 0.0
-		if is {
-			value = 1
-		}
-		all <- prometheus.MustNewConstMetric(gatewayHealthy, prometheus.GaugeValue, value, gateway)
-	}
-	for r, n := range inForce {
-		all <- prometheus.MustNewConstMetric(listRules, prometheus.GaugeValue, float64(n), r.list, r.file)
-	}
-	for dir, n := range onDisk {
-		all <- prometheus.MustNewConstMetric(storeBytes, prometheus.GaugeValue, float64(n), dir)
-	}
-	all <- prometheus.MustNewConstMetric(cacheBytes, prometheus.GaugeValue, float64(memory), cacheManifests)
 }
 
 const (
@@ -184,13 +118,11 @@ func listName(allow bool) string {
 }
 
 const (
-	cacheManifests = "manifests"
-	cacheBlobs     = "blobs" // in a store
-	cacheHit       = "hit"
-	cacheMiss      = "miss"
+	cacheHit  = "hit"
+	cacheMiss = "miss"
 )
 
-// countLook counts a look into a cache.
+// countLook counts a look into a cache. It is the images.Config.Looked.
 func countLook(cache string, hit bool) {
 	result := cacheMiss
 	if hit {
@@ -218,24 +150,22 @@ func countEviction(bytes int64) {
 	metrics.evictedBytes.Add(float64(bytes))
 }
 
-// countRefusal counts a refusal by the lists.
+// countRefusal counts a refusal by the lists. It is the registry.Hooks.Refused.
 func countRefusal(err error) {
 	metrics.refusals.WithLabelValues(listName(errors.Is(err, denylist.ErrNotAllowed))).Inc()
 }
 
-// countName counts an attempt to find out what a name stands for, when it is over.
-func countName(ctx context.Context, err *error) {
-	metrics.namesResolved.WithLabelValues(nameResult(ctx, *err)).Inc()
-}
+// countName counts a name that was looked up. It is the registry.Hooks.NameResolved.
+func countName(err error) { metrics.namesResolved.WithLabelValues(nameResult(err)).Inc() }
 
-func nameResult(ctx context.Context, err error) string {
-	if err == nil {
+func nameResult(err error) string {
+	e, failed := errors.AsType[*images.Error](err)
+	switch {
+	case !failed:
 		return resultOK
-	}
-	if ctx.Err() != nil {
+	case e.Class == images.Gone:
 		return resultClientClosed
-	}
-	if _, is := errors.AsType[*registryError](err); is { // not there, or not allowed
+	case e.Class == images.Absent: // or not allowed
 		return resultNotFound
 	}
 	return resultGatewayError

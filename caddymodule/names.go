@@ -1,26 +1,16 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"net/http"
-	"path"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
 // Names says which names, whose meaning can change, images may be asked for by:
@@ -49,30 +39,24 @@ type Names struct {
 	Resolver string `json:"resolver,omitempty"`
 }
 
-// provisionNames sets up what the names are resolved by, if there are any.
-func (h *Handler) provisionNames() error {
-	n := h.Names
+// newResolver returns what names are resolved by, nil if there are none. Names of the
+// zero value are none but the root. Records of keys are kept below dir, if that is not
+// empty.
+func newResolver(n *Names, root *registry.Root, pool *gateway.Pool, dir string, logger *zap.Logger) (*names.Resolver, error) {
 	if n == nil {
-		if !h.root.isName() {
-			return nil
+		if !root.IsName() {
+			return nil, nil
 		}
 		n = new(Names)
 	}
-	var err error
-	h.resolver, err = n.provision(h)
-	return err
-}
-
-func (n *Names) provision(h *Handler) (*names.Resolver, error) {
-	config := names.Config{Keys: n.IPNS, Domains: n.DNSLink, Pool: h.pool, Failed: h.logName}
-	if h.root.isName() {
-		config.Others = []names.Name{h.root.name}
+	config := names.Config{
+		Keys: n.IPNS, Domains: n.DNSLink, Pool: pool,
+		Failed: func(n names.Name, err error) { logName(logger, n, err) },
 	}
-	if h.Store != nil {
-		dir, err := h.Store.writable()
-		if err != nil {
-			return nil, err
-		}
+	if root.IsName() {
+		config.Others = []names.Name{root.Name}
+	}
+	if dir != "" {
 		config.Dir = filepath.Join(dir, "names")
 	}
 	if n.Resolver != "" {
@@ -84,21 +68,13 @@ func (n *Names) provision(h *Handler) (*names.Resolver, error) {
 	return names.New(config)
 }
 
-// writable is the directory that the converter would write to.
-func (s *Store) writable() (string, error) {
-	if s.Directory != "" {
-		return s.Directory, nil
-	}
-	return store.DefaultDir()
-}
-
-func (n *Names) validate(gateways bool, root *root) error {
+func (n *Names) validate(gateways bool, root *registry.Root) error {
 	switch {
-	case root.isName() && root.name.Domain() == "" && !gateways:
-		return fmt.Errorf("there is no gateway to get the records of the root %s from", root.name)
+	case root.IsName() && root.Name.Domain() == "" && !gateways:
+		return fmt.Errorf("there is no gateway to get the records of the root %s from", root.Name)
 	case n == nil:
 		return nil
-	case !n.IPNS && len(n.DNSLink) == 0 && !root.isName():
+	case !n.IPNS && len(n.DNSLink) == 0 && !root.IsName():
 		return errors.New("names are neither 'ipns' nor 'dnslink': choose what images may be asked for by")
 	case n.IPNS && !gateways:
 		return errors.New("there is no gateway to get the records of 'ipns' from")
@@ -106,21 +82,17 @@ func (n *Names) validate(gateways bool, root *root) error {
 	return nil
 }
 
-func (h *Handler) unmarshalNames(d *caddyfile.Dispenser) error {
-	if h.Names != nil {
-		return d.Err("names already specified")
-	}
+func (n *Names) unmarshal(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	h.Names = new(Names)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch d.Val() {
 		case "ipns":
 			if d.NextArg() {
 				return d.ArgErr()
 			}
-			h.Names.IPNS = true
+			n.IPNS = true
 		case "dnslink":
 			domains := d.RemainingArgs()
 			if len(domains) == 0 {
@@ -131,15 +103,15 @@ func (h *Handler) unmarshalNames(d *caddyfile.Dispenser) error {
 					return d.Errf("invalid dnslink: %v", err)
 				}
 			}
-			h.Names.DNSLink = append(h.Names.DNSLink, domains...)
+			n.DNSLink = append(n.DNSLink, domains...)
 		case "resolver":
-			if h.Names.Resolver != "" {
+			if n.Resolver != "" {
 				return d.Err("resolver already specified")
 			}
-			if !d.AllArgs(&h.Names.Resolver) {
+			if !d.AllArgs(&n.Resolver) {
 				return d.ArgErr()
 			}
-			if _, err := names.ParseServer(h.Names.Resolver); err != nil {
+			if _, err := names.ParseServer(n.Resolver); err != nil {
 				return d.Errf("invalid resolver: %v", err)
 			}
 		default:
@@ -149,149 +121,8 @@ func (h *Handler) unmarshalNames(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// parseRepository reads a repository: below a CID, below a name, which is
-// resolved later, or else what ns has of that name.
-func parseRepository(repository string, ns namespace) (request, error) {
-	if ns.knows(repository) {
-		return ns.request(repository)
-	}
-	below, isNamed := strings.CutPrefix(repository, "ipns/")
-	if !isNamed {
-		image, err := parseImage(repository)
-		return request{repository: repository, image: image}, err
-	}
-	if err := checkName(below, repository); err != nil {
-		return request{}, err
-	}
-	first, rest, _ := strings.Cut(below, "/")
-	name, err := names.Parse(first)
-	if _, content := cidname.Parse(first); content == nil {
-		return request{}, &registryError{codeNameUnknown, first + " is no name, but content: leave out ipns/"}
-	}
-	if err != nil {
-		return request{}, &registryError{codeNameUnknown, err.Error()}
-	}
-	return request{repository: repository, ipns: name, image: layout.Image{Name: rest}}, nil
-}
-
-// checkName returns the answer to a name that no image can have, below what it is
-// in a repository.
-func checkName(name, repository string) error {
-	if len(repository) > layout.MaxName {
-		return &registryError{codeNameInvalid, fmt.Sprintf("a name of %d characters, longer than %d", len(repository), layout.MaxName)}
-	}
-	if err := layout.CheckName(name); err != nil {
-		return &registryError{codeNameInvalid, err.Error()}
-	}
-	return nil
-}
-
-// isNamed reports whether an image was asked for by a name.
-func (q request) isNamed() bool { return q.ipns != names.Name{} }
-
-// through is the request as one by another name that its own leads through.
-func (q request) through(s names.Step) request {
-	q.ipns, q.image.Name = s.Name, path.Join(s.Path, q.image.Name)
-	return q
-}
-
-// below is the request for an image in a directory.
-func (q request) below(p names.Place) request {
-	q.image = layout.Image{Root: p.Root, Name: path.Join(p.Path, q.image.Name)}
-	return q
-}
-
-// serveNamed answers from what the name stands for. What a client knows the
-// digest of, it may know from what the name stood for before.
-func (h *Handler) serveNamed(w http.ResponseWriter, r *http.Request, q request) error {
-	found, err := h.resolve(r.Context(), q.ipns)
-	if err != nil {
-		return err
-	}
-	q.expires = found.Expires
-	err = h.serveEnd(w, r, q, found.End)
-	for _, before := range found.Before {
-		if q.digest == "" || !isNotFound(err) {
-			break
-		}
-		if h.serveEnd(w, r, q, before) == nil {
-			return nil
-		}
-	}
-	return err
-}
-
-// serveEnd answers from where a name leads to, if the lists say nothing of any
-// name on the way there: anybody can make one that leads to what they deny.
-func (h *Handler) serveEnd(w http.ResponseWriter, r *http.Request, q request, end names.End) error {
-	for _, step := range end.Way {
-		if err := h.admitName(q.through(step)); err != nil {
-			return err
-		}
-	}
-	q = q.below(end.Place)
-	q.seen.is(q)
-	return h.serveImage(w, r, q)
-}
-
-func isNotFound(err error) bool {
-	answer, ok := errors.AsType[*registryError](err)
-	return ok && answer.code.status == http.StatusNotFound
-}
-
-// resolve finds out what a name stands for.
-func (h *Handler) resolve(ctx context.Context, n names.Name) (_ names.Resolved, err error) {
-	ctx, end := resolving(ctx, "ipns", n.String())
-	defer end(&err)
-	defer countName(ctx, &err)
-	if h.resolver == nil {
-		return names.Resolved{}, notAllowed(n)
-	}
-	found, err := h.resolver.Resolve(ctx, n)
-	if refused, ok := errors.AsType[*names.NotAllowedError](err); ok {
-		return names.Resolved{}, notAllowed(refused.Name)
-	}
-	if err != nil {
-		return names.Resolved{}, unresolved(ctx, n, err)
-	}
-	return found, nil
-}
-
-// notAllowed is the answer that says which option would allow a name.
-func notAllowed(n names.Name) error {
-	option, kind := "ipns", "IPNS keys"
-	if n.Domain() != "" {
-		option, kind = "dnslink "+n.Domain(), "this domain"
-	}
-	return &registryError{codeNameUnknown, fmt.Sprintf("%s: %s would have to be allowed by this registry's option `names { %s }`", n, kind, option)}
-}
-
-func unresolved(ctx context.Context, n names.Name, err error) error {
-	if ctx.Err() == nil && !asked(err) {
-		if errors.Is(err, fs.ErrNotExist) {
-			return &registryError{codeNameUnknown, err.Error()}
-		}
-		if late(err) {
-			return caddyhttp.Error(http.StatusGatewayTimeout, err)
-		}
-		return caddyhttp.Error(http.StatusBadGateway, err)
-	}
-	return unanswered(ctx, err, &registryError{codeNameUnknown, "no gateway has an IPNS record of " + n.String()})
-}
-
-func late(err error) bool {
-	timeout, ok := errors.AsType[net.Error](err)
-	return errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout()
-}
-
-// until is the Cache-Control of what a name stands for.
-func until(r *http.Request, expires time.Time) string {
-	rest := max(0, time.Until(expires)) / time.Second
-	return fmt.Sprintf("%s, max-age=%d, no-transform", scope(r), rest)
-}
-
 // logName logs what went wrong while a name was resolved.
-func (h *Handler) logName(n names.Name, err error) {
+func logName(logger *zap.Logger, n names.Name, err error) {
 	level, fields := zap.WarnLevel, []zap.Field{zap.Stringer("ipns", n), zap.Error(err)}
 	if f, ok := errors.AsType[gateway.Failure](err); ok {
 		fields = []zap.Field{fields[0], zap.String("gateway", f.Gateway), zap.Error(f.Err)}
@@ -299,7 +130,7 @@ func (h *Handler) logName(n names.Name, err error) {
 			level = zap.DebugLevel
 		}
 	}
-	if c := h.logger.Check(level, "trouble with a name"); c != nil {
+	if c := logger.Check(level, "trouble with a name"); c != nil {
 		c.Write(fields...)
 	}
 }

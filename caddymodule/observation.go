@@ -12,100 +12,69 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
-// An observation is what is noted of one request, for whoever runs the server:
+// An observation is what is noted about one request for the server's operator:
 // placeholders, fields of the access log and of the trace, and metrics. It is the
-// http.ResponseWriter that the request is answered through, so that it knows what
-// became of it. A nil one notes nothing.
+// http.ResponseWriter that the request is answered through, so it knows the outcome.
 type observation struct {
 	*caddyhttp.ResponseWriterWrapper
 	request  *http.Request
 	replacer *caddy.Replacer
 
-	about  request
-	known  bool // whether that is so
-	source atomic.Value
+	subject registry.Subject
+	known   bool // whether subject is
+	origin  atomic.Value
 
 	status int
 	sent   int64
 }
 
-// A source is where content came from.
-type source string
+// placeholders is the prefix of our placeholders.
+const placeholders = "http.ipfs_registry."
 
-const (
-	sourceStore   source = "store"
-	sourceGateway source = "gateway"
-)
-
-// observed is answer under observation.
-func observed(w http.ResponseWriter, r *http.Request, answer func(http.ResponseWriter, *http.Request) error) (err error) {
+// observe begins to observe a request.
+func observe(w http.ResponseWriter, r *http.Request) *observation {
 	o := &observation{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		request:               r,
 		replacer:              r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer),
 	}
-	for _, key := range []string{"cid", "name", "reference", "kind", "source"} {
-		o.replacer.Set(placeholders+key, "")
+	for _, n := range o.notes() {
+		o.replacer.Set(placeholders+n.key, "")
 	}
-	finished := false // not if there is a panic, by which connections are cut
-	defer func() { o.end(err, finished) }()
-	err = answer(o, r)
-	finished = true
-	return err
-}
-
-// observe notes what the request is that w answers.
-func observe(w http.ResponseWriter, q request) *observation {
-	o, _ := w.(*observation)
-	o.is(q)
 	return o
 }
 
-// is notes what the request is, as far as that is known by now.
-func (o *observation) is(q request) {
-	if o == nil {
-		return
-	}
-	o.about, o.known = q, true
+// Asked implements registry.Observation.
+func (o *observation) Asked(s registry.Subject) {
+	o.subject, o.known = s, true
 	for _, n := range o.notes() {
 		o.replacer.Set(placeholders+n.key, n.value)
 	}
 }
 
-// from notes where the content comes from, as far as that is known by now.
-func (o *observation) from(s source) {
-	if o == nil {
-		return
-	}
-	o.source.Store(s)
-	o.replacer.Set(placeholders+"source", string(s))
+// From implements registry.Observation.
+func (o *observation) From(origin images.Origin) {
+	o.origin.Store(string(origin))
+	o.replacer.Set(placeholders+"source", string(origin))
 }
 
-func (o *observation) cameFrom() source {
-	s, _ := o.source.Load().(source)
+func (o *observation) source() string {
+	s, _ := o.origin.Load().(string)
 	return s
 }
 
-// placeholders is how the names of ours begin.
-const placeholders = "http.ipfs_registry."
-
 type note struct{ key, value string }
 
-// notes are what the request is. There are placeholders for all of them, be they
-// empty.
+// notes returns what is known about the request. There is a placeholder for each, even
+// where it is empty.
 func (o *observation) notes() []note {
-	q := o.about
-	reference := q.reference
-	if reference == "" {
-		reference = q.digest.String()
-	}
-	root := ""
-	if q.image.Root.Defined() {
-		root = q.image.Root.String()
-	}
-	return []note{{"kind", q.kind.String()}, {"cid", root}, {"name", q.image.Name}, {"reference", reference}, {"source", string(o.cameFrom())}}
+	s := o.subject
+	return []note{{"kind", s.Kind}, {"cid", s.CID}, {"name", s.Name}, {"reference", s.Reference}, {"source", o.source()}}
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -135,23 +104,24 @@ func (o *observation) wrote(n int64) {
 		o.status = http.StatusOK
 	}
 	o.sent += n
-	if s := o.cameFrom(); s != "" && o.status < 300 {
-		metrics.sentBytes.WithLabelValues(string(s)).Add(float64(n))
+	if s := o.source(); s != "" && o.status < 300 {
+		metrics.sentBytes.WithLabelValues(s).Add(float64(n))
 	}
 }
 
-// end notes what became of the request.
-func (o *observation) end(err error, finished bool) {
+// end notes the outcome of the request: the error that Caddy is told, if any, and
+// whether the handler returned, which it does not if it cuts the connection.
+func (o *observation) end(err error, returned bool) {
 	kind := "other"
 	if o.known {
-		kind = o.about.kind.String()
-		o.tell()
+		kind = o.subject.Kind
+		o.publish()
 	}
-	metrics.requests.WithLabelValues(kind, o.result(err, finished)).Inc()
+	metrics.requests.WithLabelValues(kind, o.result(err, returned)).Inc()
 }
 
-// tell adds the notes to the access log, and to the trace.
-func (o *observation) tell() {
+// publish adds the notes to the access log and to the trace.
+func (o *observation) publish() {
 	notes := o.notes()
 	if extra, ok := o.request.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		fields := make([]zap.Field, len(notes))
@@ -167,12 +137,12 @@ func (o *observation) tell() {
 	}
 }
 
-func (o *observation) result(err error, finished bool) string {
-	gone := o.request.Context().Err() != nil
-	switch {
-	case (!finished || o.isCut()) && gone:
-		return resultClientClosed
-	case !finished || o.isCut():
+// result returns the outcome as a metric's label.
+func (o *observation) result(err error, returned bool) string {
+	if !returned || o.isCut() {
+		if o.request.Context().Err() != nil {
+			return resultClientClosed
+		}
 		return resultCutOff
 	}
 	status := o.status
@@ -194,9 +164,9 @@ func (o *observation) result(err error, finished bool) string {
 		return resultDenied
 	case http.StatusMethodNotAllowed:
 		return resultReadOnly
-	case http.StatusBadGateway, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return resultGatewayError
-	case clientClosedRequest:
+	case registry.StatusClientClosedRequest:
 		return resultClientClosed
 	}
 	if status < 500 {
@@ -205,7 +175,7 @@ func (o *observation) result(err error, finished bool) string {
 	return resultError
 }
 
-// isCut reports whether the answer has less than its header said.
+// isCut reports whether the answer has fewer bytes than its header said.
 func (o *observation) isCut() bool {
 	if o.request.Method == http.MethodHead || o.status >= 300 {
 		return false
@@ -216,25 +186,7 @@ func (o *observation) isCut() bool {
 
 // Interface guards
 var (
-	_ http.ResponseWriter = (*observation)(nil)
-	_ io.ReaderFrom       = (*observation)(nil)
+	_ http.ResponseWriter  = (*observation)(nil)
+	_ io.ReaderFrom        = (*observation)(nil)
+	_ registry.Observation = (*observation)(nil)
 )
-
-// String is what operators know a kind by.
-func (k kind) String() string {
-	switch k {
-	case kindBase:
-		return "base"
-	case kindManifest:
-		return "manifest"
-	case kindBlob:
-		return "blob"
-	case kindTags:
-		return "tags"
-	case kindReferrers:
-		return "referrers"
-	case kindCatalog:
-		return "catalog"
-	}
-	return "other"
-}

@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
 // What became of a request is counted once, and by what the client had of it.
@@ -50,7 +52,9 @@ func TestResults(t *testing.T) {
 		{"GET", false, status(416), resultBadRequest},
 		{"GET", false, failed(caddyhttp.Error(502, errors.New("x"))), resultGatewayError},
 		{"GET", false, failed(caddyhttp.Error(504, errors.New("x"))), resultGatewayError},
-		{"GET", true, failed(caddyhttp.Error(clientClosedRequest, errors.New("x"))), resultClientClosed},
+		{"GET", false, failed(caddyhttp.Error(429, errors.New("x"))), resultGatewayError},
+		{"GET", false, failed(caddyhttp.Error(503, errors.New("x"))), resultGatewayError},
+		{"GET", true, failed(caddyhttp.Error(registry.StatusClientClosedRequest, errors.New("x"))), resultClientClosed},
 		{"GET", false, failed(caddyhttp.Error(500, errors.New("x"))), resultError},
 		{"GET", false, failed(errors.New("x")), resultError},
 		{"GET", false, half, resultCutOff},
@@ -63,12 +67,15 @@ func TestResults(t *testing.T) {
 		before := counted(t)
 		func() {
 			defer func() { _ = recover() }()
-			_ = observed(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, test.method, "/v2/", nil), func(w http.ResponseWriter, _ *http.Request) error {
-				if test.left {
-					leave()
-				}
-				return test.answer(w)
-			})
+			o := observe(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, test.method, "/v2/", nil))
+			var err error
+			returned := false
+			defer func() { o.end(err, returned) }()
+			if test.left {
+				leave()
+			}
+			err = test.answer(o)
+			returned = true
 		}()
 		leave()
 		for result, n := range counted(t) {
@@ -86,15 +93,15 @@ func TestResults(t *testing.T) {
 // counted is how many requests had each result.
 func counted(t *testing.T) map[string]float64 {
 	t.Helper()
-	registry := prometheus.NewPedanticRegistry()
-	if err := registerMetrics(registry); err != nil {
+	all := map[string]float64{}
+	r := prometheus.NewPedanticRegistry()
+	if err := registerMetrics(r, gauges{}); err != nil {
 		t.Fatal(err)
 	}
-	families, err := registry.Gather()
+	families, err := r.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := map[string]float64{}
 	for _, family := range families {
 		if family.GetName() != "caddy_ipfs_registry_requests_total" {
 			continue

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,12 +11,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-
-	_ "github.com/caddyserver/caddy/v2/modules/standard"
 )
 
 func TestDefaults(t *testing.T) {
@@ -58,7 +57,7 @@ func TestDefaults(t *testing.T) {
 		if (h.pool != nil) != want.gateways {
 			t.Errorf("%s: pool %v", config, h.pool)
 		}
-		if got := h.redirect; (got != nil) != (want.redirect != "") || got != nil && got.String() != want.redirect {
+		if got := h.registry.Redirect; (got != nil) != (want.redirect != "") || got != nil && got.String() != want.redirect {
 			t.Errorf("%s: redirects to %v, want %q", config, got, want.redirect)
 		}
 	}
@@ -68,29 +67,17 @@ func TestDefaults(t *testing.T) {
 func TestDefaultStoreMayComeLater(t *testing.T) {
 	data := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", data)
-	im := newImages(t)
+	im := imagestest.New(t)
 	s := newSite(t, Handler{})
-	path := im.blob(t, im.layer)
-	checkError(t, s, http.MethodGet, path, "BLOB_UNKNOWN", 404)
-	checkError(t, s, http.MethodGet, im.manifests(t, ours, "v1"), "MANIFEST_UNKNOWN", 404)
+	path := im.BlobURL(t, im.Layer)
+	s.get(t, 404, path)
+	s.get(t, 404, im.ManifestURL(t, imagestest.Ours, "v1"))
 
-	if err := os.Rename(im.store(t), filepath.Join(data, "ipfs-registry")); err != nil {
+	if err := os.Rename(im.Store(t), filepath.Join(data, "ipfs-registry")); err != nil {
 		t.Fatal(err)
 	}
 	s.get(t, 200, path)
-	s.get(t, 200, im.manifests(t, ours, "v1"))
-
-	// And if one of the two cannot be read, that is no reason not to look in the
-	// other.
-	broken := t.TempDir()
-	if err := os.WriteFile(filepath.Join(broken, "nodes"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.handler.stores = slices.Insert(s.handler.stores, 0, store.Open(broken))
-	s.get(t, 200, path)
-	if len(s.logged("store failed")) != 1 {
-		t.Errorf("logged %v", s.logs.All())
-	}
+	s.get(t, 200, im.ManifestURL(t, imagestest.Ours, "v1"))
 }
 
 // Where images on disk are looked for is in the log, and if there is nothing.

@@ -1,15 +1,12 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -26,10 +23,9 @@ type Store struct {
 	Directory string `json:"directory,omitempty"`
 
 	// How many bytes of what gateways gave are kept in the directory, besides the
-	// images that the converter put there. What was used least recently goes first.
-	// What is larger than that passes by. Nothing is kept if it is negative, and
-	// with `trust gateway`, since nothing is proved then. Where the directory cannot
-	// be written, such as on a full disk, nothing is kept for as long as that is so.
+	// images that the converter put there. The least recently used go first. Blobs
+	// that are larger than that are not kept. Nothing is kept if it is negative, or
+	// for as long as the directory cannot be written, as on a full disk.
 	// Default: 10 GiB.
 	MaxSize int64 `json:"max_size,omitempty"`
 }
@@ -65,24 +61,29 @@ func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 	return stores, nil
 }
 
-// fromStores is what read gets from the first store that has it. That one cannot
-// be read is logged, and no reason not to look in the next.
-func fromStores[T any](h *Handler, q request, read func(*store.Store) (T, error)) (T, error) {
-	var none T
-	err := fs.ErrNotExist
-	for _, s := range h.stores {
-		found, failed := read(s)
-		if failed == nil {
-			q.seen.from(sourceStore)
-			return found, nil
-		}
-		switch {
-		case errors.Is(failed, layout.ErrUncompressedDigest): // read well, and wrong wherever it is
-			return none, failed
-		case !errors.Is(failed, fs.ErrNotExist):
-			h.logger.Error("store failed", q.fields(zap.String("store", s.Dir()), zap.Error(failed))...)
-			err = failed
-		}
+// writable returns the directory that the converter would write to.
+func (s *Store) writable() (string, error) {
+	if s.Directory != "" {
+		return s.Directory, nil
 	}
-	return none, err
+	return store.DefaultDir()
+}
+
+// cached returns the store whose cache is filled: of the default ones, the one that the
+// user who runs Caddy may write.
+func cached(stores []*store.Store) *store.Store {
+	if os.Geteuid() == 0 {
+		return stores[0]
+	}
+	return stores[len(stores)-1]
+}
+
+// keeps reports whether anything is kept in the cache.
+func (s *Store) keeps() bool { return s.MaxSize >= 0 }
+
+func (s *Store) maxSize() int64 {
+	if s.MaxSize == 0 {
+		return defaultMaxSize
+	}
+	return s.MaxSize
 }

@@ -79,7 +79,7 @@ func (f disco) Manifest(ctx context.Context, tree Tree, reference string) (Manif
 			return Manifest{}, err
 		}
 		if reference = strings.TrimSpace(string(data)); !IsDigest(reference) {
-			return Manifest{}, fmt.Errorf("%s is no digest", link)
+			return Manifest{}, invalidError(link + " does not hold a digest")
 		}
 	}
 	d := digest.Digest(reference)

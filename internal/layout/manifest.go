@@ -47,7 +47,18 @@ type Manifest struct {
 	At Place // where it was read
 }
 
-var errNotManifest = errors.New("not an image manifest or index")
+// ErrInvalid says of what is at an address that it is not what an image has there,
+// whoever gives it.
+var ErrInvalid = errors.New("this is not what an image has here")
+
+// An invalidError is an ErrInvalid that says why.
+type invalidError string
+
+func (e invalidError) Error() string { return string(e) }
+
+func (e invalidError) Is(target error) bool { return target == ErrInvalid }
+
+const errNotManifest invalidError = "not an image manifest or index"
 
 // ParseManifest tells which of the known kinds of manifest data is.
 // Gateways take every manifest for application/json, with which no client pulls,

@@ -52,7 +52,7 @@ func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
 			several[tag] = true // which of them is meant, nobody says
 		}
 		if f.tagged[tag] = d.Digest; len(f.tagged) > maxTags {
-			return nil, fmt.Errorf("more than %d tags in %s", maxTags, v1.ImageIndexFile)
+			return nil, invalidError(fmt.Sprintf("more than %d tags in %s", maxTags, v1.ImageIndexFile))
 		}
 	}
 	maps.DeleteFunc(f.tagged, func(tag string, _ digest.Digest) bool { return several[tag] })

@@ -23,6 +23,8 @@ var house = [][]string{
 	{"converter/origin", "converter/blob", "converter/remote"},
 	{"converter/align", "converter/deflate", "converter/platform", "converter/internal/alternatives", "converter/internal/wholefile"},
 	{"converter/internal/manifest", "converter/internal/ocilayout", "converter/internal/ctxio"},
+	{"internal/registry"},
+	{"internal/images"},
 	{"internal/fill"},
 	{"internal/names", "internal/trustless"},
 	{"internal/car", "internal/gateway", "internal/store", "internal/layout", "internal/denylist"},

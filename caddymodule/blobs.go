@@ -1,0 +1,55 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+)
+
+// Blobs says how blobs that are not in the store reach clients.
+type Blobs struct {
+	// Either `proxy`, through this server, or `redirect`: clients are sent to a
+	// gateway, which costs this server no traffic, and clients check what they
+	// get. Manifests are never redirected. Default: `proxy`.
+	Mode string `json:"mode,omitempty"`
+
+	// The URL of the gateway that clients are redirected to, which they must be
+	// able to reach. Default: the first upstream.
+	Gateway string `json:"gateway,omitempty"`
+}
+
+const (
+	modeProxy    = "proxy"
+	modeRedirect = "redirect"
+)
+
+func (b *Blobs) provision(groups []gateway.Group) (*url.URL, error) {
+	if b.Mode == "" {
+		b.Mode = modeProxy
+	}
+	if b.Gateway != "" {
+		u, err := gateway.ParseUpstream(b.Gateway, "http")
+		if err != nil {
+			return nil, fmt.Errorf("invalid gateway: %w", err)
+		}
+		return u, nil
+	}
+	if b.Mode == modeRedirect && len(groups) > 0 {
+		return groups[0].Upstreams[0], nil
+	}
+	return nil, nil
+}
+
+func (b *Blobs) validate(target *url.URL) error {
+	switch {
+	case b.Mode != modeProxy && b.Mode != modeRedirect:
+		return fmt.Errorf("unknown mode of blobs '%s': it is '%s' or '%s'", b.Mode, modeProxy, modeRedirect)
+	case b.Mode == modeProxy && b.Gateway != "":
+		return fmt.Errorf("a gateway for blobs is of use in mode '%s' only", modeRedirect)
+	case b.Mode == modeRedirect && target == nil:
+		return errors.New("no gateway to redirect blobs to")
+	}
+	return nil
+}

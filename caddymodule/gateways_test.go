@@ -1,0 +1,163 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
+)
+
+// Connections to gateways are used again, whatever the answers were. There may be two: a
+// blob may be asked for in one form while an answer in another is still read.
+func TestConnectionsAreKept(t *testing.T) {
+	im := imagestest.New(t)
+	g := im.Gateway(t)
+	page := strings.Repeat("not here\n", 50)
+	for name, test := range map[string]struct {
+		fault        imagestest.Fault
+		method, path string
+		want         int
+	}{
+		"manifest": {nil, http.MethodGet, im.ManifestURL(t, imagestest.Ours, "v1"), 200},
+		"blob":     {nil, http.MethodGet, im.BlobURL(t, im.Layer), 200},
+		"HEAD":     {nil, http.MethodHead, im.BlobURL(t, im.Layer), 200},
+		"404":      {func(w http.ResponseWriter, _ *http.Request, _ []byte) { http.Error(w, page, 404) }, http.MethodGet, im.BlobURL(t, im.Config), 502},
+		"redirect": {func(w http.ResponseWriter, r *http.Request, content []byte) {
+			if !r.URL.Query().Has("again") {
+				http.Redirect(w, r, r.URL.Path+"?again=1&"+r.URL.RawQuery, http.StatusMovedPermanently)
+				return
+			}
+			imagestest.Honest(w, r, content)
+		}, http.MethodGet, im.BlobURL(t, im.Layer), 200},
+	} {
+		var connections atomic.Int64
+		server := httptest.NewUnstartedServer(g.Breaks(test.fault))
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				connections.Add(1)
+			}
+		}
+		server.Start()
+		t.Cleanup(server.Close)
+		s := newSite(t, Handler{Gateways: []*Gateway{{Upstreams: []string{server.URL}}}})
+		for range 10 {
+			if resp, _, err := s.do(t, test.method, test.path); err != nil || resp.StatusCode != test.want {
+				t.Errorf("%s: %s, %v", name, resp.Status, err)
+			}
+		}
+		if n := connections.Load(); n > 2 {
+			t.Errorf("%s: %d connections", name, n)
+		}
+	}
+}
+
+// HTTP/2 takes megabytes for every client that is slow, so it is for who asks
+// for it.
+func TestHTTPVersion(t *testing.T) {
+	im := imagestest.New(t)
+	var proto atomic.Value
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		proto.Store(r.Proto)
+		im.Gateway(t).ServeHTTP(w, r)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	for versions, want := range map[string]string{"": "HTTP/1.1", `,"versions":["1.1","2"]`: "HTTP/2.0"} {
+		h := Handler{Gateways: []*Gateway{{Upstreams: []string{server.URL}}}}
+		h.Gateways[0].TransportRaw = []byte(`{"protocol":"http","tls":{"insecure_skip_verify":true}` + versions + `}`)
+		newSite(t, h).get(t, 200, im.BlobURL(t, im.Config))
+		if got := proto.Load(); got != want {
+			t.Errorf("versions %q: %s, want %s", versions, got, want)
+		}
+	}
+}
+
+// What a transport can learn is the gateway's, and nothing of the client's.
+func TestTransportContext(t *testing.T) {
+	im := imagestest.New(t)
+	server := httptest.NewTLSServer(im.Gateway(t))
+	defer server.Close()
+	h := Handler{Gateways: []*Gateway{{
+		Upstreams:    []string{server.URL},
+		TransportRaw: []byte(`{"protocol":"http","tls":{"insecure_skip_verify":true,"server_name":"{http.request.host}x{http.reverse_proxy.upstream.host}"}}`),
+	}}}
+	var sni atomic.Value
+	server.TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		sni.Store(hello.ServerName)
+		return nil, nil
+	}
+	newSite(t, h).get(t, 200, im.BlobURL(t, im.Config))
+	if got := sni.Load(); got != "x127.0.0.1" {
+		t.Errorf("the gateway was told %q", got)
+	}
+
+	type key struct{}
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "secret"))
+	b := &bare{ctx, caddy.NewReplacer(), map[string]any{}}
+	if got := b.Value(key{}); got != nil {
+		t.Errorf("the transport is told %v", got)
+	}
+	derived, end := context.WithCancel(b)
+	defer end()
+	cancel()
+	<-derived.Done()
+}
+
+// Gateways learn nothing of the client.
+func TestGatewayRequests(t *testing.T) {
+	im := imagestest.New(t)
+	g := im.Gateway(t)
+	s := newSite(t, gateways(g))
+	secrets := []string{
+		"Authorization", "Basic secret", "Cookie", "secret", "Accept", "application/vnd.ipld.car", "Accept-Encoding", "zstd, gzip",
+		"X-Forwarded-For", "203.0.113.9", "User-Agent", "secret/1", "Traceparent", "secret", "Referer", "http://secret/",
+	}
+	for _, path := range []string{im.BlobURL(t, im.Layer), im.ManifestURL(t, imagestest.Ours, "v1")} {
+		s.get(t, 200, path+"?format=car&secret", secrets...)
+		s.do(t, http.MethodHead, path+"?ns=secret", secrets...)
+	}
+	asked := g.Asked()
+	if len(asked) == 0 {
+		t.Fatal("the gateway was not asked")
+	}
+	for _, r := range asked {
+		if r.Method != http.MethodGet || r.Host != strings.TrimPrefix(g.URL, "http://") || strings.Contains(r.URL.String(), "secret") {
+			t.Errorf("%s %s for %s", r.Method, r.URL, r.Host)
+		}
+		for name, values := range r.Header {
+			switch name {
+			case "Accept", "Accept-Encoding", "Range", "User-Agent":
+			default:
+				t.Errorf("the gateway is told %s: %s", name, values)
+			}
+			if strings.Contains(strings.Join(values, " "), "secret") || r.Header.Get("Accept-Encoding") != "identity" || r.UserAgent() != "ipfs-registry" {
+				t.Errorf("header %v", r.Header)
+			}
+		}
+	}
+}
+
+// TLS needs no configuration but its trust.
+func TestHTTPS(t *testing.T) {
+	im := imagestest.New(t)
+	plain := im.Gateway(t)
+	secure := httptest.NewTLSServer(plain)
+	defer secure.Close()
+	h := Handler{Gateways: []*Gateway{{Upstreams: []string{secure.URL}}}}
+	newSite(t, h).get(t, 502, im.BlobURL(t, im.Config)) // by an unknown authority
+
+	h.Gateways[0].TransportRaw = []byte(`{"protocol":"http","tls":{"insecure_skip_verify":true}}`)
+	newSite(t, h).get(t, 200, im.BlobURL(t, im.Config))
+
+	h.Gateways[0].Upstreams = []string{strings.TrimPrefix(secure.URL, "https://")}
+	newSite(t, h).get(t, 200, im.BlobURL(t, im.Config))
+}

@@ -1,0 +1,84 @@
+package images
+
+import (
+	"context"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// Blob calls use with the query's blob. If use returns an error, it must have written
+// nothing: another place or another source may have the blob, and use is called with
+// that. A blob of a source that cannot tell without fetching it may turn out not to
+// exist when it is used.
+func (l *Library) Blob(ctx context.Context, q Query, use func(Origin, Blob) error) error {
+	if err := l.Admit(q, q.path()); err != nil {
+		return err
+	}
+	found := false // in a store
+	if l.config.Filler != nil {
+		defer func() { l.config.Looked(CacheBlobs, found) }()
+	}
+	_, _, err := find(ctx, l, q, func(v view) (struct{}, error) {
+		return struct{}{}, v.atBlob(ctx, func(at layout.Place) error {
+			if _, err := v.check(ctx, at); err != nil {
+				return err
+			}
+			b, err := v.Blob(ctx, at, q.Digest)
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			found = v.origin.kind == FromStore
+			return use(v.origin.kind, b)
+		})
+	})
+	return err
+}
+
+// Locate returns where the query's blob is. Where no source can tell, that is where
+// most images have it.
+func (l *Library) Locate(ctx context.Context, q Query) (layout.Place, error) {
+	if err := l.Admit(q, q.path()); err != nil {
+		return layout.Place{}, err
+	}
+	at, _, err := find(ctx, l, q, func(v view) (layout.Place, error) {
+		form, err := v.form(ctx)
+		if err != nil {
+			return layout.Place{}, err
+		}
+		at, err := form.Blob(ctx, v, q.Digest)
+		if err == nil {
+			_, err = v.check(ctx, at)
+		}
+		return at, err
+	})
+	if err == nil || l.config.Lists != nil {
+		return at, err
+	}
+	if e := classify(ctx, err); e.Class == Absent {
+		return at, e
+	}
+	return q.nativeBlob(), nil
+}
+
+// falsities remembers about which false content the log was told, so that clients
+// cannot fill it by asking again.
+type falsities struct{ told *lru.Cache[Query, struct{}] }
+
+const maxFalsities = 4096 // that are remembered
+
+func newFalsities() *falsities {
+	told, err := lru.New[Query, struct{}](maxFalsities)
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	return &falsities{told}
+}
+
+// isNew reports whether the log was not told yet.
+func (f *falsities) isNew(q Query) bool {
+	known, _ := f.told.ContainsOrAdd(q, struct{}{})
+	return !known
+}

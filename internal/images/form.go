@@ -1,0 +1,136 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// A knownForm is the form of an image and what it was read from, so that the lists
+// can be asked again about that.
+type knownForm struct {
+	layout.Form
+	madeOf []layout.Place
+}
+
+// A formCache remembers the forms of images, which never change.
+type formCache = lru.Cache[layout.Image, knownForm]
+
+// maxForms is how many forms are remembered. Some of them hold where each blob of the
+// image is.
+const maxForms = 128
+
+func newFormCache() *formCache {
+	c, err := lru.New[layout.Image, knownForm](maxForms)
+	if err != nil {
+		panic(err) // the size is positive
+	}
+	return c
+}
+
+// remembered returns the form of the query's image if that is known, and may be used.
+func (v view) remembered(ctx context.Context) (layout.Form, bool, error) {
+	known, ok := v.library.forms.Get(v.query.Image)
+	if !ok {
+		return layout.Form{}, false, nil
+	}
+	for _, at := range known.madeOf {
+		if _, err := v.check(ctx, at); err != nil {
+			return layout.Form{}, false, err
+		}
+	}
+	return known.Form, true, nil
+}
+
+// form returns the form of the query's image, which is fs.ErrNotExist where there is
+// no image.
+func (v view) form(ctx context.Context) (layout.Form, error) {
+	if form, known, err := v.remembered(ctx); known || err != nil {
+		return form, err
+	}
+	tree := &recorder{Tree: v}
+	form, err := layout.Detect(ctx, tree, v.query.Image)
+	if err == nil {
+		v.library.forms.Add(v.query.Image, knownForm{form, tree.read})
+	}
+	return form, err
+}
+
+// A recorder is a tree that notes what was read from it.
+type recorder struct {
+	layout.Tree
+
+	mu   sync.Mutex
+	read []layout.Place
+}
+
+// ReadFile implements layout.Tree.
+func (r *recorder) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
+	r.note(layout.Place{Root: root, Path: path})
+	return r.Tree.ReadFile(ctx, root, path, limit)
+}
+
+// ReadDir implements layout.Tree.
+func (r *recorder) ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error) {
+	r.note(layout.Place{Root: root, Path: path})
+	return r.Tree.ReadDir(ctx, root, path)
+}
+
+func (r *recorder) note(at layout.Place) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read = append(r.read, at)
+}
+
+// atBlob calls use with the native place of the query's blob, and, if the blob is not
+// there, with the place that the form of the image says.
+func (v view) atBlob(ctx context.Context, use func(layout.Place) error) error {
+	form, known, err := v.remembered(ctx)
+	if err != nil {
+		return err
+	}
+	if !known {
+		err := use(v.query.nativeBlob())
+		if !mayBeElsewhere(ctx, err) {
+			return err
+		}
+		var failed error
+		form, failed = v.form(ctx)
+		switch {
+		case errors.Is(failed, fs.ErrNotExist), failed == nil && form.IsNative():
+			return err
+		case failed != nil:
+			return failed
+		}
+	}
+	at, err := form.Blob(ctx, v, v.query.Digest)
+	if err != nil {
+		return err
+	}
+	return use(at)
+}
+
+// mayBeElsewhere reports whether nothing is in a place, or something that is not the
+// blob.
+func mayBeElsewhere(ctx context.Context, err error) bool {
+	if err == nil {
+		return false
+	}
+	switch classify(ctx, err).Class {
+	case Absent, Lacking, False:
+		return true
+	}
+	return false
+}
+
+// nativeBlob is where most images have the blob.
+func (q Query) nativeBlob() layout.Place {
+	return layout.Place{Root: q.Image.Root, Path: layout.BlobPath(q.Image.Name, q.Digest)}
+}

@@ -1,0 +1,178 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// blobType is the media type of all blobs. Manifests say what they are.
+const blobType = "application/octet-stream"
+
+// serveBlob answers with a blob, or, where blobs are redirected, with the place that
+// the client can fetch it from.
+func (g *Registry) serveBlob(w http.ResponseWriter, r Request, q request) error {
+	if g.Redirect != nil {
+		q.Only = images.FromStore
+	}
+	err := g.Library.Blob(r.Context(), q.Query, func(from images.Origin, b images.Blob) error {
+		r.from(from)
+		return g.deliver(w, r, q, from, b)
+	})
+	if g.Redirect != nil && mayBeAtGateway(err) {
+		q.Only = ""
+		return g.redirectBlob(w, r, q)
+	}
+	return g.answerTo(q, err, blobUnknown(q))
+}
+
+func blobUnknown(q request) *protocolError {
+	return &protocolError{codeBlobUnknown, "there is no blob " + q.Digest.String() + " at this address"}
+}
+
+// mayBeAtGateway reports whether a store's error says nothing about gateways.
+func mayBeAtGateway(err error) bool {
+	e, ok := errors.AsType[*images.Error](err)
+	return ok && (e.Class == images.Lacking || e.Class == images.Fault)
+}
+
+// redirectBlob sends the client to a gateway, with the status that other registries use
+// and all clients follow. The configuration may name another gateway tomorrow, so the
+// answer is not to be kept.
+func (g *Registry) redirectBlob(w http.ResponseWriter, r Request, q request) error {
+	at, err := g.Library.Locate(r.Context(), q.Query)
+	if err != nil {
+		return g.answerTo(q, err, blobUnknown(q))
+	}
+	header := w.Header()
+	header.Set("Location", gatewayURL(g.Redirect, at).String())
+	header.Set("Cache-Control", "no-store")
+	header.Set("Docker-Content-Digest", q.Digest.String())
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return nil
+}
+
+func gatewayURL(gateway *url.URL, at layout.Place) *url.URL {
+	u := *gateway
+	u.Path = path.Join("/", u.Path, "ipfs", at.String())
+	return &u
+}
+
+// deliver answers with a blob, or with the parts of it that a client wants. It returns
+// an error only if nothing was written.
+func (g *Registry) deliver(w http.ResponseWriter, r Request, q request, from images.Origin, b images.Blob) error {
+	d := &delivery{w: w, r: r, q: q, cache: q.cacheControl(r)}
+	if from == images.FromStore { // which knows that the digest is right
+		d.cache = immutable(r, q.Digest.String())
+	}
+	status := condition(r, etag(q.Digest))
+	if r.Method == http.MethodHead || status != 0 {
+		return d.withoutBody(b, status)
+	}
+	ranges, err := satisfiable(r.Context(), wantedRanges(r, etag(q.Digest)), b)
+	if err == nil {
+		err = d.copy(b, ranges)
+	}
+	outside, isOutside := errors.AsType[gateway.RangeError](err)
+	switch {
+	case err == nil:
+		return nil
+	case d.started:
+		// It is too late for an answer that says what is wrong. The connection is
+		// cut, so that the client cannot take what it has for the whole.
+		if r.Context().Err() == nil {
+			g.Logger.Error("blob cut off", q.Fields(zap.Error(err))...)
+		}
+		panic(http.ErrAbortHandler)
+	case isOutside && outside.Size == 0: // no range is within an empty blob
+		d.isPart = false
+		return d.copy(b, nil)
+	case isOutside:
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", outside.Size))
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		return nil
+	}
+	return err
+}
+
+// A delivery is the images.Sink that is a client.
+type delivery struct {
+	w       http.ResponseWriter
+	r       Request
+	q       request
+	cache   string // Cache-Control
+	isPart  bool   // whether it is one part that the client wants
+	started bool
+}
+
+// copy writes the blob, or parts of it.
+func (d *delivery) copy(b images.Blob, parts []images.Range) error {
+	switch len(parts) {
+	case 0:
+		return b.Copy(d.r.Context(), nil, d)
+	case 1:
+		d.isPart = true
+		return b.Copy(d.r.Context(), &parts[0], d)
+	}
+	return newByteRanges(d, parts).copy(b)
+}
+
+// Start implements images.Sink.
+func (d *delivery) Start(from, to, size int64) {
+	d.begin()
+	header, status := d.w.Header(), http.StatusOK
+	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
+	if d.isPart {
+		header.Set("Content-Range", contentRange(from, to, size))
+		status = http.StatusPartialContent
+	}
+	d.w.WriteHeader(status)
+}
+
+// begin sets the header of an answer with the blob, or with parts of it.
+func (d *delivery) begin() {
+	d.started = true
+	setContent(d.w, d.q.Digest, blobType)
+	d.w.Header().Set("Accept-Ranges", "bytes")
+	d.w.Header().Set("Cache-Control", d.cache)
+}
+
+func contentRange(from, to, size int64) string {
+	return fmt.Sprintf("bytes %d-%d/%d", from, to-1, size)
+}
+
+// Write implements images.Sink.
+func (d *delivery) Write(b []byte) (int, error) { return d.w.Write(b) }
+
+// ReadFrom implements io.ReaderFrom, for files.
+func (d *delivery) ReadFrom(r io.Reader) (int64, error) { return io.Copy(d.w, r) }
+
+// withoutBody answers HEAD, and preconditions that want a status in place of the blob.
+// Both are answered so only if there is a blob.
+func (d *delivery) withoutBody(b images.Blob, status int) error {
+	size, err := b.Size(d.r.Context())
+	if err != nil {
+		return err
+	}
+	d.begin()
+	if status != 0 {
+		d.w.Header().Del("Accept-Ranges")
+		writeCondition(d.w, status)
+		return nil
+	}
+	d.w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	d.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+var _ images.Sink = (*delivery)(nil)

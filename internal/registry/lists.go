@@ -1,0 +1,161 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// serveTags lists the tags of an image.
+func (g *Registry) serveTags(w http.ResponseWriter, r Request, q request) error {
+	tags, from, err := g.Library.Tags(r.Context(), q.Query)
+	if err != nil {
+		return g.explainImage(r.Context(), q, g.answerTo(q, err, imageUnknown))
+	}
+	if tags, err = pageOf(w, r, tags); err != nil {
+		return err
+	}
+	r.from(from)
+	return serveDocument(w, r, "application/json", q.cacheControl(r), struct {
+		Name string   `json:"name"`
+		Tags []string `json:"tags"`
+	}{q.repository, notNil(tags)})
+}
+
+// imageUnknown is the answer that there is no image.
+var imageUnknown = &protocolError{codeNameUnknown, "there is no image at this address"}
+
+// serveReferrers lists the manifests whose subject is the requested one: signatures and
+// bills of materials, say. Where there is no image, the list is empty: clients would
+// take a 404 for a registry that does not know referrers.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+func (g *Registry) serveReferrers(w http.ResponseWriter, r Request, q request) error {
+	referrers, from, err := g.Library.Referrers(r.Context(), q.Query)
+	cache := q.cacheControl(r)
+	if err != nil {
+		if err = g.answerTo(q, err, imageUnknown); !isNotFound(err) {
+			return err
+		}
+		cache = revalidated(r) // a store may have them later
+	}
+	r.from(from)
+	if wanted := r.URL.Query().Get("artifactType"); wanted != "" {
+		w.Header().Set("OCI-Filters-Applied", "artifactType")
+		referrers = slices.DeleteFunc(referrers, func(d v1.Descriptor) bool { return d.ArtifactType != wanted })
+	}
+	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: notNil(referrers)}
+	index.SchemaVersion = 2
+	return serveDocument(w, r, v1.MediaTypeImageIndex, cache, index)
+}
+
+// serveCatalog lists the images that were converted into the stores, and those below
+// the root. All of IPFS cannot be listed.
+func (g *Registry) serveCatalog(w http.ResponseWriter, r Request) error {
+	if !g.Catalog {
+		return &protocolError{codeNotOffered, "images are listed only where this registry's option `catalog` is on"}
+	}
+	all := g.Library.Kept(r.Context())
+	if g.Root != nil {
+		below, err := g.plainNames(r.Context())
+		if err != nil {
+			return g.answerTo(request{kind: kindCatalog}, err, imageUnknown)
+		}
+		all = append(all, below...)
+	}
+	slices.Sort(all)
+	all, err := pageOf(w, r, slices.Compact(all))
+	if err != nil {
+		return err
+	}
+	return serveDocument(w, r, "application/json", revalidated(r), struct {
+		Repositories []string `json:"repositories"`
+	}{notNil(all)})
+}
+
+// plainNames returns the names of the images below the root.
+func (g *Registry) plainNames(ctx context.Context) ([]string, error) {
+	root := layout.Image{Root: g.Root.CID}
+	if g.Root.IsName() {
+		found, err := g.resolve(ctx, g.Root.Name)
+		if err != nil {
+			return nil, err
+		}
+		root = layout.Image{Root: found.Root, Name: found.Path}
+	}
+	return g.Library.Names(ctx, root)
+}
+
+// pageOf returns the part of a sorted list that a request wants, and tells the client
+// where the next part is. The order is that of bytes, as in all registries and in the
+// specification's own tests, though the specification speaks of letters without case.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags
+func pageOf(w http.ResponseWriter, r Request, all []string) ([]string, error) {
+	query := r.URL.Query()
+	if last := query.Get("last"); last != "" {
+		from, found := slices.BinarySearch(all, last)
+		if found {
+			from++
+		}
+		all = all[from:]
+	}
+	if !query.Has("n") {
+		return all, nil
+	}
+	n, err := strconv.ParseUint(query.Get("n"), 10, 63)
+	if err != nil {
+		return nil, &protocolError{codeBadQuery, fmt.Sprintf("n is the number of entries that are wanted, not %.20q", query.Get("n"))}
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	if n < uint64(len(all)) {
+		all = all[:n]
+		w.Header().Set("Link", linkToNext(r, all[n-1], int(n)))
+	}
+	return all, nil
+}
+
+// linkToNext returns where the entries after last are: at the URL that the client asked
+// for, whatever it was rewritten to. Clients take only path and query from it.
+func linkToNext(r Request, last string, n int) string {
+	query := url.Values{"last": {last}, "n": {strconv.Itoa(n)}}
+	if ns := r.URL.Query().Get("ns"); ns != "" {
+		query.Set("ns", ns)
+	}
+	to := url.URL{Path: r.URL.Path, RawQuery: query.Encode()}
+	if r.Original != nil {
+		to.Path = r.Original.Path
+	}
+	return "<" + to.String() + `>; rel="next"`
+}
+
+// serveDocument answers with JSON that was made for the request.
+func serveDocument(w http.ResponseWriter, r Request, mediaType, cache string, document any) error {
+	body, err := encode(document)
+	if err != nil {
+		return err
+	}
+	d := digest.FromBytes(body)
+	header := w.Header()
+	header.Set("Content-Type", mediaType)
+	header.Set("Cache-Control", cache)
+	header.Set("ETag", etag(d))
+	serveBytes(w, r, d, body)
+	return nil
+}
+
+// notNil returns the list so that JSON has [] and not null for nothing.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,59 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// serveManifest answers with a manifest that was read and checked as a whole. It is
+// never redirected: a gateway would get its media type wrong, by which clients know
+// what it is.
+func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) error {
+	m, from, err := g.findManifest(r.Context(), q)
+	if err != nil {
+		return g.explain(r.Context(), q, g.answerTo(q, err, manifestUnknown(q)))
+	}
+	r.from(from)
+	setContent(w, m.Digest, m.MediaType)
+	cache := q.cacheControl(r)
+	if q.Digest != "" {
+		cache = immutable(r, q.Reference)
+	}
+	w.Header().Set("Cache-Control", cache)
+	serveBytes(w, r, m.Digest, m.Data)
+	return nil
+}
+
+func manifestUnknown(q request) *protocolError {
+	return &protocolError{codeManifestUnknown, "there is no manifest " + q.Reference + " at this address"}
+}
+
+func (g *Registry) findManifest(ctx context.Context, q request) (m layout.Manifest, from images.Origin, err error) {
+	if err := g.checkTag(ctx, q); err != nil {
+		return m, "", err
+	}
+	ctx, end := g.Hooks.Resolving(ctx, "reference", q.Reference)
+	defer func() { end(err) }()
+	return g.Library.Manifest(ctx, q.Query)
+}
+
+// checkTag returns the answer to a tag that a plain name does not have. A mirror must
+// not say of an image that it is another registry's latest one because nobody named a
+// tag here.
+func (g *Registry) checkTag(ctx context.Context, q request) error {
+	if !q.rooted || !layout.MayBeAlias(q.Reference) {
+		return nil
+	}
+	if err := g.Library.Admit(q.Query, q.paths()...); err != nil {
+		return err
+	}
+	tags, _, err := g.Library.Tags(ctx, q.Query)
+	if err == nil && !slices.Contains(tags, q.Reference) {
+		return manifestUnknown(q)
+	}
+	return err
+}

@@ -1,0 +1,106 @@
+package registry
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
+)
+
+// Several parts in one answer are the same from everywhere.
+func TestSeveralRanges(t *testing.T) {
+	im := imagestest.New(t)
+	size := len(im.Layer)
+	for source, handler := range sources {
+		s := newSite(t, handler(t, im))
+		for _, test := range []struct {
+			header string
+			parts  [][2]int // from, to; the whole if none
+		}{
+			{"bytes=1-2,700000-", [][2]int{{1, 3}, {700000, size}}},
+			{"bytes=5-9, -7, 300000-300001", [][2]int{{5, 10}, {size - 7, size}, {300000, 300002}}},
+			{"bytes=1-2,9999999-,3-4", [][2]int{{1, 3}, {3, 5}}},
+			{"bytes=0-,0-", nil}, // more than there is
+		} {
+			status := http.StatusPartialContent
+			if test.parts == nil {
+				status = http.StatusOK
+			}
+			resp, body := s.get(t, status, im.BlobURL(t, im.Layer), "Range", test.header)
+			if resp.ContentLength != int64(len(body)) {
+				t.Errorf("%s: %s: Content-Length %d of %d bytes", source, test.header, resp.ContentLength, len(body))
+			}
+			if test.parts == nil {
+				if !bytes.Equal(body, im.Layer) {
+					t.Errorf("%s: %s: %d bytes", source, test.header, len(body))
+				}
+				continue
+			}
+			_, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+			if err != nil {
+				t.Fatalf("%s: %s: %v", source, test.header, err)
+			}
+			parts := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+			for _, want := range test.parts {
+				part, err := parts.NextPart()
+				if err != nil {
+					t.Fatalf("%s: %s: %v", source, test.header, err)
+				}
+				got, err := io.ReadAll(part)
+				of := fmt.Sprintf("bytes %d-%d/%d", want[0], want[1]-1, size)
+				if err != nil || !bytes.Equal(got, im.Layer[want[0]:want[1]]) || part.Header.Get("Content-Range") != of {
+					t.Errorf("%s: %s: %d bytes as %q, %v", source, test.header, len(got), part.Header.Get("Content-Range"), err)
+				}
+			}
+			if _, err := parts.NextPart(); err != io.EOF {
+				t.Errorf("%s: %s: after all parts: %v", source, test.header, err)
+			}
+		}
+		resp, _ := s.get(t, http.StatusRequestedRangeNotSatisfiable, im.BlobURL(t, im.Layer), "Range", "bytes=9999998-,9999999-")
+		if got, want := resp.Header.Get("Content-Range"), fmt.Sprintf("bytes */%d", size); got != want {
+			t.Errorf("%s: Content-Range: %s, want %s", source, got, want)
+		}
+	}
+}
+
+// A client that wants more parts than are given in one answer gets the whole.
+func TestTooManyRangesGiveTheWhole(t *testing.T) {
+	im := imagestest.New(t)
+	many := "bytes=" + strings.TrimSuffix(strings.Repeat("1-2,", maxRanges+1), ",")
+	for _, c := range []setup{gateways(im.Gateway(t)), stored(t, im)} {
+		resp, body := newSite(t, c).get(t, http.StatusOK, im.BlobURL(t, im.Layer), "Range", many)
+		if !bytes.Equal(body, im.Layer) {
+			t.Errorf("%d bytes", len(body))
+		}
+		checkHeader(t, resp, blobType, digest.FromBytes(im.Layer), len(im.Layer), forever)
+	}
+}
+
+// A part that nobody can give any more ends the answer.
+func TestSeveralRangesBreakOff(t *testing.T) {
+	im := imagestest.New(t)
+	g := im.Gateway(t)
+	s := newSite(t, gateways(g))
+	s.get(t, 206, im.BlobURL(t, im.Layer), "Range", "bytes=0-99999") // so that only leaves are asked for from now on
+	var parts atomic.Int64
+	g.Breaks(func(w http.ResponseWriter, r *http.Request, body []byte) {
+		if parts.Add(1) > 1 {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		imagestest.Honest(w, r, body)
+	})
+	resp, body, err := s.do(t, http.MethodGet, im.BlobURL(t, im.Layer), "Range", "bytes=0-99999,600000-600001")
+	if err == nil || resp.StatusCode != http.StatusPartialContent || len(s.logged("blob cut off")) != 1 {
+		t.Errorf("%s, %d bytes, %v", resp.Status, len(body), err)
+	}
+}

@@ -1,0 +1,150 @@
+// Package registry answers the OCI distribution protocol: /v2 and all below it, read
+// only, from the images of a library.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md
+//
+// A path is parsed once, into a request (path.go). What serves it asks the library for
+// an image, or a part of one, and writes that to the client. What an error of the
+// library means in the protocol is decided in one place (errors.go).
+//
+// The package is an http.Handler in all but its signature: the server around it knows
+// things about a request that the request does not say, and wants to be told what
+// became of it.
+package registry
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
+)
+
+// A Config says what a Registry serves, and how. Only the library and the logger are
+// required.
+type Config struct {
+	Library  *images.Library
+	Resolver *names.Resolver // of IPNS keys and domains; nil if none are allowed
+	Root     *Root           // whose images have plain names; nil for none
+	Catalog  bool            // whether /v2/_catalog lists images
+	Redirect *url.URL        // the gateway that clients fetch blobs from themselves; nil to proxy
+	Logger   *zap.Logger
+	Hooks    Hooks
+}
+
+// Hooks are told what a registry does. They must be safe for concurrent use, and any
+// of them may be nil.
+type Hooks struct {
+	// Resolving is called before a name or a reference is looked up, and its end
+	// when that is over. The look-up uses the context that it returns.
+	Resolving func(ctx context.Context, key, value string) (_ context.Context, end func(error))
+
+	// NameResolved is told of each IPNS key or domain that was looked up. The error
+	// is an *images.Error, or nil.
+	NameResolved func(err error)
+
+	// Refused is told of each request that the lists refuse.
+	Refused func(err error)
+}
+
+// A Registry answers requests. Its methods may be called concurrently.
+type Registry struct{ Config }
+
+// New returns a registry.
+func New(c Config) *Registry {
+	if c.Hooks.Resolving == nil {
+		c.Hooks.Resolving = func(ctx context.Context, _, _ string) (context.Context, func(error)) { return ctx, func(error) {} }
+	}
+	if c.Hooks.NameResolved == nil {
+		c.Hooks.NameResolved = func(error) {}
+	}
+	if c.Hooks.Refused == nil {
+		c.Hooks.Refused = func(error) {}
+	}
+	return &Registry{c}
+}
+
+// A Request is a client's request, and what the server around the registry knows
+// about it.
+type Request struct {
+	*http.Request
+	Original    *url.URL    // before the server rewrote it; nil if it did not
+	Authorised  bool        // whether a handler before this one authenticated the client
+	Observation Observation // of this request; may be nil
+}
+
+// An Observation is told about a request while it is answered.
+type Observation interface {
+	// Asked says what the request is for. It is called again when it is known what a
+	// name stands for.
+	Asked(Subject)
+
+	// From says where the content of the answer comes from.
+	From(images.Origin)
+}
+
+// A Subject is what a request is for. What does not apply is empty.
+type Subject struct{ Kind, CID, Name, Reference string }
+
+const base = "/v2"
+
+// Serves reports whether a path belongs to the registry.
+func Serves(path string) bool { return path == base || strings.HasPrefix(path, base+"/") }
+
+// Serve answers a request for a path that the registry Serves. Errors of the protocol
+// are answered. If the library failed, nothing was written, and the error is a
+// *Failure.
+func (g *Registry) Serve(w http.ResponseWriter, r Request) error {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	return g.finish(w, r, g.serve(w, r))
+}
+
+func (g *Registry) serve(w http.ResponseWriter, r Request) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return &protocolError{codeUnsupported, "this registry is read-only: add images with the converter instead of pushing them"}
+	}
+	ns := g.namespace(r.Request)
+	q, err := parseRequest(r.URL, ns)
+	if err != nil {
+		return err
+	}
+	ns.tell(w, q)
+	r.asked(q)
+	switch {
+	case q.kind == kindBase:
+		return writeJSON(w, r, http.StatusOK, []byte("{}"))
+	case q.kind == kindCatalog:
+		return g.serveCatalog(w, r)
+	case q.isNamed():
+		return g.serveNamed(w, r, q)
+	}
+	return g.serveImage(w, r, q)
+}
+
+// serveImage answers a request for an image whose root is known.
+func (g *Registry) serveImage(w http.ResponseWriter, r Request, q request) error {
+	switch q.kind {
+	case kindManifest:
+		return g.serveManifest(w, r, q)
+	case kindBlob:
+		return g.serveBlob(w, r, q)
+	case kindTags:
+		return g.serveTags(w, r, q)
+	}
+	return g.serveReferrers(w, r, q)
+}
+
+func (r Request) asked(q request) {
+	if r.Observation != nil {
+		r.Observation.Asked(q.subject())
+	}
+}
+
+func (r Request) from(o images.Origin) {
+	if r.Observation != nil && o != "" {
+		r.Observation.From(o)
+	}
+}

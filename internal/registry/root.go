@@ -1,0 +1,157 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
+)
+
+// A Root is the directory whose images are served by plain names.
+type Root struct {
+	CID   cid.Cid    // undefined if it is a name
+	Name  names.Name // the zero Name if it is a CID
+	Hosts []string   // the registries that its images are from, as CheckHost wants them
+}
+
+// ParseRoot reads the address of a root: a CID, an IPNS key or a domain.
+func ParseRoot(address string) (*Root, error) {
+	c, err := cidname.ParseAny(address)
+	if err == nil {
+		if c = cid.NewCidV1(c.Type(), c.Hash()); c.Type() == cid.Raw {
+			return nil, fmt.Errorf("%s is a file, not a directory of images", address)
+		}
+		return &Root{CID: c}, nil
+	}
+	name, err := names.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither a CID nor an IPNS key nor a domain", address)
+	}
+	return &Root{Name: name}, nil
+}
+
+var host = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?$|^\[[0-9a-f:.]+\](:[0-9]+)?$`)
+
+// CheckHost returns why s is not the host of a registry, if so.
+func CheckHost(s string) error {
+	if !host.MatchString(s) {
+		return fmt.Errorf("%q is not the host of a registry: write <host>[:<port>] as in image names, in lower case", s)
+	}
+	return nil
+}
+
+// IsName reports whether the root is a name, whose meaning can change. A nil Root is
+// none.
+func (r *Root) IsName() bool { return r != nil && r.Name != names.Name{} }
+
+// dockerHub is how clients call the registry of images that are named without one.
+const dockerHub = "docker.io"
+
+// officialPrefix is what Docker puts before names of one part there.
+const officialPrefix = "library/"
+
+// normalHost returns a host as it is written in image names: Docker Hub has several,
+// and the port of HTTPS is left out.
+func normalHost(s string) string {
+	s = strings.TrimSuffix(strings.ToLower(s), ":443")
+	switch s {
+	case "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		return dockerHub
+	}
+	return s
+}
+
+// A namespace is what a plain name means in one request: a repository that does not
+// begin with an address.
+type namespace struct {
+	root    *Root  // nil if there are no plain names
+	isHub   bool   // whether names may begin with Docker's prefix
+	asked   string // the registry that the client says its image is from; empty if it does not say
+	foreign bool   // whether images of that registry are not served here
+}
+
+// namespace returns what the query of a request makes of plain names. containerd says
+// there which registry it wants an image of.
+func (g *Registry) namespace(r *http.Request) namespace {
+	n := namespace{root: g.Root}
+	if r.URL.RawQuery != "" {
+		n.asked = r.URL.Query().Get("ns")
+	}
+	var hosts []string
+	if g.Root != nil {
+		hosts = g.Root.Hosts
+	}
+	wanted := normalHost(n.asked)
+	isOf := func(host string) bool { return normalHost(host) == wanted }
+	switch {
+	case n.asked == "" || isOf(r.Host):
+		n.isHub = slices.ContainsFunc(hosts, func(host string) bool { return normalHost(host) == dockerHub })
+	case slices.ContainsFunc(hosts, isOf):
+		n.isHub = wanted == dockerHub
+	default:
+		n.foreign = true
+	}
+	return n
+}
+
+// isPlain reports whether a repository is a plain name.
+func (n namespace) isPlain(repository string) bool {
+	return (n.root != nil || n.foreign) && !isAddress(repository)
+}
+
+// parse returns the request for a plain name.
+func (n namespace) parse(repository string) (request, error) {
+	if n.foreign {
+		return request{}, &protocolError{codeNameUnknown, fmt.Sprintf("images of %.100q are not served here", n.asked)}
+	}
+	name := repository
+	if n.isHub {
+		name = strings.TrimPrefix(name, officialPrefix)
+	}
+	if err := checkName(name, repository); err != nil {
+		return request{}, err
+	}
+	q := request{repository: repository, rooted: true, name: n.root.Name, Query: images.Query{Image: layout.Image{Root: n.root.CID, Name: name}}}
+	if n.root.IsName() {
+		q.Via = n.root.Name.String()
+	}
+	return q, nil
+}
+
+// tell says in the answer which registry the image is from, if the client named it.
+// Clients know by that that it was understood.
+func (n namespace) tell(w http.ResponseWriter, q request) {
+	if n.asked != "" && q.rooted {
+		w.Header().Set("OCI-Namespace", n.asked)
+	}
+}
+
+// isAddress reports whether a repository begins with something on IPFS. Any spelling
+// counts, so that a client whose spelling is wrong is told so.
+func isAddress(repository string) bool {
+	first, rest, _ := strings.Cut(repository, "/")
+	switch first {
+	case "ipfs":
+		first, _, _ = strings.Cut(rest, "/")
+	case "ipns":
+		first, _, _ = strings.Cut(rest, "/")
+		if _, err := names.Parse(first); err == nil {
+			return true
+		}
+	}
+	if _, err := cid.Decode(first); err == nil {
+		return true
+	}
+	_, err := cidname.Parse(first)
+	_, misspelt := errors.AsType[*cidname.SpellingError](err)
+	return err == nil || misspelt
+}
