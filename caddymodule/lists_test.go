@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/clocktest"
 )
 
 func writeList(t testing.TB, text string) string {
@@ -66,14 +67,12 @@ func TestListChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		replace("/ipfs/" + root.String())
-		time.Sleep(2 * listsInterval)
-		synctest.Wait()
+		clocktest.Advance(2 * listsInterval)
 		if lists.Check(root, "app") == nil || logs.FilterMessage("list has changed").Len() != 1 {
 			t.Errorf("not denied: %v", logs.All())
 		}
 		replace("nginx")
-		time.Sleep(10 * listsInterval)
-		synctest.Wait()
+		clocktest.Advance(10 * listsInterval)
 		failed := logs.FilterMessage("list cannot be read, what it said before stays in force").All()
 		if lists.Check(root, "app") == nil || len(failed) != 1 || failed[0].Level != zap.ErrorLevel {
 			t.Errorf("not denied, or not logged: %v", logs.All())

@@ -165,7 +165,7 @@ func (l *limiter) wait(n int) {
 	}
 	at = at.Add(time.Duration(float64(n) / l.rate * 1e9))
 	l.next <- at
-	time.Sleep(time.Until(at))
+	<-time.After(time.Until(at))
 }
 
 // a bench has gateways, and a filler of a store's cache.

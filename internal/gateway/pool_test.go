@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/clocktest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway/gatewaytest"
 )
 
@@ -177,7 +178,7 @@ func TestPenalty(t *testing.T) {
 				t.Errorf("request %d: asked %s, want %s", i, got, want)
 			}
 		}
-		time.Sleep(Penalty)
+		clocktest.Advance(Penalty)
 		if got := ask(); got != "ab" {
 			t.Errorf("after the penalty: asked %s", got)
 		}
@@ -204,7 +205,7 @@ func TestPenaltyKeepsTheOrderOfGroups(t *testing.T) {
 				t.Errorf("%s: asked %s, want %s", test.path, got, test.want)
 			}
 		}
-		time.Sleep(Penalty)
+		clocktest.Advance(Penalty)
 		if got := ask("x"); got != "ab" {
 			t.Errorf("after the penalty: asked %s", got)
 		}
@@ -349,7 +350,7 @@ func TestSlowClient(t *testing.T) {
 			return response(200, nil, bytes.NewReader(content))
 		}}}
 		err := f.pool().Do(t.Context(), Exchange{Accept: func(resp *http.Response) error {
-			for buf := make([]byte, step/3); ; time.Sleep(2 * Patience) {
+			for buf := make([]byte, step/3); ; <-time.After(2 * Patience) {
 				if _, err := resp.Body.Read(buf); err == io.EOF {
 					return nil
 				} else if err != nil {
@@ -372,7 +373,7 @@ func TestSlowGateway(t *testing.T) {
 				if steps++; steps > 100 {
 					return 0, io.EOF
 				}
-				time.Sleep(Patience * 9 / 10)
+				<-time.After(Patience * 9 / 10)
 				return min(len(b), step), nil
 			}))
 		}}}

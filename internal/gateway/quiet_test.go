@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/clocktest"
 )
 
 // A preferred gateway that hangs costs one exchange all of our patience, and the
@@ -32,7 +34,7 @@ func TestHangingGatewayIsNotWaitedForAgain(t *testing.T) {
 		}
 		ask("ab", Patience)
 		ask("ab", headStart)
-		time.Sleep(time.Hour)
+		clocktest.Advance(time.Hour)
 		ask("ab", headStart)
 
 		// It is the last resort, with all of its time.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/clocktest"
 )
 
 func TestCacheRemovesTheLeastRecentlyUsed(t *testing.T) {
@@ -72,8 +74,7 @@ func TestLookupOutlivesItsFirstCaller(t *testing.T) {
 		for seconds := range 3 {
 			go ask(time.Duration(1+seconds)*time.Second, 0)
 		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		clocktest.Advance(10 * time.Second)
 		if begun.Load() != 1 || cancelled.Load() != 1 || g.Len() != 0 {
 			t.Errorf("%d began and %d were cancelled, %d are under way", begun.Load(), cancelled.Load(), g.Len())
 		}
@@ -81,8 +82,7 @@ func TestLookupOutlivesItsFirstCaller(t *testing.T) {
 		for range 100 {
 			go ask(time.Hour, 2)
 		}
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		clocktest.Advance(2 * time.Minute)
 		if begun.Load() != 2 || g.Len() != 0 {
 			t.Errorf("%d began, %d are under way", begun.Load(), g.Len())
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/miekg/dns"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/clocktest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
@@ -135,21 +136,21 @@ func TestDNSLinkStale(t *testing.T) {
 		}
 		w.must(n, "x")
 		failure = errors.New("no resolver answers")
-		time.Sleep(dnslinkTTL)
+		clocktest.Advance(dnslinkTTL)
 		w.must(n, "x")
 		w.must(n, "x")
 		if lookups != 2 {
 			t.Errorf("%d look-ups", lookups)
 		}
 		failure = dnsError(n, &net.DNSError{IsNotFound: true})
-		time.Sleep(retry)
+		clocktest.Advance(retry)
 		w.mustNot(n)
 		failure = errors.New("no resolver answers")
 		w.mustNot(n) // what has been removed does not come back
 		failure = nil
 		w.must(n, "x")
 		failure = errors.New("no resolver answers")
-		time.Sleep(dnslinkStale)
+		clocktest.Advance(dnslinkStale)
 		w.mustNot(n)
 	})
 }
@@ -163,7 +164,7 @@ func TestGatewaysProveNothing(t *testing.T) {
 		w.links.lookup = func(context.Context, Name) (link, error) {
 			return link{}, gateway.Error{{Err: fs.ErrNotExist}}
 		}
-		time.Sleep(time.Minute)
+		clocktest.Advance(time.Minute)
 		w.must(o.name, "x")
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/crypto"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/clocktest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
@@ -38,7 +39,7 @@ func TestNewestWins(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, newer)
 		w.must(o.name, "newer")
 		w.set(older)
-		time.Sleep(time.Minute)
+		clocktest.Advance(time.Minute)
 		w.must(o.name, "newer")
 		w.askedAre("a")
 		if w.strikes > 0 {
@@ -54,10 +55,10 @@ func TestSameSequence(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Hour), time.Minute)))
 		w.must(o.name, "x")
 		w.set(gives(o.sign(t, pathOf("x"), 1, time.Now().Add(3*time.Hour), time.Minute)))
-		time.Sleep(59 * time.Minute)
+		clocktest.Advance(59 * time.Minute)
 		w.must(o.name, "x")
 		w.set(status(500))
-		time.Sleep(2 * time.Hour)
+		clocktest.Advance(2 * time.Hour)
 		w.must(o.name, "x")
 	})
 }
@@ -151,7 +152,7 @@ func TestSharedDisk(t *testing.T) {
 		newest := o.publish(t, pathOf("newest"), 3)
 		newWorld(t, c, gives(newest)).must(o.name, "newest")
 		first.set(gives(o.publish(t, pathOf("newer"), 2)))
-		time.Sleep(time.Minute)
+		clocktest.Advance(time.Minute)
 		first.must(o.name, "newest")
 		if kept, err := os.ReadFile(filepath.Join(c.Dir, o.name.String())); err != nil || !bytes.Equal(kept, newest) {
 			t.Errorf("the newest is not kept any more: %v", err)
@@ -240,7 +241,7 @@ func TestWithdrawn(t *testing.T) {
 				}
 			}
 			w.must(o.name, "older")
-			time.Sleep(time.Minute)
+			clocktest.Advance(time.Minute)
 			w.set(withdrawn)
 			withdrawnHere()
 			if w.strikes != 0 {
@@ -315,15 +316,15 @@ func TestTTL(t *testing.T) {
 				t.Errorf("TTL %s: expires in %s", ttl, time.Until(got.Expires))
 			}
 			w.set(sign("new", 2))
-			time.Sleep(want - time.Nanosecond)
+			clocktest.Advance(want - time.Nanosecond)
 			w.must(o.name, "old")
 			w.askedAre()
-			time.Sleep(time.Nanosecond)
+			clocktest.Advance(time.Nanosecond)
 			got := w.must(o.name, "new")
 			if old, _ := content("old"); len(got.Before) != 1 || got.Before[0].Root != old {
 				t.Errorf("before, it was %v", got.Before)
 			}
-			time.Sleep(memory)
+			clocktest.Advance(memory)
 			if got := w.must(o.name, "new"); len(got.Before) != 0 {
 				t.Errorf("an hour later, it still is known that it was %v", got.Before)
 			}
@@ -349,7 +350,7 @@ func TestStale(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Hour), time.Minute)))
 		w.must(o.name, "x")
 		w.set(status(500))
-		time.Sleep(30 * time.Minute)
+		clocktest.Advance(30 * time.Minute)
 		if got := w.must(o.name, "x"); time.Until(got.Expires) != retry {
 			t.Errorf("expires in %s", time.Until(got.Expires))
 		}
@@ -359,7 +360,7 @@ func TestStale(t *testing.T) {
 
 		// Nobody waits for long where there is an answer.
 		w.set(silent)
-		time.Sleep(retry)
+		clocktest.Advance(retry)
 		began := time.Now()
 		w.must(o.name, "x")
 		w.must(o.name, "x")
@@ -367,7 +368,7 @@ func TestStale(t *testing.T) {
 			t.Errorf("took %s", time.Since(began))
 		}
 
-		time.Sleep(30 * time.Minute)
+		clocktest.Advance(30 * time.Minute)
 		err := w.mustNot(o.name)
 		if !errors.Is(err, ErrExpired) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "expired on 2000-01-01 01:00:00") {
 			t.Errorf("error %v", err)
@@ -416,7 +417,7 @@ func TestOneLookup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		record := o.publish(t, pathOf("x"), 1)
 		w := newWorld(t, Config{Keys: true}, func(r *http.Request) (*http.Response, error) {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			return gives(record)(r)
 		})
 		var wg sync.WaitGroup
@@ -461,7 +462,7 @@ func TestGivenUp(t *testing.T) {
 			return link{target{root: root}, time.Now().Add(time.Hour), time.Now().Add(time.Hour)}, nil
 		}
 		answers <- func() string {
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 			return "old"
 		}
 		ctx, cancel := withCancel(t)
@@ -471,7 +472,7 @@ func TestGivenUp(t *testing.T) {
 		}
 		answers <- func() string { return "new" }
 		w.must(n, "new")
-		time.Sleep(2 * time.Minute)
+		clocktest.Advance(2 * time.Minute)
 		w.must(n, "new")
 	})
 
@@ -528,12 +529,12 @@ func TestChain(t *testing.T) {
 		}
 		// Around in a circle.
 		records[last.name.String()] = owners[0].linkFrom(t, last)
-		time.Sleep(time.Hour)
+		clocktest.Advance(time.Hour)
 		w.mustNot(owners[0].name)
 
 		// A key's owner cannot have us look up a domain.
 		records[last.name.String()] = last.publish(t, "/ipns/internal.example", 9)
-		time.Sleep(time.Hour)
+		clocktest.Advance(time.Hour)
 		err := w.mustNot(last.name)
 		if refused, ok := errors.AsType[*NotAllowedError](err); !ok || refused.Name.Domain() != "internal.example" {
 			t.Errorf("error %v", err)
@@ -554,7 +555,7 @@ func TestWayBefore(t *testing.T) {
 		})
 		w.must(o.name, "x")
 		w.set(gives(o.publish(t, pathOf("y"), uint64(time.Now().Unix())+1)))
-		time.Sleep(time.Minute)
+		clocktest.Advance(time.Minute)
 		got := w.must(o.name, "y")
 		if len(got.Way) != 0 || len(got.Before) != 1 || !slices.Equal(got.Before[0].Way, []Step{{other.name, "p"}}) {
 			t.Errorf("the way is %v, before %v", got.Way, got.Before)

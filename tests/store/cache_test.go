@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -38,7 +39,7 @@ func newMeter(t *testing.T, gateway string, rate float64) *meter {
 	proxy.FlushInterval = -1
 	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		proxy.ServeHTTP(metered{w, m}, r)
+		proxy.ServeHTTP(metered{w, m, r.Context()}, r)
 	}))
 	t.Cleanup(m.Close)
 	return m
@@ -47,6 +48,7 @@ func newMeter(t *testing.T, gateway string, rate float64) *meter {
 type metered struct {
 	http.ResponseWriter
 	*meter
+	ctx context.Context // of the request
 }
 
 func (m metered) Write(b []byte) (int, error) {
@@ -57,7 +59,10 @@ func (m metered) Write(b []byte) (int, error) {
 		}
 		at = at.Add(time.Duration(float64(len(b)) / m.rate * 1e9))
 		m.next <- at
-		time.Sleep(time.Until(at)) // which is what limits it
+		select {
+		case <-time.After(time.Until(at)):
+		case <-m.ctx.Done():
+		}
 	}
 	n, err := m.ResponseWriter.Write(b)
 	m.bytes.Add(int64(n))
