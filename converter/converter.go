@@ -27,13 +27,20 @@
 // option.
 package converter
 
-import "context"
+import (
+	"context"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
+)
 
 // Convert reads the images of src and puts them to dst. When it fails, dst was not
 // told of any image.
-func Convert(ctx context.Context, src Source, dst Destination, o Options) (*Result, error) {
+func Convert(ctx context.Context, src source.Source, dst Destination, o Options) (*Result, error) {
 	o = o.withDefaults()
-	if err := checkRef(ref{o.Name, o.Tag}); err != nil {
+	w := want{image: o.Image, platform: o.Platform, as: ref{o.Name, o.Tag}}
+	if err := w.check(src.Image()); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -46,17 +53,14 @@ func Convert(ctx context.Context, src Source, dst Destination, o Options) (*Resu
 	if err != nil {
 		return nil, err
 	}
-	a := newArchive(ws, o.Logf, want{platform: o.Platform, as: ref{o.Name, o.Tag}})
 	sendEarly(ws, dst)
-	if err := src.read(a); err != nil {
-		return nil, withoutPlace(err)
+	layout, err := src.Open(ws)
+	if err != nil {
+		return nil, withoutEntry(err)
 	}
-	images, err := a.images()
+	images, err := newReader(layout, ws, w, o.Logf).images()
 	if err != nil {
 		return nil, err
-	}
-	if !o.Recompress {
-		a.noteCompressed(images)
 	}
 	t, err := newTree(images, ws)
 	if err != nil {
@@ -65,5 +69,33 @@ func Convert(ctx context.Context, src Source, dst Destination, o Options) (*Resu
 	if err := t.Finish(ws, base, o.Logf); err != nil {
 		return nil, err
 	}
-	return commit(ctx, dst, t, o)
+	result, err := commit(ctx, dst, t, o)
+	if result != nil {
+		result.Compressed = compressedLayers(images)
+	}
+	return result, err
+}
+
+// check refuses names that no client could pull, before anything is read: the new
+// name, and the one under which a source was asked for an image.
+func (w want) check(asked string) error {
+	if err := checkRef(w.as); err != nil {
+		return &NameError{w.as.String(), err}
+	}
+	if asked == "" {
+		return nil
+	}
+	_, err := readName(asked).renamed(w.as)
+	return err
+}
+
+// compressedLayers counts the layers that are kept compressed as they came.
+func compressedLayers(images []*image) int {
+	all := map[digest.Digest]bool{}
+	for _, img := range images {
+		for d := range img.compressed {
+			all[d] = true
+		}
+	}
+	return len(all)
 }

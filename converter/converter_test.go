@@ -22,6 +22,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
@@ -44,7 +45,7 @@ func tryConvert(t *testing.T, dir string, archive io.Reader) (*Result, error) {
 		t.Fatal(err)
 	}
 	defer dst.Close()
-	return Convert(t.Context(), FromArchive(archive, ""), dst, Options{Logf: t.Logf})
+	return Convert(t.Context(), source.FromArchive(archive), dst, Options{Logf: t.Logf})
 }
 
 func TestEveryArchiveOfAnImageHasOneRoot(t *testing.T) {
@@ -225,6 +226,8 @@ func TestNames(t *testing.T) {
 
 func TestRename(t *testing.T) {
 	one, two := testimage.New([]string{"app/blobs:1", "b:2"}, testimage.Layer("a", 10)), testimage.New([]string{"c:3"}, testimage.Layer("b", 10))
+	named := func(names ...string) testimage.Image { return testimage.New(names, testimage.Layer("a", 10)) }
+	reserved, long, capitals, noTag := named("app/blobs:1"), named(strings.Repeat("a", 220)+":1"), named("bazel/App:V1"), named("App")
 	for _, test := range []struct {
 		images    []testimage.Image
 		name, tag string
@@ -236,14 +239,23 @@ func TestRename(t *testing.T) {
 		{[]testimage.Image{one}, "team/app", "5", ref{"team/app", "5"}, ""},
 		{[]testimage.Image{two}, "Team", "", ref{}, "no image name"},
 		{[]testimage.Image{one, two}, "app", "", ref{}, "several images"},
-		{[]testimage.Image{one}, "", "", ref{}, "--name"},
+		{[]testimage.Image{one}, "", "", ref{"b", "2"}, ""},
+		{[]testimage.Image{reserved}, "", "", ref{}, `image name "app/blobs:1"`},
+		{[]testimage.Image{reserved}, "", "2", ref{}, `image name "app/blobs:1"`},
+		{[]testimage.Image{reserved}, "team/app", "", ref{"team/app", "1"}, ""},
+		{[]testimage.Image{long}, "", "2", ref{}, "there is room for"},
+		{[]testimage.Image{capitals}, "", "", ref{}, "App"},
+		{[]testimage.Image{capitals}, "", "2", ref{}, "App"},
+		{[]testimage.Image{capitals}, "app", "", ref{"app", "V1"}, ""},
+		{[]testimage.Image{capitals}, "app", "2", ref{"app", "2"}, ""},
+		{[]testimage.Image{noTag}, "app", "", ref{}, "App"},
 	} {
 		dst, err := destination.ToStore(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer dst.Close()
-		result, err := Convert(t.Context(), FromArchive(bytes.NewReader(testimage.OldDocker(test.images...)), ""), dst, Options{Name: test.name, Tag: test.tag})
+		result, err := Convert(t.Context(), source.FromArchive(bytes.NewReader(testimage.OldDocker(test.images...))), dst, Options{Name: test.name, Tag: test.tag})
 		if test.err != "" {
 			if err == nil || !strings.Contains(err.Error(), test.err) {
 				t.Errorf("%q, %q: the error is %v, want %q", test.name, test.tag, err, test.err)
@@ -273,9 +285,10 @@ func TestBadArchives(t *testing.T) {
 		"no archive":     {[]byte(strings.Repeat("this is not a tar", 100)), "no image archive"},
 		"other tar":      {new(testimage.Tarball).File("readme", []byte("hello")).Close(), "no image archive"},
 		"truncated":      {good[:len(good)/2], `the archive ends early, in "`},
-		"outside":        {new(testimage.Tarball).File("../x", nil).Close(), `"../x"`},
-		"absolute":       {new(testimage.Tarball).File("/etc/passwd", nil).Close(), "leads out"},
-		"link outside":   {new(testimage.Tarball).Symlink("a/layer.tar", "../../x").Close(), "leads out"},
+		"outside":        {new(testimage.Tarball).File("../x", nil).Close(), "no image archive"},
+		"absolute":       {new(testimage.Tarball).File("/etc/passwd", nil).Close(), "no image archive"},
+		"link outside":   {layered().Symlink("a", "../../x").File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "a"})).Close(), "leads out of the archive"},
+		"absolute link":  {layered().Symlink("a", "/etc/passwd").File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "a"})).Close(), "leads out of the archive"},
 		"link loop":      {layered().Symlink("a", "b").Symlink("b", "a").File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "a"})).Close(), `config "a" is not in the archive`},
 		"missing config": {layered().File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "x.json"})).Close(), `config "x.json" is not in the archive`},
 		"missing layer":  {layered().File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: config, Layers: []string{"m/layer.tar"}})).Close(), `layer "m/layer.tar" is not in the archive`},
@@ -289,7 +302,7 @@ func TestBadArchives(t *testing.T) {
 		"no image":       {new(testimage.Tarball).File(ocilayout.DockerList, []byte("[]")).Close(), "holds no image"},
 		"bad name":       {testimage.OldDocker(testimage.New([]string{"app/blobs:1"}, img.Layers[0])), "is no image name here"},
 		"two of a name":  {testimage.OldDocker(img, testimage.New([]string{"app:1.0"}, testimage.Layer("b", 10))), "names two different images"},
-		"bad config":     {new(testimage.Tarball).File("c.json", []byte("{")).File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "c.json"})).Close(), "reading config c.json"},
+		"bad config":     {new(testimage.Tarball).File("c.json", []byte("{")).File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "c.json"})).Close(), "config c.json: it is not the config of an image"},
 		"lying blob":     {new(testimage.Tarball).File(ocilayout.Index, testimage.Marshal(v1.Index{Manifests: []v1.Descriptor{testimage.Describe("", []byte("x"))}})).File(testimage.BlobName([]byte("x")), []byte("{}")).Close(), "has the digest"},
 		"broken gzip":    {layered().File("l/layer.tar", testimage.Gzipped(img.Layers[0])[:5000]).File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: config, Layers: []string{"l/layer.tar"}})).Close(), "does not decompress"},
 		"unknown digest": {new(testimage.Tarball).File(ocilayout.Index, []byte(`{"manifests":[{"digest":"md5:00"}]}`)).Close(), "md5"},
@@ -334,7 +347,7 @@ func TestCancelled(t *testing.T) {
 	defer w.Close()
 	cause := errors.New("enough")
 	cancel(cause)
-	if _, err := Convert(ctx, FromArchive(never, ""), dst, Options{}); !errors.Is(err, cause) {
+	if _, err := Convert(ctx, source.FromArchive(never), dst, Options{}); !errors.Is(err, cause) {
 		t.Errorf("a cancelled conversion ends with %v, want %v", err, cause)
 	}
 }

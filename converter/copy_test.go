@@ -14,6 +14,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/teststore"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -171,7 +172,7 @@ func checkNames(t *testing.T, dir string, root cid.Cid, want ...string) {
 
 func convertTo(t *testing.T, dst Destination, archive []byte, o Options) *Result {
 	t.Helper()
-	result, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, o)
+	result, err := Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, o)
 	if err := errors.Join(err, dst.Close()); err != nil {
 		t.Fatal(err)
 	}

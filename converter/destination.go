@@ -2,25 +2,37 @@ package converter
 
 import (
 	"context"
+	"errors"
 
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
+
+// A Base is a root that images are put onto: the new root holds what the base holds,
+// and the images.
+type Base struct {
+	From origin.Origin
+	Root cid.Cid
+}
 
 // A Destination is where images go. It is for one Convert.
 type Destination interface {
 	// TempDir is where blobs wait until it is known what they are.
 	TempDir() string
 
-	// Commit puts the tree where it belongs. Whatever is found there after an
-	// error is not the image.
+	// Commit puts the tree where it belongs. After an error, the destination does
+	// not have the images, whatever else is found there.
 	Commit(ctx context.Context, t *tree.Tree) error
 
-	// Close removes what is temporary. It must be called in the end.
+	// Close removes temporary files. It must be called in the end.
 	Close() error
 }
 
-// A streamer is a destination that takes leaves while layers still compress,
+// A streamer is a destination that takes leaves while layers are still compressed,
 // before it is known what they are for.
 type streamer interface {
 	PutEarly(ctx context.Context, leaf unixfs.Block) error
@@ -28,7 +40,66 @@ type streamer interface {
 
 // A counter is a destination that knows which leaves it has.
 type counter interface {
-	// Reused returns a Result's Reused, and -1 where there are more than so many
-	// blobs to look at.
+	// Reused returns a Result's Reused, and -1 where the tree has more blobs than
+	// most.
 	Reused(ctx context.Context, t *tree.Tree, most int) (int64, error)
+}
+
+// A Result says where images are now.
+type Result struct {
+	tree.Listing
+
+	// Bytes is how many bytes the blobs of the whole root have. Reused is how many
+	// of them are in leaves that the destination had before, or that the root has
+	// more than once; -1 where that is not known. The other bytes are new: each leaf
+	// once, as IPFS keeps and sends it.
+	Bytes, Reused int64
+
+	// Compressed is how many layers of images came compressed and were kept as they
+	// are. New versions share little with them; Options.Recompress changes that.
+	Compressed int
+}
+
+// commit puts a tree where it belongs.
+func commit(ctx context.Context, dst Destination, t *tree.Tree, o Options) (*Result, error) {
+	r := &Result{Listing: t.Listing(ctx), Reused: -1}
+	for _, b := range t.Blobs() {
+		r.Bytes += b.Size()
+	}
+	if dst, ok := dst.(counter); ok && o.CountReused > 0 {
+		var err error
+		if r.Reused, err = dst.Reused(ctx, t, o.CountReused); err != nil {
+			return nil, err
+		}
+	}
+	return r, dst.Commit(ctx, t)
+}
+
+// sendEarly has the leaves of aligned layers sent to dst as they are made, if dst wants
+// them. A layer that comes as a plain tar is nearly always wanted in that form.
+func sendEarly(ws *blob.Workspace, dst Destination) {
+	s, ok := dst.(streamer)
+	if !ok || ws.Profile.NewTable().Wrapped { // whose leaves end elsewhere
+		return
+	}
+	ws.Early = func(leaf unixfs.Block) error {
+		if err := s.PutEarly(ws.Context, leaf); err != nil {
+			return earlyError{err}
+		}
+		return nil
+	}
+}
+
+// An earlyError is the error of a streamer. It has nothing to do with the entry of the
+// archive that was read meanwhile.
+type earlyError struct{ error }
+
+func (e earlyError) Unwrap() error { return e.error }
+
+// withoutEntry takes the entry of the archive out of the error of a streamer.
+func withoutEntry(err error) error {
+	if e, ok := errors.AsType[earlyError](err); ok {
+		return e.error
+	}
+	return err
 }

@@ -3,18 +3,15 @@ package converter
 import (
 	"bytes"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // indexArchive is an archive of one image whose index names the given manifests.
@@ -134,32 +131,6 @@ func TestEndOfArchive(t *testing.T) {
 	rest := bytes.NewReader(slices.Concat(archive, make([]byte, 4<<20)))
 	if _, err := tryConvert(t, t.TempDir(), rest); err != nil || rest.Len() > 0 {
 		t.Errorf("%d bytes are not read, %v", rest.Len(), err)
-	}
-}
-
-// No archive makes us remember any number of entries.
-func TestTooManyEntries(t *testing.T) {
-	full := func() *archive {
-		a := newArchive(&blob.Workspace{Context: t.Context(), Dir: t.TempDir(), Form: blob.Form{Profile: unixfs.V1}}, t.Logf, want{})
-		for i := range maxEntries {
-			a.links[strconv.Itoa(i)] = "x"
-		}
-		return a
-	}
-	for name, test := range map[string]struct {
-		add  *testimage.Tarball
-		want string
-	}{
-		"a file":      {new(testimage.Tarball).File("more", nil), `reading "more" from the archive: more than 65536 files and links`},
-		"a link":      {new(testimage.Tarball).Symlink("more", "x"), `reading "more" from the archive: more than 65536 files and links`},
-		"one again":   {new(testimage.Tarball).File("0", nil).Symlink("1", "y").File(ocilayout.DockerList, []byte("[]")), ""},
-		"a long path": {new(testimage.Tarball).File(strings.Repeat("long/", maxPath), nil), "a path of more than 1024 bytes"},
-		"a long link": {new(testimage.Tarball).Symlink("0", strings.Repeat("long/", maxPath)), "a path of more than 1024 bytes"},
-	} {
-		err := full().readTar(bytes.NewReader(test.add.Close()))
-		if (err == nil) != (test.want == "") || err != nil && (!strings.Contains(err.Error(), test.want) || len(err.Error()) > 500) {
-			t.Errorf("%s: the error is %v, want %q", name, err, test.want)
-		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/teststore"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
@@ -26,7 +27,7 @@ func FuzzArchive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, archive []byte, recompress bool) {
 		dir := t.TempDir()
 		dst := teststore.To(t, dir)
-		result, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, Options{Recompress: recompress, Level: 1})
+		result, err := Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, Options{Recompress: recompress, Level: 1})
 		if err := dst.Close(); err != nil {
 			t.Error(err)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -193,7 +194,7 @@ func convertInto(t *testing.T, dir string, archive []byte, o converter.Options) 
 		t.Fatal(err)
 	}
 	defer dst.Close()
-	result, err := converter.Convert(context.Background(), converter.FromArchive(bytes.NewReader(archive), ""), dst, o)
+	result, err := converter.Convert(context.Background(), source.FromArchive(bytes.NewReader(archive)), dst, o)
 	if err != nil {
 		t.Fatal(err)
 	}

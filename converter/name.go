@@ -1,8 +1,8 @@
 package converter
 
 import (
-	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -20,12 +20,22 @@ type ref struct{ name, tag string }
 
 func (r ref) String() string { return r.name + ":" + r.tag }
 
-// parseRef reads a reference as Docker, containerd and podman write it. An
-// image that was pulled from an IPFS address is called by what followed it.
+// A NameError is the error for a name under which no client could pull an image.
+// Options.Name and Options.Tag replace it.
+type NameError struct {
+	Name string
+	Err  error
+}
+
+func (e *NameError) Error() string { return fmt.Sprintf("image name %q: %v", e.Name, e.Err) }
+func (e *NameError) Unwrap() error { return e.Err }
+
+// parseRef reads a reference as Docker, containerd and podman write it. An image that
+// was pulled from an IPFS address is called by what followed the address.
 func parseRef(s string) (ref, error) {
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
-		return ref{}, fmt.Errorf("image name %q: %w", s, err)
+		return ref{}, err
 	}
 	r := ref{name: reference.Path(named)}
 	if reference.Domain(named) == "docker.io" {
@@ -34,27 +44,17 @@ func parseRef(s string) (ref, error) {
 	if img, err := layout.ParseImage(r.name); err == nil {
 		r.name = img.Name
 	}
-	switch t := reference.TagNameOnly(named).(type) {
-	case reference.Tagged:
-		r.tag = t.Tag()
+	if tagged, ok := reference.TagNameOnly(named).(reference.Tagged); ok {
+		r.tag = tagged.Tag()
 	}
-	return r, nil
+	return r, checkRef(r)
 }
 
-// fullName returns a reference with all that may be left out.
-func fullName(s string) (string, error) {
-	named, err := reference.ParseNormalizedNamed(s)
-	if err != nil {
-		return "", err
-	}
-	return reference.TagNameOnly(named).String(), nil
-}
-
-// checkRef reports why clients could not pull what is called so below an
-// address, if so.
+// checkRef returns an error for a name or tag that clients cannot pull below an
+// address. Either may be empty.
 func checkRef(r ref) error {
 	if len(r.name) > maxName {
-		return fmt.Errorf("image name %q has %d characters, and below an address there is room for %d", r.name, len(r.name), maxName)
+		return fmt.Errorf("the name has %d characters, and below an address there is room for %d", len(r.name), maxName)
 	}
 	if r.name != "" {
 		if err := layout.CheckName(r.name); err != nil {
@@ -67,69 +67,147 @@ func checkRef(r ref) error {
 	return nil
 }
 
-// maxName is what is left for a name after an address and a slash.
+// maxName is the room for a name behind an address and a slash.
 const maxName = layout.MaxName - cidname.Length - 1
 
-// parseRepoTags reads the names of one image, which has one empty name where
-// the archive gives none.
-func parseRepoTags(tags []string) ([]ref, error) {
-	if len(tags) == 0 {
-		return []ref{{}}, nil
+// A writtenName is a name that a program gave an image, as written and as it is read.
+type writtenName struct {
+	written string
+	ref     ref
+	err     error // nil where clients can pull ref
+}
+
+func readName(s string) writtenName {
+	r, err := parseRef(s)
+	return writtenName{s, r, err}
+}
+
+// readRefName reads the name that OCI's annotation has: a tag, or whatever a program
+// likes.
+func readRefName(s string) writtenName {
+	bare, _, _ := strings.Cut(s, "@")
+	if strings.ContainsAny(bare, ":/") {
+		return readName(s)
 	}
-	refs := make([]ref, len(tags))
-	for i, t := range tags {
-		var err error
-		if refs[i], err = parseRef(t); err != nil {
-			return nil, err
+	r := ref{tag: bare}
+	return writtenName{s, r, checkRef(r)}
+}
+
+func readNames(all []string) []writtenName {
+	names := make([]writtenName, len(all))
+	for i, s := range all {
+		names[i] = readName(s)
+	}
+	return names
+}
+
+// renamed returns the ref of a name after Options.Name and Options.Tag have replaced
+// what they replace.
+func (n writtenName) renamed(as ref) (ref, error) {
+	r, err := n.ref, n.err
+	if err != nil {
+		r, err = n.rescue(as)
+	}
+	if err != nil {
+		return ref{}, &NameError{n.written, err}
+	}
+	if as.name != "" {
+		r.name = as.name
+	}
+	if as.tag != "" {
+		r.tag = as.tag
+	}
+	return r, nil
+}
+
+// rescue returns the part that as does not replace of a name that is not valid as a
+// whole, if that part is.
+func (n writtenName) rescue(as ref) (ref, error) {
+	name, _, _ := strings.Cut(n.written, "@")
+	tag := ""
+	if i := strings.LastIndex(name, ":"); i > strings.LastIndex(name, "/") {
+		name, tag = name[:i], name[i+1:]
+	}
+	switch {
+	case as.name != "" && as.tag != "":
+		return as, nil
+	case as.name != "" && tag != "":
+		r := ref{tag: tag}
+		return r, checkRef(r)
+	case as.tag != "" && tag != "":
+		return parseRef(name)
+	}
+	return ref{}, n.err
+}
+
+// refs returns what an image is called, which is nothing where no program named it.
+// If only some of its names can be pulled, the others are left out.
+func (r *reader) refs(d digest.Digest, names []writtenName) ([]ref, error) {
+	if len(names) == 0 {
+		return []ref{r.want.as}, nil
+	}
+	var refs []ref
+	var unusable []error
+	for _, n := range names {
+		if called, err := n.renamed(r.want.as); err != nil {
+			unusable = append(unusable, err)
+		} else {
+			refs = append(refs, called)
 		}
+	}
+	if len(refs) == 0 {
+		return nil, unusable[0]
+	}
+	for _, err := range unusable {
+		r.logf("a name of image %s is left out: %v", d, err)
+	}
+	if r.want.as != (ref{}) {
+		refs = refs[:1]
 	}
 	return refs, nil
 }
 
-// ociReferences names an image of an OCI index: as the index says or, where it
-// does not, as Docker's list beside it says.
-func ociReferences(d v1.Descriptor, repoTags []string) ([]ref, error) {
-	if name := d.Annotations[ocilayout.ContainerdName]; name != "" {
-		return parseRepoTags([]string{name})
+// sameName reports whether two names mean one image: as they are spelled, like those
+// in OCI layouts, or as Docker understands them.
+func sameName(a, b string) bool {
+	if a == "" || a == b {
+		return a == b
 	}
-	if len(repoTags) > 0 {
-		return parseRepoTags(repoTags)
-	}
-	name := d.Annotations[v1.AnnotationRefName]
-	switch {
-	case name == "":
-		return []ref{{}}, nil
-	case strings.ContainsAny(name, ":/"):
-		return parseRepoTags([]string{name})
-	}
-	return []ref{{tag: name}}, layout.CheckTag(name)
+	full, err := fullName(a)
+	other, otherErr := fullName(b)
+	return err == nil && otherErr == nil && full == other
 }
 
-// repoTags returns the names that Docker's list gives, by the config's digest.
-func (a *archive) repoTags() (map[digest.Digest][]string, error) {
-	list, err := a.dockerList()
+// fullName returns a reference with its registry and its tag.
+func fullName(s string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	tags := map[digest.Digest][]string{}
-	for _, entry := range list {
-		c, err := a.find(entry.Config)
-		if err != nil {
-			return nil, fmt.Errorf("config %w", err)
-		}
-		tags[c.Digest] = append(tags[c.Digest], entry.RepoTags...)
-	}
-	return tags, nil
+	return reference.TagNameOnly(named).String(), nil
 }
 
-func (a *archive) dockerList() ([]ocilayout.DockerEntry, error) {
-	data := a.documents[ocilayout.DockerList]
-	if data == nil {
-		return nil, nil
+// annotatedNames returns the names that an index gives to the image of a descriptor.
+func annotatedNames(d v1.Descriptor) []string {
+	var names []string
+	for _, key := range []string{ocilayout.ContainerdName, v1.AnnotationRefName} {
+		if name := d.Annotations[key]; name != "" {
+			names = append(names, name)
+		}
 	}
-	var list []ocilayout.DockerEntry
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", ocilayout.DockerList, err)
+	return names
+}
+
+// signatureTag is a tag by which cosign says what a signature is about.
+var signatureTag = regexp.MustCompile(`(?:^|:)sha256-([0-9a-f]{64})(?:\.[a-z]+)?$`)
+
+// signedBy returns the digest of the manifest that one with such a name is about, if
+// cosign named it.
+func signedBy(d v1.Descriptor) digest.Digest {
+	for _, name := range annotatedNames(d) {
+		if m := signatureTag.FindStringSubmatch(name); m != nil {
+			return digest.NewDigestFromEncoded(digest.SHA256, m[1])
+		}
 	}
-	return list, nil
+	return ""
 }

@@ -26,6 +26,10 @@ type Options struct {
 	// in them. Default: they are kept to the byte.
 	Recompress bool
 
+	// Image is the one image to take of a source that has several: a name, a digest,
+	// or "@" and its position, from 0 on. Default: all.
+	Image string
+
 	// Platform has an index stand for the one image in it that is for that
 	// platform. Default: the index stays, and so does all that it names.
 	Platform *platform.Platform

@@ -2,7 +2,6 @@ package converter
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,91 +9,51 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A referrer is a manifest that says which other manifest it is about: its
-// subject. Signatures and bills of materials are such.
+// attachReferrers moves untagged referrers to their subjects, since clients look for
+// them under the subject's name. A referrer whose subject is not in the source stays
+// an image of its own.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
-type referrer struct {
-	subject    digest.Digest
-	descriptor v1.Descriptor
-}
-
-// referrerOf reads what a manifest refers to, if it does.
-func referrerOf(m layout.Manifest) (r referrer, ok bool, err error) {
-	var fields struct {
-		ArtifactType string            `json:"artifactType"`
-		Config       v1.Descriptor     `json:"config"`
-		Subject      *v1.Descriptor    `json:"subject"`
-		Annotations  map[string]string `json:"annotations"`
-	}
-	if err := json.Unmarshal(m.Data, &fields); err != nil {
-		return referrer{}, false, fmt.Errorf("reading manifest %s: %w", m.Digest, err)
-	}
-	if fields.Subject == nil {
-		return referrer{}, false, nil
-	}
-	if _, err := layout.ParseDigest(fields.Subject.Digest.String()); err != nil {
-		return referrer{}, false, fmt.Errorf("subject of manifest %s: %w", m.Digest, err)
-	}
-	return referrer{fields.Subject.Digest, v1.Descriptor{
-		MediaType:    m.MediaType,
-		Digest:       m.Digest,
-		Size:         int64(len(m.Data)),
-		ArtifactType: cmp.Or(fields.ArtifactType, fields.Config.MediaType),
-		Annotations:  fields.Annotations,
-	}}, true, nil
-}
-
-// attachReferrers moves untagged images that are about another one to that one,
-// since they are looked for under its name. What is about nothing in the archive
-// stays an image of its own.
-func (a *archive) attachReferrers(images []*image) ([]*image, error) {
-	about := map[digest.Digest][]*graph{} // referrers, by subject
-	refers := map[*graph]bool{}
+func (r *reader) attachReferrers(images []*image) ([]*image, error) {
+	bySubject := map[digest.Digest][]*graph{}
 	for _, img := range images {
-		r, ok, err := referrerOf(img.top)
-		if err != nil {
-			return nil, err
-		}
-		if ok && img.ref == (ref{}) {
-			about[r.subject] = append(about[r.subject], img.graph)
-			refers[img.graph] = true
+		if img.top.Subject != nil && img.noName {
+			subject := img.top.Subject.Digest
+			bySubject[subject] = append(bySubject[subject], img.graph)
 		}
 	}
 	attached := map[*graph]bool{}
+	budget := maxReferrers
 	for _, g := range graphs(images) {
-		if err := a.attach(g, about, attached); err != nil {
+		if err := g.attach(bySubject, attached, &budget); err != nil {
 			return nil, err
 		}
 	}
-	var others []*image
-	for _, img := range images {
-		unnamed := img.ref == (ref{})
-		unwanted := a.published || a.want.name != "" || a.want.platform != nil && refers[img.graph]
-		if unnamed && (attached[img.graph] || unwanted) {
-			continue
-		}
-		others = append(others, img)
-	}
-	return others, nil
+	return slices.DeleteFunc(images, func(img *image) bool {
+		foreign := r.want.platform != nil && img.top.Subject != nil
+		return img.noName && (attached[img.graph] || !img.wanted || foreign)
+	}), nil
 }
 
-// attach adds to an image what is about it, and what is about that.
-func (a *archive) attach(g *graph, about map[digest.Digest][]*graph, attached map[*graph]bool) error {
-	todo := slices.Collect(maps.Keys(g.known))
-	slices.Sort(todo)
+// maxReferrers bounds the manifests that are attached to the images of a source: a
+// referrer may be attached to each of them.
+const maxReferrers = 1 << 18
+
+// attach adds to a graph its referrers and theirs.
+func (g *graph) attach(bySubject map[digest.Digest][]*graph, attached map[*graph]bool, budget *int) error {
+	todo := slices.Sorted(maps.Keys(g.known))
 	for len(todo) > 0 {
-		referrers := about[todo[0]]
+		referrers := bySubject[todo[0]]
 		todo = todo[1:]
 		for _, r := range referrers {
-			if r == g || g.has(r.top.Digest) {
+			if r == g || g.known[r.top.Digest] {
 				continue
 			}
-			if err := a.count(1 + len(r.below)); err != nil {
-				return err
+			if *budget -= 1 + len(r.below); *budget < 0 {
+				return fmt.Errorf("the images have more than %d referrers", maxReferrers)
 			}
 			attached[r] = true
 			g.below = append(append(g.below, r.top), r.below...)
@@ -106,7 +65,7 @@ func (a *archive) attach(g *graph, about map[digest.Digest][]*graph, attached ma
 	return nil
 }
 
-// graphs returns what the images lead to, each once.
+// graphs returns the graphs of images, each once.
 func graphs(images []*image) []*graph {
 	var all []*graph
 	seen := map[*graph]bool{}
@@ -119,23 +78,20 @@ func graphs(images []*image) []*graph {
 	return all
 }
 
-// referrerIndexes returns the indexes of the referrers among the manifests of
-// one name, by their subject.
+// referrerIndexes returns the indexes of the referrers among the manifests of one
+// name, by their subjects.
 func referrerIndexes(images []*image) (map[digest.Digest][]byte, error) {
 	bySubject := map[digest.Digest]map[digest.Digest]v1.Descriptor{}
 	for _, img := range images {
-		for _, m := range img.manifests() {
-			r, ok, err := referrerOf(m)
-			if err != nil {
-				return nil, err
-			}
-			if !ok || m.Digest.Algorithm() != digest.SHA256 { // it is there by its sha256, too
+		for _, n := range img.manifests() {
+			if n.Subject == nil || n.Digest.Algorithm() != digest.SHA256 { // it is there by its sha256, too
 				continue
 			}
-			if bySubject[r.subject] == nil {
-				bySubject[r.subject] = map[digest.Digest]v1.Descriptor{}
+			subject := n.Subject.Digest
+			if bySubject[subject] == nil {
+				bySubject[subject] = map[digest.Digest]v1.Descriptor{}
 			}
-			bySubject[r.subject][m.Digest] = r.descriptor
+			bySubject[subject][n.Digest] = referrerDescriptor(n)
 		}
 	}
 	indexes := map[digest.Digest][]byte{}
@@ -147,4 +103,16 @@ func referrerIndexes(images []*image) (map[digest.Digest][]byte, error) {
 		indexes[subject] = data
 	}
 	return indexes, nil
+}
+
+// referrerDescriptor describes a referrer as an index of referrers does.
+func referrerDescriptor(n *manifest.Node) v1.Descriptor {
+	artifactType := n.ArtifactType
+	if n.Config != nil {
+		artifactType = cmp.Or(artifactType, n.Config.MediaType)
+	}
+	return v1.Descriptor{
+		MediaType: n.MediaType, Digest: n.Digest, Size: int64(len(n.Data)),
+		ArtifactType: artifactType, Annotations: n.Annotations,
+	}
 }

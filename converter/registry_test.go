@@ -22,7 +22,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/remote"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -79,8 +79,8 @@ func (r *testRegistry) image(suffix string) string {
 	return r.Listener.Addr().String() + "/team/app" + suffix
 }
 
-func (r *testRegistry) source(suffix string) fromRegistry {
-	return fromRegistry{r.image(suffix), true, time.Minute}
+func (r *testRegistry) source(suffix string) source.Source {
+	return source.FromRegistry(r.image(suffix), true)
 }
 
 // A registry's image is as one of a layout, but that only what is wanted is
@@ -101,7 +101,7 @@ func TestRegistry(t *testing.T) {
 	r.blobs["referrers/"+amd64.Digest.String()] = testimage.Marshal(v1.Index{Manifests: []v1.Descriptor{signatures[amd64.Digest], signatures[arm64.Digest], gone}})
 	r.blobs["manifests/sha256-"+arm64.Digest.Encoded()] = testimage.Marshal(v1.Index{Manifests: []v1.Descriptor{signatures[arm64.Digest]}})
 
-	want := mustConvertFrom(t, FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(index, "host.example/team/app:1.0"))), ""), Options{})
+	want := mustConvertFrom(t, source.FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(index, "host.example/team/app:1.0")))), Options{})
 	if got := mustConvertFrom(t, r.source(":1.0"), Options{}); got.Root != want.Root {
 		t.Errorf("the root is %s, want %s: %v", got.Root, want.Root, got.Images)
 	}
@@ -178,10 +178,6 @@ func TestRegistryFailures(t *testing.T) {
 			w.Write([]byte(body))
 		}
 	}
-	silent := func(w http.ResponseWriter, req *http.Request) {
-		http.NewResponseController(w).Flush()
-		<-req.Context().Done()
-	}
 	challenge := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
 		w.WriteHeader(http.StatusUnauthorized)
@@ -192,30 +188,23 @@ func TestRegistryFailures(t *testing.T) {
 		instead http.HandlerFunc
 		want    string
 	}{
-		"no such tag":      {manifest, answer(404, ""), "has no team/app:1.0: there is 0.8, 0.9"},
-		"HTML":             {manifest, answer(200, "<html>\n<body>Welcome"), "not an image manifest"},
-		"HTML for all":     {"/v2/", answer(500, "<html>\n<body>Welcome"), "500: Internal Server Error"},
-		"a long manifest":  {manifest, answer(200, strings.Repeat(" ", layout.MaxManifest+1)), "longer than"},
-		"unauthorized":     {manifest, challenge, "docker login 127.0.0.1"},
-		"not for us":       {blob, answer(403, ""), "docker login"},
-		"too many":         {manifest, answer(429, ""), "too many requests"},
-		"not allowed":      {manifest, answer(400, `{"errors":[{"code":"X","message":"no such thing"}]}`), "answers 400: no such thing"},
-		"silent":           {manifest, func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }, "has given nothing"},
-		"silent at once":   {"/v2/", func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() }, "has given nothing"},
-		"silent in a blob": {blob, silent, "has given nothing"},
-		"missing layer":    {blob, answer(404, ""), "is not in the registry 127.0.0.1"},
-		"another layer":    {blob, answer(200, strings.Repeat("x", len(layer))), "has the digest"},
-		"longer layer":     {blob, answer(200, string(layer)+"x"), "longer than its descriptor says"},
+		"no such tag":     {manifest, answer(404, ""), "has no team/app:1.0: there is 0.8, 0.9"},
+		"HTML":            {manifest, answer(200, "<html>\n<body>Welcome"), "not an image manifest"},
+		"HTML for all":    {"/v2/", answer(500, "<html>\n<body>Welcome"), "500: Internal Server Error"},
+		"a long manifest": {manifest, answer(200, strings.Repeat(" ", layout.MaxManifest+1)), "longer than"},
+		"unauthorized":    {manifest, challenge, "docker login 127.0.0.1"},
+		"not for us":      {blob, answer(403, ""), "docker login"},
+		"too many":        {manifest, answer(429, ""), "too many requests"},
+		"not allowed":     {manifest, answer(400, `{"errors":[{"code":"X","message":"no such thing"}]}`), "answers 400: no such thing"},
+		"missing layer":   {blob, answer(404, ""), "is not in the registry 127.0.0.1"},
+		"another layer":   {blob, answer(200, strings.Repeat("x", len(layer))), "has the digest"},
+		"longer layer":    {blob, answer(200, string(layer)+"x"), "longer than its descriptor says"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": m})
 			r.instead["tags/list"] = answer(200, `{"name":"team/app","tags":["0.9","0.8"]}`)
 			r.instead[test.at] = test.instead
-			src := r.source(":1.0")
-			if strings.HasPrefix(name, "silent") {
-				src.patience = 50 * time.Millisecond
-			}
-			_, err := convertFrom(t, src, Options{})
+			_, err := convertFrom(t, r.source(":1.0"), Options{})
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error is %v, want %q", err, test.want)
 			}
@@ -323,7 +312,7 @@ func TestReferrersOfARegistry(t *testing.T) {
 // What nobody could pull is not fetched, and Ctrl-C is obeyed.
 func TestRegistryIsNotAsked(t *testing.T) {
 	r := newTestRegistry(t, new(testimage.Tarball), nil)
-	if _, err := convertFrom(t, r.source("/blobs:1.0"), Options{}); err == nil || !strings.Contains(err.Error(), "--name") {
+	if _, err := convertFrom(t, r.source("/blobs:1.0"), Options{}); err == nil || !strings.Contains(err.Error(), "image name") {
 		t.Errorf("a name that cannot be: %v", err)
 	}
 	if len(r.asked) > 0 {
@@ -345,23 +334,6 @@ func TestRegistryIsNotAsked(t *testing.T) {
 	}
 }
 
-// A daemon that stops in the middle is given up, and waited for until it begins.
-func TestSilentDocker(t *testing.T) {
-	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 300_000)))
-	docker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		w.Write(archive[:len(archive)/2])
-		http.NewResponseController(w).Flush()
-		<-req.Context().Done()
-	}))
-	defer docker.Close()
-	t.Setenv("DOCKER_HOST", "tcp://"+docker.Listener.Addr().String())
-	t.Setenv("DOCKER_TLS_VERIFY", "")
-	_, err := convertFrom(t, fromDocker{"app", 50 * time.Millisecond}, Options{})
-	if !errors.Is(err, remote.ErrSilent) || !strings.Contains(err.Error(), docker.Listener.Addr().String()) {
-		t.Errorf("the error is %v", err)
-	}
-}
-
 func TestFindDocker(t *testing.T) {
 	certs := t.TempDir()
 	for _, file := range []string{"ca.pem", "cert.pem", "key.pem"} {
@@ -378,7 +350,7 @@ func TestFindDocker(t *testing.T) {
 		t.Setenv("DOCKER_HOST", test.host)
 		t.Setenv("DOCKER_TLS_VERIFY", test.verify)
 		t.Setenv("DOCKER_CERT_PATH", certs)
-		if _, err := convertFrom(t, FromDocker("app"), Options{}); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := convertFrom(t, source.FromDocker("app"), Options{}); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: the error is %v, want %q", test.host, err, test.want)
 		}
 	}

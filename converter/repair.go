@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -103,7 +104,11 @@ func (r *repair) image(img tree.Image) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	old, err := r.isOld(img.Name, config, m.Layers)
+	diffIDs, err := r.diffIDs(config)
+	if err != nil {
+		return nil, err
+	}
+	old, err := r.isOld(img.Name, diffIDs, m.Layers)
 	if !old || err != nil {
 		return nil, err
 	}
@@ -115,7 +120,7 @@ func (r *repair) image(img tree.Image) (*image, error) {
 	for i, d := range m.Layers {
 		layers[i] = contents[d.Digest]
 	}
-	anew, err := makeImage(config, layers)
+	g, err := makeImage(config, diffIDs, layers)
 	if err != nil {
 		return nil, err
 	}
@@ -125,8 +130,7 @@ func (r *repair) image(img tree.Image) (*image, error) {
 	for d := range contents {
 		delete(r.tree.Files, layout.BlobPath(img.Name, d))
 	}
-	anew.ref = ref{img.Name, img.Tag}
-	return anew, nil
+	return &image{ref: ref{img.Name, img.Tag}, graph: g}, nil
 }
 
 // manifests returns the paths of an image's manifest, and the manifest, which is
@@ -174,13 +178,21 @@ func (r *repair) config(name string, d v1.Descriptor) (*blob.Content, error) {
 	return r.ws.ContentOf(d.Digest.String(), b, b.Digest, blob.Plain), nil
 }
 
+func (r *repair) diffIDs(config *blob.Content) ([]digest.Digest, error) {
+	data, err := config.Config()
+	if err != nil {
+		return nil, err
+	}
+	c, err := manifest.ParseConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("config %s: %w", config.Name, err)
+	}
+	return c.DiffIDs, nil
+}
+
 // isOld reports whether a layer is compressed and goes by the digest that it has
 // uncompressed.
-func (r *repair) isOld(name string, config *blob.Content, layers []v1.Descriptor) (bool, error) {
-	diffIDs, err := config.DiffIDs()
-	if err != nil {
-		return false, err
-	}
+func (r *repair) isOld(name string, diffIDs []digest.Digest, layers []v1.Descriptor) (bool, error) {
 	for _, d := range layers {
 		if !slices.Contains(diffIDs, d.Digest) {
 			continue

@@ -1,115 +1,122 @@
 package converter
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A rewriter gives the images of a layout aligned layers, where they have others.
+// A rewriter gives the images of a layout aligned layers in place of compressed ones.
 //
-// An image's manifest then is another one. That of an image that no index names
-// is written anew, as one of plain tars is, so that the address is that of every
-// other archive of the image. One that an index names goes on to say all that it
-// said but of its layers, and so does the index. What somebody said about a
-// manifest by its digest would be about nothing now, so signatures and
-// attestations are left out.
+// Such an image gets another manifest. If no index names the image, its manifest is
+// written anew, as for plain tars, so that the address is that of every other archive
+// of the image. If an index names it, the manifest keeps all but its layers, and so
+// does the index. Signatures and attestations about a manifest that changes are left
+// out: they name it by a digest that nothing has any more.
 type rewriter struct {
-	*archive
+	*reader
 	became  map[digest.Digest]v1.Descriptor
 	changed map[digest.Digest]bool // or left out
 }
 
-// rewriteAll returns what becomes of a layout's manifests.
-func (a *archive) rewriteAll(descriptors []v1.Descriptor) ([]v1.Descriptor, error) {
-	rw := &rewriter{a, map[digest.Digest]v1.Descriptor{}, map[digest.Digest]bool{}}
+// recompress returns the entries with aligned layers, if that is wanted.
+func (r *reader) recompress(entries []entry) ([]entry, error) {
+	if !r.ws.Recompress {
+		return entries, nil
+	}
+	rw := &rewriter{r, map[digest.Digest]v1.Descriptor{}, map[digest.Digest]bool{}}
 	// Indexes first: what one names is no image of its own, even if it has a name.
 	for _, indexes := range []bool{true, false} {
-		for _, d := range descriptors {
-			m, err := a.manifest(d)
+		for _, e := range entries {
+			n, err := r.graph.Node(e.Descriptor)
 			if err != nil {
 				return nil, err
 			}
-			if manifest.IsIndex(m) != indexes {
+			if n.IsIndex() != indexes {
 				continue
 			}
-			if _, err := rw.rewrite(d, 0); err != nil {
+			if err := rw.rewrite(e.Descriptor); err != nil {
 				return nil, err
 			}
 		}
 	}
-	stale, err := rw.stale(descriptors)
+	stale, err := rw.stale(entries)
 	if err != nil {
 		return nil, err
 	}
-	var kept []v1.Descriptor
-	for i, d := range descriptors {
+	var kept []entry
+	for i, e := range entries {
 		if stale[i] {
 			continue
 		}
-		became := rw.became[d.Digest]
-		became.Annotations = d.Annotations
-		kept = append(kept, became)
+		became := rw.became[e.Digest]
+		became.Annotations = e.Annotations
+		e.Descriptor = became
+		kept = append(kept, e)
 	}
 	return kept, nil
 }
 
-// rewrite returns what becomes of a manifest or index. What is missing stays so.
-func (rw *rewriter) rewrite(d v1.Descriptor, depth int) (v1.Descriptor, error) {
-	if depth > manifest.MaxNesting {
-		return d, manifest.ErrNesting
+// rewrite notes what becomes of a manifest or index and of those below it. A missing
+// one stays missing.
+func (rw *rewriter) rewrite(d v1.Descriptor) error {
+	err := rw.graph.Walk(d, func(s manifest.Step) error {
+		if _, done := rw.became[s.Descriptor.Digest]; done {
+			return nil
+		}
+		rewritten := rw.rewriteManifest
+		if s.IsIndex() {
+			rewritten = rw.rewriteIndex
+		}
+		became, err := rewritten(s)
+		if err != nil && !manifest.IsMissing(err) {
+			return err
+		}
+		if err != nil {
+			became = s.Descriptor
+		}
+		rw.note(s.Descriptor, became)
+		return nil
+	})
+	if manifest.IsMissing(err) {
+		rw.note(d, d)
+		return nil
 	}
-	if became, ok := rw.became[d.Digest]; ok {
-		return became, nil
-	}
-	became, err := rw.rewritten(d, depth)
-	if errors.Is(err, ocilayout.ErrMissing) {
-		became, err = d, nil
-	}
-	if err != nil {
-		return d, err
-	}
-	rw.became[d.Digest] = became
-	rw.changed[d.Digest] = became.Digest != d.Digest
-	return became, nil
+	return err
 }
 
-func (rw *rewriter) rewritten(d v1.Descriptor, depth int) (v1.Descriptor, error) {
-	if !manifest.IsManifest(d) {
-		return d, nil
-	}
-	m, err := rw.manifest(d)
-	if err != nil {
-		return d, err
-	}
-	if manifest.IsIndex(m) {
-		return rw.rewriteIndex(d, m, depth)
-	}
-	p, err := rw.parts(m)
+func (rw *rewriter) note(d, became v1.Descriptor) {
+	rw.became[d.Digest] = became
+	rw.changed[d.Digest] = became.Digest != d.Digest
+}
+
+// rewriteManifest returns what becomes of a manifest. An artifact stays.
+func (rw *rewriter) rewriteManifest(s manifest.Step) (v1.Descriptor, error) {
+	d := s.Descriptor
+	p, err := rw.parts(s.Node)
 	if err != nil || !p.isImage {
 		return d, err
 	}
-	layers, err := rw.align(p)
+	layers, err := rw.alignLayers(p)
 	if err != nil || len(layers) == 0 {
 		return d, err
 	}
-	if depth == 0 && !p.hasForeign() {
-		img, err := makeImage(p.config, p.layers)
+	if s.Depth == 0 && p.isOrdinary() {
+		g, err := makeImage(p.config, p.diffIDs, p.layers)
 		if err != nil {
 			return d, err
 		}
-		return rw.add(img.top.MediaType, img.top.Data)
+		return rw.write(g.top.MediaType, g.top.Data)
 	}
-	data, err := editList(m.Data, "layers", func(i int, entry object) (object, error) {
+	data, err := editList(s.Data, "layers", func(i int, entry object) (object, error) {
 		layer, changes := layers[i]
 		if !changes {
 			return entry, nil
@@ -117,39 +124,41 @@ func (rw *rewriter) rewritten(d v1.Descriptor, depth int) (v1.Descriptor, error)
 		return entry, entry.describe(layer)
 	})
 	if err != nil {
-		return d, fmt.Errorf("rewriting manifest %s: %w", m.Digest, err)
+		return d, fmt.Errorf("rewriting manifest %s: %w", s.Digest, err)
 	}
-	return rw.add(m.MediaType, data)
+	return rw.write(s.MediaType, data)
 }
 
-// align adds the layers' aligned forms to the contents and describes those that
-// differ from what the manifest has.
-func (rw *rewriter) align(p *parts) (map[int]v1.Descriptor, error) {
+// alignLayers keeps the aligned forms of layers and describes those that differ from
+// what the manifest has.
+func (rw *rewriter) alignLayers(p *parts) (map[int]v1.Descriptor, error) {
 	aligned := map[int]v1.Descriptor{}
 	for i, l := range p.layers {
-		before := p.descriptors[i]
-		if l == nil || manifest.IsForeign(before.MediaType) {
+		before := p.Layers[i]
+		if l == nil || !manifest.IsLayer(before.MediaType) || manifest.IsForeign(before.MediaType) {
 			continue
 		}
-		blob, err := l.AsLayer()
+		b, err := l.AsLayer()
 		if err != nil {
 			return nil, err
 		}
-		if blob.Digest == l.Digest {
+		if b.Digest == l.Digest {
 			continue
 		}
-		d := v1.Descriptor{MediaType: typeLike(before.MediaType, l.LayerType()), Digest: blob.Digest, Size: blob.Size()}
-		aligned[i] = d
-		name := ocilayout.BlobPath(d.Digest)
-		if rw.contents[name] == nil {
-			rw.contents[name] = l.Alone(name, blob)
-		}
+		aligned[i] = v1.Descriptor{MediaType: typeLike(before.MediaType, l.LayerType()), Digest: b.Digest, Size: b.Size()}
+		rw.keepLayer(l, b)
 	}
 	return aligned, nil
 }
 
-// typeLike returns the media type that is Docker's given one, as whoever wrote
-// the other would spell it.
+func (rw *rewriter) keepLayer(l *blob.Content, aligned *blob.Blob) {
+	if rw.written[aligned.Digest] == nil {
+		rw.written[aligned.Digest] = l.Aligned(ocilayout.BlobPath(aligned.Digest), aligned)
+	}
+}
+
+// typeLike returns one of Docker's media types of layers in the words of another
+// layer's: Docker's or OCI's.
 func typeLike(other, docker string) string {
 	if !strings.HasPrefix(other, "application/vnd.oci.") {
 		return docker
@@ -163,37 +172,28 @@ func typeLike(other, docker string) string {
 	return v1.MediaTypeImageLayer
 }
 
-func (rw *rewriter) add(mediaType string, data []byte) (v1.Descriptor, error) {
-	d := v1.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
-	_, err := rw.put(d, data)
-	return d, err
-}
-
-func (rw *rewriter) rewriteIndex(d v1.Descriptor, m layout.Manifest, depth int) (v1.Descriptor, error) {
-	index, err := manifest.ParseIndex(m)
-	if err != nil {
-		return d, err
-	}
-	if err := rw.count(len(index.Manifests)); err != nil {
-		return d, err
-	}
+// rewriteIndex returns what becomes of an index, when that is known of all that it
+// names.
+func (rw *rewriter) rewriteIndex(s manifest.Step) (v1.Descriptor, error) {
+	d := s.Descriptor
+	entries := make([]entry, len(s.Manifests))
 	same := true
-	for _, below := range index.Manifests {
-		became, err := rw.rewrite(below, depth+1)
-		if err != nil {
-			return d, err
+	for i, below := range s.Manifests {
+		if _, known := rw.became[below.Digest]; !known { // a blob, or missing
+			rw.note(below, below)
 		}
-		same = same && became.Digest == below.Digest
+		same = same && !rw.changed[below.Digest]
+		entries[i] = entry{Descriptor: below, signs: signedBy(below)}
 	}
 	if same {
 		return d, nil
 	}
-	stale, err := rw.stale(index.Manifests)
+	stale, err := rw.stale(entries)
 	if err != nil {
 		return d, err
 	}
-	data, err := editList(m.Data, "manifests", func(i int, entry object) (object, error) {
-		before := index.Manifests[i].Digest
+	data, err := editList(s.Data, "manifests", func(i int, entry object) (object, error) {
+		before := s.Manifests[i].Digest
 		switch became := rw.became[before]; {
 		case stale[i]:
 			return nil, nil
@@ -203,17 +203,17 @@ func (rw *rewriter) rewriteIndex(d v1.Descriptor, m layout.Manifest, depth int) 
 		return entry, nil
 	})
 	if err != nil {
-		return d, fmt.Errorf("rewriting index %s: %w", m.Digest, err)
+		return d, fmt.Errorf("rewriting index %s: %w", s.Digest, err)
 	}
-	return rw.add(m.MediaType, data)
+	return rw.write(s.MediaType, data)
 }
 
-// stale finds those of the descriptors whose manifests are about one that
-// changed, or about such a one, and says so.
-func (rw *rewriter) stale(descriptors []v1.Descriptor) (map[int]bool, error) {
+// stale finds the entries whose manifests are about one that changed, or about one
+// that is left out for that reason, and reports them.
+func (rw *rewriter) stale(entries []entry) (map[int]bool, error) {
 	about := map[digest.Digest][]int{}
-	for i, d := range descriptors {
-		subjects, err := rw.subjects(d)
+	for i, e := range entries {
+		subjects, err := rw.subjects(e)
 		if err != nil {
 			return nil, err
 		}
@@ -233,48 +233,45 @@ func (rw *rewriter) stale(descriptors []v1.Descriptor) (map[int]bool, error) {
 		subject := todo[0]
 		todo = todo[1:]
 		for _, i := range about[subject] {
-			if d := descriptors[i].Digest; !stale[i] {
+			if d := entries[i].Digest; !stale[i] {
 				stale[i] = true
 				rw.changed[d] = true
 				todo = append(todo, d)
-				rw.logf("%s is left out: it is about %s, which --recompress changes", d, subject)
+				rw.logf("%s is left out: it is about %s, which recompressing changes", d, subject)
 			}
 		}
 	}
 	return stale, nil
 }
 
-// dockerReference is the annotation by which buildx says what an attestation in
-// an index is about.
+// dockerReference is the annotation by which buildx says what an attestation in an
+// index is about.
 const dockerReference = "vnd.docker.reference.digest"
 
-// signatureTag is a tag by which cosign says what a signature is about.
-var signatureTag = regexp.MustCompile(`(?:^|:)sha256-([0-9a-f]{64})(?:\.[a-z]+)?$`)
-
-// subjects returns the digests of the manifests that one is about.
-func (rw *rewriter) subjects(d v1.Descriptor) ([]digest.Digest, error) {
+// subjects returns the digests of the manifests that an entry is about.
+func (rw *rewriter) subjects(e entry) ([]digest.Digest, error) {
 	var subjects []digest.Digest
-	if s := d.Annotations[dockerReference]; s != "" {
+	if s := e.Annotations[dockerReference]; s != "" {
 		subjects = append(subjects, digest.Digest(s))
 	}
-	for _, name := range names(d) {
-		if m := signatureTag.FindStringSubmatch(name); m != nil {
-			subjects = append(subjects, digest.NewDigestFromEncoded(digest.SHA256, m[1]))
-		}
+	if e.signs != "" {
+		subjects = append(subjects, e.signs)
 	}
-	if !manifest.IsManifest(d) {
+	if signs := signedBy(e.Descriptor); signs != "" && signs != e.signs {
+		subjects = append(subjects, signs)
+	}
+	if !manifest.IsManifest(e.Descriptor) {
 		return subjects, nil
 	}
-	m, err := rw.manifest(d)
-	if errors.Is(err, ocilayout.ErrMissing) {
+	n, err := rw.graph.Node(e.Descriptor)
+	if manifest.IsMissing(err) {
 		return subjects, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	r, ok, err := referrerOf(m)
-	if ok {
-		subjects = append(subjects, r.subject)
+	if n.Subject != nil {
+		subjects = append(subjects, n.Subject.Digest)
 	}
-	return subjects, err
+	return subjects, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -29,14 +30,14 @@ func TestRecompressedImageHasOneRoot(t *testing.T) {
 	d := testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(signature))
 	simple := testimage.Tagged(d, "sha256-"+m.Digest.Encoded()+".sig") // as cosign calls one
 	archive := testimage.LayoutOf(tb, testimage.Tagged(m, "docker.io/library/app:1.0"), d, simple)
-	got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true})
+	got := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{Recompress: true})
 	if got.Root != want.Root {
 		t.Errorf("the root is %s, want %s", got.Root, want.Root)
 	}
 	if strings.Count(got.said, "is left out: it is about "+m.Digest.String()) != 2 {
 		t.Errorf("said %q", got.said)
 	}
-	kept := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{})
+	kept := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{})
 	kept.mustHave(t, m.Digest.String())
 	if _, err := kept.in.ReadFile(t.Context(), kept.Root, layout.ReferrersPath("app", m.Digest), 1<<20); err != nil {
 		t.Errorf("the signature of what does not change: %v", err)
@@ -71,8 +72,8 @@ func TestRecompressedIndex(t *testing.T) {
 	top := testimage.Tagged(testimage.Describe(v1.MediaTypeImageIndex, testimage.Marshal(list)), "1.0")
 	archive := testimage.LayoutOf(tb, top)
 
-	got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true})
-	again := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true})
+	got := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{Recompress: true})
+	again := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{Recompress: true})
 	if got.Root != again.Root {
 		t.Errorf("two conversions give %s and %s", got.Root, again.Root)
 	}
@@ -119,7 +120,7 @@ func TestRecompressedIndex(t *testing.T) {
 		tb.Blob(readBlob(t, got.in, layout.Image{Root: got.Root}, d))
 	}
 	tb.Blob(got.mustHave(t, "1.0").Data)
-	third := mustConvertFrom(t, FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(testimage.Describe(v1.MediaTypeImageIndex, got.mustHave(t, "1.0").Data), "1.0"))), ""), Options{Recompress: true})
+	third := mustConvertFrom(t, source.FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(testimage.Describe(v1.MediaTypeImageIndex, got.mustHave(t, "1.0").Data), "1.0")))), Options{Recompress: true})
 	if third.Root != got.Root {
 		t.Errorf("recompressed twice, the root is %s, want %s", third.Root, got.Root)
 	}
@@ -155,10 +156,10 @@ func TestFieldsThatAreSpelledOtherwise(t *testing.T) {
 		tb.Blob(testimage.Marshal(list))
 		archive := testimage.LayoutOf(tb, testimage.Describe(v1.MediaTypeImageIndex, testimage.Marshal(list)))
 		want := fmt.Sprintf("a field is spelled %q, and must be %q", test[1], test[0])
-		if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Recompress: true}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := convertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{Recompress: true}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the error is %v, want %q", test[1], err, want)
 		}
-		mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{}) // which keeps it
+		mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{}) // which keeps it
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/teststore"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -95,7 +96,7 @@ func mustBeRight(t *testing.T, what string, archive []byte, o Options) *converte
 		t.Fatal(err)
 	}
 	defer dst.Close()
-	result, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, o)
+	result, err := Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, o)
 	if err != nil {
 		t.Errorf("%s: %v", what, err)
 		return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
@@ -30,7 +31,7 @@ type conversion struct {
 	said string
 }
 
-func convertFrom(t *testing.T, src Source, o Options) (conversion, error) {
+func convertFrom(t *testing.T, src source.Source, o Options) (conversion, error) {
 	t.Helper()
 	dir := t.TempDir()
 	dst, err := destination.ToStore(dir)
@@ -44,7 +45,7 @@ func convertFrom(t *testing.T, src Source, o Options) (conversion, error) {
 	return conversion{result, store.Open(dir), said.String()}, err
 }
 
-func mustConvertFrom(t *testing.T, src Source, o Options) conversion {
+func mustConvertFrom(t *testing.T, src source.Source, o Options) conversion {
 	t.Helper()
 	c, err := convertFrom(t, src, o)
 	if err != nil {
@@ -107,31 +108,31 @@ func TestLayout(t *testing.T) {
 	one := testimage.Tagged(testimage.GzippedImage(tb, testimage.New(nil, testimage.Layer("a", 50_000))), "1.0")
 	index, _, _ := testimage.MultiPlatform(tb)
 	archive := testimage.LayoutOf(tb, one, testimage.Tagged(index, "2.0"))
-	whole := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{})
+	whole := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{})
 	dir := unpack(t, archive)
-	if got := mustConvertFrom(t, FromLayout(dir, ""), Options{}); got.Root != whole.Root {
+	if got := mustConvertFrom(t, source.FromLayout(dir), Options{}); got.Root != whole.Root {
 		t.Errorf("the root is %s from the directory and %s from the archive", got.Root, whole.Root)
 	}
 	if err := os.Remove(filepath.Join(dir, filepath.FromSlash(ocilayout.BlobPath(index.Digest)))); err != nil {
 		t.Fatal(err)
 	}
-	for _, src := range []Source{FromLayout(dir, "1.0"), FromArchive(bytes.NewReader(archive), "1.0")} {
-		got := mustConvertFrom(t, src, Options{})
+	for _, src := range []source.Source{source.FromLayout(dir), source.FromArchive(bytes.NewReader(archive))} {
+		got := mustConvertFrom(t, src, Options{Image: "1.0"})
 		if len(got.Images) != 1 || got.Images[0].Tag != "1.0" || got.Images[0].Digest != one.Digest {
 			t.Errorf("1.0 is %v", got.Images)
 		}
 	}
 	for name, test := range map[string]struct {
-		src  Source
-		want string
+		src         source.Source
+		image, want string
 	}{
-		"missing index":    {FromLayout(dir, ""), "is not in " + dir},
-		"no such tag":      {FromLayout(dir, "3.0"), `is called "3.0": there is 1.0, 2.0`},
-		"no layout":        {FromLayout(t.TempDir(), ""), "no OCI layout"},
-		"no such name":     {FromArchive(bytes.NewReader(testimage.OldDocker(testimage.New([]string{"app:1"}))), "app:2"), "there is app:1"},
-		"no unpulled name": {FromArchive(bytes.NewReader(testimage.LayoutOf(new(testimage.Tarball), testimage.Tagged(one, "a/blobs:1"))), ""), "--name"},
+		"missing index":    {source.FromLayout(dir), "", "is not in " + dir},
+		"no such tag":      {source.FromLayout(dir), "3.0", `is called "3.0": there is 1.0, 2.0`},
+		"no layout":        {source.FromLayout(t.TempDir()), "", "no OCI layout"},
+		"no such name":     {source.FromArchive(bytes.NewReader(testimage.OldDocker(testimage.New([]string{"app:1"})))), "app:2", "there is app:1"},
+		"no unpulled name": {source.FromArchive(bytes.NewReader(testimage.LayoutOf(new(testimage.Tarball), testimage.Tagged(one, "a/blobs:1")))), "", `image name "a/blobs:1"`},
 	} {
-		if _, err := convertFrom(t, test.src, Options{}); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, err := convertFrom(t, test.src, Options{Image: test.image}); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: the error is %v, want %q", name, err, test.want)
 		}
 	}
@@ -190,8 +191,8 @@ func TestOneRootFromEverywhere(t *testing.T) {
 		r := newTestRegistry(t, tb, map[string]v1.Descriptor{"1.0": top})
 		archive := testimage.LayoutOf(tb, testimage.Tagged(top, name))
 		for _, o := range []Options{{}, {Compression: blob.Uncompressed, Recompress: true}} {
-			want := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), o)
-			if got := mustConvertFrom(t, FromLayout(unpack(t, archive), ""), o); got.Root != want.Root {
+			want := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), o)
+			if got := mustConvertFrom(t, source.FromLayout(unpack(t, archive)), o); got.Root != want.Root {
 				t.Errorf("%s, %+v: the root is %s from the directory and %s from the archive", kind, o, got.Root, want.Root)
 			}
 			if got := mustConvertFrom(t, r.source(":1.0"), o); got.Root != want.Root {
@@ -203,8 +204,8 @@ func TestOneRootFromEverywhere(t *testing.T) {
 	for kind, archive := range map[string][]byte{
 		"new Docker": testimage.NewDocker(img, testimage.New([]string{"team/other:2"}, layer)), "containerd": partial,
 	} {
-		want := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{})
-		if got := mustConvertFrom(t, FromLayout(unpack(t, archive), ""), Options{}); got.Root != want.Root {
+		want := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{})
+		if got := mustConvertFrom(t, source.FromLayout(unpack(t, archive)), Options{}); got.Root != want.Root {
 			t.Errorf("%s: the root is %s from the directory and %s from the archive", kind, got.Root, want.Root)
 		}
 	}
@@ -213,7 +214,7 @@ func TestOneRootFromEverywhere(t *testing.T) {
 // The names that Docker would take for the same are the same.
 func TestNamedImageOfADockerArchive(t *testing.T) {
 	archive := testimage.OldDocker(testimage.New([]string{"app:1.0", "app:latest"}, testimage.Layer("a", 10)), testimage.New([]string{"app:2.0"}, testimage.Layer("b", 10)))
-	got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), "docker.io/library/app"), Options{})
+	got := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{Image: "docker.io/library/app"})
 	if len(got.Images) != 1 || got.Images[0].Tag != "latest" {
 		t.Errorf("the images are %v", got.Images)
 	}
@@ -231,7 +232,7 @@ func TestPlatform(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Platform: p})
+		got := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{Platform: p})
 		if len(got.Images) != 1 || got.Images[0].Digest != want.Digest || got.Images[0].Tag != "1.0" {
 			t.Errorf("%s: the images are %v, want %s", name, got.Images, want.Digest)
 		}
@@ -243,7 +244,7 @@ func TestPlatform(t *testing.T) {
 	}
 	windows := &platform.Platform{OS: "windows", Architecture: "amd64"}
 	for _, archive := range [][]byte{archive, testimage.OldDocker(testimage.New([]string{"app:1"}, testimage.Layer("a", 10)))} {
-		if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{Platform: windows}); err == nil || !strings.Contains(err.Error(), "linux/amd64") {
+		if _, err := convertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{Platform: windows}); err == nil || !strings.Contains(err.Error(), "linux/amd64") {
 			t.Errorf("the error is %v", err)
 		}
 	}
@@ -263,7 +264,7 @@ func TestWhatIndexesName(t *testing.T) {
 	list.SchemaVersion = 2
 	tb.Blob(document).Blob(testimage.Marshal(manifest)).Blob(testimage.Marshal(list))
 	top := testimage.Describe(v1.MediaTypeImageIndex, testimage.Marshal(list))
-	got := mustConvertFrom(t, FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(top, "1.0"), d)), ""), Options{})
+	got := mustConvertFrom(t, source.FromArchive(bytes.NewReader(testimage.LayoutOf(tb, testimage.Tagged(top, "1.0"), d))), Options{})
 	for _, m := range []v1.Descriptor{top, index, amd64, arm64, testimage.Attestation(tb, amd64), list.Manifests[2]} {
 		got.mustHave(t, m.Digest.String())
 	}
@@ -299,7 +300,7 @@ func TestOtherDigests(t *testing.T) {
 		tb := new(testimage.Tarball).File(ocilayout.BlobPath(m.Config.Digest), config).File(ocilayout.BlobPath(m.Layers[0].Digest), layer)
 		return testimage.LayoutOf(tb.File(ocilayout.BlobPath(top.Digest), testimage.Marshal(m)), top)
 	}
-	for name, src := range map[string]Source{"archive": FromArchive(bytes.NewReader(archive(layer)), ""), "layout": FromLayout(unpack(t, archive(layer)), "")} {
+	for name, src := range map[string]source.Source{"archive": source.FromArchive(bytes.NewReader(archive(layer))), "layout": source.FromLayout(unpack(t, archive(layer)))} {
 		got := mustConvertFrom(t, src, Options{})
 		for _, reference := range []digest.Digest{top.Digest, digest.FromBytes(testimage.Marshal(m))} {
 			if found := got.mustHave(t, reference.String()); !bytes.Equal(found.Data, testimage.Marshal(m)) {
@@ -316,12 +317,12 @@ func TestOtherDigests(t *testing.T) {
 		fields.RootFS.DiffIDs = []digest.Digest{by.FromBytes(img.Layers[0])}
 		manifests = append(manifests, testimage.Tagged(testimage.OCIManifest(tb.Blob(testimage.Marshal(fields)), testimage.Marshal(fields), v1.MediaTypeImageConfig, layer), by.String()))
 	}
-	if got := mustConvertFrom(t, FromArchive(bytes.NewReader(testimage.LayoutOf(tb, manifests...)), ""), Options{}); len(got.Images) != len(manifests) {
+	if got := mustConvertFrom(t, source.FromArchive(bytes.NewReader(testimage.LayoutOf(tb, manifests...))), Options{}); len(got.Images) != len(manifests) {
 		t.Errorf("one layer by three digests: %v", got.Images)
 	}
 	other := slices.Clone(layer)
 	other[len(other)-1] ^= 1
-	if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive(other)), ""), Options{}); err == nil || !strings.Contains(err.Error(), "has the digest") {
+	if _, err := convertFrom(t, source.FromArchive(bytes.NewReader(archive(other))), Options{}); err == nil || !strings.Contains(err.Error(), "has the digest") {
 		t.Errorf("a layer that lies: %v", err)
 	}
 }
@@ -340,7 +341,7 @@ func TestForeignLayers(t *testing.T) {
 			tb.Blob(testimage.Gzipped(base))
 		}
 		archive := testimage.LayoutOf(tb, testimage.Tagged(testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m)), "1.0"))
-		got := mustConvertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{})
+		got := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{})
 		if found := got.mustHave(t, "1.0"); !bytes.Equal(found.Data, testimage.Marshal(m)) {
 			t.Errorf("%s: the manifest has changed", name)
 		}
@@ -365,7 +366,7 @@ func TestEntriesNamedTheSame(t *testing.T) {
 	list := []ocilayout.DockerEntry{{Config: "c.json", RepoTags: img.RepoTags, Layers: []string{"l.tar"}}}
 	archive := tb.File("c.json", img.Config).File("l.tar", img.Layers[0]).File(ocilayout.DockerList, testimage.Marshal(list)).Close()
 	dst := &checker{dir: t.TempDir()}
-	got, err := Convert(t.Context(), FromArchive(bytes.NewReader(archive), ""), dst, Options{})
+	got, err := Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, Options{})
 	if err != nil || got.Root != want.Root || dst.wrong != "" {
 		t.Errorf("the root is %v, want %s: %v, %s", got, want.Root, err, dst.wrong)
 	}
@@ -379,7 +380,8 @@ func TestLongDocuments(t *testing.T) {
 	long := append(bytes.Repeat([]byte(" "), layout.MaxManifest), "{}"...)
 	endless := bytes.Repeat([]byte(" "), 20<<20)
 	d := testimage.Describe(v1.MediaTypeImageManifest, long)
-	config := testimage.Describe(v1.MediaTypeImageConfig, long)
+	longConfig := append(bytes.Repeat([]byte(" "), blob.MaxConfig), "{}"...)
+	config := testimage.Describe(v1.MediaTypeImageConfig, longConfig)
 	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest, Config: config}
 	m.SchemaVersion = 2
 	list := testimage.Marshal([]ocilayout.DockerEntry{{Config: "c.json"}})
@@ -387,10 +389,10 @@ func TestLongDocuments(t *testing.T) {
 		"manifest.json": new(testimage.Tarball).File(ocilayout.DockerList, endless).Close(),
 		"index.json":    new(testimage.Tarball).File(ocilayout.Index, endless).Close(),
 		"manifest":      testimage.LayoutOf(new(testimage.Tarball).Blob(long), d),
-		"config":        testimage.LayoutOf(new(testimage.Tarball).Blob(long).Blob(testimage.Marshal(m)), testimage.Describe(m.MediaType, testimage.Marshal(m))),
-		"Docker config": new(testimage.Tarball).File("c.json", long).File(ocilayout.DockerList, list).Close(),
+		"config":        testimage.LayoutOf(new(testimage.Tarball).Blob(longConfig).Blob(testimage.Marshal(m)), testimage.Describe(m.MediaType, testimage.Marshal(m))),
+		"Docker config": new(testimage.Tarball).File("c.json", longConfig).File(ocilayout.DockerList, list).Close(),
 	} {
-		if _, err := convertFrom(t, FromArchive(bytes.NewReader(archive), ""), Options{}); err == nil || !strings.Contains(err.Error(), "4194304") {
+		if _, err := convertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{}); err == nil || !strings.Contains(err.Error(), "the most is ") {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -110,6 +111,7 @@ func (c *conversion) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer src.Close()
+	o.Image = src.image
 	if !c.source.isGiven(cmd.Flags()) {
 		from = to.asBase()
 	}
@@ -123,7 +125,7 @@ func (c *conversion) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	result, err := c.convert(cmd.Context(), src, dst, c.options(o))
+	result, err := c.convert(cmd.Context(), src.Source, dst, c.options(o))
 	if err != nil {
 		return err
 	}
@@ -162,7 +164,7 @@ func (c *conversion) parse(cmd *cobra.Command, args []string) (o converter.Optio
 	return o, err
 }
 
-func (c *conversion) convert(ctx context.Context, src converter.Source, dst converter.Destination, o converter.Options) (*converter.Result, error) {
+func (c *conversion) convert(ctx context.Context, src source.Source, dst converter.Destination, o converter.Options) (*converter.Result, error) {
 	result, err := converter.Convert(ctx, src, dst, o)
 	if c.debug {
 		o.Logf("temporary files are in %s", dst.TempDir())

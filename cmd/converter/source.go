@@ -9,18 +9,18 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// A source is where images to convert come from, with the file that is open for
-// it, if any.
-type source struct {
-	converter.Source
-	file *os.File
+// An openedSource is where images to convert come from.
+type openedSource struct {
+	source.Source
+	image string   // the one that is wanted of several; all if empty
+	file  *os.File // open, if any
 }
 
-func (s source) Close() error {
+func (s openedSource) Close() error {
 	if s.file == nil {
 		return nil
 	}
@@ -29,46 +29,49 @@ func (s source) Close() error {
 
 // openSource opens the source that the argument names, with skopeo's names of
 // transports, or else the archive of -i.
-func openSource(args []string, input string, verifyTLS bool, stdin io.Reader) (source, error) {
+func openSource(args []string, input string, verifyTLS bool, stdin io.Reader) (openedSource, error) {
 	if len(args) == 0 {
 		return openInput(input, stdin)
 	}
 	arg := args[0]
 	if input != "-" {
-		return source{}, fmt.Errorf("images come from %s or from the file of -i, and not from both", arg)
+		return openedSource{}, fmt.Errorf("images come from %s or from the file of -i, and not from both", arg)
 	}
 	transport, rest, found := strings.Cut(arg, ":")
 	if found && strings.Trim(rest, "/") == "" {
-		return source{}, fmt.Errorf("%s names no image: see `converter --help`", arg)
+		return openedSource{}, fmt.Errorf("%s names no image: see `converter --help`", arg)
 	}
 	path, name, _ := strings.Cut(rest, ":")
 	switch transport {
 	case "docker":
 		image, slashes := strings.CutPrefix(rest, "//")
 		if !slashes {
-			return source{}, unknownSource(rest)
+			return openedSource{}, unknownSource(rest)
 		}
-		return source{Source: converter.FromRegistry(image, verifyTLS)}, nil
+		return openedSource{Source: source.FromRegistry(image, verifyTLS)}, nil
 	case "docker-daemon":
-		return source{Source: converter.FromDocker(rest)}, nil
+		return openedSource{Source: source.FromDocker(rest)}, nil
 	case "oci":
-		return source{Source: converter.FromLayout(path, name)}, nil
-	case "oci-archive", "docker-archive":
+		return openedSource{Source: source.FromLayout(path), image: name}, nil
+	case "oci-archive":
 		file, err := openArchive(path)
-		return source{converter.FromArchive(file, name), file}, err
+		return openedSource{source.FromArchive(file), name, file}, err
+	case "docker-archive":
+		file, err := openArchive(path)
+		return openedSource{source.FromDockerArchive(file), name, file}, err
 	}
-	return source{}, unknownSource(arg)
+	return openedSource{}, unknownSource(arg)
 }
 
-func openInput(input string, stdin io.Reader) (source, error) {
+func openInput(input string, stdin io.Reader) (openedSource, error) {
 	if input != "-" {
 		file, err := openArchive(input)
-		return source{converter.FromArchive(file, ""), file}, err
+		return openedSource{source.FromArchive(file), "", file}, err
 	}
 	if file, ok := stdin.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return source{}, errors.New("the input is a terminal: pipe the output of `docker save IMAGE` into converter, or give -i FILE")
+		return openedSource{}, errors.New("the input is a terminal: pipe the output of `docker save IMAGE` into converter, or give -i FILE")
 	}
-	return source{Source: converter.FromArchive(stdin, "")}, nil
+	return openedSource{Source: source.FromArchive(stdin)}, nil
 }
 
 func openArchive(path string) (*os.File, error) {

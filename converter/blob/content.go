@@ -11,7 +11,6 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/align"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -32,8 +31,6 @@ type Content struct {
 
 	kept    *Blob // the bytes of the archive
 	aligned *Blob // the tar, in the form that the layers that we align have
-
-	layers []digest.Digest // what DiffIDs has read
 
 	// By other algorithms than sha256, once asked for.
 	others, otherDiffIDs map[digest.Algorithm]digest.Digest
@@ -240,37 +237,30 @@ func (c *Content) rewrite(from *Blob, e Encoding, as Compression) (*Blob, error)
 
 // LayerType returns the media type of what AsLayer returns.
 func (c *Content) LayerType() string {
-	kept := c.CameCompressed() && c.aligned == nil
 	switch {
-	case kept && c.encoding == Zstandard:
+	case c.IsKept() && c.encoding == Zstandard:
 		return layout.DockerLayerZstd
-	case !kept && c.ws.Compression == Uncompressed:
+	case !c.IsKept() && c.ws.Compression == Uncompressed:
 		return layout.DockerLayer
 	}
 	return layout.DockerLayerGzip
 }
 
-// DiffIDs returns the digests that the layers of a config have uncompressed.
-func (c *Content) DiffIDs() ([]digest.Digest, error) {
-	if c.layers != nil {
-		return c.layers, nil
-	}
-	data, err := c.Document()
-	if err != nil {
-		return nil, err
-	}
-	diffIDs, err := manifest.DiffIDs(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading config %s: %w", c.Name, err)
-	}
-	c.layers = append([]digest.Digest{}, diffIDs...)
-	return c.layers, nil
-}
+// IsKept reports whether AsLayer returns a compressed layer as it came.
+func (c *Content) IsKept() bool { return c.CameCompressed() && c.aligned == nil }
 
-// Document returns the bytes of a config or manifest.
-func (c *Content) Document() ([]byte, error) {
-	if c.Size > layout.MaxManifest {
-		return nil, fmt.Errorf("%s has %d bytes, and a document at most %d", c.Name, c.Size, layout.MaxManifest)
+// Document returns the bytes of a manifest, or of another document of that size.
+func (c *Content) Document() ([]byte, error) { return c.read(layout.MaxManifest) }
+
+// MaxConfig is the most bytes of a config. Clients read larger ones than manifests.
+const MaxConfig = 16 << 20
+
+// Config returns the bytes of a config.
+func (c *Content) Config() ([]byte, error) { return c.read(MaxConfig) }
+
+func (c *Content) read(most int64) ([]byte, error) {
+	if c.Size > most {
+		return nil, fmt.Errorf("%s has %d bytes, and the most is %d", c.Name, c.Size, most)
 	}
 	blob, err := c.AsIs()
 	if err != nil {
@@ -293,8 +283,9 @@ func (ws *Workspace) ContentOf(name string, b *Blob, diffID digest.Digest, e Enc
 	return &Content{ws: ws, Name: name, Digest: b.Digest, Size: b.Size(), DiffID: diffID, encoding: e, kept: b}
 }
 
-// Alone returns the content that is a layer which AsLayer has returned.
-func (c *Content) Alone(name string, layer *Blob) *Content {
+// Aligned returns the content of a blob that AsLayer has returned, as if it had come
+// in that form.
+func (c *Content) Aligned(name string, layer *Blob) *Content {
 	e := Gzipped
 	if c.ws.Compression == Uncompressed {
 		e = Plain

@@ -19,6 +19,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 )
 
@@ -76,7 +77,7 @@ func TestKuboFailures(t *testing.T) {
 				dst.stall = 300 * time.Millisecond
 				dst.pin = 300 * time.Millisecond
 			}
-			_, err = converter.Convert(t.Context(), converter.FromArchive(bytes.NewReader(archive), ""), dst, converter.Options{Compression: blob.Uncompressed})
+			_, err = converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, converter.Options{Compression: blob.Uncompressed})
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("the error is %v; want one line with %q", err, test.want)
 			}
@@ -114,7 +115,7 @@ func TestKuboThatDoesNotNameThePin(t *testing.T) {
 	}
 	defer dst.Close()
 	dst.pin = 200 * time.Millisecond
-	if _, err := converter.Convert(t.Context(), converter.FromArchive(bytes.NewReader(testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 10)))), ""), dst, converter.Options{}); err != nil {
+	if _, err := converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 10))))), dst, converter.Options{}); err != nil {
 		t.Error(err)
 	}
 	if len(notes) != 1 || !strings.Contains(notes[0], "could not be named") {
@@ -148,7 +149,7 @@ func TestKuboWhileTheArchiveRests(t *testing.T) {
 	defer dst.Close()
 	dst.stall = 500 * time.Millisecond
 	rests := io.MultiReader(bytes.NewReader(archive[:2<<20]), waitFor(gaveUp), bytes.NewReader(archive[2<<20:]))
-	if _, err := converter.Convert(t.Context(), converter.FromArchive(rests, ""), dst, converter.Options{Compression: blob.Uncompressed}); err != nil {
+	if _, err := converter.Convert(t.Context(), source.FromArchive(rests), dst, converter.Options{Compression: blob.Uncompressed}); err != nil {
 		t.Error(err)
 	}
 	if n := imports.Load(); n != 2 {
@@ -178,7 +179,7 @@ func TestKuboIsGivenTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dst.Close()
-	if _, err := converter.Convert(t.Context(), converter.FromArchive(bytes.NewReader(testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 10)))), ""), dst, converter.Options{}); err != nil {
+	if _, err := converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 10))))), dst, converter.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	want := "/api/v0/dag/import Bearer secret, /api/v0/pin/add Bearer secret"

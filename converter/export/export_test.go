@@ -22,6 +22,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/teststore"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -183,7 +184,7 @@ func fileIn(t *testing.T, archive []byte, name string) []byte {
 
 func convertTo(t *testing.T, dst converter.Destination, archive []byte, o converter.Options) *converter.Result {
 	t.Helper()
-	result, err := converter.Convert(t.Context(), converter.FromArchive(bytes.NewReader(archive), ""), dst, o)
+	result, err := converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, o)
 	if err := errors.Join(err, dst.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package platform knows what images are for: an operating system and a processor,
-// of which some have variants that one another's programs run on.
+// Package platform reads, compares and chooses the platforms of images: an operating
+// system, its version, and a processor with its variants.
 package platform
 
 import (
@@ -14,15 +14,19 @@ import (
 type Platform struct {
 	OS, Architecture string
 	Variant          string // any if empty
+	OSVersion        string // of Windows; any if empty
 }
 
-// Parse reads a platform as Docker writes it: os/arch[/variant].
+// Parse reads a platform as Docker writes it, os/arch[/variant], or with a version of
+// the operating system, as containerd writes it, os(version)/arch[/variant], or
+// behind a colon.
 func Parse(s string) (*Platform, error) {
-	parts := strings.Split(strings.ToLower(s), "/")
-	if len(parts) < 2 || len(parts) > 3 || strings.Contains("/"+s+"/", "//") {
-		return nil, fmt.Errorf("%q is no platform: linux/amd64 and linux/arm/v7 are", s)
+	name, version := splitVersion(s)
+	parts := strings.Split(strings.ToLower(name), "/")
+	if len(parts) < 2 || len(parts) > 3 || slices.Contains(parts, "") {
+		return nil, fmt.Errorf("%q is not a platform: write it as linux/amd64, linux/arm/v7 or windows(10.0.20348)/amd64", s)
 	}
-	p := &Platform{OS: parts[0], Architecture: parts[1]}
+	p := &Platform{OS: parts[0], Architecture: parts[1], OSVersion: version}
 	if len(parts) == 3 {
 		p.Variant = parts[2]
 	}
@@ -35,27 +39,46 @@ func Parse(s string) (*Platform, error) {
 	return p, nil
 }
 
+// splitVersion takes the version of the operating system out of a platform.
+func splitVersion(s string) (name, version string) {
+	if name, version, found := strings.Cut(s, ":"); found && version != "" {
+		return name, version
+	}
+	os, rest, found := strings.Cut(s, "(")
+	version, rest, closed := strings.Cut(rest, ")")
+	if !found || !closed || version == "" {
+		return s, ""
+	}
+	return os + rest, version
+}
+
 func (p Platform) String() string {
-	name := p.OS + "/" + p.Architecture
+	name := p.OS
+	if p.OSVersion != "" {
+		name += "(" + p.OSVersion + ")"
+	}
+	name += "/" + p.Architecture
 	if p.Variant != "" {
 		name += "/" + p.Variant
 	}
 	return name
 }
 
-// Serves reports whether an image for p serves who wants one for other.
-func (p Platform) Serves(other Platform) bool {
-	return p.OS == other.OS && p.Architecture == other.Architecture &&
-		(other.Variant == "" || p.variant() == other.variant())
+// Serves reports whether an image for p can be used where one for wanted is asked for.
+// A wanted version of the operating system may leave out its last parts.
+func (p Platform) Serves(wanted Platform) bool {
+	return p.OS == wanted.OS && p.Architecture == wanted.Architecture &&
+		(wanted.Variant == "" || p.variant() == wanted.variant()) &&
+		(wanted.OSVersion == "" || strings.HasPrefix(p.OSVersion+".", wanted.OSVersion+"."))
 }
 
-// Usual returns the platform with the variant that is meant where none is named.
+// Usual returns the platform with the default variant where p names none.
 func (p Platform) Usual() Platform {
 	p.Variant = p.variant()
 	return p
 }
 
-// variant returns the variant that is meant where none is named.
+// variant returns the variant, or the default one of the architecture.
 func (p Platform) variant() string {
 	switch {
 	case p.Variant != "":
@@ -68,19 +91,18 @@ func (p Platform) variant() string {
 	return "v1"
 }
 
-// Of returns the platform that an index says one of its images is for, if
-// it says so.
+// Of returns the platform of an entry of an index, if the index says it.
 func Of(d v1.Descriptor) (p Platform, ok bool) {
-	if d.Platform == nil || IsAttestation(d) {
+	if d.Platform == nil || d.Platform.OS == "" || IsAttestation(d) {
 		return Platform{}, false
 	}
 	return From(*d.Platform), true
 }
 
 // From returns the platform that a config or an index says.
-func From(p v1.Platform) Platform { return Platform{p.OS, p.Architecture, p.Variant} }
+func From(p v1.Platform) Platform { return Platform{p.OS, p.Architecture, p.Variant, p.OSVersion} }
 
-// Describe says what an entry of an index is.
+// Describe says what an entry of an index is, for messages.
 func Describe(d v1.Descriptor) string {
 	if p, ok := Of(d); ok {
 		return "the image for " + p.String()
@@ -88,14 +110,14 @@ func Describe(d v1.Descriptor) string {
 	return "a manifest"
 }
 
-// IsAttestation reports whether an index's entry is about another one, as those
-// of buildx are, which no platform would choose.
+// IsAttestation reports whether an entry of an index is an attestation about another
+// entry, as buildx writes it. No platform is served by it.
 func IsAttestation(d v1.Descriptor) bool {
 	return d.Platform != nil && d.Platform.OS == "unknown" && d.Platform.Architecture == "unknown"
 }
 
-// Choose returns which of the platforms serves who wants one, or -1: of
-// several the usual variant, or the first.
+// Choose returns which of the platforms serves the wanted one, or -1. Of several
+// variants it is the usual one, or else the first.
 func Choose(all []Platform, wanted Platform) int {
 	for _, wanted := range []Platform{wanted.Usual(), wanted} {
 		if i := slices.IndexFunc(all, func(p Platform) bool { return p.Serves(wanted) }); i >= 0 {

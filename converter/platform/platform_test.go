@@ -4,13 +4,13 @@ import "testing"
 
 func TestParse(t *testing.T) {
 	for s, want := range map[string]Platform{
-		"linux/amd64":     {"linux", "amd64", ""},
-		"Linux/x86_64":    {"linux", "amd64", ""},
-		"linux/aarch64":   {"linux", "arm64", ""},
-		"linux/arm64/v8":  {"linux", "arm64", "v8"},
-		"windows/amd64":   {"windows", "amd64", ""},
-		"linux/arm/v7":    {"linux", "arm", "v7"},
-		"freebsd/riscv64": {"freebsd", "riscv64", ""},
+		"linux/amd64":     {OS: "linux", Architecture: "amd64"},
+		"Linux/x86_64":    {OS: "linux", Architecture: "amd64"},
+		"linux/aarch64":   {OS: "linux", Architecture: "arm64"},
+		"linux/arm64/v8":  {OS: "linux", Architecture: "arm64", Variant: "v8"},
+		"windows/amd64":   {OS: "windows", Architecture: "amd64"},
+		"linux/arm/v7":    {OS: "linux", Architecture: "arm", Variant: "v7"},
+		"freebsd/riscv64": {OS: "freebsd", Architecture: "riscv64"},
 	} {
 		if p, err := Parse(s); err != nil || *p != want {
 			t.Errorf("%q is the platform %v, %v; want %s", s, p, err, want)
@@ -25,8 +25,8 @@ func TestParse(t *testing.T) {
 
 // Who names no variant wants the usual one, if it is there, and takes any.
 func TestChoose(t *testing.T) {
-	v5, v6, v7 := Platform{"linux", "arm", "v5"}, Platform{"linux", "arm", "v6"}, Platform{"linux", "arm", "v7"}
-	arm, amd64 := Platform{"linux", "arm", ""}, Platform{"linux", "amd64", ""}
+	v5, v6, v7 := Platform{OS: "linux", Architecture: "arm", Variant: "v5"}, Platform{OS: "linux", Architecture: "arm", Variant: "v6"}, Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
+	arm, amd64 := Platform{OS: "linux", Architecture: "arm"}, Platform{OS: "linux", Architecture: "amd64"}
 	for _, test := range []struct {
 		all    []Platform
 		wanted Platform

@@ -29,7 +29,6 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/alternatives"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -69,7 +68,7 @@ func DialRegistry(ctx context.Context, repository name.Repository, verify bool, 
 	defer cancel()
 	authorized, err := transport.NewWithContext(ctx, repository.Registry, auth, retry, scopes)
 	if err != nil {
-		return nil, r.failure(ctx, err)
+		return nil, r.failure(ctx, "", err)
 	}
 	r.client = &http.Client{Transport: authorized}
 	return r, nil
@@ -117,7 +116,7 @@ func (r *Registry) Page(ctx context.Context, path string) (data []byte, next str
 	}
 	defer resp.Body.Close()
 	if data, err = manifest.ReadDocument(resp.Body); err != nil {
-		return nil, "", r.failure(ctx, err)
+		return nil, "", r.failure(ctx, "", err)
 	}
 	next, err = r.next(resp)
 	return data, next, err
@@ -149,8 +148,7 @@ var acceptable = strings.Join([]string{
 }, ", ")
 
 // get asks for what the repository has at a path, from an offset on if the
-// registry can do that. Where there is nothing, the error is
-// ocilayout.ErrMissing.
+// registry can do that. Where there is nothing, the error is a MissingError.
 func (r *Registry) get(ctx context.Context, path string, offset int64) (*http.Response, error) {
 	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.repository.Scheme(), r.repository.RegistryStr(), r.repository.RepositoryStr(), path)
 	w := ctxio.NewWait(ctx, r.patience, ErrSilent)
@@ -176,15 +174,11 @@ func (r *Registry) get(ctx context.Context, path string, offset int64) (*http.Re
 		defer resp.Body.Close()
 	}
 	defer w.Cancel()
-	err = r.failure(w.Context(), err)
-	if errors.Is(err, ocilayout.ErrMissing) {
-		err = fmt.Errorf("%s %w", path, err)
-	}
-	return nil, err
+	return nil, r.failure(w.Context(), path, err)
 }
 
-// failure says in our words what went wrong with a request.
-func (r *Registry) failure(ctx context.Context, err error) error {
+// failure returns the error for a request for a path that failed.
+func (r *Registry) failure(ctx context.Context, path string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", r, context.Cause(ctx))
 	}
@@ -192,18 +186,18 @@ func (r *Registry) failure(ctx context.Context, err error) error {
 	var failed *url.Error
 	switch {
 	case errors.As(err, &answer):
-		return r.refusal(answer)
+		return r.refusal(path, answer)
 	case errors.As(err, &failed):
 		err = failed.Err
 	}
 	return fmt.Errorf("%s: %w", r, err)
 }
 
-func (r *Registry) refusal(answer *transport.Error) error {
+func (r *Registry) refusal(path string, answer *transport.Error) error {
 	host := r.repository.RegistryStr()
 	switch answer.StatusCode {
 	case http.StatusNotFound:
-		return fmt.Errorf("%w %s", ocilayout.ErrMissing, r)
+		return &manifest.MissingError{What: path, Where: r.String()}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%s does not give %s to us: there may be no such image, or `docker login %s` may help", r, r.repository.RepositoryStr(), host)
 	case http.StatusTooManyRequests:
@@ -227,7 +221,7 @@ func (a answered) Error() string { return a.message }
 // IsUnsupported reports whether an answer is one that some registry gives to what
 // it does not know.
 func IsUnsupported(err error) bool {
-	if errors.Is(err, ocilayout.ErrMissing) {
+	if manifest.IsMissing(err) {
 		return true
 	}
 	answer, ok := errors.AsType[answered](err)

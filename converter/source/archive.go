@@ -1,78 +1,70 @@
-package converter
+package source
 
 import (
 	"archive/tar"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path"
-	"strconv"
 	"strings"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// An archive is what was read of a Docker or OCI archive, or of what is as good
-// as one: a layout, or a registry.
+// FromArchive returns the source of the images in an archive of Docker or of an OCI
+// layout, which is read to its end.
+func FromArchive(r io.Reader) Source { return archive{tar: r} }
+
+// FromDockerArchive is FromArchive for an archive whose images are those of its
+// manifest.json, even if it has an index.json.
+func FromDockerArchive(r io.Reader) Source { return archive{tar: r, docker: true} }
+
 type archive struct {
-	ws   *blob.Workspace
-	logf func(string, ...any)
-	want want
-
-	// where is what the archive is called in messages.
-	where string
-
-	// published says that what was not rewritten on purpose keeps its bytes:
-	// manifests were not made up for the archive.
-	published bool
-
-	documents map[string][]byte        // manifest.json and index.json
-	contents  map[string]*blob.Content // by path
-	links     map[string]string        // from path to path
-
-	// fetch opens a blob that is not among the contents. Where it is missing,
-	// the error is ocilayout.ErrMissing. It is nil where everything was read.
-	fetch  func(context.Context, v1.Descriptor) (io.ReadCloser, error)
-	failed map[digest.Digest]error // what could not be fetched, and why
-
-	manifests     map[digest.Digest]layout.Manifest
-	manifestBytes int // of all of them
-	named         int // by indexes
+	tar    io.Reader
+	docker bool // manifest.json counts
 }
 
-func newArchive(ws *blob.Workspace, logf func(string, ...any), w want) *archive {
-	return &archive{
-		ws: ws, logf: logf, want: w, where: "the archive",
-		documents: map[string][]byte{},
-		contents:  map[string]*blob.Content{},
-		links:     map[string]string{},
-		failed:    map[digest.Digest]error{},
-		manifests: map[digest.Digest]layout.Manifest{},
+// Image implements Source.
+func (s archive) Image() string { return "" }
+
+// Open implements Source.
+func (s archive) Open(ws *blob.Workspace) (*Layout, error) {
+	l, err := readArchive(ws, s.tar, "the archive")
+	if err != nil {
+		return nil, err
 	}
+	if s.docker && l.DockerList != nil {
+		l.Index = nil
+	}
+	return l, nil
 }
 
-// readTar reads a tar to its end. Where a path occurs again, the later entry
-// counts, as it does when a tar is unpacked.
-func (a *archive) readTar(r io.Reader) error {
+// An archiveReader reads the entries of a tar.
+type archiveReader struct {
+	*Layout
+	entries int
+}
+
+func readArchive(ws *blob.Workspace, r io.Reader, where string) (*Layout, error) {
+	a := archiveReader{Layout: newLayout(ws, where)}
+	return a.Layout, a.readAll(r)
+}
+
+// readAll reads a tar to its end.
+func (a *archiveReader) readAll(r io.Reader) error {
 	input, err := newInput(a.ws.Context, r)
 	if err != nil {
 		return err
 	}
-	tr := tar.NewReader(input)
-	for entries := 0; ; entries++ {
+	for tr := tar.NewReader(input); ; a.entries++ {
 		header, err := tr.Next()
 		if err == io.EOF {
-			return a.complete(input, entries)
+			return a.finish(input)
 		}
 		if err != nil {
-			return archiveError(err, entries)
+			return archiveError(err, a.entries)
 		}
 		if err := a.readEntry(header, tr); err != nil {
 			return entryError(header.Name, err)
@@ -80,59 +72,63 @@ func (a *archive) readTar(r io.Reader) error {
 	}
 }
 
-func (a *archive) readEntry(header *tar.Header, r io.Reader) error {
+func (a *archiveReader) readEntry(header *tar.Header, r io.Reader) error {
 	name, err := entryPath(header.Name)
+	if errors.Is(err, errOutside) {
+		return nil // nothing in the archive can name it
+	}
 	if err != nil {
 		return err
 	}
 	switch header.Typeflag {
-	case tar.TypeReg:
-		if isSparse(header) {
-			return errors.New("a sparse file, which no program that saves images writes")
-		}
+	case tar.TypeReg, tar.TypeGNUSparse:
+		return a.readFile(name, header, r)
 	case tar.TypeSymlink:
-		return a.link(name, path.Join(path.Dir(name), header.Linkname))
+		if path.IsAbs(header.Linkname) {
+			return a.addLink(name, link{header.Linkname, true})
+		}
+		return a.readLink(name, path.Join(path.Dir(name), header.Linkname), header.Linkname)
 	case tar.TypeLink:
-		return a.link(name, header.Linkname)
-	default:
-		return nil
+		return a.readLink(name, header.Linkname, header.Linkname)
 	}
+	return nil
+}
+
+func (a *archiveReader) readFile(name string, header *tar.Header, r io.Reader) error {
 	if isLegacy(name) {
 		return nil
 	}
-	a.forget(name)
-	if name == ocilayout.DockerList || name == ocilayout.Index {
-		a.documents[name], err = manifest.ReadDocument(r)
+	if err := a.files.reserve(name); err != nil {
 		return err
 	}
-	if err := a.room(); err != nil {
-		return err
+	if isSparse(header) {
+		r = &sparseReader{r: r, holes: maxHoles}
 	}
-	a.contents[name], err = a.ws.Read(name, header.Size, r)
+	c, err := a.ws.Read(name, header.Size, r)
+	if err == nil {
+		a.files.contents[name] = c
+	}
 	return err
 }
 
-// maxEntries is how many files and links may be in an archive, all of which are
-// remembered until its end.
-const maxEntries = 1 << 16
-
-// room reports whether there is too much already for one more entry.
-func (a *archive) room() error {
-	if len(a.contents)+len(a.links) < maxEntries {
-		return nil
+// readLink reads a link to a path of the archive. written is how the archive has it.
+func (a *archiveReader) readLink(name, target, written string) error {
+	clean, err := entryPath(target)
+	if errors.Is(err, errOutside) {
+		return a.addLink(name, link{written, true})
 	}
-	return fmt.Errorf("more than %d files and links, which no image has", maxEntries)
+	if err != nil {
+		return err
+	}
+	return a.addLink(name, link{clean, false})
 }
 
-// isSparse reports whether an entry claims holes, with which a few bytes stand
-// for any number of zeros.
-func isSparse(header *tar.Header) bool {
-	for key := range header.PAXRecords {
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			return true
-		}
+func (a *archiveReader) addLink(name string, l link) error {
+	if err := a.files.reserve(name); err != nil {
+		return err
 	}
-	return false
+	a.files.links[name] = l
+	return nil
 }
 
 // isLegacy reports whether a file is part of the image format of before Docker
@@ -142,84 +138,43 @@ func isLegacy(name string) bool {
 	return name == "repositories" || name == "oci-layout" || name != base && (base == "VERSION" || base == "json")
 }
 
-func (a *archive) link(name, target string) error {
-	target, err := entryPath(target)
-	if err != nil {
-		return err
-	}
-	a.forget(name)
-	if err := a.room(); err != nil {
-		return err
-	}
-	a.links[name] = target
-	return nil
-}
-
-func (a *archive) forget(name string) {
-	if c := a.contents[name]; c != nil {
-		c.Remove()
-	}
-	delete(a.contents, name)
-	delete(a.documents, name)
-	delete(a.links, name)
-}
-
-// maxLinks is how many links may follow one another. Docker writes one.
-const maxLinks = 8
-
-func (a *archive) missing(what string) error {
-	return fmt.Errorf("%s %w %s", what, ocilayout.ErrMissing, a.where)
-}
-
-// find returns the content at a path, through links, or
-// ocilayout.ErrMissing.
-func (a *archive) find(name string) (*blob.Content, error) {
-	at := path.Clean(name)
-	for range maxLinks {
-		if c := a.contents[at]; c != nil {
-			return c, nil
-		}
-		next, ok := a.links[at]
-		if !ok {
-			break
-		}
-		at = next
-	}
-	return nil, a.missing(strconv.Quote(name))
-}
-
-// maxPath is how long the path of an entry may be, in bytes.
-const maxPath = 1 << 10
-
-// entryPath cleans the path of an entry, which must not lead out of the archive.
-func entryPath(name string) (string, error) {
-	if len(name) > maxPath {
-		return "", fmt.Errorf("a path of more than %d bytes", maxPath)
-	}
-	clean := path.Clean(strings.TrimSuffix(name, "/"))
-	if path.IsAbs(clean) || clean == ".." || strings.HasPrefix(clean, "../") {
-		return "", errOutside
-	}
-	return clean, nil
-}
-
-var errOutside = errors.New("the path leads out of the archive")
-
-func (a *archive) complete(in *input, entries int) error {
-	if entries == 0 {
+// finish reads the rest of the input and the documents that say which images there
+// are. The rest is read so that the program that writes it is not told that its
+// reader is gone.
+func (a *archiveReader) finish(in *input) error {
+	if a.entries == 0 {
 		return errors.New("the input is empty: pipe the output of `docker save IMAGE` into converter")
 	}
 	if in.ended { // and no tar says that it ends
 		return errors.New("the archive ends early")
 	}
-	// Whoever writes the pipe must not be told that nobody reads it.
 	if _, err := io.Copy(io.Discard, in); err != nil {
 		return fmt.Errorf("reading the archive: %w", err)
 	}
-	if a.documents[ocilayout.DockerList] == nil && a.documents[ocilayout.Index] == nil {
+	index, err := a.document(ocilayout.Index)
+	if err != nil {
+		return err
+	}
+	list, err := a.document(ocilayout.DockerList)
+	if err != nil {
+		return err
+	}
+	if index == nil && list == nil {
 		return fmt.Errorf("the input is no image archive, or ends early: it has neither %s nor %s", ocilayout.DockerList, ocilayout.Index)
 	}
-	return nil
+	return a.parseDocuments(index, list)
+}
+
+// document returns the content of a file, or nil where there is none.
+func (a *archiveReader) document(name string) ([]byte, error) {
+	c, err := a.File(name)
+	if manifest.IsMissing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.Document()
 }
 
 func archiveError(err error, entries int) error {
@@ -238,4 +193,41 @@ func entryError(name string, err error) error {
 		return fmt.Errorf("the archive ends early, in %.200q", name)
 	}
 	return fmt.Errorf("reading %.200q from the archive: %w", name, err)
+}
+
+// isSparse reports whether an entry has holes, which take no bytes in the archive.
+func isSparse(header *tar.Header) bool {
+	if header.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range header.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// maxHoles is how many bytes of zeros the holes of one file may have. A few bytes of
+// an archive stand for any number of them.
+const maxHoles = 4 << 30
+
+// A sparseReader reads a file with holes, and fails where it has more zeros than
+// holes may have.
+type sparseReader struct {
+	r     io.Reader
+	holes int64
+}
+
+func (s *sparseReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	for _, b := range p[:n] {
+		if b == 0 {
+			s.holes--
+		}
+	}
+	if s.holes < 0 {
+		return 0, fmt.Errorf("a sparse file with more than %d bytes of zeros", int64(maxHoles))
+	}
+	return n, err
 }

@@ -1,4 +1,4 @@
-package converter
+package source
 
 import (
 	"context"
@@ -11,52 +11,74 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 )
 
-// FromLayout returns the source of the images in an OCI layout's directory. With
-// a name, it is of the one image that the layout calls so. What these images do
-// not lead to is not read.
-func FromLayout(dir, name string) Source { return fromLayout{dir, name} }
+// FromLayout returns the source of the images in the directory of an OCI layout. A
+// blob is read when it is asked for.
+func FromLayout(dir string) Source { return directory(dir) }
 
-type fromLayout struct{ dir, name string }
+type directory string
 
-func (s fromLayout) read(a *archive) error {
-	a.where = s.dir
-	a.want.name = s.name
-	a.fetch = s.open
-	f, err := openRegular(filepath.Join(s.dir, ocilayout.Index))
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is no OCI layout: it has no %s", s.dir, ocilayout.Index)
-	}
-	if err != nil {
-		return fmt.Errorf("opening the layout: %w", err)
-	}
-	defer f.Close()
-	if a.documents[ocilayout.Index], err = manifest.ReadDocument(f); err != nil {
-		return fmt.Errorf("reading %s: %w", f.Name(), err)
-	}
-	return nil
-}
+// Image implements Source.
+func (dir directory) Image() string { return "" }
 
-func (s fromLayout) open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	path := ocilayout.BlobPath(d.Digest)
-	f, err := openRegular(filepath.Join(s.dir, filepath.FromSlash(path)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s %w %s", path, ocilayout.ErrMissing, s.dir)
-	}
-	return f, err
-}
-
-// openRegular opens a file, and nothing that would never end.
-func openRegular(path string) (*os.File, error) {
-	info, err := os.Stat(path)
+// Open implements Source.
+func (dir directory) Open(ws *blob.Workspace) (*Layout, error) {
+	l := newLayout(ws, string(dir))
+	l.fetch, l.hideDigests = dir.fetch, true
+	data, err := dir.index()
 	if err != nil {
 		return nil, err
 	}
+	return l, l.parseDocuments(data, nil)
+}
+
+// index reads index.json. A link that leads out of the directory is not followed.
+func (dir directory) index() ([]byte, error) {
+	root, err := os.OpenRoot(string(dir))
+	if err != nil {
+		return nil, fmt.Errorf("opening the layout: %w", err)
+	}
+	defer root.Close()
+	info, err := root.Stat(ocilayout.Index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is no OCI layout: it has no %s", string(dir), ocilayout.Index)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the layout: %w", err)
+	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, fmt.Errorf("%s in %s is not a regular file", ocilayout.Index, string(dir))
+	}
+	f, err := root.Open(ocilayout.Index)
+	if err != nil {
+		return nil, fmt.Errorf("opening the layout: %w", err)
+	}
+	defer f.Close()
+	data, err := manifest.ReadDocument(f)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s in %s: %w", ocilayout.Index, string(dir), err)
+	}
+	return data, nil
+}
+
+// fetch opens a blob. Bazel's rules_oci makes layouts whose blobs are links to
+// elsewhere, so links are followed. That gives away nothing: the content counts only
+// if it has the digest of the descriptor, and no error tells the digest that it has.
+func (dir directory) fetch(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	name := ocilayout.BlobPath(d.Digest)
+	path := filepath.Join(string(dir), filepath.FromSlash(name))
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &manifest.MissingError{What: name, Where: string(dir)}
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular(): // a pipe would never end
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	return os.Open(path)
 }

@@ -1,35 +1,34 @@
-package converter
+package source
 
 import (
 	"time"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/remote"
 )
 
 // FromDocker returns the source of an image in a running Docker: the daemon that
-// DOCKER_HOST names, as it does for docker itself.
-func FromDocker(name string) Source { return fromDocker{name, remote.Patience} }
+// docker itself would use.
+func FromDocker(image string) Source { return docker{image, remote.Patience} }
 
-type fromDocker struct {
-	name     string
+type docker struct {
+	image    string
 	patience time.Duration
 }
 
-func (s fromDocker) read(a *archive) error {
-	if r, err := parseRef(s.name); err == nil {
-		if err := a.want.check([]ref{r}); err != nil {
-			return err
-		}
-	}
+// Image implements Source.
+func (s docker) Image() string { return s.image }
+
+// Open implements Source.
+func (s docker) Open(ws *blob.Workspace) (*Layout, error) {
 	d, err := remote.FindDocker()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	archive, err := d.Save(a.ws.Context, s.name, s.patience)
+	saved, err := d.Save(ws.Context, s.image, s.patience)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer archive.Close()
-	a.where = "what Docker saved"
-	return a.readTar(archive)
+	defer saved.Close()
+	return readArchive(ws, saved, "what Docker saved")
 }

@@ -33,10 +33,10 @@ type Image struct {
 }
 
 // Listing lists the images of a tree that is finished.
-func (t *Tree) Listing() Listing {
+func (t *Tree) Listing(ctx context.Context) Listing {
 	l := Listing{t.Root.CID, slices.Clone(t.Images), t.latest()}
 	for i, img := range l.Images {
-		l.Images[i].Size = t.size(layout.ManifestPath(img.Name, img.Digest.String()), img.Name)
+		l.Images[i].Size = t.size(ctx, layout.ManifestPath(img.Name, img.Digest.String()), img.Name)
 	}
 	return l
 }
@@ -56,7 +56,7 @@ func (t *Tree) latest() map[string]digest.Digest {
 
 // size returns how many bytes are pulled for a manifest at a path, of an image of
 // that name: its own, and those of all that it leads to and that is here.
-func (t *Tree) size(manifest, name string) int64 {
+func (t *Tree) size(ctx context.Context, manifest, name string) int64 {
 	seen := map[string]bool{}
 	var add func(path string) int64
 	add = func(path string) int64 {
@@ -68,7 +68,7 @@ func (t *Tree) size(manifest, name string) int64 {
 		if f.Blob != nil && layout.IsBlobPath(path) {
 			return f.Blob.Size()
 		}
-		data, err := f.Read(context.Background())
+		data, err := f.Read(ctx)
 		if err != nil {
 			return 0
 		}

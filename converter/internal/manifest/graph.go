@@ -117,7 +117,17 @@ type Below struct {
 // MissingError. Any other error ends the walk. If d itself is missing, Walk returns
 // that MissingError.
 func (g *Graph) Walk(d v1.Descriptor, visit func(Step) error) error {
-	w := walk{g, visit, map[digest.Digest]Below{}}
+	return g.walk(d, visit, IsManifest)
+}
+
+// WalkIndexes is Walk for indexes alone. It does not read the other manifests that
+// they name: the Node of these is nil.
+func (g *Graph) WalkIndexes(d v1.Descriptor, visit func(Step) error) error {
+	return g.walk(d, visit, func(d v1.Descriptor) bool { return IsIndexType(d.MediaType) })
+}
+
+func (g *Graph) walk(d v1.Descriptor, visit func(Step) error, leads func(v1.Descriptor) bool) error {
+	w := walk{g, visit, leads, map[digest.Digest]Below{}}
 	_, err := w.follow(d, 0)
 	return err
 }
@@ -125,6 +135,7 @@ func (g *Graph) Walk(d v1.Descriptor, visit func(Step) error) error {
 type walk struct {
 	*Graph
 	visit func(Step) error
+	leads func(v1.Descriptor) bool // whether to follow what an index names
 	seen  map[digest.Digest]Below
 }
 
@@ -143,7 +154,7 @@ func (w *walk) follow(d v1.Descriptor, depth int) (*Node, error) {
 }
 
 func (w *walk) below(index *Node, depth int) ([]Below, error) {
-	if depth > MaxNesting {
+	if depth >= MaxNesting {
 		return nil, ErrNesting
 	}
 	var all []Below
@@ -157,7 +168,7 @@ func (w *walk) below(index *Node, depth int) ([]Below, error) {
 		}
 		named[d.Digest] = true
 		b, seen := w.seen[d.Digest]
-		if !seen && IsManifest(d) {
+		if !seen && w.leads(d) {
 			var err error
 			if b.Node, err = w.follow(d, depth+1); err != nil && !IsMissing(err) {
 				return nil, err

@@ -100,7 +100,7 @@ func TestWalkEndsAtFaults(t *testing.T) {
 		t.Error(err)
 	}
 	deep := docs.image("deep")
-	for range MaxNesting + 2 {
+	for range MaxNesting + 1 {
 		deep = docs.index(deep)
 	}
 	visit := func(Step) error { return nil }

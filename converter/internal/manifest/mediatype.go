@@ -7,12 +7,15 @@ import (
 )
 
 // IsIndex reports whether a manifest is an index.
-func IsIndex(m layout.Manifest) bool {
-	return m.MediaType == v1.MediaTypeImageIndex || m.MediaType == layout.DockerManifestList
+func IsIndex(m layout.Manifest) bool { return IsIndexType(m.MediaType) }
+
+// IsIndexType reports whether a media type is that of an index.
+func IsIndexType(mediaType string) bool {
+	return mediaType == v1.MediaTypeImageIndex || mediaType == layout.DockerManifestList
 }
 
-// IsManifest reports whether a descriptor is of a manifest or index. An index
-// may name anything.
+// IsManifest reports whether a descriptor is of a manifest or index. What else an
+// index names is a blob.
 func IsManifest(d v1.Descriptor) bool {
 	return d.MediaType == "" || layout.IsManifestType(d.MediaType)
 }
@@ -22,7 +25,8 @@ func IsConfig(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageConfig || mediaType == layout.DockerConfig
 }
 
-// IsLayer reports whether a media type is that of an image's layer.
+// IsLayer reports whether a media type is that of a layer of an image, distributable
+// or not.
 func IsLayer(mediaType string) bool {
 	switch mediaType {
 	case v1.MediaTypeImageLayer, v1.MediaTypeImageLayerGzip, v1.MediaTypeImageLayerZstd,
@@ -32,12 +36,12 @@ func IsLayer(mediaType string) bool {
 	return IsForeign(mediaType)
 }
 
-// IsForeign reports whether a layer is one that not everybody may distribute, so
-// that it is seldom where the others are. Those of Windows were.
+// IsForeign reports whether a media type is that of a non-distributable layer. Such
+// layers, which Windows had, are seldom where the others are.
 func IsForeign(mediaType string) bool {
 	switch mediaType {
 	case layout.DockerForeignLayer, layout.DockerForeignLayer + ".gzip",
-		v1.MediaTypeImageLayerNonDistributable,     //nolint:staticcheck // what is deprecated is still there
+		v1.MediaTypeImageLayerNonDistributable,     //nolint:staticcheck // deprecated, and still in use
 		v1.MediaTypeImageLayerNonDistributableGzip, //nolint:staticcheck // as above
 		v1.MediaTypeImageLayerNonDistributableZstd: //nolint:staticcheck // as above
 		return true

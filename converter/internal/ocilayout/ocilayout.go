@@ -4,7 +4,6 @@
 package ocilayout
 
 import (
-	"errors"
 	"path"
 
 	"github.com/opencontainers/go-digest"
@@ -15,10 +14,6 @@ const (
 	Index      = "index.json"    // by OCI, of manifests
 	DockerList = "manifest.json" // by Docker, of configs and layers
 )
-
-// ErrMissing says that something is not there. What is missing stands before it, and
-// where behind it.
-var ErrMissing = errors.New("is not in")
 
 // A DockerEntry is an image of Docker's list.
 // https://github.com/moby/docker-image-spec/blob/main/v1.2.md

@@ -8,25 +8,27 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// newTree returns the tree of the images, which is to be finished.
+// newTree returns the tree of the images, which Finish then completes.
 func newTree(images []*image, ws *blob.Workspace) (*tree.Tree, error) {
 	t := &tree.Tree{Files: map[string]tree.File{}}
 	files := map[digest.Digest]tree.File{}
+	byName := map[string][]*image{}
 	for _, img := range images {
 		if err := addImage(t, img, files, ws); err != nil {
 			return nil, err
 		}
+		byName[img.name] = append(byName[img.name], img)
 	}
-	for name, of := range byName(images) {
-		if err := addReferrers(t, name, of, ws); err != nil {
+	for name, images := range byName {
+		if err := addReferrerIndexes(t, name, images, ws); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-// addImage puts an image where layout says. A manifest becomes a file once, however
-// many names lead to it.
+// addImage adds the files of an image. A manifest becomes a file once, however many
+// names lead to it.
 func addImage(t *tree.Tree, img *image, files map[digest.Digest]tree.File, ws *blob.Workspace) error {
 	for _, m := range img.manifests() {
 		f, made := files[m.Digest]
@@ -49,7 +51,7 @@ func addImage(t *tree.Tree, img *image, files map[digest.Digest]tree.File, ws *b
 	return nil
 }
 
-func addReferrers(t *tree.Tree, name string, images []*image, ws *blob.Workspace) error {
+func addReferrerIndexes(t *tree.Tree, name string, images []*image, ws *blob.Workspace) error {
 	indexes, err := referrerIndexes(images)
 	if err != nil {
 		return err
@@ -62,12 +64,4 @@ func addReferrers(t *tree.Tree, name string, images []*image, ws *blob.Workspace
 		t.Files[layout.ReferrersPath(name, subject)] = f
 	}
 	return nil
-}
-
-func byName(images []*image) map[string][]*image {
-	names := map[string][]*image{}
-	for _, img := range images {
-		names[img.name] = append(names[img.name], img)
-	}
-	return names
 }
