@@ -80,6 +80,9 @@ func (k *kitchen) command(name string, args ...string) *exec.Cmd {
 func (k *kitchen) follow() string {
 	k.Helper()
 	b := k.next()
+	if b.file == "" && b.language == "caddyfile" {
+		b.file = "/etc/caddy/Caddyfile"
+	}
 	switch {
 	case b.file != "":
 		k.write(b.file, b.text)

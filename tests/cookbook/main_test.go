@@ -1,5 +1,5 @@
-// Package cookbook follows every recipe of docs/cookbook.md, block by block, on a
-// machine of its own.
+// Package cookbook types every example of the README and the documentation, block by
+// block, on a machine of its own.
 package cookbook
 
 import (

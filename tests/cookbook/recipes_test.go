@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// cooks follow the recipes, and do first what these take for granted.
-var cooks = map[string]func(k *kitchen, img harness.Image){
+// cooks follow docs/cookbook.md.
+var cooks = map[string]cook{
 	"As a service": func(k *kitchen, img harness.Image) {
 		k.systemd()
 		for _, name := range []string{"bin", "contrib"} {

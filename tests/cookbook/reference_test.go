@@ -1,0 +1,150 @@
+package cookbook
+
+import (
+	"encoding/json"
+	"os/exec"
+	"regexp"
+	"strings"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// caddyfileCooks follow docs/caddyfile.md. Most of its blocks show how an option is
+// spelled, which Caddy itself checks; the cookbook shows most options at work.
+var caddyfileCooks = map[string]cook{
+	"Smallest": func(k *kitchen, _ harness.Image) {
+		k.validate()
+		harness.Run(k.T, k.command("mkdir", "-p", "/srv/images"))
+		k.startRegistry(k.next())
+		if status := k.status("http://localhost:5000/v2/"); status != "200" {
+			k.Errorf("the registry answers with %s", status)
+		}
+	},
+
+	"Syntax": func(k *kitchen, _ harness.Image) {
+		code := harness.ReadFile(k.T, harness.InRepo("caddymodule/caddyfile.go"))
+		_, comment, _ := strings.Cut(code, "Syntax:\n//\n")
+		comment, _, _ = strings.Cut(comment, "\n//\n")
+		comment = strings.ReplaceAll(regexp.MustCompile(`(?m)^//\t?`).ReplaceAllString(comment, ""), "    ", "\t")
+		if page := k.next().text; strings.TrimSpace(page) != strings.TrimSpace(comment) {
+			k.Errorf("the page has\n%s\nand UnmarshalCaddyfile's comment\n%s", page, comment)
+		}
+	},
+
+	"gateway": (*kitchen).validateWith,
+	"store":   (*kitchen).validateWith,
+	"blobs":   (*kitchen).validateWith,
+	"names":   (*kitchen).validateWith,
+	"root":    (*kitchen).validateWith,
+
+	"deny and allow": func(k *kitchen, _ harness.Image) {
+		k.write("/etc/caddy/badbits.deny", "/ipfs/"+harness.CIDv1(k.T, k.address)+"\n")
+		k.write("/etc/caddy/images.txt", "# team/app\n"+k.address+"\n")
+		k.validate()
+	},
+
+	"JSON": func(k *kitchen, _ harness.Image) {
+		want := k.next().text
+		for _, r := range recipes(k.T, "docs/caddyfile.md") {
+			if r.name == "store" {
+				k.write("/etc/caddy/Caddyfile", r.blocks[0].text)
+			}
+		}
+		adapted := harness.Run(k.T, k.command("caddy", "adapt", "--config=/etc/caddy/Caddyfile", "--adapter=caddyfile"))
+		if !strings.Contains(adapted, strings.TrimSpace(want)) || !json.Valid([]byte(want)) {
+			k.Errorf("adapted, the example is\n%s\nwithout\n%s", adapted, want)
+		}
+	},
+}
+
+// validate has Caddy load every Caddyfile of the section.
+func (k *kitchen) validate() {
+	k.Helper()
+	for len(k.left) > 0 && k.left[0].language == "caddyfile" {
+		k.follow()
+		harness.Run(k.T, k.command("caddy", "validate", "--config=/etc/caddy/Caddyfile", "--adapter=caddyfile"))
+		if said, err := k.command("caddy", "fmt", "--diff", "/etc/caddy/Caddyfile").CombinedOutput(); err != nil {
+			k.Errorf("caddy fmt would change it:\n%s", said)
+		}
+	}
+}
+
+func (k *kitchen) validateWith(harness.Image) {
+	k.Helper()
+	k.validate()
+}
+
+// converterCooks follow docs/converter.md.
+var converterCooks = map[string]cook{
+	"Converting": func(k *kitchen, img harness.Image) {
+		k.kubo("127.0.0.1")
+		k.serveByName(img)
+		k.docker()
+		k.have(img)
+		k.link(img.Archive, "app.tar")
+		want := k.fill("localhost:5000/ciq…/team/app\n")
+		if printed := k.follow(); printed != strings.Repeat(want, 4) {
+			k.Errorf("the converter printed %q", printed)
+		}
+		printed := k.follow()
+		onto, added := strings.CutPrefix(printed, want+want)
+		if !added || onto == want || !strings.HasSuffix(onto, "/team/app\n") {
+			k.Errorf("the converter printed %q", printed)
+		}
+	},
+
+	"copy": func(k *kitchen, img harness.Image) {
+		k.kubo("127.0.0.1")
+		k.convert(img)
+		if printed, want := k.follow(), k.fill("localhost:5000/ciq…/team/app\n"); printed != strings.Repeat(want, 4) {
+			k.Errorf("the converter printed %q", printed)
+		}
+	},
+
+	"export": func(k *kitchen, img harness.Image) {
+		k.docker()
+		k.convert(img)
+		if printed := k.follow(); !strings.Contains(printed, "Loaded image") {
+			k.Errorf("docker load printed %q", printed)
+		}
+		k.mustHave(img, harness.ImageName+":v1")
+		harness.Run(k.T, k.command("docker", "load", "--input=app.tar"))
+	},
+
+	"inspect": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.convert(img, "--car=app.car")
+		printed := k.follow()
+		text, document, _ := strings.Cut(printed, "{")
+		if !strings.Contains(text, "team/app") || !json.Valid([]byte("{"+document)) {
+			k.Errorf("inspect printed %q", printed)
+		}
+	},
+
+	"verify": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.convert(img, "--car=app.car")
+		if printed := k.follow(); strings.Count(printed, k.fill("localhost:5000/ciq…/team/app")) != 3 {
+			k.Errorf("verify printed %q", printed)
+		}
+	},
+
+	"images, rm, gc": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		if printed := k.follow(); strings.Count(printed, k.address) != 2 {
+			k.Errorf("images and rm printed %q", printed)
+		}
+		if printed := harness.Run(k.T, k.command("converter", "images")); strings.Contains(printed, k.address) {
+			k.Errorf("the image is still there: %q", printed)
+		}
+	},
+
+	"name, completion": func(k *kitchen, _ harness.Image) {
+		if printed := k.follow(); !strings.Contains(printed, k.fill("bafy…")) {
+			k.Errorf("name printed %q", printed)
+		}
+		for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+			harness.Run(k.T, exec.Command(harness.InRepo("bin/converter"), "completion", shell))
+		}
+	},
+}
