@@ -20,7 +20,7 @@ var readmeCooks = map[string]cook{
 		k.docker()
 		k.importVersions()
 		k.startRegistry(k.next())
-		k.session(k.next())
+		k.session()
 	},
 
 	"Install": func(k *kitchen, _ harness.Image) {
@@ -39,10 +39,10 @@ var readmeCooks = map[string]cook{
 	"Serve images": func(k *kitchen, img harness.Image) {
 		k.convert(img)
 		k.follow() // the store's Caddyfile
-		caddy := k.caddy()
+		k.caddy()
 		k.pull("registry.example.com/ciq…/team/app", img)
-		caddy.Stop()
 
+		k.Machine = k.another()
 		k.kubo("127.0.0.1")
 		k.convert(img, "--ipfs-api=http://127.0.0.1:5001")
 		k.write("/etc/caddy/images.txt", k.address+"\n")
@@ -105,13 +105,15 @@ var (
 	aCommand  = regexp.MustCompile(`(?m)^\$ (.*)\n((?:[^$].*\n)*)`)
 )
 
-// session types the commands of a block, and checks what each prints. An address in
-// it is the one that was printed last.
-func (k *kitchen) session(b block) {
+// session types the commands of the next block, and checks what each prints. An
+// address in it is the one that was printed last.
+func (k *kitchen) session() {
 	k.Helper()
-	commands := aCommand.FindAllStringSubmatch(b.text, -1)
+	text := k.left[0].text
+	k.left = k.left[1:]
+	commands := aCommand.FindAllStringSubmatch(text, -1)
 	if len(commands) == 0 {
-		k.Fatalf("no command in\n%s", b.text)
+		k.Fatalf("no command in\n%s", text)
 	}
 	for _, m := range commands {
 		printed := harness.Run(k.T, k.command("bash", "-ec", "("+strings.ReplaceAll(m[1], "ciq…", k.address)+") 2>&1"))
@@ -140,29 +142,34 @@ rm -r "$1"`
 
 // installWithGo runs `go install` as a recipe has it, with a module proxy on disk
 // that has this checkout as a version, and otherwise what Go has downloaded already.
+// It uses Go's own caches, so that little is compiled, and tidies up in them.
 func (k *kitchen) installWithGo(b block) {
 	k.Helper()
 	cache := strings.TrimSpace(harness.Run(k.T, exec.Command("go", "env", "GOMODCACHE")))
+	module := strings.TrimSpace(harness.Run(k.T, exec.Command("go", "list", "-m")))
+	version := fmt.Sprintf("v0.0.%d", os.Getpid())
+	k.Cleanup(func() {
+		os.RemoveAll(filepath.Join(cache, module+"@"+version))
+		os.RemoveAll(filepath.Join(cache, "cache/download", module))
+	})
 	installed := k.TempDir()
 	install := exec.Command("bash", "-ec", b.text)
 	install.Dir = k.dir
 	install.Env = append(os.Environ(),
-		"GOPROXY=file://"+k.moduleProxy()+",file://"+filepath.Join(cache, "cache/download"), "GOSUMDB=off", "GOFLAGS=-modcacherw",
-		"GOBIN="+installed, "GOMODCACHE="+k.TempDir())
+		"GOPROXY=file://"+k.moduleProxy(module, version)+",file://"+filepath.Join(cache, "cache/download"), "GOSUMDB=off", "GOFLAGS=-modcacherw",
+		"GOBIN="+installed)
 	harness.Run(k.T, install)
-	if version := harness.Run(k.T, exec.Command(filepath.Join(installed, "converter"), "--version")); !strings.Contains(version, "v0.0.1") {
-		k.Errorf("the converter that go install built says that it is %s", version)
+	if said := harness.Run(k.T, exec.Command(filepath.Join(installed, "converter"), "--version")); !strings.Contains(said, version) {
+		k.Errorf("the converter that go install built says that it is %s, and not %s", said, version)
 	}
 	if modules := harness.Run(k.T, exec.Command(filepath.Join(installed, "caddy"), "list-modules")); !strings.Contains(modules, "http.handlers.ipfs_registry\n") {
 		k.Error("the Caddy that go install built lacks the module")
 	}
 }
 
-// moduleProxy is the directory of a module proxy that has this checkout as v0.0.1.
-func (k *kitchen) moduleProxy() (dir string) {
+// moduleProxy is the directory of a module proxy that has this checkout as a version.
+func (k *kitchen) moduleProxy(module, version string) (dir string) {
 	k.Helper()
-	const version = "v0.0.1"
-	module := strings.TrimSpace(harness.Run(k.T, exec.Command("go", "list", "-m")))
 	dir = k.TempDir()
 	at := filepath.Join(dir, module, "@v")
 	if err := os.MkdirAll(at, 0o755); err != nil {
