@@ -29,7 +29,7 @@ func TestCacheAfterRefusedConfig(t *testing.T) {
 	runs := site(1 << 20)
 	mustHold := func(want error) {
 		t.Helper()
-		p, err := runs.cache.cache.Begin(cid.NewCidV1(cid.Raw, hash), 1<<19)
+		p, err := runs.cache.cache.BeginBlob(cid.NewCidV1(cid.Raw, hash), 1<<19)
 		if err == nil {
 			err = p.Close()
 		}

@@ -21,7 +21,7 @@ import (
 func storeOf(t *testing.T, files map[string]string, images ...store.Image) (dir string, root cid.Cid) {
 	t.Helper()
 	dir = t.TempDir()
-	im, err := store.Open(dir).Begin()
+	im, err := store.Open(dir).BeginImport()
 	if err != nil {
 		t.Fatal(err)
 	}

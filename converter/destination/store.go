@@ -36,7 +36,7 @@ type Store struct {
 // exist.
 func ToStore(dir string) (*Store, error) {
 	s := store.Open(dir)
-	im, err := s.Begin()
+	im, err := s.BeginImport()
 	if err != nil {
 		return nil, err
 	}

@@ -347,7 +347,7 @@ func TestPastTheCache(t *testing.T) {
 	dir := t.TempDir()
 	file, table, err := small.session.Resolve(t.Context(), blob.Root, blob.Path)
 	check(t, err)
-	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).Begin(file, table.Size())
+	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).BeginBlob(file, table.Size())
 	if err != nil {
 		t.Fatal(err)
 	}

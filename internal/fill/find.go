@@ -44,7 +44,7 @@ func (fl *fill) found(file cid.Cid, table *unixfs.Table) error {
 		fl.has(f, table)
 		return nil
 	}
-	partial, err := fl.filler.cache.Begin(file, table.Size())
+	partial, err := fl.filler.cache.BeginBlob(file, table.Size())
 	switch {
 	case errors.Is(err, store.ErrBusy):
 		return fl.follow(table)

@@ -110,7 +110,7 @@ func (fl *fill) isOver() (bool, error) {
 		fl.has(f, fl.table)
 		return true, nil
 	}
-	partial, err := fl.filler.cache.Begin(fl.file, fl.table.Size())
+	partial, err := fl.filler.cache.BeginBlob(fl.file, fl.table.Size())
 	if errors.Is(err, store.ErrBusy) {
 		return false, nil
 	}

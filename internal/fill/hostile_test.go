@@ -117,7 +117,7 @@ func TestOtherProcessHangs(t *testing.T) {
 	b.config.Patience = 50 * time.Millisecond
 	file, table, err := b.session.Resolve(t.Context(), blob.Root, blob.Path)
 	check(t, err)
-	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).Begin(file, table.Size())
+	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).BeginBlob(file, table.Size())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,43 +1,39 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A Cache is the part of a store for what was fetched from gateways, as long as
-// there is room. The store reads from it whatever is not kept.
+// there is room.
 //
-// Nobody may rely on anything in it, not even on one thing because of another:
-// a leaf table may be there without its blob. That is as if neither was, and both
-// are fetched again. So it needs no lock against those who add, and no image of
-// the store can be damaged by it. What is fetched once and served often, and what
-// takes little room, has no privilege: what was used least recently goes first.
-// When that was, the files' own times say, so that several processes can share a
-// cache, and none has to remember anything.
+// Anything in it may be gone at any moment, and nothing in it relies on anything
+// else in it: if a leaf table is there without its blob, both are fetched again. So
+// the cache needs no lock against those who add to it, and cannot damage a kept
+// image. Files that were used least recently are evicted first, be they small or
+// large, fetched once or often. The files' own times say when they were used, so
+// several processes can share a cache, and remember nothing.
 //
-// Where it cannot be written, it is off, for a minute at a time: nothing is added
-// then, and what is there is served.
+// If the cache cannot be written, it is off for a minute: nothing is added, and what
+// is there is served.
 type Cache struct {
 	store *Store
+	room  room
 
 	mu     sync.Mutex
 	config CacheConfig
-	used   int64     // bytes that are in place, as far as is known
-	under  int64     // bytes of blobs under way
 	off    time.Time // until when
 	isOff  bool
-	full   chan struct{} // has a value when there is something to evict
 }
 
 // A CacheConfig says how much room a cache has, and who is told of what happens to
@@ -67,27 +63,37 @@ type CacheConfig struct {
 	ScrubFailed func(err error)
 }
 
+var (
+	// ErrTooLarge says that there is no room for a blob.
+	ErrTooLarge = errors.New("too large for the cache")
+
+	// ErrBusy says that another process is fetching the same blob.
+	ErrBusy = errors.New("another process is fetching it")
+
+	// ErrOff says that the cache cannot be written, or could not be lately.
+	ErrOff = errors.New("the cache is off")
+)
+
 // NewCache returns the cache of a store.
 func (s *Store) NewCache(config CacheConfig) *Cache {
-	return &Cache{store: s, config: config, full: make(chan struct{}, 1)}
+	c := &Cache{store: s, config: config, room: room{limit: config.MaxSize, full: make(chan struct{}, 1)}}
+	c.room.spare = c.spare
+	return c
 }
 
 // Store returns the store that reads from the cache.
 func (c *Cache) Store() *Store { return c.store }
 
-// Size returns how many bytes it takes, with what is under way, as far as is known.
-func (c *Cache) Size() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return max(0, c.used+c.under)
-}
+// Size returns how many bytes the cache takes, with blobs on their way into it, as
+// far as is known.
+func (c *Cache) Size() int64 { return c.room.size() }
 
 // Configure replaces the configuration.
 func (c *Cache) Configure(config CacheConfig) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.config = config
-	c.wake()
+	c.mu.Unlock()
+	c.room.resize(config.MaxSize)
 }
 
 // now returns the configuration as it is at the moment.
@@ -95,6 +101,15 @@ func (c *Cache) now() CacheConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.config
+}
+
+// Run looks after the cache until ctx is done: it makes room whenever there is too
+// much in it, and looks for rotten files in the whole store once a week.
+func (c *Cache) Run(ctx context.Context) {
+	var scrubbing sync.WaitGroup
+	scrubbing.Go(func() { c.scrubWeekly(ctx) })
+	defer scrubbing.Wait()
+	c.keepRoom(ctx)
 }
 
 // pause is how long the cache is off before it is tried again.
@@ -118,7 +133,7 @@ func (c *Cache) failed(err error) {
 	}
 }
 
-// worked says that the cache was written to.
+// worked turns the cache on again, after it was written to.
 func (c *Cache) worked() {
 	c.mu.Lock()
 	wasOff, switched := c.isOff, c.config.Switched
@@ -129,7 +144,7 @@ func (c *Cache) worked() {
 	}
 }
 
-// Node returns a node that is kept or cached. It is verified.
+// Node returns a verified node, kept or cached.
 func (c *Cache) Node(id cid.Cid) ([]byte, bool) {
 	data, err := c.store.readNode(id)
 	if err == nil && (unixfs.Block{CID: id, Data: data}).Verify() == nil {
@@ -139,149 +154,50 @@ func (c *Cache) Node(id cid.Cid) ([]byte, bool) {
 	return data, err == nil
 }
 
-// AddNode stores a node, which is verified. It is not synced: one that a crash
-// spoils is found out when it is read. Where that fails, the cache goes off.
+// AddNode stores a verified node. It is not synced: a node that a crash spoils is
+// found out when it is read. If it cannot be written, the cache goes off.
 func (c *Cache) AddNode(b unixfs.Block) {
-	if !c.IsOn() {
+	if !c.IsOn() || c.store.exists(c.store.nodePath(b.CID)) || c.store.cached.exists(c.store.cached.nodePath(b.CID)) {
 		return
-	}
-	for _, sh := range []shelf{c.store.shelf, c.store.cached} {
-		if _, err := os.Lstat(sh.nodePath(b.CID)); err == nil {
-			return
-		}
 	}
 	if err := c.write(c.store.cached.nodePath(b.CID), b.Data, false); err != nil {
 		c.failed(fmt.Errorf("caching %s: %w", b.CID, err))
 	}
 }
 
-// write puts a small file in place.
+// write puts a small file in place, unless the disk is too full.
 func (c *Cache) write(final string, data []byte, durable bool) error {
-	f, lock, err := c.createTemp()
+	if !c.room.hasSpare(int64(len(data))) {
+		return nil
+	}
+	if err := c.store.cached.mkdirAll(c.store.cached.tmp()); err != nil {
+		return err
+	}
+	t, err := c.store.cached.newTemp(nodePrefix)
 	if err != nil {
 		return err
 	}
-	defer release(lock)
-	_, err = f.Write(data)
-	if err == nil && durable {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
-		err = c.place(f.Name(), final)
+	defer release(t.lock)
+	err = c.store.cached.overwrite(t.path, data)
+	if err == nil {
+		err = c.place(t.path, final, durable)
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		_ = c.store.cached.remove(t.path) // or the next process does it
 		return err
 	}
-	c.grow(room(int64(len(data))))
+	c.room.change(onDisk(int64(len(data))))
 	c.worked()
 	return nil
 }
 
-// createTemp makes a temporary file. Before its lock is held it looks like one
-// that was left; where it was cleared up by then, it is given up for another.
-func (c *Cache) createTemp() (*os.File, *flock.Flock, error) {
-	tmp := c.store.cached.tmp()
-	if err := mkdirAll(tmp); err != nil {
-		return nil, nil, err
-	}
-	for {
-		f, err := os.CreateTemp(tmp, nodePrefix)
-		if err != nil {
-			return nil, nil, err
-		}
-		lock, err := try(f.Name(), exclusive)
-		if lock != nil && isOf(lock, f) {
-			return f, lock, nil
-		}
-		f.Close()
-		if lock != nil || err != nil {
-			os.Remove(f.Name())
-		}
-		if lock != nil {
-			release(lock)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-}
-
-// isOf reports whether a lock is that of an open file, and not of another that has
-// its name by now.
-func isOf(l *flock.Flock, f *os.File) bool {
-	held, err := l.Stat()
-	if err != nil {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && os.SameFile(held, info)
-}
-
-// place renames a temporary file.
-func (c *Cache) place(temp, final string) error {
-	err := os.Rename(temp, final)
+// place puts a temporary file in place, in a directory that is made if need be.
+func (c *Cache) place(temp, final string, durable bool) error {
+	err := c.store.cached.place(temp, final, durable)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = mkdirAll(filepath.Dir(final)); err == nil {
-			err = os.Rename(temp, final)
+		if err = c.store.cached.mkdirAll(filepath.Dir(final)); err == nil {
+			err = c.store.cached.place(temp, final, durable)
 		}
 	}
 	return err
-}
-
-// mkdirAll makes directories that everybody may read, whatever the umask says.
-func mkdirAll(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := mkdirAll(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return os.Chmod(dir, 0o755)
-}
-
-// What is in tmp: nodes and leaf tables for a moment, and blobs under way. All files
-// are locked by whoever writes them, so what a killed process left can be told.
-const (
-	nodePrefix = "node-"
-	blobPrefix = "blob-"
-)
-
-var (
-	// ErrTooLarge says that there is no room for a blob.
-	ErrTooLarge = errors.New("too large for the cache")
-
-	// ErrBusy says that another process has the same blob under way.
-	ErrBusy = errors.New("another process is fetching it")
-
-	// ErrOff says that the cache cannot be written, or could not lately.
-	ErrOff = errors.New("the cache is off")
-)
-
-func (c *Cache) canHold(size int64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return size <= c.config.MaxSize
-}
-
-// take makes sure that what is under way fits together. What blobs say that they
-// will have does not count, or one of which nothing comes would take all the room.
-func (c *Cache) take(n int64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.under+n > c.config.MaxSize {
-		return false
-	}
-	c.under += n
-	c.wake()
-	return true
-}
-
-func (c *Cache) giveBack(n int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.under -= n
 }

@@ -29,7 +29,7 @@ func cacheBlob(t testing.TB, c *Cache, content string) cid.Cid {
 	for _, nd := range f.Nodes {
 		c.AddNode(nd)
 	}
-	p, err := c.Begin(f.CID, int64(len(content)))
+	p, err := c.BeginBlob(f.CID, int64(len(content)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,48 +68,141 @@ func age(t testing.TB, s *Store, by time.Duration) {
 }
 
 // What was used least recently goes, by whichever process, and nothing that is
-// kept.
-func TestEviction(t *testing.T) {
+// kept or being read.
+func TestEvictionRemovesOldestThatNobodyReads(t *testing.T) {
 	s := Open(t.TempDir())
 	kept := put(t, s, unixfs.V1, long("kept"), "short")
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
-	one, two := cacheBlob(t, c, long("one")), cacheBlob(t, c, long("two"))
-	age(t, s, time.Hour)
-	if read(t, Open(s.Dir()), one) == "" {
-		t.Error("what is cached is not there")
-	}
-	three := cacheBlob(t, c, long("three"))
+	one, two, three := cacheBlob(t, c, long("one")), cacheBlob(t, c, long("two")), cacheBlob(t, c, long("three"))
 	check(t, c.Evict(t.Context()))
 	open, err := s.OpenFile(two)
 	if err != nil {
-		t.Fatal("something went that there was room for")
+		t.Fatal("a blob was evicted that there was room for")
 	}
-	defer open.Close()
-	then := time.Now().Add(-time.Hour)
-	for _, path := range []string{s.cached.blobPath(open.Digest), s.cached.filePath(two)} {
-		check(t, os.Chtimes(path, then, then)) // as if it was opened long ago
+	for i, file := range []cid.Cid{two, one, three} {
+		d, _, err := s.cached.file(file)
+		check(t, err)
+		then := time.Now().Add(time.Duration(i-3) * time.Hour)
+		for _, path := range []string{s.cached.blobPath(d), s.cached.filePath(file)} {
+			check(t, os.Chtimes(path, then, then))
+		}
 	}
 	c = Open(s.Dir()).NewCache(CacheConfig{MaxSize: int64(len(long("one")) * 5 / 2)})
 	check(t, c.Evict(t.Context()))
-	for file, there := range map[cid.Cid]bool{one: true, two: false, three: true} {
-		if got := read(t, s, file); (got != "") != there {
-			t.Errorf("of %s there are %d bytes", file, len(got))
+	for d, there := range map[digest.Digest]bool{
+		digest.FromString(long("one")):   false,
+		digest.FromString(long("two")):   true, // the oldest, and open
+		digest.FromString(long("three")): true,
+	} {
+		if s.cached.exists(s.cached.blobPath(d)) != there {
+			t.Errorf("blob %s is in the cache: %v", d, !there)
 		}
 	}
 	if b, err := io.ReadAll(open); err != nil || string(b) != long("two") {
-		t.Errorf("a download under way got %d bytes: %v", len(b), err)
+		t.Errorf("a reader got %d bytes: %v", len(b), err)
 	}
 	kept.mustBeIn(t, s)
+	check(t, open.Close())
 	c.Configure(CacheConfig{MaxSize: 0, Switched: func(err error) { t.Error(err) }})
 	check(t, c.Evict(t.Context()))
 	for _, path := range paths(t, s) {
 		if strings.HasPrefix(path, s.cached.dir) && filepath.Base(path) != "lock" {
-			t.Errorf("left is %s", path)
+			t.Errorf("%s was not evicted from a cache without room", path)
 		}
 	}
 	kept.mustBeIn(t, s)
 	if c := collect(t, s); c != (Collected{}) {
 		t.Errorf("%v is collected", c)
+	}
+}
+
+// A blob that was just committed counts once: nothing has to make way for it, least
+// of all itself.
+func TestEvictionKeepsBlobJustCommitted(t *testing.T) {
+	s := Open(t.TempDir())
+	content := strings.Repeat("x", 600<<10)
+	c := s.NewCache(CacheConfig{MaxSize: 1 << 20})
+	p := must(c.BeginBlob(kindOf(t, content), int64(len(content))))(t)
+	_, err := p.WriteAt([]byte(content), 0)
+	check(t, err)
+	check(t, p.Sync())
+	cutter := unixfs.V1.NewCutter()
+	cutter.Write([]byte(content))
+	check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table()))
+	select {
+	case <-c.room.full:
+		t.Error("the cache is said to be full, and has room")
+	default:
+	}
+	check(t, c.Evict(t.Context())) // before Close
+	check(t, p.Close())
+	check(t, c.Evict(t.Context()))
+	if read(t, s, kindOf(t, content)) != content {
+		t.Error("the blob was evicted, and there is room for it")
+	}
+	if size := c.Size(); size < 600<<10 || size > 700<<10 {
+		t.Errorf("the cache counts %d bytes", size)
+	}
+}
+
+// Files that are being read take room until they are closed, and new blobs do not
+// get that room.
+func TestBlobsBeingReadCountUntilClosed(t *testing.T) {
+	const size = 256 << 10
+	s := Open(t.TempDir())
+	c := s.NewCache(CacheConfig{MaxSize: 5 * size})
+	var readers []*File
+	for i := range 4 {
+		readers = append(readers, must(s.OpenFile(cacheBlob(t, c, strings.Repeat(fmt.Sprint(i), size))))(t))
+	}
+	c.Configure(CacheConfig{MaxSize: 3 * size})
+	check(t, c.Evict(t.Context()))
+	if got := c.Size(); got < 4*size {
+		t.Errorf("four blobs of %d bytes are being read, and the cache counts %d", size, got)
+	}
+	p := must(c.BeginBlob(kindOf(t, "new"), size))(t)
+	if _, err := p.WriteAt(make([]byte, size), 0); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a blob is taken beside those being read: %v", err)
+	}
+	for _, r := range readers {
+		check(t, r.Close())
+	}
+	check(t, c.Evict(t.Context()))
+	if _, err := p.WriteAt(make([]byte, size), 0); err != nil {
+		t.Errorf("a blob after the readers have left: %v", err)
+	}
+	check(t, p.Close())
+}
+
+// A reader of a blob that was on its way in holds its room until it closes the file,
+// whether the blob was kept or not.
+func TestReadersOfPartialHoldItsRoom(t *testing.T) {
+	content := strings.Repeat("x", 600<<10)
+	for _, commit := range []bool{true, false} {
+		s := Open(t.TempDir())
+		c := s.NewCache(CacheConfig{MaxSize: 1 << 20})
+		p := must(c.BeginBlob(kindOf(t, content), int64(len(content))))(t)
+		_, err := p.WriteAt([]byte(content), 0)
+		check(t, err)
+		f, done, err := p.Open()
+		check(t, err)
+		if commit {
+			cutter := unixfs.V1.NewCutter()
+			cutter.Write([]byte(content))
+			check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table()))
+		}
+		check(t, p.Close())
+		c.Configure(CacheConfig{MaxSize: 1})
+		check(t, c.Evict(t.Context()))
+		if size := c.Size(); size < int64(len(content)) {
+			t.Errorf("committed %v: the file is open, and the cache counts %d bytes", commit, size)
+		}
+		f.Close()
+		done()
+		check(t, c.Evict(t.Context()))
+		if size := c.Size(); size != 0 {
+			t.Errorf("committed %v: the file is closed, and the cache counts %d bytes", commit, size)
+		}
 	}
 }
 
@@ -125,7 +218,7 @@ func TestUnfinishedBlobsTakeRoom(t *testing.T) {
 	}
 	age(t, s, time.Hour)
 	for i := range 100 {
-		p, err := c.Begin(kindOf(t, fmt.Sprint("nothing comes of it", i)), limit)
+		p, err := c.BeginBlob(kindOf(t, fmt.Sprint("nothing comes of it", i)), limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +226,7 @@ func TestUnfinishedBlobsTakeRoom(t *testing.T) {
 	}
 	var all []*Partial
 	for i := range 4 {
-		p := must(c.Begin(kindOf(t, fmt.Sprint(i)), limit/3))(t)
+		p := must(c.BeginBlob(kindOf(t, fmt.Sprint(i)), limit/3))(t)
 		defer p.Close()
 		all = append(all, p)
 	}
@@ -148,7 +241,7 @@ func TestUnfinishedBlobsTakeRoom(t *testing.T) {
 			}
 		}
 		select {
-		case <-c.full:
+		case <-c.room.full:
 			check(t, c.Evict(t.Context()))
 			var there int64
 			for _, path := range paths(t, s) {
@@ -178,7 +271,7 @@ func TestSmallNodesTakeRoom(t *testing.T) {
 		c.AddNode(unixfs.Block{CID: must(unixfs.V1.Layout(cutter.Table()))(t).CID, Data: content})
 	}
 	select {
-	case <-c.full:
+	case <-c.room.full:
 	default:
 		t.Error("101 blocks of disk are taken, where there are to be 100, and no room is made")
 	}
@@ -192,12 +285,12 @@ func TestCacheAndWhatIsKept(t *testing.T) {
 	if got := collect(t, s); got != (Collected{}) || read(t, s, file) == "" {
 		t.Errorf("collected is %v", got)
 	}
-	if must(s.Begin())(t).Has(file) {
+	if must(s.BeginImport())(t).Has(file) {
 		t.Error("an import relies on what is cached")
 	}
 	img := put(t, s, unixfs.V1, long("content"))
 	check(t, c.Evict(t.Context()))
-	if exists(s.cached.blobPath(digest.FromString(long("content")))) {
+	if s.exists(s.cached.blobPath(digest.FromString(long("content")))) {
 		t.Error("the blob is there twice")
 	}
 	img.mustBeIn(t, s)
@@ -237,13 +330,13 @@ func TestPartial(t *testing.T) {
 	cutter := unixfs.V1.NewCutter()
 	cutter.Write(content)
 	f := must(unixfs.V1.Layout(cutter.Table()))(t)
-	begin := func() *Partial { return must(c.Begin(f.CID, int64(len(content))))(t) }
+	begin := func() *Partial { return must(c.BeginBlob(f.CID, int64(len(content))))(t) }
 	p := begin()
-	if _, err := other.Begin(f.CID, 7); !errors.Is(err, ErrBusy) {
+	if _, err := other.BeginBlob(f.CID, 7); !errors.Is(err, ErrBusy) {
 		t.Errorf("a second process: %v", err)
 	}
 	other.clear()
-	if _, err := c.Begin(kindOf(t, "other"), 101); !errors.Is(err, ErrTooLarge) {
+	if _, err := c.BeginBlob(kindOf(t, "other"), 101); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("one of 101 bytes in 100: %v", err)
 	}
 	_, err := p.WriteAt(content[:3], 0)
@@ -286,12 +379,15 @@ func TestCacheOfManyProcesses(t *testing.T) {
 			for round := range 12 {
 				content := long(strings.Repeat("x", 1+(i+round)%5))
 				f := kindOf(t, content)
-				if p, err := c.Begin(f, int64(len(content))); err == nil {
+				if p, err := c.BeginBlob(f, int64(len(content))); err == nil {
 					cutter := unixfs.V1.NewCutter()
 					cutter.Write([]byte(content))
-					p.WriteAt([]byte(content), 0)
-					check(t, p.Sync())
-					check(t, p.Commit(digest.FromString(content), f, cutter.Table()))
+					if _, err := p.WriteAt([]byte(content), 0); err == nil {
+						check(t, p.Sync())
+						check(t, p.Commit(digest.FromString(content), f, cutter.Table()))
+					} else if !errors.Is(err, ErrTooLarge) { // beside blobs that are being read
+						t.Error(err)
+					}
 					check(t, p.Close())
 				} else if !errors.Is(err, ErrBusy) {
 					t.Error(err)
@@ -330,10 +426,10 @@ func TestCacheIsOff(t *testing.T) {
 	c.Configure(CacheConfig{MaxSize: 1 << 30, Switched: func(err error) { said = append(said, err) }})
 	later := func() { c.off = time.Now() } // as after a while
 	for range 3 {
-		if _, err := c.Begin(kindOf(t, "content"), 7); err == nil || errors.Is(err, ErrOff) {
+		if _, err := c.BeginBlob(kindOf(t, "content"), 7); err == nil || errors.Is(err, ErrOff) {
 			t.Errorf("where the cache is a file: %v", err)
 		}
-		if _, err := c.Begin(kindOf(t, "content"), 7); !errors.Is(err, ErrOff) {
+		if _, err := c.BeginBlob(kindOf(t, "content"), 7); !errors.Is(err, ErrOff) {
 			t.Errorf("soon after it failed: %v", err)
 		}
 		later()

@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/ipfs/go-cid"
-	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
@@ -38,16 +38,21 @@ func name(root cid.Cid) string {
 	return key(root)
 }
 
-// Collect removes what no record leads to, and what killed imports left. Where
-// an image is damaged, nothing that might be its own is removed: the error is an
-// *ImageError. Readers are not disturbed, and whoever adds to the store waits.
+// Collect removes what no record leads to, and what killed imports left. If an image
+// is damaged, it removes nothing that might belong to the image, and the error is an
+// *ImageError. Readers are not disturbed; imports wait.
 //
-// It may be ended at any time, and then returns what it had removed by then.
-// Files that nobody but others can have put into the store are left alone. A dry
-// run removes nothing.
+// Collect may be ended at any time, and then returns what it removed by then. It
+// leaves alone the files that a store does not write. A dry run removes nothing.
 func (s *Store) Collect(ctx context.Context, dryRun bool) (Collected, error) {
 	c := &collection{store: s, ctx: ctx, dryRun: dryRun, kept: s.newWalk()}
-	err := c.leftovers()
+	var err error
+	if !dryRun {
+		err = s.checkOwner()
+	}
+	if err == nil {
+		err = c.leftovers()
+	}
 	if err == nil {
 		err = c.collect()
 	}
@@ -59,21 +64,21 @@ type collection struct {
 	store  *Store
 	ctx    context.Context
 	dryRun bool
-	kept   *walk // came by all that stays
+	kept   *walk // over everything that stays
 }
 
 func (c *collection) leftovers() error {
 	return c.store.leftovers(func(t *temp) error {
-		if err := c.countTree(t.dir); err != nil || c.dryRun {
+		if err := c.countTree(t); err != nil || c.dryRun {
 			return err
 		}
 		return t.remove()
-	})
+	}, importPrefix)
 }
 
-func (c *collection) countTree(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || path == filepath.Join(dir, tempLock) {
+func (c *collection) countTree(t *temp) error {
+	return filepath.WalkDir(t.path, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path == lockOf(t.path) {
 			return err
 		}
 		info, err := d.Info()
@@ -85,7 +90,7 @@ func (c *collection) countTree(dir string) error {
 	})
 }
 
-func (c *collection) count(info fs.FileInfo) {
+func (c *Collected) count(info fs.FileInfo) {
 	c.Files++
 	c.Bytes += info.Size()
 }
@@ -101,7 +106,7 @@ func (c *collection) collect() error {
 	switch {
 	case err == nil:
 		defer release(lock)
-	case !c.dryRun || c.ctx.Err() != nil: // who may only read can still look
+	case !c.dryRun || c.ctx.Err() != nil: // a dry run needs no permission to write
 		return fmt.Errorf("locking the store: %w", err)
 	}
 	if err := c.mark(); err != nil {
@@ -109,15 +114,15 @@ func (c *collection) collect() error {
 	}
 	if !c.dryRun {
 		// A record that is gone must not come back when the power fails.
-		if err := syncDir(c.store.images()); err != nil {
+		if err := atomicfile.SyncDir(c.store.images()); err != nil {
 			return err
 		}
 	}
 	return c.sweep()
 }
 
-// check makes sure that the directory is a store and nothing else: other
-// programs keep blobs at the same places.
+// check makes sure that the directory is a store and nothing else, since other
+// programs keep blobs at the same places. The error is fs.ErrNotExist if it is none.
 func (s *Store) check() error {
 	if _, err := os.Stat(s.images()); err != nil {
 		return err
@@ -145,73 +150,30 @@ func (c *collection) mark() error {
 
 // sweep removes what was not marked, blobs after what makes files of them.
 func (c *collection) sweep() error {
-	node := func(name string) bool {
-		id, ok := parseKey(name)
-		return ok && !c.kept.has(id)
-	}
-	if err := c.sweepDir(filepath.Join(c.store.dir, "files"), node); err != nil {
-		return err
-	}
-	err := eachDir(filepath.Join(c.store.dir, "nodes"), func(shard string) error {
-		return c.sweepDir(shard, func(name string) bool { return node(name) && shardOf(name) == filepath.Base(shard) })
-	})
-	if err != nil {
-		return err
-	}
-	return eachDir(filepath.Join(c.store.dir, "blobs"), func(algorithm string) error {
-		return c.sweepDir(algorithm, func(name string) bool {
-			d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(algorithm)), name)
-			_, kept := c.kept.blobs[d]
-			return d.Validate() == nil && !kept
-		})
-	})
+	return c.store.each(c.ctx, func(it item) error {
+		if c.stays(it) {
+			return nil
+		}
+		if !c.dryRun {
+			if err := c.store.remove(it.path); err != nil {
+				return err
+			}
+		}
+		c.count(it.info)
+		return nil
+	}, files, nodes, blobs)
 }
 
-func (c *collection) sweepDir(dir string, goes func(name string) bool) error {
-	entries, err := readDir(dir)
-	if err != nil {
-		return err
+// stays reports whether a file is marked, or was not put there by a store.
+func (c *collection) stays(it item) bool {
+	if strings.HasSuffix(it.path, Rotten) {
+		return false
 	}
-	for _, e := range entries {
-		if c.ctx.Err() != nil {
-			return context.Cause(c.ctx)
-		}
-		if !e.Type().IsRegular() || !goes(e.Name()) && !strings.HasSuffix(e.Name(), Rotten) {
-			continue
-		}
-		info, err := e.Info()
-		if err == nil && !c.dryRun {
-			err = os.Remove(filepath.Join(dir, e.Name()))
-		}
-		if err != nil {
-			return err
-		}
-		c.count(info)
+	if it.folder == blobs {
+		d, ok := it.blob()
+		_, kept := c.kept.blobs[d]
+		return !ok || kept
 	}
-	return nil
-}
-
-func eachDir(dir string, visit func(path string) error) error {
-	entries, err := readDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		if err := visit(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readDir lists a directory, which may be missing.
-func readDir(dir string) ([]fs.DirEntry, error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return entries, err
+	id, ok := it.cid()
+	return !ok || c.kept.has(id)
 }

@@ -33,7 +33,7 @@ type testImage struct {
 func put(t testing.TB, s *Store, profile unixfs.Profile, contents ...string) testImage {
 	t.Helper()
 	img := testImage{blobs: map[string]*unixfs.File{}, small: fmt.Append(nil, "manifest of ", len(contents))}
-	im, err := s.Begin()
+	im, err := s.BeginImport()
 	if err != nil {
 		t.Error(err)
 		return img
@@ -133,7 +133,7 @@ func TestCollectRemovesWhatNoImageNeeds(t *testing.T) {
 
 func TestCollectKeepsShardedDirectories(t *testing.T) {
 	s := Open(t.TempDir())
-	im := must(s.Begin())(t)
+	im := must(s.BeginImport())(t)
 	check(t, im.Lock(t.Context()))
 	table := unixfs.V1.NewTable()
 	table.Add(small)
@@ -208,7 +208,7 @@ func importCut(t *testing.T, s *Store, content []byte) testImage {
 	}
 	f, err := unixfs.V1.Layout(table)
 	check(t, err)
-	im, err := s.Begin()
+	im, err := s.BeginImport()
 	check(t, err)
 	defer im.Close()
 	check(t, im.Lock(t.Context()))
@@ -469,7 +469,7 @@ func TestCollectionIsNotKeptOut(t *testing.T) {
 func TestWaitingForALockCanBeGivenUp(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, "content")
-	im, err := s.Begin()
+	im, err := s.BeginImport()
 	check(t, err)
 	check(t, im.Lock(t.Context()))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)

@@ -3,53 +3,45 @@ package store
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
+	"math"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
-	"github.com/opencontainers/go-digest"
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Once there is too much in the cache, this part of it goes, so that making room
-// is not all that is done.
+// Once there is too much in the cache, this part of its limit is evicted beyond what
+// has to go, so that a cache in use is not always evicting.
 const atOnce = 10
 
-// grow notes that there is more in the cache, or less.
-func (c *Cache) grow(n int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.used += n
-	c.wake()
-}
+// minFreeOf returns how many bytes of a file system with size bytes the cache leaves
+// free by default.
+func minFreeOf(size int64) int64 { return min(size/20, 1<<30) }
 
-// wake has room made if that is needed. It is called with mu held.
-func (c *Cache) wake() {
-	if c.used+c.under <= c.config.MaxSize {
-		return
+// spare returns how many bytes the disk has beyond those that must stay free, and
+// below how many of them eviction begins. A disk that does not say so is not full.
+func (c *Cache) spare() (bytes, low int64) {
+	minFree := c.now().MinFree
+	if minFree < 0 {
+		return math.MaxInt64, 0
 	}
-	select {
-	case c.full <- struct{}{}:
-	default:
+	free, size, err := diskSpace(c.store.cached.dir)
+	if err != nil {
+		return math.MaxInt64, 0
 	}
+	if minFree == 0 {
+		minFree = minFreeOf(size)
+	}
+	return free - minFree, minFree / 4
 }
 
-// Run looks after the cache until ctx is done: it makes room whenever there is too
-// much in it, and looks for rotten files in the whole store once a week.
-func (c *Cache) Run(ctx context.Context) {
-	var scrubbing sync.WaitGroup
-	scrubbing.Go(func() { c.scrubAgainAndAgain(ctx) })
-	defer scrubbing.Wait()
-	c.keepRoom(ctx)
-}
-
-// keepRoom evicts. It finds out after a minute how much is in the cache already, so
-// that starting costs nothing.
+// keepRoom evicts whenever there is too much in the cache, until ctx is done. It
+// finds out after a minute how much is there already, so that starting costs nothing.
 func (c *Cache) keepRoom(ctx context.Context) {
 	c.clear()
 	look := time.NewTimer(time.Minute)
@@ -58,11 +50,10 @@ func (c *Cache) keepRoom(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-look.C:
-			// Other processes fill the cache, too, and end.
+		case <-look.C: // other processes fill the cache, too, and are killed
 			c.clear()
 			look.Reset(time.Hour)
-		case <-c.full:
+		case <-c.room.full:
 		}
 		if err := c.Evict(ctx); err != nil && ctx.Err() == nil {
 			c.failed(err)
@@ -70,27 +61,17 @@ func (c *Cache) keepRoom(ctx context.Context) {
 	}
 }
 
-// clear removes what killed processes left in tmp. What cannot be removed is not in
-// our way.
+// clear removes what killed processes left in tmp. Files that cannot be removed do no
+// harm.
 func (c *Cache) clear() {
-	tmp := c.store.cached.tmp()
-	entries, _ := readDir(tmp)
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), nodePrefix) && !strings.HasPrefix(e.Name(), blobPrefix) {
-			continue
-		}
-		path := filepath.Join(tmp, e.Name())
-		if lock, _ := try(path, exclusive); lock != nil {
-			os.Remove(path)
-			release(lock)
-		}
-	}
+	_ = c.store.cached.leftovers((*temp).remove, nodePrefix, blobPrefix)
 }
 
-// Evict removes what was used least recently, if there is more in the cache than
-// its limit. Whatever is open stays readable. One process at a time does it.
+// Evict removes the files that were used least recently, if there is more in the
+// cache than its limit, or less room on the disk than must stay free. Files that are
+// being read stay. One process at a time evicts.
 func (c *Cache) Evict(ctx context.Context) error {
-	if _, err := os.Stat(c.store.cached.dir); errors.Is(err, fs.ErrNotExist) {
+	if !dirExists(c.store.cached.dir) {
 		return nil
 	}
 	lock, err := try(filepath.Join(c.store.cached.dir, "lock"), exclusive)
@@ -98,135 +79,146 @@ func (c *Cache) Evict(ctx context.Context) error {
 		return err
 	}
 	defer release(lock)
-	e := eviction{ctx: ctx, cache: c, now: time.Now(), bytes: map[int64]int64{}}
-	if err := e.each(e.add); err != nil {
+	e := eviction{ctx: ctx, cache: c, now: time.Now(), evicted: c.now().Evicted, bytes: map[int64]int64{}}
+	if err := c.store.cached.each(ctx, e.count, blobs, files, nodes); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	c.used = e.total
-	e.surplus = 0
-	if total := e.total + c.under; total > c.config.MaxSize {
-		e.surplus = total - c.config.MaxSize + c.config.MaxSize/atOnce
+	surplus := c.room.measured(e.total, e.inUse)
+	if spare, low := c.spare(); spare < low {
+		surplus = max(surplus, 2*low-spare)
 	}
-	c.mu.Unlock()
-	if e.surplus == 0 {
+	if surplus <= 0 {
 		return nil
 	}
-	return e.run()
+	return e.run(surplus)
 }
 
-// An eviction goes over the cache twice: to see how much is how old, and to
-// remove what is too old. So it need not remember every file.
+// evictIfFull evicts if the disk is about to be full. It is for a process that writes
+// elsewhere on the disk, which goes on in any case.
+func (c *Cache) evictIfFull(ctx context.Context) {
+	if spare, low := c.spare(); spare < low {
+		_ = c.Evict(ctx)
+	}
+}
+
+// An eviction goes over the cache twice: to count how many bytes were used when, and
+// to remove those that were used before some minute. So it need not remember every
+// file.
 type eviction struct {
 	ctx     context.Context
 	cache   *Cache
 	now     time.Time
-	bytes   map[int64]int64 // by the minute in which they were used last
+	evicted func(bytes int64)
+	bytes   map[int64]int64 // that can be removed, by the minute of their last use
 	total   int64
-	surplus int64 // bytes to be removed
+	inUse   int64 // bytes that are being read
 }
 
 func (e *eviction) minute(info fs.FileInfo) int64 {
 	return min(info.ModTime().Unix(), e.now.Unix()) / 60
 }
 
-// room is how much of the disk a file takes, about.
-func room(size int64) int64 {
-	const block = 4096
-	return (size + block - 1) / block * block
-}
-
-// add counts a file. One that a wrong clock dated would seem to be used until its
-// day comes.
-func (e *eviction) add(path string, info fs.FileInfo) {
-	if info.ModTime().After(e.now) {
-		_ = os.Chtimes(path, e.now, e.now)
+// count counts a file, or removes a blob that is kept by now. A file with a time in
+// the future would seem to be used until then, so its time is set to now.
+func (e *eviction) count(it item) error {
+	s := e.cache.store
+	if d, ok := it.blob(); ok && s.exists(s.blobPath(d)) && s.cached.remove(it.path) == nil {
+		return nil
 	}
-	e.bytes[e.minute(info)] += room(info.Size())
-	e.total += room(info.Size())
+	if it.info.ModTime().After(e.now) {
+		_ = s.cached.setTime(it.path, e.now)
+	}
+	size := onDisk(it.info.Size())
+	e.total += size
+	if e.isInUse(it) {
+		e.inUse += size
+	} else {
+		e.bytes[e.minute(it.info)] += size
+	}
+	return nil
 }
 
-// run removes what is older than some minute, and of that minute's as much as it
-// takes.
-func (e *eviction) run() error {
-	evicted := e.cache.now().Evicted
+// isInUse reports whether a blob is being read, by whatever process.
+func (e *eviction) isInUse(it item) bool {
+	if it.folder != blobs {
+		return false
+	}
+	f, err := e.cache.store.cached.open(it.path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return isInUse(f)
+}
+
+// run removes surplus bytes: all that were last used before some minute, and of that
+// minute's as many as it takes.
+func (e *eviction) run(surplus int64) error {
 	var last int64
 	for _, last = range slices.Sorted(maps.Keys(e.bytes)) {
-		if e.surplus <= e.bytes[last] {
+		if surplus <= e.bytes[last] {
 			break
 		}
-		e.surplus -= e.bytes[last]
+		surplus -= e.bytes[last]
 	}
-	return e.each(func(path string, info fs.FileInfo) {
-		at := e.minute(info)
-		if at > last || at == last && e.surplus <= 0 {
-			return
+	sh := e.cache.store.cached
+	return sh.each(e.ctx, func(it item) error {
+		at, size := e.minute(it.info), onDisk(it.info.Size())
+		if at > last || at == last && surplus <= 0 || e.isInUse(it) || sh.remove(it.path) != nil {
+			return nil
 		}
-		if os.Remove(path) != nil {
-			return
-		}
-		e.cache.grow(-room(info.Size()))
-		if evicted != nil {
-			evicted(info.Size())
+		e.cache.room.change(-size)
+		if e.evicted != nil {
+			e.evicted(it.info.Size())
 		}
 		if at == last {
-			e.surplus -= room(info.Size())
+			surplus -= size
 		}
-	})
+		return nil
+	}, blobs, files, nodes)
 }
 
-// each visits the files of the cache. Blobs that are kept by now are not needed
-// twice, and go first.
-func (e *eviction) each(visit func(path string, info fs.FileInfo)) error {
-	sh := e.cache.store.cached
-	err := eachDir(filepath.Join(sh.dir, "blobs"), func(algorithm string) error {
-		return e.dir(algorithm, func(path string, info fs.FileInfo) {
-			d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(algorithm)), info.Name())
-			if d.Validate() == nil && exists(e.cache.store.blobPath(d)) && os.Remove(path) == nil {
-				return
+// Forget removes what the cache has of everything below a root, even if other roots
+// lead to it: it can be fetched again. Kept files stay.
+func (s *Store) Forget(ctx context.Context, root cid.Cid) (Collected, error) {
+	var gone Collected
+	seen, todo := cid.NewSet(), []cid.Cid{root}
+	for len(todo) > 0 && ctx.Err() == nil {
+		c := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !seen.Visit(c) {
+			continue
+		}
+		if data, err := s.node(ctx, c); err == nil {
+			below, _, _ := unixfs.Children(unixfs.Block{CID: c, Data: data}) // none if it is no UnixFS
+			for _, child := range below {
+				todo = append(todo, child.CID)
 			}
-			visit(path, info)
-		})
-	})
-	if err != nil {
-		return err
+		}
+		paths := []string{s.cached.nodePath(c)}
+		if d, _, err := s.cached.file(c); err == nil {
+			paths = append(paths, s.cached.filePath(c), s.cached.blobPath(d))
+		}
+		for _, path := range paths {
+			if err := s.cached.removeCounted(path, &gone); err != nil {
+				return gone, err
+			}
+		}
 	}
-	if err := e.dir(filepath.Join(sh.dir, "files"), visit); err != nil {
-		return err
-	}
-	return eachDir(filepath.Join(sh.dir, "nodes"), func(shard string) error { return e.dir(shard, visit) })
+	return gone, context.Cause(ctx)
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
-// dir visits the files of a directory, a few at a time.
-func (e *eviction) dir(path string, visit func(path string, info fs.FileInfo)) error {
-	d, err := os.Open(path)
+// removeCounted removes and counts a file, if it exists.
+func (sh shelf) removeCounted(path string, gone *Collected) error {
+	info, err := sh.lstat(path)
+	if err == nil {
+		err = sh.remove(path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		gone.count(info)
 	}
-	defer d.Close()
-	for {
-		entries, err := d.ReadDir(256)
-		for _, entry := range entries {
-			info, gone := entry.Info()
-			if gone == nil && info.Mode().IsRegular() {
-				visit(filepath.Join(path, entry.Name()), info)
-			}
-		}
-		switch {
-		case e.ctx.Err() != nil:
-			return context.Cause(e.ctx)
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		}
-	}
+	return err
 }

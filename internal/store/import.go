@@ -5,33 +5,45 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// An Import brings one root into the store. Nothing of it can be seen before
-// Commit, and afterwards it is on disk to stay. It is for one goroutine.
+// An Import brings one root into the store. Nothing of it can be seen before Commit,
+// and afterwards it is durable. It is for one goroutine.
 type Import struct {
 	store *Store
 	temp  *temp
-	lock  *flock.Flock        // nil where it is not held
+	lock  *flock.Flock        // nil unless it is held
 	dirs  map[string]struct{} // to sync: something was put into them
 	made  []string            // directories of the store that were not there
-	temps int
+	files int                 // temporary files made for small ones
+
+	space  *Cache // where room is made
+	cancel context.CancelFunc
+	watch  sync.WaitGroup
 }
 
-// Begin starts an import. Close must be called in the end. What killed imports
-// left is removed in passing.
-func (s *Store) Begin() (*Import, error) {
-	_ = s.leftovers((*temp).remove) // whatever cannot be removed is not in our way
+// BeginImport starts an import, and removes what killed imports left. Close must be
+// called in the end. Until then, room is made in the cache whenever the disk is
+// about to be full.
+func (s *Store) BeginImport() (*Import, error) {
+	if err := s.checkOwner(); err != nil {
+		return nil, err
+	}
+	_ = s.leftovers((*temp).remove, importPrefix) // those that stay do no harm
 	im := &Import{store: s, dirs: map[string]struct{}{}}
 	err := im.retry(func() (err error) {
 		if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
@@ -42,34 +54,56 @@ func (s *Store) Begin() (*Import, error) {
 				return err
 			}
 		}
-		im.temp, err = s.makeTemp()
+		im.temp, err = s.newTemp(importPrefix)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}
+	im.keepRoom()
 	return im, nil
 }
 
-// retry does again what failed since another import, giving up, took away a
-// directory that was empty.
+// lookForRoom is how often an import looks how much room the disk has.
+const lookForRoom = 10 * time.Millisecond
+
+// keepRoom evicts from the cache while the import writes: a cache must not be the
+// reason why a conversion fails.
+func (im *Import) keepRoom() {
+	_, size, _ := diskSpace(im.store.dir)
+	im.space = im.store.NewCache(CacheConfig{MaxSize: math.MaxInt64, MinFree: max(1, minFreeOf(size)/2, min(64<<20, size/4))})
+	ctx, cancel := context.WithCancel(context.Background())
+	im.cancel = cancel
+	im.watch.Go(func() {
+		for sleep(ctx, lookForRoom) == nil {
+			im.space.evictIfFull(ctx)
+		}
+	})
+}
+
+// retry does again what failed because another import, which was given up, removed an
+// empty directory. If the disk is full, it makes room and does it once more.
 func (im *Import) retry(do func() error) (err error) {
 	for range 10 {
 		if err = do(); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
+	if errors.Is(err, syscall.ENOSPC) && im.space != nil {
+		im.space.evictIfFull(context.Background())
+		err = do()
+	}
 	return err
 }
 
-// TempDir is where to write blobs before they are handed to Blob. The file lock
-// in it is the store's.
-func (im *Import) TempDir() string { return im.temp.dir }
+// TempDir returns the directory in which to write blobs before they are handed to
+// Blob. The file named lock in it is the store's.
+func (im *Import) TempDir() string { return im.temp.path }
 
-// Lock makes sure that what is in the store stays there, until Commit or Close.
-// It must be called before Blob, Node and Commit. It waits while somebody removes
-// things from the store, who in turn waits for us: there should be nothing left
-// to do by then but to put things in place.
+// Lock keeps everything in the store from being removed until Commit or Close. It
+// must be called before Blob, Node and Commit. It waits for a process that removes
+// something from the store. Such processes wait for us in turn, so Lock should be
+// called when all that is left to do is to put things in place.
 func (im *Import) Lock(ctx context.Context) error {
 	err := im.retry(func() (err error) {
 		if err := im.mkdirs(im.store.images()); err != nil {
@@ -85,7 +119,7 @@ func (im *Import) Lock(ctx context.Context) error {
 	return nil
 }
 
-var errNotLocked = errors.New("an import puts things in place before Lock")
+var errNotLocked = errors.New("an import must be locked before things are put in place")
 
 func (im *Import) unlock() {
 	if im.lock != nil {
@@ -94,9 +128,9 @@ func (im *Import) unlock() {
 	}
 }
 
-// Blob takes over the file at path in TempDir: the blob with the given digest,
-// whose DAG is f. One that is there and has the same bytes stays, with whatever
-// the system has cached of it; one that rotted is mended.
+// Blob takes over the file at path in TempDir: the blob with the given digest, whose
+// DAG is f. If the store has the same bytes already, they stay, with what the system
+// has cached of them; bytes that rotted are replaced.
 func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 	if im.lock == nil {
 		return errNotLocked
@@ -117,7 +151,7 @@ func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 }
 
 func (im *Import) placeBlob(path, final string) error {
-	there, err := sameContent(path, final)
+	there, err := im.store.sameContent(path, final)
 	switch {
 	case err != nil:
 		return err
@@ -127,7 +161,7 @@ func (im *Import) placeBlob(path, final string) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	return im.mkdirs(filepath.Dir(final)) // who put it there may not have synced it yet
+	return im.mkdirs(filepath.Dir(final)) // another import may not have synced it yet
 }
 
 // Node stores a directory, a node of a file, or a small file that is one block.
@@ -138,23 +172,23 @@ func (im *Import) Node(b unixfs.Block) error {
 	return im.write(im.store.nodePath(b.CID), b.Data)
 }
 
-// Has reports whether the store has the blob that is the file c, with its nodes
-// and leaf table, so that it need not be handed over again. Nodes are verified
-// and the blob has its size, but what it holds is not read: it may have rotted.
-// After Lock it stays so; before, it can have changed by the next call.
+// Has reports whether the store has the blob that is the file c, with its nodes and
+// leaf table, so that it need not be handed over again. It verifies the nodes and the
+// blob's size, but not its content, which may have rotted. What it reports stays true
+// after Lock; before, it may have changed by the next call.
 func (im *Import) Has(c cid.Cid) bool {
 	d, table, err := im.store.file(c)
 	if err != nil {
 		return false
 	}
 	w := im.store.newWalk()
-	if im.lock != nil { // who put it there may not have synced it yet
+	if im.lock != nil { // another import may not have synced it yet
 		w.found = func(path string) error { return im.mkdirs(filepath.Dir(path)) }
 	}
 	return w.file(c, d, table) == nil
 }
 
-// Commit makes the root durable. When it returns nil, the image is on disk.
+// Commit makes the root durable, with a record. The import is unlocked then.
 func (im *Import) Commit(root cid.Cid, r Record) error {
 	if im.lock == nil {
 		return errNotLocked
@@ -173,46 +207,42 @@ func (im *Import) Commit(root cid.Cid, r Record) error {
 	return im.sync()
 }
 
-// Close removes what is temporary, and of the directories that the import made
-// those that stayed empty.
+// Close removes temporary files, and the directories that the import made and that
+// stayed empty.
 func (im *Import) Close() error {
+	im.cancel()
+	im.watch.Wait()
 	im.unlock()
 	err := im.temp.remove()
 	for _, dir := range slices.Backward(im.made) {
-		os.Remove(dir) // which fails where there is something in it
+		os.Remove(dir) // which fails if there is something in it
 	}
 	return err
 }
 
-// write stores data under its final name. What is there already is written
-// anew, which mends it if it rotted.
+// write stores data under its final name. A file that is there already is written
+// again, which mends it if it rotted.
 func (im *Import) write(final string, data []byte) error {
-	im.temps++
-	path := filepath.Join(im.temp.dir, fmt.Sprintf("record-%d", im.temps))
-	if err := os.WriteFile(path, data, 0o644); err != nil {
+	im.files++
+	path := filepath.Join(im.temp.path, fmt.Sprintf("record-%d", im.files))
+	if err := im.retry(func() error { return os.WriteFile(path, data, 0o600) }); err != nil {
 		return err
 	}
 	return im.adopt(path, final)
 }
 
-// adopt syncs a temporary file and renames it.
+// adopt puts a temporary file in place, durably.
 func (im *Import) adopt(path, final string) error {
-	if err := os.Chmod(path, 0o644); err != nil {
-		return err
-	}
-	if err := syncFile(path); err != nil {
-		return err
-	}
 	return im.retry(func() error {
 		if err := im.mkdirs(filepath.Dir(final)); err != nil {
 			return err
 		}
-		return os.Rename(path, final)
+		return im.store.place(path, final, true)
 	})
 }
 
-// mkdirs makes a directory below the store's, and notes that it and those above
-// it are to be synced, also where another process made them just now.
+// mkdirs makes a directory of the store, and notes that it and those above it must be
+// synced, even if another process made them just now.
 func (im *Import) mkdirs(dir string) error {
 	im.dirs[dir] = struct{}{}
 	if dir == im.store.dir {
@@ -225,46 +255,20 @@ func (im *Import) mkdirs(dir string) error {
 	return im.mkdir(dir)
 }
 
-// mkdir makes a directory that everybody may read, whatever the umask says.
 func (im *Import) mkdir(dir string) error {
-	err := os.Mkdir(dir, 0o755)
-	if err == nil {
+	made, err := im.store.mkdir(dir)
+	if made {
 		im.made = append(im.made, dir)
-		return os.Chmod(dir, 0o755)
-	}
-	if info, other := os.Stat(dir); other == nil && info.IsDir() {
-		return nil
 	}
 	return err
 }
 
 func (im *Import) sync() error {
 	for dir := range im.dirs {
-		if err := syncDir(dir); err != nil {
+		if err := atomicfile.SyncDir(dir); err != nil {
 			return err
 		}
 	}
 	clear(im.dirs)
 	return nil
-}
-
-func syncFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// syncDir makes durable which files are in a directory, where a system has a way
-// to ask for that: Windows has none.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -33,7 +32,7 @@ func TestCrashOfAnImport(t *testing.T) {
 		s := Open(t.TempDir())
 		other := put(t, s, unixfs.V1, "other")
 		before := paths(t, s)
-		im := must(s.Begin())(t)
+		im := must(s.BeginImport())(t)
 		root, done := importUpTo(t, im, content, file, point)
 		im.kill()
 		if !done {
@@ -86,10 +85,10 @@ func importUpTo(t *testing.T, im *Import, content string, file *unixfs.File, ste
 // another program may have.
 func TestLeftovers(t *testing.T) {
 	s := Open(t.TempDir())
-	living := must(s.Begin())(t)
+	living := must(s.BeginImport())(t)
 	defer living.Close()
-	killed := must(s.Begin())(t)
-	unlocked := filepath.Join(s.tmp(), tempPrefix+"crashed-before-its-lock")
+	killed := must(s.BeginImport())(t)
+	unlocked := filepath.Join(s.tmp(), importPrefix+"crashed-before-its-lock")
 	check(t, os.Mkdir(unlocked, 0o700))
 	other := filepath.Join(s.tmp(), "other")
 	check(t, os.Mkdir(other, 0o755))
@@ -103,9 +102,9 @@ func TestLeftovers(t *testing.T) {
 	for _, again := range []string{"begin", "collect"} {
 		left := map[string]bool{living.TempDir(): true, killed.TempDir(): false, unlocked: false, other: true}
 		if again == "begin" {
-			check(t, must(s.Begin())(t).Close())
+			check(t, must(s.BeginImport())(t).Close())
 		} else {
-			killed = must(s.Begin())(t)
+			killed = must(s.BeginImport())(t)
 			killed.kill()
 			collect(t, s)
 			left[killed.TempDir()] = false
@@ -129,14 +128,14 @@ func TestBeginningManyAtOnce(t *testing.T) {
 	for range 16 {
 		wg.Go(func() {
 			for range 40 {
-				im, err := Open(dir).Begin()
+				im, err := Open(dir).BeginImport()
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				path := filepath.Join(im.TempDir(), "blob")
 				check(t, os.WriteFile(path, small, 0o600))
-				check(t, Open(dir).leftovers((*temp).remove))
+				check(t, Open(dir).leftovers((*temp).remove, importPrefix))
 				if _, err := os.Stat(path); err != nil {
 					t.Error(err)
 				}
@@ -157,7 +156,7 @@ func TestHas(t *testing.T) {
 		content := long("content")
 		img := put(t, s, profile, content, "short")
 		file := img.blobs[content]
-		im := must(s.Begin())(t)
+		im := must(s.BeginImport())(t)
 		if !im.Has(file.CID) || !im.Has(img.blobs["short"].CID) || im.Has(img.root) {
 			t.Error("it has not what it has")
 		}
@@ -183,7 +182,7 @@ func TestHas(t *testing.T) {
 }
 
 func TestNothingIsPutInPlaceBeforeLock(t *testing.T) {
-	im := must(Open(t.TempDir()).Begin())(t)
+	im := must(Open(t.TempDir()).BeginImport())(t)
 	defer im.Close()
 	path := filepath.Join(im.TempDir(), "blob")
 	check(t, os.WriteFile(path, small, 0o600))
@@ -191,7 +190,7 @@ func TestNothingIsPutInPlaceBeforeLock(t *testing.T) {
 	cutter.Write(small)
 	file := must(unixfs.V1.Layout(cutter.Table()))(t)
 	for _, err := range []error{im.Blob(path, digest.FromBytes(small), file), im.Node(unixfs.Block{CID: file.CID, Data: small}), im.Commit(file.CID, Record{})} {
-		if err == nil || !strings.Contains(err.Error(), "before Lock") {
+		if !errors.Is(err, errNotLocked) {
 			t.Errorf("the error is %v", err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -16,24 +15,24 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A LeafIndex tells in which blob of a store a leaf is, kept or cached, so that a
-// new version of an image need not be fetched but for what changed.
+// A LeafIndex says which blob of a store has a leaf, kept or cached. With it, only
+// the leaves that changed in a new version of an image are fetched.
 //
-// It is derived, from the leaf tables, and in memory alone. It may know too
-// little, since it learns in the background, and too much, since blobs go. So what
-// it says is to be verified. When it is full, it forgets everything and learns anew
-// what is there.
+// The index is made from the leaf tables, and is in memory only. It learns in the
+// background, so it may not know a leaf that the store has, and it may name a blob
+// that was removed: readers verify what they find there. An index that is full
+// forgets everything and learns what is there again.
 type LeafIndex struct {
 	store *Store
 
 	learning sync.Mutex
 	seen     map[shelf]map[string]struct{} // names of leaf tables
-	changed  map[shelf]time.Time           // when there were new ones last
+	changed  map[shelf]time.Time           // when the last new table came
 
 	mu     sync.RWMutex
 	places map[shortDigest]leafPlace
 	blobs  []indexedBlob
-	isFull bool // something did not fit
+	isFull bool // a table did not fit
 }
 
 type indexedBlob struct {
@@ -49,19 +48,19 @@ const (
 	maxBlobs   = 1 << 18
 )
 
-// maxIndexed is how many leaves an index knows at most: 128 GiB of blobs in leaves
-// of 64 KiB, in about 100 MB of memory.
+// maxIndexed is how many leaves an index knows at most: those of 128 GiB of blobs in
+// leaves of 64 KiB, in about 100 MB of memory.
 const maxIndexed = 1 << 21
 
-// maxLearned is how many of them are learned from what is there, so that there is
-// room for what comes.
+// maxLearned is how many leaves are learned from blobs that are there already, which
+// leaves room for those that come.
 const maxLearned = maxIndexed / 4 * 3
 
-// minIndexed is how many bytes a leaf has that is worth it. Otherwise a few files of
-// tiny leaves would take all the room.
+// minIndexed is how many bytes a leaf must have. Otherwise a few files of tiny leaves
+// would fill the index.
 const minIndexed = 1 << 10
 
-// leafRecord is how many bytes of a table on disk are a leaf.
+// leafRecord is how many bytes of a table on disk a leaf takes.
 const leafRecord = 36
 
 // NewLeafIndex returns an index that knows nothing yet.
@@ -74,15 +73,15 @@ func (s *Store) NewLeafIndex() *LeafIndex {
 	}
 }
 
-// Len returns the number of leaves that it knows.
+// Len returns the number of known leaves.
 func (x *LeafIndex) Len() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return len(x.places)
 }
 
-// Find returns the blob in which a leaf is, how many bytes that has, and the
-// offset at which the leaf begins.
+// Find returns the blob that has a leaf, the blob's size in bytes, and the offset at
+// which the leaf begins.
 func (x *LeafIndex) Find(leaf [sha256.Size]byte) (d digest.Digest, size, offset int64, ok bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -94,7 +93,7 @@ func (x *LeafIndex) Find(leaf [sha256.Size]byte) (d digest.Digest, size, offset 
 	return b.digest, b.size, int64(p & (1<<offsetBits - 1)), true
 }
 
-// Add makes known a blob and its leaves, in place of any others that have them.
+// Add makes a blob known, which replaces other blobs that have its leaves.
 func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -114,9 +113,9 @@ func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
 	}
 }
 
-// Learn reads the leaf tables that are new since it was called last, and where
-// they are too many, those that were written last. What it cannot read it does
-// without.
+// Learn reads the leaf tables that are new since the last call; if they are too many,
+// those that were written last. It leaves out the tables that it cannot read. The
+// error is that of ctx.
 func (x *LeafIndex) Learn(ctx context.Context) error {
 	x.learning.Lock()
 	defer x.learning.Unlock()
@@ -141,16 +140,16 @@ func (x *LeafIndex) forgetIfFull() {
 }
 
 func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
-	dir := filepath.Join(sh.dir, "files")
-	info, err := os.Stat(dir)
+	dir := filepath.Join(sh.dir, string(files))
+	info, err := sh.lstat(dir)
 	if err != nil || info.ModTime().Equal(x.changed[sh]) {
 		return nil
 	}
-	entries, err := readDir(dir)
+	entries, err := sh.readDir(dir)
 	if err != nil {
 		return nil
 	}
-	seen := map[string]struct{}{} // without those that are gone
+	seen := map[string]struct{}{} // without tables that are gone
 	for _, e := range entries {
 		if _, was := x.seen[sh][e.Name()]; was {
 			seen[e.Name()] = struct{}{}
@@ -162,7 +161,7 @@ func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
 			return context.Cause(ctx)
 		}
 		d, table, err := sh.file(c)
-		if err == nil && (exists(x.store.blobPath(d)) || exists(x.store.cached.blobPath(d))) {
+		if err == nil && x.store.hasBlob(d) {
 			x.Add(d, table)
 		}
 		seen[key(c)] = struct{}{}
@@ -171,8 +170,8 @@ func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
 	return nil
 }
 
-// unseen returns the files whose tables were not read yet, and as many as there
-// is room for.
+// unseen returns the files whose tables were not read yet, as many as there is room
+// for.
 func (x *LeafIndex) unseen(entries []fs.DirEntry, seen map[string]struct{}) []cid.Cid {
 	type table struct {
 		file    cid.Cid
@@ -191,15 +190,15 @@ func (x *LeafIndex) unseen(entries []fs.DirEntry, seen map[string]struct{}) []ci
 	}
 	slices.SortFunc(tables, func(a, b table) int { return b.written.Compare(a.written) })
 	var (
-		files []cid.Cid
-		room  = int64(maxLearned - x.Len())
+		unread []cid.Cid
+		room   = int64(maxLearned - x.Len())
 	)
 	for _, t := range tables {
 		if room -= t.leaves; room < 0 {
 			break
 		}
-		files = append(files, t.file)
+		unread = append(unread, t.file)
 	}
-	slices.Reverse(files) // of two blobs with a leaf, the new one will stay for longer
-	return files
+	slices.Reverse(unread) // of two blobs with a leaf, the newer one will stay for longer
+	return unread
 }

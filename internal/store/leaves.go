@@ -11,13 +11,15 @@ import (
 	"slices"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A LeafSet is the leaves of many blobs, in 16 bytes each.
 type LeafSet struct{ sorted []shortDigest }
 
-// A shortDigest is the first half of a leaf's digest: nobody can make a leaf
-// that is taken for another by it.
+// A shortDigest is the first half of a leaf's digest. That is long enough that
+// leaves with the same first half cannot be made on purpose.
 type shortDigest [sha256.Size / 2]byte
 
 func (d shortDigest) compare(e shortDigest) int { return bytes.Compare(d[:], e[:]) }
@@ -31,7 +33,7 @@ func (l *LeafSet) Has(digest [sha256.Size]byte) bool {
 // Len returns the number of leaves.
 func (l *LeafSet) Len() int { return len(l.sorted) }
 
-// Leaves returns the leaves of all blobs in the store, but for the given files.
+// Leaves returns the leaves of all kept blobs, except those of the given files.
 func (s *Store) Leaves(ctx context.Context, except ...cid.Cid) (*LeafSet, error) {
 	l := new(LeafSet)
 	err := s.EachLeaf(ctx, func(digest [sha256.Size]byte) {
@@ -45,11 +47,11 @@ func (s *Store) Leaves(ctx context.Context, except ...cid.Cid) (*LeafSet, error)
 	return l, nil
 }
 
-// EachLeaf hands the digests of the leaves of all blobs in the store, but for
-// the given files, to visit. It reads every leaf table. What it cannot read is
-// left out: it is for telling what is shared, and finding damage is Collect's.
+// EachLeaf hands the digest of each leaf of all kept blobs, except those of the given
+// files, to visit. It reads every leaf table, and leaves out those that it cannot
+// read: it is for finding out what blobs share, and Collect finds damage.
 func (s *Store) EachLeaf(ctx context.Context, visit func(digest [sha256.Size]byte), except ...cid.Cid) error {
-	files, err := s.files()
+	listed, err := s.tables()
 	if err != nil {
 		return err
 	}
@@ -57,7 +59,7 @@ func (s *Store) EachLeaf(ctx context.Context, visit func(digest [sha256.Size]byt
 	for _, c := range except {
 		leftOut[keyOf(c)] = true
 	}
-	for _, c := range files {
+	for _, c := range listed {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -78,23 +80,39 @@ func (s *Store) EachLeaf(ctx context.Context, visit func(digest [sha256.Size]byt
 	return nil
 }
 
-// Tables returns how many leaf tables there are, one for each file of a blob.
+// Tables returns how many leaf tables are kept, one for each file of a blob.
 func (s *Store) Tables() (int, error) {
-	files, err := s.files()
-	return len(files), err
+	listed, err := s.tables()
+	return len(listed), err
 }
 
-// files lists the files of which there is a leaf table.
-func (s *Store) files() ([]cid.Cid, error) {
-	entries, err := readDir(filepath.Join(s.dir, "files"))
+// tables lists the files whose leaf tables are kept.
+func (s *Store) tables() ([]cid.Cid, error) {
+	entries, err := s.readDir(filepath.Join(s.dir, string(files)))
 	if err != nil {
 		return nil, fmt.Errorf("listing the store's blobs: %w", err)
 	}
-	var files []cid.Cid
+	var listed []cid.Cid
 	for _, e := range entries {
 		if c, ok := parseKey(e.Name()); ok {
-			files = append(files, c)
+			listed = append(listed, c)
 		}
 	}
-	return files, nil
+	return listed, nil
+}
+
+// CheckTable returns an error if the leaf table that the store has of a file does
+// not have the leaves that the file's nodes have. Reading the blob does not show
+// that.
+func (s *Store) CheckTable(f *unixfs.File) error {
+	_, table, err := s.anyFile(f.CID)
+	switch {
+	case errors.Is(err, ErrLacking) && len(f.Nodes) == 0: // a small file
+		return nil
+	case err != nil:
+		return err
+	case table.Wrapped != f.Table.Wrapped || !slices.Equal(table.Leaves, f.Table.Leaves):
+		return fmt.Errorf("%s is %w: its leaves are not those of the file's nodes", s.filePath(f.CID), ErrDamaged)
+	}
+	return nil
 }

@@ -5,38 +5,43 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 
 	"github.com/gofrs/flock"
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Partial is the file of a blob that is on its way into the cache. It is for
-// whoever began it alone, and ends with it: its lock goes with the process, and
-// what has none in tmp is rubbish.
+// A Partial is the file of a blob on its way into the cache. Only the process that
+// began it writes to it, under a lock that ends with the process.
 type Partial struct {
 	cache *Cache
 	file  *os.File
-	lock  *flock.Flock
-	path  string // where it is now
 	size  int64
-	taken atomic.Int64 // bytes of the cache's room
-	done  bool
+
+	mu      sync.Mutex
+	path    string // where the file is now
+	taken   int64  // bytes of the cache's room
+	readers int    // that have the file open
+	placed  bool   // by Commit
+	closed  bool
+	lock    *flock.Flock
 }
 
-// Begin starts the blob that is the given file, of so many bytes. Close must be
-// called in the end.
-func (c *Cache) Begin(id cid.Cid, size int64) (*Partial, error) {
+// BeginBlob begins the blob that is the given file, of size bytes. Close must be
+// called in the end. The error is ErrOff or ErrTooLarge if the cache does not take
+// it, and ErrBusy if another process is fetching it.
+func (c *Cache) BeginBlob(id cid.Cid, size int64) (*Partial, error) {
 	if !c.IsOn() {
 		return nil, ErrOff
 	}
-	if !c.canHold(size) {
+	if !c.room.fits(size) || !c.room.hasSpare(0) {
 		return nil, ErrTooLarge
 	}
-	p := &Partial{cache: c, size: size, path: filepath.Join(c.store.cached.tmp(), blobPrefix+key(id))}
+	p := &Partial{cache: c, size: size, path: c.partialPath(id)}
 	err := p.open()
 	if err == nil {
 		return p, nil
@@ -47,8 +52,12 @@ func (c *Cache) Begin(id cid.Cid, size int64) (*Partial, error) {
 	return nil, err
 }
 
+func (c *Cache) partialPath(id cid.Cid) string {
+	return filepath.Join(c.store.cached.tmp(), blobPrefix+key(id))
+}
+
 func (p *Partial) open() (err error) {
-	if err := mkdirAll(filepath.Dir(p.path)); err != nil {
+	if err := p.cache.store.cached.mkdirAll(filepath.Dir(p.path)); err != nil {
 		return err
 	}
 	if p.lock, err = takeNew(p.path); err != nil {
@@ -57,25 +66,15 @@ func (p *Partial) open() (err error) {
 	if p.lock == nil {
 		return ErrBusy
 	}
-	if p.file, err = os.OpenFile(p.path, os.O_RDWR, 0); err == nil {
-		err = p.file.Chmod(0o644)
-	}
-	if err != nil {
+	if p.file, err = os.OpenFile(p.path, os.O_RDWR|noFollow, 0); err != nil {
 		os.Remove(p.path)
 		release(p.lock)
-		p.file.Close()
 	}
 	return err
 }
 
-// Follow opens the file of a blob that another process has under way. It is read
-// only, and what is in it is to be verified.
-func (c *Cache) Follow(id cid.Cid) (*os.File, error) {
-	return os.Open(filepath.Join(c.store.cached.tmp(), blobPrefix+key(id)))
-}
-
-// takeNew locks a new file, or returns nil where another process has one at the
-// path. What a killed process left is not written to: others may read it.
+// takeNew locks a new file, or returns nil if another process has one at the path. A
+// file that a killed process left is replaced, since others may be reading it.
 func takeNew(path string) (*flock.Flock, error) {
 	for {
 		lock, err := try(path, exclusive)
@@ -94,12 +93,39 @@ func takeNew(path string) (*flock.Flock, error) {
 	}
 }
 
-// Path is where the file is: in tmp, or from Commit on in its place.
-func (p *Partial) Path() string { return p.path }
+// Follow opens the file of a blob that another process is fetching. It is read only,
+// and its content is unverified.
+func (c *Cache) Follow(id cid.Cid) (*os.File, error) {
+	return c.store.cached.open(c.partialPath(id))
+}
 
-// WriteAt writes bytes of the blob, which are verified. Where there is no room for
-// them, beside other blobs under way, the error is ErrTooLarge. Where it fails, the
-// cache goes off.
+// Path returns where the file is: in tmp, or from Commit on in its place.
+func (p *Partial) Path() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.path
+}
+
+// Open opens the file for a reader, who must call done after closing it. Until then,
+// the file counts as used, and stays if it is in its place.
+func (p *Partial) Open() (f *os.File, done func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f, err = p.cache.store.cached.open(p.path); err != nil {
+		return nil, nil, err
+	}
+	p.readers++
+	return f, sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.readers--
+		p.releaseIfUnused()
+	}), nil
+}
+
+// WriteAt writes verified bytes of the blob. The error is ErrTooLarge if there is no
+// room for them beside other blobs on their way in. After any other error, the cache
+// is off.
 func (p *Partial) WriteAt(b []byte, offset int64) (int, error) {
 	if err := p.Grow(int64(len(b))); err != nil {
 		return 0, err
@@ -111,15 +137,18 @@ func (p *Partial) WriteAt(b []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// Grow is for who writes so many bytes to the file at Path in another way.
+// Grow takes room for n bytes that the caller writes to the file at Path in another
+// way.
 func (p *Partial) Grow(n int64) error {
-	if p.taken.Load() >= p.size {
-		return nil // what is written again takes no room
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken >= p.size {
+		return nil // bytes that are written again take no room
 	}
-	if !p.cache.take(n) {
+	if !p.cache.room.take(n) {
 		return ErrTooLarge
 	}
-	p.taken.Add(n)
+	p.taken += n
 	return nil
 }
 
@@ -135,28 +164,29 @@ func (p *Partial) Sync() error {
 	return err
 }
 
-// Commit puts the blob, which has the digest d and is synced, in its place, and
-// with it what it is as a file.
+// Commit puts the blob, which has the digest d and is synced, in its place, with the
+// record of the file that it is.
 func (p *Partial) Commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
 	err := p.commit(d, file, t)
 	if err != nil {
-		p.cache.failed(fmt.Errorf("caching blob %s: %w", d, err))
-		return fmt.Errorf("caching blob %s: %w", d, err)
+		err = fmt.Errorf("caching blob %s: %w", d, err)
+		p.cache.failed(err)
+		return err
 	}
 	p.cache.worked()
 	return nil
 }
 
 func (p *Partial) commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
-	c := p.cache
-	if _, err := os.Stat(c.store.blobPath(d)); err != nil { // else it is kept, as another file
-		final := c.store.cached.blobPath(d)
-		if err := c.place(p.path, final); err != nil {
+	s := p.cache.store
+	if info, err := p.file.Stat(); err != nil || info.Size() != p.size {
+		return errors.Join(fmt.Errorf("%s should have %d bytes: %w", p.path, p.size, ErrDamaged), err)
+	}
+	if !s.exists(s.blobPath(d)) { // else it is kept, as another file
+		if err := p.place(s.cached.blobPath(d)); err != nil {
 			return err
 		}
-		p.path, p.done = final, true
-		c.grow(room(p.size))
-		if err := syncDir(filepath.Dir(final)); err != nil {
+		if err := atomicfile.SyncDir(filepath.Dir(s.cached.blobPath(d))); err != nil {
 			return err
 		}
 	}
@@ -164,15 +194,40 @@ func (p *Partial) commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
 	if err != nil {
 		return err
 	}
-	return c.write(c.store.cached.filePath(file), record, true)
+	return p.cache.write(s.cached.filePath(file), record, true)
+}
+
+func (p *Partial) place(final string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.cache.room.place(p.taken, p.size, func() error { return p.cache.place(p.path, final, false) })
+	if err == nil {
+		p.path, p.placed, p.taken = final, true, 0
+		_, _ = p.lock.TryRLock() // others may read the blob from now on, and none evicts it
+	}
+	return err
 }
 
 // Close ends the blob, which is removed unless Commit put it in its place.
 func (p *Partial) Close() error {
-	p.cache.giveBack(p.taken.Load())
-	if !p.done {
-		os.Remove(p.path)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var err error
+	if !p.placed {
+		err = os.Remove(p.path)
 	}
+	p.closed = true
+	p.releaseIfUnused()
+	return errors.Join(err, p.file.Close())
+}
+
+// releaseIfUnused lets go of the lock and of the room of a blob that ended, once no
+// reader has its file open. It must be called with mu held.
+func (p *Partial) releaseIfUnused() {
+	if !p.closed || p.readers > 0 {
+		return
+	}
+	p.cache.room.giveBack(p.taken)
+	p.taken = 0
 	release(p.lock)
-	return p.file.Close()
 }

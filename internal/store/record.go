@@ -7,9 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,8 +16,8 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A Record says what a root holds, for people and for eviction.
@@ -50,26 +49,32 @@ func (r Record) encode() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// Record returns what is known of a root. Where the store does not have it, the
-// error is fs.ErrNotExist.
+func (s *Store) imagePath(root cid.Cid) string {
+	return filepath.Join(s.images(), key(root)+".json")
+}
+
+func (s *Store) images() string { return filepath.Join(s.dir, "images") }
+
+// Record returns what the store says of a root. The error is ErrLacking if the root
+// has no record.
 func (s *Store) Record(root cid.Cid) (Record, error) {
 	path := s.imagePath(root)
-	b, err := readFile(path, maxRecord)
+	b, err := s.readFile(path, maxRecord)
 	if err != nil {
-		return Record{}, err
+		return Record{}, lacking(err)
 	}
 	var r Record
 	if err := json.Unmarshal(b, &r); err != nil {
 		return Record{}, fmt.Errorf("%s is %w: %w", path, ErrDamaged, err)
 	}
 	if c, err := cidname.ParseAny(r.Root); err != nil || !bytes.Equal(c.Hash(), root.Hash()) {
-		return Record{}, fmt.Errorf("%s is %w: it is of the root %q", path, ErrDamaged, r.Root)
+		return Record{}, fmt.Errorf("%s is %w: it is a record of the root %q", path, ErrDamaged, r.Root)
 	}
 	return r, nil
 }
 
-// Images returns what the store holds, the newest first. An error is about the
-// records that cannot be read, and the others are returned with it.
+// Images returns the records of all roots, the newest first. An error is about
+// records that cannot be read; the others are returned with it.
 func (s *Store) Images(ctx context.Context) ([]Record, error) {
 	roots, err := s.roots()
 	if err != nil {
@@ -97,12 +102,9 @@ func (s *Store) Images(ctx context.Context) ([]Record, error) {
 	return records, errors.Join(damaged...)
 }
 
-// roots lists the roots that have a record, whole or damaged.
+// roots lists the roots that have a record, damaged or not.
 func (s *Store) roots() ([]cid.Cid, error) {
-	entries, err := os.ReadDir(s.images())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	entries, err := s.readDir(s.images())
 	if err != nil {
 		return nil, err
 	}
@@ -116,30 +118,14 @@ func (s *Store) roots() ([]cid.Cid, error) {
 	return roots, nil
 }
 
-// Size returns how many bytes everything at the slash-separated path below root
-// has, as IPFS counts: what is there twice counts twice.
-func (s *Store) Size(ctx context.Context, root cid.Cid, path string) (uint64, error) {
-	c, err := unixfs.Walk(ctx, s.node, root, path)
-	if err != nil {
-		return 0, err
-	}
-	data, err := s.node(ctx, c)
-	if err != nil {
-		return 0, err
-	}
-	children, _, err := unixfs.Children(unixfs.Block{CID: c, Data: data})
-	size := uint64(len(data))
-	for _, child := range children {
-		size += child.Size
-	}
-	return size, err
-}
-
-// Remove takes a root's record away. What the root alone holds goes with the
-// next Collect. Where the store does not have it, the error is fs.ErrNotExist.
+// Remove removes a root's record. The next Collect removes what only this root led
+// to. The error is ErrLacking if the root has no record.
 func (s *Store) Remove(ctx context.Context, root cid.Cid) error {
 	path := s.imagePath(root)
-	if _, err := os.Lstat(path); err != nil {
+	if _, err := s.lstat(path); err != nil {
+		return lacking(err)
+	}
+	if err := s.checkOwner(); err != nil {
 		return err
 	}
 	lock, err := s.lock(ctx, exclusive)
@@ -147,27 +133,8 @@ func (s *Store) Remove(ctx context.Context, root cid.Cid) error {
 		return fmt.Errorf("locking the store: %w", err)
 	}
 	defer release(lock)
-	if err := os.Remove(path); err != nil {
+	if err := s.remove(path); err != nil {
 		return err
 	}
-	return syncDir(s.images())
-}
-
-// readFile reads a file of at most limit bytes.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, fmt.Errorf("%s is %w: %d bytes are no file of the store's", path, ErrDamaged, info.Size())
-	}
-	b := make([]byte, info.Size())
-	_, err = io.ReadFull(f, b)
-	return b, err
+	return atomicfile.SyncDir(s.images())
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -15,15 +13,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Scrub reads what a store has, and takes out of service what is not what its
-// name says: so it is fetched again, or missed, but not served. What was cached
-// is removed. What is kept is somebody's, and only put aside, with Rotten at the
-// end of its name, until the next Collect of a store where nothing is lacking.
+// A Scrub reads the blobs and nodes of a store, and takes those out of service whose
+// content is not what their name says: they are fetched again, or missed, but not
+// served. A cached file is removed. A kept file is only put aside, with Rotten at the
+// end of its name, until the next Collect of a store without damaged images.
 type Scrub struct {
 	Kept, Cached bool // which of them
 
-	// Read is told of bytes before they are read, and may wait. Its error ends the
-	// scrub. It may be nil.
+	// Read is called before n bytes are read, and may wait. Its error ends the scrub.
+	// It may be nil.
 	Read func(n int) error
 
 	// Found is called for each file that is wrong. The error is nil if the file was
@@ -31,10 +29,10 @@ type Scrub struct {
 	Found func(path string, err error)
 }
 
-// Rotten is how names end of what a scrub put aside.
+// Rotten is the end of the name of a file that a scrub put aside.
 const Rotten = ".rotten"
 
-// Scrub does so. An error is about what could not be read.
+// Scrub scrubs the store. An error is about files that could not be read.
 func (s *Store) Scrub(ctx context.Context, do Scrub) error {
 	x := scrub{Scrub: do, ctx: ctx, store: s}
 	if x.Read == nil {
@@ -45,21 +43,21 @@ func (s *Store) Scrub(ctx context.Context, do Scrub) error {
 		err = x.shelf(s.shelf, x.putAside)
 	}
 	if do.Cached {
-		err = errors.Join(err, x.shelf(s.cached, os.Remove))
+		err = errors.Join(err, x.shelf(s.cached, s.cached.remove))
 	}
 	return err
 }
 
-// Disks forget, seldom. So a store that is in use is read once a week, so slowly
-// that nobody notices.
+// Disks lose data, seldom. So a store that is in use is read once a week, too slowly
+// to disturb anybody.
 const (
 	scrubFirst = time.Hour
 	scrubAgain = 7 * 24 * time.Hour
 	scrubRate  = 4 << 20 // bytes a second
 )
 
-// scrubAgainAndAgain reads the whole store once a week, until ctx is done.
-func (c *Cache) scrubAgainAndAgain(ctx context.Context) {
+// scrubWeekly reads the whole store once a week, until ctx is done.
+func (c *Cache) scrubWeekly(ctx context.Context) {
 	for wait := scrubFirst; sleep(ctx, wait) == nil; wait = scrubAgain {
 		c.scrub(ctx)
 	}
@@ -99,74 +97,62 @@ type scrub struct {
 	store *Store
 }
 
+// putAside takes a kept file out of service.
 func (x *scrub) putAside(path string) error {
 	lock, err := x.store.lock(x.ctx, exclusive)
 	if err != nil {
 		return err
 	}
 	defer release(lock)
-	return os.Rename(path, path+Rotten)
+	return x.store.rename(path, path+Rotten)
 }
 
-func (x *scrub) shelf(sh shelf, goes func(path string) error) error {
-	err := eachDir(filepath.Join(sh.dir, "blobs"), func(algorithm string) error {
-		return x.dir(algorithm, goes, func(name string, r io.Reader) (bool, error) {
-			d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(algorithm)), name)
-			if d.Validate() != nil {
-				return true, nil // nobody's name for anything
-			}
-			got, err := d.Algorithm().FromReader(r)
-			return got == d, err
-		})
-	})
-	return errors.Join(err, eachDir(filepath.Join(sh.dir, "nodes"), func(shard string) error {
-		return x.dir(shard, goes, func(name string, r io.Reader) (bool, error) {
-			c, ok := parseKey(name)
-			if !ok {
-				return true, nil
-			}
-			data, err := io.ReadAll(io.LimitReader(r, unixfs.MaxBlock+1))
-			return (unixfs.Block{CID: c, Data: data}).Verify() == nil, err
-		})
-	}))
-}
-
-// dir reads the files of a directory.
-func (x *scrub) dir(dir string, goes func(path string) error, isRight func(name string, r io.Reader) (bool, error)) error {
-	entries, err := readDir(dir)
-	if err != nil {
-		return err
-	}
+// shelf reads the blobs and nodes of a shelf.
+func (x *scrub) shelf(sh shelf, takeAway func(path string) error) error {
 	var unread []error
-	for _, e := range entries {
-		if x.ctx.Err() != nil {
-			return context.Cause(x.ctx)
-		}
-		if !e.Type().IsRegular() {
-			continue
-		}
-		path := filepath.Join(dir, e.Name())
-		right, err := x.file(path, isRight)
+	visit := func(it item) error {
+		right, err := x.isRight(sh, it)
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // by now
+		case x.ctx.Err() != nil:
+			return context.Cause(x.ctx)
+		case errors.Is(err, fs.ErrNotExist): // it was removed meanwhile
 		case err != nil:
 			unread = append(unread, err)
 		case !right:
-			x.Found(path, goes(path))
+			x.Found(it.path, takeAway(it.path))
 		}
+		return nil
 	}
-	return errors.Join(unread...)
+	err := errors.Join(sh.each(x.ctx, visit, blobs), sh.each(x.ctx, visit, nodes))
+	return errors.Join(err, errors.Join(unread...))
 }
 
-func (x *scrub) file(path string, isRight func(name string, r io.Reader) (bool, error)) (bool, error) {
-	f, err := os.Open(path)
+// isRight reports whether a file has the content that its name says, or a name that
+// the store does not give.
+func (x *scrub) isRight(sh shelf, it item) (bool, error) {
+	d, isBlob := it.blob()
+	c, isNode := it.cid()
+	if !isBlob && !isNode {
+		return true, nil
+	}
+	f, err := sh.open(it.path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	right, err := isRight(filepath.Base(path), slow{f, x.Read})
+	r := slow{f, x.Read}
+	right := false
+	if isBlob {
+		var got digest.Digest
+		got, err = d.Algorithm().FromReader(r)
+		right = got == d
+	} else {
+		var data []byte
+		data, err = io.ReadAll(io.LimitReader(r, unixfs.MaxBlock+1))
+		right = (unixfs.Block{CID: c, Data: data}).Verify() == nil
+	}
 	if err != nil {
-		return false, fmt.Errorf("reading %s: %w", path, err)
+		return false, fmt.Errorf("reading %s: %w", it.path, err)
 	}
 	return right, nil
 }

@@ -43,7 +43,7 @@ func TestScrub(t *testing.T) {
 		t.Errorf("found %q, want %q", found, rotten)
 	}
 	for _, path := range rotten {
-		if exists(path) {
+		if s.exists(path) {
 			t.Errorf("%s is in service", path)
 		}
 	}

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -14,24 +16,156 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A shelf is a directory of blobs, of nodes, and of which blob a file is.
+// A shelf is a directory of blobs, of nodes, and of records that say which blob a
+// file is.
 type shelf struct{ dir string }
 
-// readNode returns a node as it is on disk.
+func (sh shelf) blobPath(d digest.Digest) string {
+	return filepath.Join(sh.dir, string(blobs), d.Algorithm().String(), d.Encoded())
+}
+
+func (sh shelf) nodePath(c cid.Cid) string {
+	name := key(c)
+	return filepath.Join(sh.dir, string(nodes), shardOf(name), name)
+}
+
+func shardOf(name string) string { return name[len(name)-3 : len(name)-1] }
+
+func (sh shelf) filePath(c cid.Cid) string {
+	return filepath.Join(sh.dir, string(files), key(c))
+}
+
+func (sh shelf) tmp() string { return filepath.Join(sh.dir, "tmp") }
+
+// key is one name for both versions of a CID.
+func key(c cid.Cid) string { return cid.NewCidV1(c.Type(), c.Hash()).String() }
+
+// parseKey reads the name of a file as key writes it.
+func parseKey(name string) (cid.Cid, bool) {
+	c, err := cid.Decode(name)
+	return c, err == nil && key(c) == name
+}
+
+// A folder is a directory of a shelf.
+type folder string
+
+const (
+	blobs folder = "blobs" // in it, a directory for each algorithm
+	nodes folder = "nodes" // in it, a directory for each shard
+	files folder = "files"
+)
+
+// An item is a file of a shelf.
+type item struct {
+	folder folder
+	path   string
+	info   fs.FileInfo
+}
+
+// blob returns the digest of a blob by its name.
+func (it item) blob() (digest.Digest, bool) {
+	d := digest.NewDigestFromEncoded(digest.Algorithm(filepath.Base(filepath.Dir(it.path))), filepath.Base(it.path))
+	return d, it.folder == blobs && d.Validate() == nil
+}
+
+// cid returns the CID of a node or file by its name.
+func (it item) cid() (cid.Cid, bool) {
+	c, ok := parseKey(filepath.Base(it.path))
+	if it.folder == nodes && ok {
+		ok = shardOf(filepath.Base(it.path)) == filepath.Base(filepath.Dir(it.path))
+	}
+	return c, ok && it.folder != blobs
+}
+
+// each visits the files of some folders, in that order, a few at a time, since
+// there may be millions. Files that are removed meanwhile are left out. An error of
+// visit, or of reading a directory, ends it.
+func (sh shelf) each(ctx context.Context, visit func(item) error, folders ...folder) error {
+	for _, f := range folders {
+		dirs := []string{filepath.Join(sh.dir, string(f))}
+		if f != files {
+			entries, err := sh.readDir(dirs[0])
+			if err != nil {
+				return err
+			}
+			dirs = dirs[:0]
+			for _, e := range entries {
+				if e.IsDir() {
+					dirs = append(dirs, filepath.Join(sh.dir, string(f), e.Name()))
+				}
+			}
+		}
+		for _, dir := range dirs {
+			if err := sh.eachIn(ctx, f, dir, visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (sh shelf) eachIn(ctx context.Context, f folder, dir string, visit func(item) error) error {
+	d, err := sh.open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		entries, err := d.ReadDir(256)
+		for _, e := range entries {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			info, gone := e.Info()
+			if gone != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			if err := visit(item{f, filepath.Join(dir, e.Name()), info}); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readNode returns a node as it is on disk, unverified.
 func (sh shelf) readNode(c cid.Cid) ([]byte, error) {
-	data, err := readFile(sh.nodePath(c), unixfs.MaxBlock)
+	data, err := sh.readFile(sh.nodePath(c), unixfs.MaxBlock)
 	return data, lacking(err)
 }
 
-// maxTable is the most bytes of a leaf table on disk: a blob of half a terabyte
-// in leaves of 64 KiB.
-const maxTable = 256 << 20
+// readVerified reads a node that was not synced. A damaged one is removed.
+func (sh shelf) readVerified(c cid.Cid) ([]byte, error) {
+	path := sh.nodePath(c)
+	data, err := sh.readFile(path, unixfs.MaxBlock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, lacking(err)
+	}
+	if err != nil || (unixfs.Block{CID: c, Data: data}).Verify() != nil {
+		_ = sh.remove(path) // or it is found damaged again
+		return nil, fmt.Errorf("removed %s, which was %w: %w", path, ErrDamaged, ErrLacking)
+	}
+	sh.touch(path)
+	return data, nil
+}
 
-// file reads which blob a file's CID is, and the leaves of which its DAG is
-// made: a line with the digest, then the table.
+// maxFileRecord is the most bytes of the record of a file: a blob of half a terabyte in
+// leaves of 64 KiB.
+const maxFileRecord = 256 << 20
+
+// file reads the record of a file: a line with the digest of its blob, and then its
+// leaf table.
 func (sh shelf) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
 	path := sh.filePath(c)
-	record, err := readFile(path, maxTable)
+	record, err := sh.readFile(path, maxFileRecord)
 	if err != nil {
 		return "", nil, lacking(err)
 	}
@@ -47,43 +181,29 @@ func (sh shelf) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
 	return d, t, nil
 }
 
-// encodeFile is what file reads.
+// encodeFile encodes what file reads.
 func encodeFile(d digest.Digest, t *unixfs.Table) ([]byte, error) {
 	record, err := t.AppendBinary([]byte(d + "\n"))
-	if err == nil && len(record) > maxTable {
+	if err == nil && len(record) > maxFileRecord {
 		err = fmt.Errorf("%d leaves, more than a blob can have", len(t.Leaves))
 	}
 	return record, err
 }
 
-func (sh shelf) blobPath(d digest.Digest) string {
-	return filepath.Join(sh.dir, "blobs", d.Algorithm().String(), d.Encoded())
-}
+// usedWithin is how exactly the time of a file's last use is known.
+const usedWithin = time.Minute
 
-func (sh shelf) nodePath(c cid.Cid) string {
-	name := key(c)
-	return filepath.Join(sh.dir, "nodes", shardOf(name), name)
-}
-
-func shardOf(name string) string { return name[len(name)-3 : len(name)-1] }
-
-func (sh shelf) filePath(c cid.Cid) string {
-	return filepath.Join(sh.dir, "files", key(c))
-}
-
-func (sh shelf) tmp() string { return filepath.Join(sh.dir, "tmp") }
-
-// readVerified reads a node that nobody synced. One that is damaged goes.
-func (sh shelf) readVerified(c cid.Cid) ([]byte, error) {
-	path := sh.nodePath(c)
-	data, err := readFile(path, unixfs.MaxBlock)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, lacking(err)
+// touch notes that a file of the cache is used. A process that may not write to the
+// cache cannot note it, and does without.
+func (sh shelf) touch(path string) {
+	if info, err := sh.lstat(path); err == nil {
+		sh.touchIfOld(path, info)
 	}
-	if err != nil || (unixfs.Block{CID: c, Data: data}).Verify() != nil {
-		os.Remove(path)
-		return nil, fmt.Errorf("removed %s, which was %w: %w", path, ErrDamaged, ErrLacking)
+}
+
+func (sh shelf) touchIfOld(path string, info fs.FileInfo) {
+	now := time.Now()
+	if age := now.Sub(info.ModTime()); age > usedWithin || age < 0 { // or a clock was wrong
+		_ = sh.setTime(path, now)
 	}
-	touch(path)
-	return data, nil
 }

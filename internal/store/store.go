@@ -5,39 +5,42 @@
 //	nodes/<xx>/<cid>     directory and file nodes, and small files
 //	files/<cid>          which blob a file's CID is, and its leaf table
 //	images/<cid>.json    what was converted, for people
-//	tmp/                 what is not complete
+//	tmp/                 imports that are not complete
 //	cache/               what was only fetched from gateways, in the same shape
 //	names/               what IPNS keys stood for last; internal/names' alone
-//	lock, gate           who adds and who removes wait for one another here
+//	lock, gate           keep apart those who add and those who remove
 //
 // CIDs are written as CIDv1 in base32, and <xx> is the next-to-last two
 // characters of one.
 //
-// A file appears under its final name only when it is complete and synced, so
+// A file appears under its final name only when it is complete and synced. So
 // readers need no lock, several processes may share the directory, and a crash
-// leaves rubbish in tmp and nowhere else. An import that fails while it commits,
-// as on a full disk, may leave whole blobs that no image names yet; Collect
-// removes them. Nothing is ever changed in place.
+// leaves rubbish in tmp only. An import that fails while it commits, as on a full
+// disk, may leave whole blobs that no image names yet; Collect removes them. Nothing
+// is ever changed in place.
 //
-// Whoever adds holds a shared lock from the first thing that it puts in place, or
-// relies on, until its record is synced. Whoever removes holds the lock alone.
-// Nobody holds it for longer than a commit or a collection takes.
+// An import holds a shared lock from its first rename until its record is synced. A
+// process that removes something holds the lock alone. Neither holds it for longer
+// than a commit or a collection takes.
 //
-// What was converted is kept, and what is in the cache may be gone at any moment:
-// where a thing is says which it is. So no image depends on the cache, and none
-// is damaged by what the cache lacks. See Cache.
+// Converted images are kept. Anything in the cache may be gone at any moment. The
+// directory that a file is in says which of the two it is, so no image depends on
+// the cache. See Cache.
 //
-// Files are readable by everybody: who serves is seldom the user who converts.
+// A store belongs to the user who converts, and its cache to the user who serves.
+// Neither follows a link out of the directories that the other could write to, and
+// BeginImport, Collect and Remove refuse a store that belongs to a third user. New
+// files are as readable as the directory that they are in.
 package store
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -70,8 +73,8 @@ func DefaultDir() (string, error) {
 	return userDir()
 }
 
-// DefaultDirs returns every directory that DefaultDir may return to somebody
-// with this home, now or later: where to look for images.
+// DefaultDirs returns every directory that DefaultDir may return to a user with this
+// home, now or later: where to look for images.
 func DefaultDirs() []string {
 	dirs := []string{systemDir}
 	if dir, err := userDir(); err == nil {
@@ -91,167 +94,50 @@ func userDir() (string, error) {
 	return filepath.Join(home, ".local", "share", "ipfs-registry"), nil
 }
 
-// A File is an open file of the store. Closing it is the caller's.
-type File struct {
-	*os.File
-	CID    cid.Cid
-	Digest digest.Digest
-	Size   int64 // bytes
-}
-
-// Open opens the blob at the slash-separated path below root. Where the store
-// does not have it, the error is fs.ErrNotExist.
-func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, error) {
-	c, err := unixfs.Walk(ctx, s.node, root, path)
-	if err != nil {
-		return nil, err
-	}
-	return s.OpenFile(c)
-}
-
-// OpenFile opens the blob that is the file c, unverified. The error is ErrLacking
-// if the store does not have it.
-func (s *Store) OpenFile(c cid.Cid) (*File, error) {
-	d, table, err := s.anyFile(c)
-	if err != nil {
-		return nil, err
-	}
-	f, err := s.OpenBlob(d, table.Size())
-	if err != nil {
-		return nil, err
-	}
-	return &File{f, c, d, table.Size()}, nil
-}
-
-// OpenBlob opens the blob that has a digest and size bytes, unverified. The error
-// is ErrLacking if the store does not have it.
-func (s *Store) OpenBlob(d digest.Digest, size int64) (*os.File, error) {
-	f, err := openRegular(s.blobPath(d), size)
-	if errors.Is(err, fs.ErrNotExist) {
-		if f, err = openRegular(s.cached.blobPath(d), size); err == nil {
-			touchFile(f)
+// checkOwner makes sure that no other user, except root, can change the kept part of
+// the store while this process writes to it.
+func (s *Store) checkOwner() error {
+	for _, name := range []string{"", "tmp", "images", string(blobs), string(nodes), string(files)} {
+		info, err := os.Lstat(filepath.Join(s.dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		owner, known := ownerOf(info)
+		if us := os.Geteuid(); known && owner != us && owner != 0 {
+			return fmt.Errorf("%s belongs to user %d, and this is user %d: run the same command as its owner, with `sudo -u '#%d'`, or make it yours with `chown -R %d %s`, and give Caddy its cache with `chown -R %d %s`",
+				filepath.Join(s.dir, name), owner, us, owner, us, strconv.Quote(s.dir), owner, strconv.Quote(s.cached.dir))
 		}
 	}
-	return f, lacking(err)
+	return nil
 }
 
-func openRegular(path string, size int64) (*os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// node is a unixfs.Getter of nodes that are kept or cached.
+func (s *Store) node(ctx context.Context, c cid.Cid) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
-	info, err := f.Stat()
-	if err == nil && info.Size() != size {
-		err = fmt.Errorf("%s has %d bytes and should have %d: %w", path, info.Size(), size, ErrDamaged)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// ReadFile returns the content of the file at the slash-separated path below
-// root, of at most limit bytes. Where the store does not have it, the error is
-// fs.ErrNotExist.
-func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
-	c, err := unixfs.Walk(ctx, s.node, root, path)
-	if err != nil {
-		return nil, err
-	}
-	data, err := s.read(ctx, c, limit)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return data, nil
-}
-
-// ReadDir returns the entries of the directory at the slash-separated path below
-// root by name, nil where there is a file. Where the store does not have it, the
-// error is fs.ErrNotExist.
-func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error) {
-	entries, err := unixfs.ReadDir(ctx, s.node, root, path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return entries, err
-	}
-	c, walked := unixfs.Walk(ctx, s.node, root, path)
-	if walked != nil {
-		return nil, err
-	}
-	for _, sh := range []shelf{s.shelf, s.cached} {
-		if _, statted := os.Stat(sh.filePath(c)); statted == nil {
-			return nil, nil
-		}
-	}
-	return nil, err
-}
-
-func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
-	f, err := s.OpenFile(c)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s.readSmall(ctx, c, limit)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if f.Size > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d: %w", f.Size, limit, unixfs.ErrTooLarge)
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
-}
-
-func (s *Store) readSmall(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
-	block, err := s.node(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	size, err := unixfs.FileSize(unixfs.Block{CID: c, Data: block})
-	if err != nil {
-		return nil, err
-	}
-	if size > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d: %w", size, limit, unixfs.ErrTooLarge)
-	}
-	data := make([]byte, 0, size)
-	err = unixfs.Stream(ctx, s.node, c, 0, size, func(b []byte) error {
-		data = append(data, b...)
-		return nil
-	})
-	return data, err
-}
-
-// node is a unixfs.Getter.
-func (s *Store) node(_ context.Context, c cid.Cid) ([]byte, error) {
 	data, err := s.readNode(c)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, ErrLacking) {
 		return s.cached.readVerified(c)
 	}
 	return data, err
 }
 
-// anyFile is file of what is kept or cached.
+// anyFile returns the record of a file that is kept or cached.
 func (s *Store) anyFile(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
 	d, table, err := s.file(c)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, ErrLacking) {
 		if d, table, err = s.cached.file(c); err == nil {
-			touch(s.cached.filePath(c))
+			s.cached.touch(s.cached.filePath(c))
 		}
 	}
 	return d, table, err
 }
 
-func (s *Store) imagePath(root cid.Cid) string {
-	return filepath.Join(s.images(), key(root)+".json")
-}
-
-func (s *Store) images() string { return filepath.Join(s.dir, "images") }
-
-// key is one name for both versions of a CID.
-func key(c cid.Cid) string { return cid.NewCidV1(c.Type(), c.Hash()).String() }
-
-// parseKey reads the name of a file as key writes it.
-func parseKey(name string) (cid.Cid, bool) {
-	c, err := cid.Decode(name)
-	return c, err == nil && key(c) == name
+// hasBlob reports whether a blob is kept or cached.
+func (s *Store) hasBlob(d digest.Digest) bool {
+	return s.exists(s.blobPath(d)) || s.cached.exists(s.cached.blobPath(d))
 }

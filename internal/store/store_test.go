@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -26,7 +27,7 @@ var (
 // fill imports a tree with one blob and one small file, up to a step.
 func fill(t testing.TB, s *Store, profile unixfs.Profile, commit bool) cid.Cid {
 	t.Helper()
-	im, err := s.Begin()
+	im, err := s.BeginImport()
 	check(t, err)
 	defer im.Close()
 	check(t, im.Lock(context.Background()))
@@ -120,7 +121,7 @@ func TestAnImportThatIsGivenUpLeavesNothing(t *testing.T) {
 	}
 	there := t.TempDir()
 	for dir, want := range map[string]error{there: nil, filepath.Join(there, "never", "used"): fs.ErrNotExist} {
-		im, err := Open(dir).Begin()
+		im, err := Open(dir).BeginImport()
 		check(t, err)
 		check(t, im.Close())
 		if _, err := os.Stat(dir); !errors.Is(err, want) {
@@ -129,24 +130,108 @@ func TestAnImportThatIsGivenUpLeavesNothing(t *testing.T) {
 	}
 }
 
-// Whoever serves is seldom the user who converts.
-func TestEverybodyMayRead(t *testing.T) {
-	s := Open(filepath.Join(t.TempDir(), "store"))
-	fill(t, s, unixfs.V1, true)
-	err := filepath.WalkDir(s.Dir(), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == filepath.Join(s.Dir(), "tmp") {
-			return err
+// The user who serves is seldom the one who converts, so what is new can be read by
+// all who can read the directory that it is in, and by nobody else.
+func TestModesAreThoseOfTheDirectory(t *testing.T) {
+	for dirs, files := range map[fs.FileMode]fs.FileMode{0o755: 0o644, 0o700: 0o600, 0o750: 0o640, 0o777: 0o644} {
+		parent := t.TempDir()
+		check(t, os.Chmod(parent, dirs))
+		s := Open(filepath.Join(parent, "store"))
+		fill(t, s, unixfs.V1, true)
+		cacheBlob(t, s.NewCache(CacheConfig{MaxSize: 1 << 40}), "content")
+		dirs &= 0o755
+		check(t, filepath.WalkDir(s.Dir(), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.Name() == "tmp" || d.Name() == "lock" || d.Name() == "gate" {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			if want := map[bool]fs.FileMode{true: dirs, false: files}[d.IsDir()]; info.Mode().Perm() != want {
+				t.Errorf("%s has mode %o, want %o", path, info.Mode().Perm(), want)
+			}
+			return nil
+		}))
+	}
+}
+
+// A store or a part of it may be another user's, who makes links to where only we
+// may write or read.
+func TestLinksOutOfStoreAreNotFollowed(t *testing.T) {
+	for _, name := range []string{"gate", "lock", "blobs/sha256", "blobs", "nodes", "files", "images"} {
+		s := Open(t.TempDir())
+		outside := t.TempDir()
+		target := filepath.Join(outside, "new")
+		if name != "gate" && name != "lock" {
+			check(t, os.Mkdir(target, 0o755))
 		}
-		info, err := d.Info()
-		if err != nil {
-			return err
+		check(t, os.MkdirAll(filepath.Dir(filepath.Join(s.Dir(), name)), 0o755))
+		check(t, os.Symlink(target, filepath.Join(s.Dir(), name)))
+		if err := importOne(t, s); err == nil {
+			t.Errorf("%s is a link, and an import went well", name)
 		}
-		if want := map[bool]fs.FileMode{true: 0o755, false: 0o644}[d.IsDir()]; info.Mode().Perm() != want {
-			t.Errorf("%s has mode %o, want %o", path, info.Mode().Perm(), want)
+		if made, err := filepath.Glob(filepath.Join(target, "*")); err != nil || len(made) > 0 {
+			t.Errorf("%s is a link, and an import made %q", name, made)
 		}
-		return nil
-	})
-	check(t, err)
+		if _, err := os.Stat(target); (name == "gate" || name == "lock") && err == nil {
+			t.Errorf("%s is a link, and an import made %s", name, target)
+		}
+	}
+	s := Open(t.TempDir())
+	secret := filepath.Join(t.TempDir(), "secret")
+	check(t, os.WriteFile(secret, small, 0o600))
+	path := s.blobPath(digest.FromBytes(small))
+	check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	check(t, os.Symlink(secret, path))
+	if f, err := s.OpenBlob(digest.FromBytes(small), int64(len(small))); err == nil {
+		f.Close()
+		t.Error("a link out of the store was followed to read")
+	}
+}
+
+func importOne(t *testing.T, s *Store) error {
+	im, err := s.BeginImport()
+	if err != nil {
+		return err
+	}
+	defer im.Close()
+	if err := im.Lock(t.Context()); err != nil {
+		return err
+	}
+	path := filepath.Join(im.TempDir(), "blob")
+	check(t, os.WriteFile(path, blob, 0o600))
+	cutter := unixfs.V1.NewCutter()
+	cutter.Write(blob)
+	file := must(unixfs.V1.Layout(cutter.Table()))(t)
+	if err := im.Blob(path, digest.FromBytes(blob), file); err != nil {
+		return err
+	}
+	return im.Commit(file.CID, Record{Root: file.CID.String()})
+}
+
+// A store that belongs to a third user is refused, with the command that works.
+func TestStoreOfAnotherUserIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make files of another user")
+	}
+	for _, name := range []string{"", "blobs", "tmp"} {
+		s := Open(t.TempDir())
+		root := fill(t, s, unixfs.V1, true)
+		check(t, os.MkdirAll(s.cached.dir, 0o755))
+		check(t, os.Chown(s.cached.dir, 65534, 65534))
+		_, err := s.Collect(t.Context(), false)
+		check(t, err) // the cache is Caddy's
+		check(t, os.MkdirAll(filepath.Join(s.Dir(), name), 0o755))
+		check(t, os.Chown(filepath.Join(s.Dir(), name), 65534, 65534))
+		_, began := s.BeginImport()
+		_, collected := s.Collect(t.Context(), false)
+		for what, err := range map[string]error{"BeginImport": began, "Collect": collected, "Remove": s.Remove(t.Context(), root)} {
+			if err == nil || !strings.Contains(err.Error(), "sudo -u '#65534'") || !strings.Contains(err.Error(), "chown -R 0 ") {
+				t.Errorf("%q is another user's: %s: %v", name, what, err)
+			}
+		}
+	}
 }
 
 func TestManyAtOnce(t *testing.T) {

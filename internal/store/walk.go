@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/ipfs/go-cid"
@@ -16,21 +14,21 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A walk follows DAGs down to the blobs and makes sure that everything is there:
-// each node with the bytes that its CID says, each file with the leaves that its
-// nodes say, each blob with as many bytes. It remembers what it came by.
+// A walk follows DAGs down to the blobs and makes sure that everything is kept: each
+// node with the bytes that its CID says, each file with the leaves that its nodes
+// say, each blob with its number of bytes. It remembers what it came by.
 type walk struct {
 	store   *Store
 	entries map[nodeKey]struct{} // of directories, with what is below them
 	inner   map[nodeKey]struct{} // nodes of files, which may be files elsewhere
 	blobs   map[digest.Digest]struct{}
 
-	found func(path string) error // is told of every file of the store, if set
+	found func(path string) error // called for every file of the store
 }
 
-// A nodeKey is what a walk knows a CID by: a sha2-256 digest and a codec, since
-// the bytes of a directory can be a file, too. The number of them is all that
-// bounds how many images a store can hold.
+// A nodeKey is what a walk knows a CID by: a sha2-256 digest and a codec, since the
+// bytes of a directory can be a file, too. Memory for these is the only bound on how
+// many images a store can hold.
 type nodeKey [sha256.Size + 1]byte
 
 func keyOf(c cid.Cid) nodeKey {
@@ -73,8 +71,8 @@ func (w *walk) has(c cid.Cid) bool {
 	return entry || inner
 }
 
-// follow walks what is below root, but for what it came by before. After an
-// error the walk is of no more use.
+// follow walks what is below root and was not walked before. The walk is useless
+// after an error.
 func (w *walk) follow(ctx context.Context, root cid.Cid) error {
 	todo := []cid.Cid{root}
 	for len(todo) > 0 {
@@ -98,19 +96,18 @@ func (w *walk) follow(ctx context.Context, root cid.Cid) error {
 	return nil
 }
 
-// entry takes in what a directory names, and returns what is below it if that is
-// a directory too.
+// entry walks a file, or returns the entries of a directory.
 func (w *walk) entry(c cid.Cid) ([]unixfs.Node, error) {
 	d, table, noFile := w.store.file(c)
 	if noFile == nil {
 		noFile = w.file(c, d, table)
 	}
-	if noFile == nil || !errors.Is(noFile, fs.ErrNotExist) {
+	if noFile == nil || !errors.Is(noFile, ErrLacking) {
 		return nil, noFile
 	}
 	children, directory, err := w.node(c)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && table != nil: // it is a file, and its blob is missing
+	case errors.Is(err, ErrLacking) && table != nil: // it is a file, and its blob is missing
 		return nil, noFile
 	case err == nil && !directory && len(children) > 0: // many leaves, and of which blob?
 		return nil, noFile
@@ -118,8 +115,8 @@ func (w *walk) entry(c cid.Cid) ([]unixfs.Node, error) {
 	return children, err
 }
 
-// file follows the nodes of a file to the leaves, which are to be those of its
-// table, in that order.
+// file follows the nodes of a file to its leaves, which must be those of its table,
+// in that order.
 func (w *walk) file(c cid.Cid, d digest.Digest, table *unixfs.Table) error {
 	path := w.store.filePath(c)
 	if err := w.found(path); err != nil {
@@ -153,9 +150,9 @@ func (w *walk) file(c cid.Cid, d digest.Digest, table *unixfs.Table) error {
 
 func (w *walk) blob(d digest.Digest, size int64) error {
 	path := w.store.blobPath(d)
-	info, err := os.Lstat(path)
+	info, err := w.store.lstat(path)
 	if err != nil {
-		return err
+		return lacking(err)
 	}
 	if !info.Mode().IsRegular() || info.Size() != size {
 		return fmt.Errorf("%s is %w: it has %d bytes and should have %d", path, ErrDamaged, info.Size(), size)
@@ -172,7 +169,7 @@ func (w *walk) node(c cid.Cid) (children []unixfs.Node, directory bool, err erro
 		return nil, false, err
 	}
 	if sum, err := c.Prefix().Sum(data); err != nil || !sum.Equals(c) {
-		return nil, false, fmt.Errorf("%s is %w: it has other bytes than its name says", path, ErrDamaged)
+		return nil, false, fmt.Errorf("%s is %w: its bytes are not those that its name says", path, ErrDamaged)
 	}
 	if err := w.found(path); err != nil {
 		return nil, false, err

@@ -145,7 +145,7 @@ func (im *Images) directories(t testing.TB, emit func(unixfs.Block) error) cid.C
 func (im *Images) Store(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	imp, err := store.Open(dir).Begin()
+	imp, err := store.Open(dir).BeginImport()
 	if err != nil {
 		t.Fatal(err)
 	}

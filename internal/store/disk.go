@@ -1,0 +1,267 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// within calls use with a shelf's directory and the name of path in it. Every file
+// of a shelf is reached this way, since links that lead out of the directory are
+// not followed: another user may own a part of the store, or all of it.
+func (sh shelf) within(path string, use func(dir *os.Root, name string) error) error {
+	name, err := filepath.Rel(sh.dir, path)
+	if err != nil {
+		return err
+	}
+	dir, err := os.OpenRoot(sh.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	err = use(dir, name)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Path = path
+		if strings.Contains(e.Err.Error(), "escapes") {
+			return fmt.Errorf("%w (a link leads out of %s; mount the other directory there instead)", err, sh.dir)
+		}
+	}
+	return err
+}
+
+// open opens a file for reading, and waits for nobody where it is a named pipe.
+func (sh shelf) open(path string) (f *os.File, err error) {
+	err = sh.within(path, func(dir *os.Root, name string) error {
+		f, err = dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		return err
+	})
+	return f, err
+}
+
+// openSized opens a file that should have size bytes.
+func (sh shelf) openSized(path string, size int64) (*os.File, error) {
+	f, err := sh.open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Size() != size) {
+		err = fmt.Errorf("%s has %d bytes and should have %d: %w", path, info.Size(), size, ErrDamaged)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// readFile reads a file of at most limit bytes.
+func (sh shelf) readFile(path string, limit int64) ([]byte, error) {
+	f, err := sh.open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s is %w: a file of the store has at most %d bytes, and this has %d", path, ErrDamaged, limit, info.Size())
+	}
+	b := make([]byte, info.Size())
+	_, err = io.ReadFull(f, b)
+	return b, err
+}
+
+func (sh shelf) lstat(path string) (info fs.FileInfo, err error) {
+	err = sh.within(path, func(dir *os.Root, name string) error {
+		info, err = dir.Lstat(name)
+		return err
+	})
+	return info, err
+}
+
+func (sh shelf) exists(path string) bool {
+	_, err := sh.lstat(path)
+	return err == nil
+}
+
+func (sh shelf) remove(path string) error {
+	return sh.within(path, (*os.Root).Remove)
+}
+
+func (sh shelf) rename(from, to string) error {
+	to, err := filepath.Rel(sh.dir, to)
+	if err != nil {
+		return err
+	}
+	return explained(sh.within(from, func(dir *os.Root, name string) error { return dir.Rename(name, to) }))
+}
+
+// place renames a temporary file, which becomes as readable as its new directory,
+// and is synced if it should be durable.
+func (sh shelf) place(temp, final string, durable bool) error {
+	mode, err := modeOf(filepath.Dir(final))
+	if err != nil {
+		return err
+	}
+	err = sh.within(temp, func(dir *os.Root, name string) error {
+		if err := dir.Chmod(name, mode&0o444|0o600); err != nil || !durable {
+			return err
+		}
+		f, err := dir.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
+	if err != nil {
+		return err
+	}
+	return sh.rename(temp, final)
+}
+
+// explained says what to do about errors that have to do with how the store is
+// mounted.
+func explained(err error) error {
+	if errors.Is(err, errOtherDisk) {
+		return fmt.Errorf("%w (a store must be on one file system: mount the store as a whole, not a folder of it)", err)
+	}
+	return err
+}
+
+// mkdirAll makes a directory of the shelf.
+func (sh shelf) mkdirAll(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := sh.mkdirAll(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	_, err := sh.mkdir(dir)
+	return err
+}
+
+// mkdir makes a directory, unless it is there, with the permissions of the one
+// that it is in, whatever the umask says: the user who serves images is seldom the
+// one who converts them, and a private store stays private.
+func (sh shelf) mkdir(dir string) (made bool, err error) {
+	mode, err := modeOf(filepath.Dir(dir))
+	if err != nil {
+		return false, err
+	}
+	if len(dir) <= len(sh.dir) {
+		return mkdirIn(dir, mode, os.Mkdir, os.Chmod, os.Stat)
+	}
+	err = sh.within(dir, func(root *os.Root, name string) error {
+		made, err = mkdirIn(name, mode, root.Mkdir, root.Chmod, root.Stat)
+		return err
+	})
+	return made, err
+}
+
+func mkdirIn(name string, mode fs.FileMode, mkdir, chmod func(string, fs.FileMode) error, stat func(string) (fs.FileInfo, error)) (bool, error) {
+	err := mkdir(name, mode)
+	if err == nil {
+		return true, chmod(name, mode)
+	}
+	if info, other := stat(name); other == nil && info.IsDir() {
+		return false, nil
+	}
+	return false, err
+}
+
+// modeOf returns the permissions that what is made in a directory gets: nobody but
+// the owner may write.
+func modeOf(dir string) (fs.FileMode, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return 0, err
+	}
+	return info.Mode()&(fs.ModeSetgid|0o755) | 0o700, nil
+}
+
+// readDir lists a directory, which may be missing.
+func (sh shelf) readDir(path string) (entries []fs.DirEntry, err error) {
+	d, err := sh.open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.ReadDir(-1)
+}
+
+// sameContent reports whether the file at final has the very bytes of the file at
+// path. A link does not, nor does a file that the disk cannot read.
+func (sh shelf) sameContent(path, final string) (bool, error) {
+	ours, err := sh.open(path)
+	if err != nil {
+		return false, err
+	}
+	defer ours.Close()
+	info, err := ours.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := sh.lstat(final)
+	if err != nil || !there.Mode().IsRegular() || there.Size() != info.Size() {
+		return false, nil
+	}
+	theirs, err := sh.open(final)
+	if err != nil {
+		return false, nil
+	}
+	defer theirs.Close()
+	return sameBytes(ours, theirs)
+}
+
+// sameBytes reports whether theirs begins with all of ours.
+func sameBytes(ours, theirs io.Reader) (bool, error) {
+	const chunk = 256 << 10
+	want, got := make([]byte, chunk), make([]byte, chunk)
+	for {
+		n, err := io.ReadFull(ours, want)
+		if _, unreadable := io.ReadFull(theirs, got[:n]); unreadable != nil || !bytes.Equal(got[:n], want[:n]) {
+			return false, nil
+		}
+		switch err {
+		case nil:
+		case io.EOF, io.ErrUnexpectedEOF:
+			return true, nil
+		default:
+			return false, err
+		}
+	}
+}
+
+func (sh shelf) setTime(path string, t time.Time) error {
+	return sh.within(path, func(dir *os.Root, name string) error { return dir.Chtimes(name, t, t) })
+}
+
+// overwrite writes the content of a file that exists.
+func (sh shelf) overwrite(path string, data []byte) error {
+	return sh.within(path, func(dir *os.Root, name string) error {
+		f, err := dir.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
+	})
+}
+
+func dirExists(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// A File is an open file of the store. The caller closes it.
+type File struct {
+	*os.File
+	CID    cid.Cid
+	Digest digest.Digest
+	Size   int64 // bytes
+}
+
+// Open opens the blob at the slash-separated path below root, unverified. The error
+// is fs.ErrNotExist if there is no such blob, and ErrLacking if the store does not
+// have it.
+func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, error) {
+	c, err := unixfs.Walk(ctx, s.node, root, path)
+	if err != nil {
+		return nil, err
+	}
+	return s.OpenFile(c)
+}
+
+// OpenFile opens the blob that is the file c, unverified. The error is ErrLacking if
+// the store does not have it.
+func (s *Store) OpenFile(c cid.Cid) (*File, error) {
+	d, table, err := s.anyFile(c)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.OpenBlob(d, table.Size())
+	if err != nil {
+		return nil, err
+	}
+	return &File{f, c, d, table.Size()}, nil
+}
+
+// OpenBlob opens the blob that has a digest and size bytes, unverified. The error is
+// ErrLacking if the store does not have it. A cached blob stays until it is closed.
+func (s *Store) OpenBlob(d digest.Digest, size int64) (*os.File, error) {
+	f, err := s.openSized(s.blobPath(d), size)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	path := s.cached.blobPath(d)
+	if f, err = s.cached.openSized(path, size); err != nil {
+		return nil, lacking(err)
+	}
+	markInUse(f)
+	s.cached.touch(path)
+	return f, nil
+}
+
+// ReadFile returns the content of the file at the slash-separated path below root.
+// The error is fs.ErrNotExist if there is no such file, ErrLacking if the store does
+// not have it, and unixfs.ErrTooLarge if it has more than limit bytes.
+func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
+	c, err := unixfs.Walk(ctx, s.node, root, path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := s.read(ctx, c, limit)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return data, nil
+}
+
+func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
+	f, err := s.OpenFile(c)
+	if errors.Is(err, ErrLacking) {
+		return s.readSmall(ctx, c, limit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if f.Size > limit {
+		return nil, fmt.Errorf("%d bytes, more than %d: %w", f.Size, limit, unixfs.ErrTooLarge)
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func (s *Store) readSmall(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
+	block, err := s.node(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	size, err := unixfs.FileSize(unixfs.Block{CID: c, Data: block})
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, fmt.Errorf("%d bytes, more than %d: %w", size, limit, unixfs.ErrTooLarge)
+	}
+	data := make([]byte, 0, size)
+	err = unixfs.Stream(ctx, s.node, c, 0, size, func(b []byte) error {
+		data = append(data, b...)
+		return nil
+	})
+	return data, err
+}
+
+// ReadDir returns the entries of the directory at the slash-separated path below root
+// by name, and nil if there is a file. The error is fs.ErrNotExist if there is
+// neither, and ErrLacking if the store does not have what tells.
+func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error) {
+	entries, err := unixfs.ReadDir(ctx, s.node, root, path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return entries, err
+	}
+	c, walked := unixfs.Walk(ctx, s.node, root, path)
+	if walked == nil && (s.exists(s.filePath(c)) || s.cached.exists(s.cached.filePath(c))) {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// Trail returns the CIDs on the slash-separated path below root, that of its end
+// last. The error is fs.ErrNotExist if the path does not exist, and ErrLacking if
+// the store does not have a directory on it.
+func (s *Store) Trail(ctx context.Context, root cid.Cid, path string) ([]cid.Cid, error) {
+	return unixfs.Trail(ctx, s.node, root, path)
+}
+
+// Size returns how many bytes everything at the slash-separated path below root has,
+// as IPFS counts: blocks that are there twice count twice.
+func (s *Store) Size(ctx context.Context, root cid.Cid, path string) (uint64, error) {
+	c, err := unixfs.Walk(ctx, s.node, root, path)
+	if err != nil {
+		return 0, err
+	}
+	data, err := s.node(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	children, _, err := unixfs.Children(unixfs.Block{CID: c, Data: data})
+	size := uint64(len(data))
+	for _, child := range children {
+		size += child.Size
+	}
+	return size, err
+}
+
+// Block returns a block as it is on disk, unverified: a directory, a node of a file,
+// a small file, or a blob that is one block. Other leaves are parts of blobs. The
+// error is ErrLacking if the store does not have it.
+func (s *Store) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
+	data, err := s.node(ctx, c)
+	if !errors.Is(err, ErrLacking) {
+		return data, err
+	}
+	d, table, err := s.anyFile(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(table.Leaves) != 1 {
+		return nil, fmt.Errorf("block %s is a node of a blob: %w", c, ErrLacking)
+	}
+	f, err := s.OpenBlob(d, table.Size())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	leaf := make([]byte, table.Size())
+	if _, err := f.ReadAt(leaf, 0); err != nil {
+		return nil, err
+	}
+	return table.Block(0, leaf).Data, nil
+}

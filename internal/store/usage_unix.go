@@ -1,0 +1,46 @@
+//go:build linux || darwin || freebsd
+
+package store
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// diskSpace returns how many bytes of the file system are free for us, and how many
+// it has.
+func diskSpace(dir string) (free, size int64, err error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
+}
+
+// markInUse notes that an open file of the cache is being read, until it is closed. A
+// file system that has no locks cannot note it.
+func markInUse(f *os.File) {
+	for range 10 {
+		if lockNow(f, syscall.LOCK_SH) != syscall.EWOULDBLOCK {
+			return
+		}
+		time.Sleep(100 * time.Microsecond) // an eviction is looking at it
+	}
+}
+
+// isInUse reports whether a file is being read, by whatever process.
+func isInUse(f *os.File) bool { return lockNow(f, syscall.LOCK_EX) == syscall.EWOULDBLOCK }
+
+func lockNow(f *os.File, how int) error {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var locked error
+	err = c.Control(func(fd uintptr) { locked = syscall.Flock(int(fd), how|syscall.LOCK_NB) })
+	if err != nil {
+		return err
+	}
+	return locked
+}
