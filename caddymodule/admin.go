@@ -36,15 +36,15 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 // Routes implements caddy.AdminRouter.
 func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: "/ipfs_registry/images", Handler: only(http.MethodGet, listImages)},
-		{Pattern: "/ipfs_registry/images/{cid}", Handler: only(http.MethodDelete, purgeImage)},
-		{Pattern: "/ipfs_registry/gateways", Handler: only(http.MethodGet, listGateways)},
-		{Pattern: "/ipfs_registry/lists/reload", Handler: only(http.MethodPost, reloadLists)},
+		{Pattern: "/ipfs_registry/images", Handler: onlyMethod(http.MethodGet, listImages)},
+		{Pattern: "/ipfs_registry/images/{cid}", Handler: onlyMethod(http.MethodDelete, purgeImage)},
+		{Pattern: "/ipfs_registry/gateways", Handler: onlyMethod(http.MethodGet, listGateways)},
+		{Pattern: "/ipfs_registry/lists/reload", Handler: onlyMethod(http.MethodPost, reloadLists)},
 	}
 }
 
-// only makes a handler of what answers one method, with JSON.
-func only(method string, answer func(*http.Request) (any, error)) caddy.AdminHandler {
+// onlyMethod makes a handler of what answers one method, with JSON.
+func onlyMethod(method string, answer func(*http.Request) (any, error)) caddy.AdminHandler {
 	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != method {
 			w.Header().Set("Allow", method)
@@ -189,8 +189,8 @@ func listGateways(*http.Request) (any, error) {
 	return states, nil
 }
 
-// A list is a file of rules that are in force.
-type list struct {
+// A listState is a file of rules that are in force.
+type listState struct {
 	List  string `json:"list"`
 	File  string `json:"file"`
 	Rules int    `json:"rules"`
@@ -199,14 +199,14 @@ type list struct {
 // reloadLists reads all lists again. If one of them cannot be read, what it said
 // before stays in force, and the error names it.
 func reloadLists(*http.Request) (any, error) {
-	lists := []list{}
+	lists := []listState{}
 	var failed []error
 	for _, i := range runningInstances() {
 		if err := i.lists.Reload(); err != nil {
 			failed = append(failed, err)
 		}
 		for _, f := range i.lists.Files() {
-			lists = append(lists, list{listName(f.Allow), f.Name, f.Rules})
+			lists = append(lists, listState{listName(f.Allow), f.Name, f.Rules})
 		}
 	}
 	if err := errors.Join(failed...); err != nil {

@@ -8,15 +8,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-const (
-	// defaultMaxSize is how many bytes of a store are cache unless something else
-	// is configured.
-	defaultMaxSize = 10 << 30
-
-	// defaultPrefetch is how many blobs are fetched ahead of clients, as many as
-	// Docker asks for at the same time.
-	defaultPrefetch = 3
-)
+// defaultPrefetch is how many blobs are fetched ahead of clients, as many as Docker asks
+// for at the same time.
+const defaultPrefetch = 3
 
 // caches are those that are in use, by directory. All sites with one store share its
 // cache, and blobs on their way into it go on when the configuration changes.
@@ -31,15 +25,15 @@ type sharedCache struct {
 // Destruct implements caddy.Destructor.
 func (c sharedCache) Destruct() error { return c.filler.Close() }
 
-// A cache is a shared cache and what one configuration wants it to be.
-type cache struct {
+// A siteCache is a shared cache and what one configuration wants it to be.
+type siteCache struct {
 	sharedCache
 	config   store.CacheConfig
 	prefetch int
 }
 
 // openCache returns the cache of a store, which the caller must release.
-func openCache(s *store.Store, config store.CacheConfig, prefetch int) (*cache, error) {
+func openCache(s *store.Store, config store.CacheConfig, prefetch int) (*siteCache, error) {
 	shared, _, err := caches.LoadOrNew(s.Dir(), func() (caddy.Destructor, error) {
 		c := s.NewCache(config)
 		return sharedCache{fill.New(c, fill.Config{Ended: countFill}), c}, nil
@@ -47,24 +41,24 @@ func openCache(s *store.Store, config store.CacheConfig, prefetch int) (*cache, 
 	if err != nil {
 		return nil, err
 	}
-	c := &cache{shared.(sharedCache), config, prefetch}
+	c := &siteCache{shared.(sharedCache), config, prefetch}
 	c.configure()
 	return c, nil
 }
 
 // configure makes the shared cache as this configuration wants it.
-func (c *cache) configure() {
+func (c *siteCache) configure() {
 	c.cache.Configure(c.config)
 	if c.prefetch > 0 { // another site with the store may have it on
 		c.filler.SetPrefetch(c.prefetch)
 	}
 }
 
-func (c *cache) dir() string { return c.cache.Store().Dir() }
+func (c *siteCache) dir() string { return c.cache.Store().Dir() }
 
-func (c *cache) isShared(other *cache) bool { return other != nil && other.cache == c.cache }
+func (c *siteCache) isShared(other *siteCache) bool { return other != nil && other.cache == c.cache }
 
-func (c *cache) release() error {
+func (c *siteCache) release() error {
 	_, err := caches.Delete(c.dir())
 	return err
 }

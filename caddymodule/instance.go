@@ -20,7 +20,7 @@ type instance struct {
 	lists   *denylist.Lists // nil if all may be served
 	stores  []*store.Store
 	pool    *gateway.Pool // nil if there are no gateways
-	cache   *cache        // nil if nothing is kept
+	cache   *siteCache    // nil if nothing is kept
 	library *images.Library
 }
 

@@ -81,7 +81,7 @@ func init() {
 
 // registerMetrics registers everything with a configuration's registry, where
 // another handler of the same configuration may have done so.
-func registerMetrics(registry *prometheus.Registry, gauges prometheus.Collector) error {
+func registerMetrics(registry *prometheus.Registry, current prometheus.Collector) error {
 	for _, c := range []prometheus.Collector{
 		metrics.requests,
 		metrics.sentBytes,
@@ -95,7 +95,7 @@ func registerMetrics(registry *prometheus.Registry, gauges prometheus.Collector)
 		metrics.filledBytes,
 		metrics.evictions,
 		metrics.evictedBytes,
-		gauges,
+		current,
 	} {
 		err := registry.Register(c)
 		if _, already := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !already {

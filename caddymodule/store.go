@@ -30,6 +30,10 @@ type Store struct {
 	MaxSize int64 `json:"max_size,omitempty"`
 }
 
+// defaultMaxSize is how many bytes of a store are cache unless something else is
+// configured.
+const defaultMaxSize = 10 << 30
+
 // provision opens the store, which by default is more than one directory: which
 // of them the converter will use can change while we run, and with who runs it.
 func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {

@@ -3,8 +3,6 @@ package images
 import (
 	"context"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -61,24 +59,4 @@ func (l *Library) Locate(ctx context.Context, q Query) (layout.Place, error) {
 		return at, e
 	}
 	return q.nativeBlob(), nil
-}
-
-// falsities remembers about which false content the log was told, so that clients
-// cannot fill it by asking again.
-type falsities struct{ told *lru.Cache[Query, struct{}] }
-
-const maxFalsities = 4096 // that are remembered
-
-func newFalsities() *falsities {
-	told, err := lru.New[Query, struct{}](maxFalsities)
-	if err != nil {
-		panic(err) // the size is positive
-	}
-	return &falsities{told}
-}
-
-// isNew reports whether the log was not told yet.
-func (f *falsities) isNew(q Query) bool {
-	known, _ := f.told.ContainsOrAdd(q, struct{}{})
-	return !known
 }

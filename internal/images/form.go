@@ -8,36 +8,12 @@ import (
 
 	"github.com/ipfs/go-cid"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A knownForm is the form of an image and what it was read from, so that the lists
-// can be asked again about that.
-type knownForm struct {
-	layout.Form
-	madeOf []layout.Place
-}
-
-// A formCache remembers the forms of images, which never change.
-type formCache = lru.Cache[layout.Image, knownForm]
-
-// maxForms is how many forms are remembered. Some of them hold where each blob of the
-// image is.
-const maxForms = 128
-
-func newFormCache() *formCache {
-	c, err := lru.New[layout.Image, knownForm](maxForms)
-	if err != nil {
-		panic(err) // the size is positive
-	}
-	return c
-}
-
 // remembered returns the form of the query's image if that is known, and may be used.
 func (v view) remembered(ctx context.Context) (layout.Form, bool, error) {
-	known, ok := v.library.forms.Get(v.query.Image)
+	known, ok := v.library.memory.forms.Get(v.query.Image)
 	if !ok {
 		return layout.Form{}, false, nil
 	}
@@ -58,7 +34,7 @@ func (v view) form(ctx context.Context) (layout.Form, error) {
 	tree := &recorder{Tree: v}
 	form, err := layout.Detect(ctx, tree, v.query.Image)
 	if err == nil {
-		v.library.forms.Add(v.query.Image, knownForm{form, tree.read})
+		v.library.memory.forms.Add(v.query.Image, knownForm{form, tree.read})
 	}
 	return form, err
 }
@@ -128,9 +104,4 @@ func mayBeElsewhere(ctx context.Context, err error) bool {
 		return true
 	}
 	return false
-}
-
-// nativeBlob is where most images have the blob.
-func (q Query) nativeBlob() layout.Place {
-	return layout.Place{Root: q.Image.Root, Path: layout.BlobPath(q.Image.Name, q.Digest)}
 }

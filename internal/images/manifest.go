@@ -25,7 +25,7 @@ func (l *Library) Manifest(ctx context.Context, q Query) (layout.Manifest, Origi
 // are fetched ahead of clients.
 func (v view) provedManifest(ctx context.Context) (layout.Manifest, error) {
 	l, key := v.library, manifestKey{v.query.Image, v.query.Reference}
-	m, known := l.manifests.get(key)
+	m, known := l.memory.manifests.Get(key)
 	l.config.Looked(CacheManifests, known)
 	if known {
 		_, _, err := v.remembered(ctx)
@@ -38,7 +38,7 @@ func (v view) provedManifest(ctx context.Context) (layout.Manifest, error) {
 	if err != nil {
 		return layout.Manifest{}, err
 	}
-	l.manifests.add(key, m)
+	l.memory.manifests.Add(key, m)
 	l.prefetch(v.query, m)
 	return m, nil
 }
@@ -53,7 +53,7 @@ func (v view) manifest(ctx context.Context) (layout.Manifest, error) {
 	if !known || form.IsNative() {
 		m, err := layout.ReadManifest(ctx, v, v.query.Image, v.query.Reference)
 		if err == nil && !known {
-			v.library.forms.Add(v.query.Image, knownForm{Form: layout.Native(v.query.Image)})
+			v.library.memory.forms.Add(v.query.Image, knownForm{Form: layout.Native(v.query.Image)})
 		}
 		if !errors.Is(err, fs.ErrNotExist) || errors.Is(err, layout.ErrLacking) {
 			return m, err

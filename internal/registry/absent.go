@@ -26,6 +26,9 @@ const (
 	maxNamed = 10
 )
 
+// imageUnknown is the answer that there is no image.
+var imageUnknown = &protocolError{codeNameUnknown, "there is no image at this address"}
+
 // explain adds the tags of the image to the answer that a tag is absent, or what is
 // there if it is no image. Nothing is told about an image that the lists refuse.
 func (g *Registry) explain(ctx context.Context, q request, answer error) error {

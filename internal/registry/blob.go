@@ -3,11 +3,9 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"path"
-	"strconv"
 
 	"go.uber.org/zap"
 
@@ -15,9 +13,6 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
-
-// blobType is the media type of all blobs. Manifests say what they are.
-const blobType = "application/octet-stream"
 
 // serveBlob answers with a blob, or, where blobs are redirected, with the place that
 // the client can fetch it from.
@@ -75,11 +70,11 @@ func (g *Registry) deliver(w http.ResponseWriter, r Request, q request, from ima
 	if from == images.FromStore { // which knows that the digest is right
 		d.cache = immutable(r, q.Digest.String())
 	}
-	status := condition(r, etag(q.Digest))
+	status := condition(r, etagOf(q.Digest))
 	if r.Method == http.MethodHead || status != 0 {
 		return d.withoutBody(b, status)
 	}
-	ranges, err := satisfiable(r.Context(), wantedRanges(r, etag(q.Digest)), b)
+	ranges, err := satisfiable(r.Context(), wantedRanges(r, etagOf(q.Digest)), b)
 	if err == nil {
 		err = d.copy(b, ranges)
 	}
@@ -104,75 +99,3 @@ func (g *Registry) deliver(w http.ResponseWriter, r Request, q request, from ima
 	}
 	return err
 }
-
-// A delivery is the images.Sink that is a client.
-type delivery struct {
-	w       http.ResponseWriter
-	r       Request
-	q       request
-	cache   string // Cache-Control
-	isPart  bool   // whether it is one part that the client wants
-	started bool
-}
-
-// copy writes the blob, or parts of it.
-func (d *delivery) copy(b images.Blob, parts []images.Range) error {
-	switch len(parts) {
-	case 0:
-		return b.Copy(d.r.Context(), nil, d)
-	case 1:
-		d.isPart = true
-		return b.Copy(d.r.Context(), &parts[0], d)
-	}
-	return newByteRanges(d, parts).copy(b)
-}
-
-// Start implements images.Sink.
-func (d *delivery) Start(from, to, size int64) {
-	d.begin()
-	header, status := d.w.Header(), http.StatusOK
-	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
-	if d.isPart {
-		header.Set("Content-Range", contentRange(from, to, size))
-		status = http.StatusPartialContent
-	}
-	d.w.WriteHeader(status)
-}
-
-// begin sets the header of an answer with the blob, or with parts of it.
-func (d *delivery) begin() {
-	d.started = true
-	setContent(d.w, d.q.Digest, blobType)
-	d.w.Header().Set("Accept-Ranges", "bytes")
-	d.w.Header().Set("Cache-Control", d.cache)
-}
-
-func contentRange(from, to, size int64) string {
-	return fmt.Sprintf("bytes %d-%d/%d", from, to-1, size)
-}
-
-// Write implements images.Sink.
-func (d *delivery) Write(b []byte) (int, error) { return d.w.Write(b) }
-
-// ReadFrom implements io.ReaderFrom, for files.
-func (d *delivery) ReadFrom(r io.Reader) (int64, error) { return io.Copy(d.w, r) }
-
-// withoutBody answers HEAD, and preconditions that want a status in place of the blob.
-// Both are answered so only if there is a blob.
-func (d *delivery) withoutBody(b images.Blob, status int) error {
-	size, err := b.Size(d.r.Context())
-	if err != nil {
-		return err
-	}
-	d.begin()
-	if status != 0 {
-		d.w.Header().Del("Accept-Ranges")
-		writeCondition(d.w, status)
-		return nil
-	}
-	d.w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-	d.w.WriteHeader(http.StatusOK)
-	return nil
-}
-
-var _ images.Sink = (*delivery)(nil)

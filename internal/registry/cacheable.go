@@ -12,9 +12,6 @@ import (
 
 // For how long which caches may keep an answer.
 
-// uncacheable is the Cache-Control of what is not to be kept: errors.
-const uncacheable = "no-store, no-transform"
-
 // immutable is the Cache-Control of content whose digest or address stands in the URL
 // that the client asked for: it never changes. Where it does not stand there, since the
 // server rewrote the URL, the same URL may mean something else tomorrow.
@@ -22,7 +19,7 @@ func immutable(r Request, name string) string {
 	if r.Original != nil && !strings.Contains(r.Original.Path, name) {
 		return revalidated(r)
 	}
-	return scope(r) + ", max-age=31536000, immutable, no-transform"
+	return cacheScope(r) + ", max-age=31536000, immutable, no-transform"
 }
 
 // cacheControl is the Cache-Control of what was found at the request's path: below a
@@ -31,26 +28,26 @@ func immutable(r Request, name string) string {
 func (q request) cacheControl(r Request) string {
 	switch {
 	case q.isNamed():
-		return until(r, q.expires)
+		return cacheUntil(r, q.expires)
 	case q.rooted:
 		return revalidated(r)
 	}
 	return immutable(r, addressOf(q.repository))
 }
 
-// until is the Cache-Control of what a name stands for.
-func until(r Request, expires time.Time) string {
+// cacheUntil is the Cache-Control of what a name stands for.
+func cacheUntil(r Request, expires time.Time) string {
 	rest := max(0, time.Until(expires)) / time.Second
-	return fmt.Sprintf("%s, max-age=%d, no-transform", scope(r), rest)
+	return fmt.Sprintf("%s, max-age=%d, no-transform", cacheScope(r), rest)
 }
 
 // revalidated is the Cache-Control of what may be something else the next time. A
 // client's own copy is of use as long as it is still what is there.
-func revalidated(r Request) string { return scope(r) + ", no-cache, no-transform" }
+func revalidated(r Request) string { return cacheScope(r) + ", no-cache, no-transform" }
 
-// scope keeps an answer out of shared caches if the client may have shown credentials,
+// cacheScope keeps an answer out of shared caches if the client may have shown credentials,
 // here or to a handler before this one.
-func scope(r Request) string {
+func cacheScope(r Request) string {
 	if r.Authorised || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		return "private"
 	}
@@ -62,10 +59,10 @@ func setContent(w http.ResponseWriter, d digest.Digest, mediaType string) {
 	header := w.Header()
 	header.Set("Content-Type", mediaType)
 	header.Set("Docker-Content-Digest", d.String())
-	header.Set("ETag", etag(d))
+	header.Set("ETag", etagOf(d))
 }
 
-func etag(d digest.Digest) string { return `"` + d.String() + `"` }
+func etagOf(d digest.Digest) string { return `"` + d.String() + `"` }
 
 // condition returns the status of the answer that a request's preconditions want in
 // place of content with the entity tag, 0 if they want the content.
@@ -103,12 +100,12 @@ func writeCondition(w http.ResponseWriter, status int) {
 
 // serveBytes answers with content that is in memory, whose header is set.
 func serveBytes(w http.ResponseWriter, r Request, d digest.Digest, content []byte) {
-	if status := condition(r, etag(d)); status != 0 {
+	if status := condition(r, etagOf(d)); status != 0 {
 		writeCondition(w, status)
 		return
 	}
 	whole := r.Request
-	if r.Header.Get("Range") != "" && wantedRanges(r, etag(d)) == nil {
+	if r.Header.Get("Range") != "" && wantedRanges(r, etagOf(d)) == nil {
 		whole = r.Clone(r.Context())
 		whole.Header.Del("Range")
 	}

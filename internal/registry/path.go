@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
@@ -14,61 +13,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
-type kind int
+const prefix = "/v2"
 
-const (
-	kindBase     kind = iota // whether this is a registry
-	kindManifest             // by tag or digest
-	kindBlob
-	kindTags      // of an image
-	kindReferrers // of a manifest
-	kindCatalog   // of the registry
-)
-
-// String returns the kind as operators know it.
-func (k kind) String() string {
-	return [...]string{"base", "manifest", "blob", "tags", "referrers", "catalog"}[k]
-}
-
-// A request is what a path asks for. It is made by parseRequest only, so all that is
-// in it is valid.
-type request struct {
-	images.Query
-	kind       kind
-	repository string     // as the client spells it
-	rooted     bool       // whether it is a plain name, below the configured root
-	name       names.Name // the IPNS key or domain that the image was asked for by, if any
-	expires    time.Time  // when the name has to be looked up again
-}
-
-// subject returns what the request is for.
-func (q request) subject() Subject {
-	s := Subject{Kind: q.kind.String(), Name: q.Image.Name, Reference: q.Reference}
-	if s.Reference == "" {
-		s.Reference = q.Digest.String()
-	}
-	if q.Image.Root.Defined() {
-		s.CID = q.Image.Root.String()
-	}
-	return s
-}
-
-// isNamed reports whether the image was asked for by an IPNS key or a domain.
-func (q request) isNamed() bool { return q.name != names.Name{} }
-
-// paths returns where below its root, or below a name, the thing may be that the
-// request is for.
-func (q request) paths() []string {
-	switch q.kind {
-	case kindManifest:
-		return layout.ManifestPaths(q.Image.Name, q.Reference)
-	case kindBlob:
-		return []string{layout.BlobPath(q.Image.Name, q.Digest)}
-	case kindReferrers:
-		return []string{layout.ReferrersPath(q.Image.Name, q.Digest), q.Image.Name}
-	}
-	return []string{q.Image.Name}
-}
+// Serves reports whether a path belongs to the registry.
+func Serves(path string) bool { return path == prefix || strings.HasPrefix(path, prefix+"/") }
 
 // parseRequest reads the path of a URL that the registry Serves. Its error is a
 // *protocolError.
@@ -77,15 +25,15 @@ func (q request) paths() []string {
 // before this one who may ask for the path decided about the same path.
 func parseRequest(u *url.URL, ns namespace) (request, error) {
 	switch u.Path {
-	case base, base + "/":
+	case prefix, prefix + "/":
 		return request{kind: kindBase}, nil
-	case base + "/_catalog":
+	case prefix + "/_catalog":
 		return request{kind: kindCatalog}, nil
 	}
 	if path.Clean(u.Path) != u.Path || strings.Count(u.EscapedPath(), "/") != strings.Count(u.Path, "/") {
 		return request{}, &protocolError{codeNameInvalid, "the path has empty, dotted or escaped parts"}
 	}
-	rest, last := path.Split(strings.TrimPrefix(u.Path, base+"/"))
+	rest, last := path.Split(strings.TrimPrefix(u.Path, prefix+"/"))
 	repository, resource := path.Split(strings.TrimSuffix(rest, "/"))
 	if repository == "" {
 		return request{}, &protocolError{codeNotOffered, "there is nothing at this path"}
@@ -181,21 +129,4 @@ func isKey(repository string) bool {
 	first, _, _ := strings.Cut(repository, "/")
 	name, err := names.Parse(first)
 	return err == nil && name.Domain() == ""
-}
-
-// checkName returns the answer to a name, part of a repository, that no image can have.
-func checkName(name, repository string) error {
-	if len(repository) > layout.MaxName {
-		return &protocolError{codeNameInvalid, fmt.Sprintf("the name has %d characters, more than %d", len(repository), layout.MaxName)}
-	}
-	if err := layout.CheckName(name); err != nil {
-		return &protocolError{codeNameInvalid, err.Error()}
-	}
-	return nil
-}
-
-// addressOf returns the part of a repository that is an address, as it is spelled.
-func addressOf(repository string) string {
-	first, _, _ := strings.Cut(strings.TrimPrefix(repository, "ipfs/"), "/")
-	return first
 }

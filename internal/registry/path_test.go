@@ -65,7 +65,7 @@ func TestParseRequest(t *testing.T) {
 }
 
 func TestParseRequestRefuses(t *testing.T) {
-	for path, want := range map[string]code{
+	for path, want := range map[string]errorCode{
 		// The name is no address.
 		"/v2/nginx/manifests/latest":                                 codeNameUnknown,
 		"/v2/library/nginx/manifests/latest":                         codeNameUnknown,

@@ -3,11 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
-	"io"
-	"mime/multipart"
 	"net/http"
-	"net/textproto"
-	"strconv"
 	"strings"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
@@ -70,91 +66,6 @@ func satisfiable(ctx context.Context, ranges []images.Range, b images.Blob) ([]i
 	return parts, nil
 }
 
-// A byteRanges is the images.Sink that is a client which gets several parts, in the
-// order in which it asked for them.
-type byteRanges struct {
-	*delivery
-	parts  []images.Range
-	writer *multipart.Writer
-	size   int64     // of the blob
-	part   io.Writer // the one that is being written
-	err    error
+func contentRange(from, to, size int64) string {
+	return fmt.Sprintf("bytes %d-%d/%d", from, to-1, size)
 }
-
-func newByteRanges(d *delivery, parts []images.Range) *byteRanges {
-	return &byteRanges{delivery: d, parts: parts, writer: multipart.NewWriter(d.w)}
-}
-
-func (s *byteRanges) copy(b images.Blob) error {
-	for i := range s.parts {
-		if err := b.Copy(s.r.Context(), &s.parts[i], s); err != nil {
-			return err
-		}
-	}
-	return s.writer.Close()
-}
-
-// Start implements images.Sink.
-func (s *byteRanges) Start(from, to, size int64) {
-	if !s.started {
-		s.begin()
-		s.size = size
-		header := s.w.Header()
-		header.Set("Content-Type", "multipart/byteranges; boundary="+s.writer.Boundary())
-		header.Set("Content-Length", strconv.FormatInt(s.length(), 10))
-		s.w.WriteHeader(http.StatusPartialContent)
-	}
-	if size != s.size {
-		s.err = fmt.Errorf("the blob has %d bytes, and had %d before", size, s.size)
-		return
-	}
-	s.part, s.err = s.writer.CreatePart(partHeader(from, to, size))
-}
-
-// Write implements images.Sink.
-func (s *byteRanges) Write(b []byte) (int, error) {
-	if s.err != nil {
-		return 0, s.err
-	}
-	return s.part.Write(b)
-}
-
-// ReadFrom implements io.ReaderFrom.
-func (s *byteRanges) ReadFrom(r io.Reader) (int64, error) {
-	if s.err != nil {
-		return 0, s.err
-	}
-	return io.Copy(s.part, r)
-}
-
-func partHeader(from, to, size int64) textproto.MIMEHeader {
-	return textproto.MIMEHeader{
-		"Content-Range": {contentRange(from, to, size)},
-		"Content-Type":  {blobType},
-	}
-}
-
-// length returns the number of bytes of the answer.
-func (s *byteRanges) length() int64 {
-	var n byteCounter
-	w := multipart.NewWriter(&n)
-	_ = w.SetBoundary(s.writer.Boundary()) // which is valid
-	for _, p := range s.parts {
-		from, to := p.Resolve(s.size)
-		_, _ = w.CreatePart(partHeader(from, to, s.size)) // counting never fails
-		n += byteCounter(to - from)
-	}
-	_ = w.Close()
-	return int64(n)
-}
-
-// A byteCounter counts what is written to it.
-type byteCounter int64
-
-// Write implements io.Writer.
-func (c *byteCounter) Write(b []byte) (int, error) {
-	*c += byteCounter(len(b))
-	return len(b), nil
-}
-
-var _ images.Sink = (*byteRanges)(nil)

@@ -15,7 +15,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -88,63 +87,3 @@ type Observation interface {
 
 // A Subject is what a request is for. What does not apply is empty.
 type Subject struct{ Kind, CID, Name, Reference string }
-
-const base = "/v2"
-
-// Serves reports whether a path belongs to the registry.
-func Serves(path string) bool { return path == base || strings.HasPrefix(path, base+"/") }
-
-// Serve answers a request for a path that the registry Serves. Errors of the protocol
-// are answered. If the library failed, nothing was written, and the error is a
-// *Failure.
-func (g *Registry) Serve(w http.ResponseWriter, r Request) error {
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	return g.finish(w, r, g.serve(w, r))
-}
-
-func (g *Registry) serve(w http.ResponseWriter, r Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return &protocolError{codeUnsupported, "this registry is read-only: add images with the converter instead of pushing them"}
-	}
-	ns := g.namespace(r.Request)
-	q, err := parseRequest(r.URL, ns)
-	if err != nil {
-		return err
-	}
-	ns.tell(w, q)
-	r.asked(q)
-	switch {
-	case q.kind == kindBase:
-		return writeJSON(w, r, http.StatusOK, []byte("{}"))
-	case q.kind == kindCatalog:
-		return g.serveCatalog(w, r)
-	case q.isNamed():
-		return g.serveNamed(w, r, q)
-	}
-	return g.serveImage(w, r, q)
-}
-
-// serveImage answers a request for an image whose root is known.
-func (g *Registry) serveImage(w http.ResponseWriter, r Request, q request) error {
-	switch q.kind {
-	case kindManifest:
-		return g.serveManifest(w, r, q)
-	case kindBlob:
-		return g.serveBlob(w, r, q)
-	case kindTags:
-		return g.serveTags(w, r, q)
-	}
-	return g.serveReferrers(w, r, q)
-}
-
-func (r Request) asked(q request) {
-	if r.Observation != nil {
-		r.Observation.Asked(q.subject())
-	}
-}
-
-func (r Request) from(o images.Origin) {
-	if r.Observation != nil && o != "" {
-		r.Observation.From(o)
-	}
-}

@@ -133,10 +133,10 @@ func TestManifests(t *testing.T) {
 // another, which must leave nothing to cache.
 func checkPrecondition(t *testing.T, s *site, path string, d digest.Digest) {
 	t.Helper()
-	for _, tags := range []string{etag(d), `"x", ` + etag(d), "*"} {
+	for _, tags := range []string{etagOf(d), `"x", ` + etagOf(d), "*"} {
 		s.get(t, 200, path, "If-Match", tags)
 	}
-	for _, tags := range []string{`"x"`, "W/" + etag(d)} {
+	for _, tags := range []string{`"x"`, "W/" + etagOf(d)} {
 		resp, _ := s.get(t, 412, path, "If-Match", tags)
 		for name, want := range map[string]string{"Cache-Control": "no-store", "ETag": "", "Docker-Content-Digest": "", "Content-Type": ""} {
 			if got := resp.Header.Get(name); got != want {
@@ -183,9 +183,9 @@ func TestBlobs(t *testing.T) {
 			checkHeader(t, resp, blobType, d, len(content), forever)
 			checkPrecondition(t, s, path, d)
 
-			for _, tags := range []string{etag(d), `"x", W/` + etag(d), "*"} {
+			for _, tags := range []string{etagOf(d), `"x", W/` + etagOf(d), "*"} {
 				resp, _ := s.get(t, 304, path, "If-None-Match", tags)
-				if got := resp.Header.Get("ETag"); got != etag(d) {
+				if got := resp.Header.Get("ETag"); got != etagOf(d) {
 					t.Errorf("%s: 304 with ETag %s", source, got)
 				}
 			}
@@ -248,7 +248,7 @@ func TestBlobRanges(t *testing.T) {
 		if got := resp.Header.Get("Cache-Control") + resp.Header.Get("ETag"); got != "" {
 			t.Errorf("%s: 416 may be cached: %s", source, got)
 		}
-		s.get(t, 206, im.BlobURL(t, im.Layer), "Range", "bytes=1-2", "If-Range", etag(d))
+		s.get(t, 206, im.BlobURL(t, im.Layer), "Range", "bytes=1-2", "If-Range", etagOf(d))
 		s.get(t, 200, im.BlobURL(t, im.Layer), "Range", "bytes=1-2", "If-Range", `"sha256:x"`)
 	}
 }

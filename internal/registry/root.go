@@ -39,11 +39,11 @@ func ParseRoot(address string) (*Root, error) {
 	return &Root{Name: name}, nil
 }
 
-var host = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?$|^\[[0-9a-f:.]+\](:[0-9]+)?$`)
+var hostPattern = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?$|^\[[0-9a-f:.]+\](:[0-9]+)?$`)
 
 // CheckHost returns why s is not the host of a registry, if so.
 func CheckHost(s string) error {
-	if !host.MatchString(s) {
+	if !hostPattern.MatchString(s) {
 		return fmt.Errorf("%q is not the host of a registry: write <host>[:<port>] as in image names, in lower case", s)
 	}
 	return nil
@@ -79,16 +79,16 @@ type namespace struct {
 	foreign bool   // whether images of that registry are not served here
 }
 
-// namespace returns what the query of a request makes of plain names. containerd says
+// namespaceOf returns what the query of a request makes of plain names. containerd says
 // there which registry it wants an image of.
-func (g *Registry) namespace(r *http.Request) namespace {
-	n := namespace{root: g.Root}
+func namespaceOf(r *http.Request, root *Root) namespace {
+	n := namespace{root: root}
 	if r.URL.RawQuery != "" {
 		n.asked = r.URL.Query().Get("ns")
 	}
 	var hosts []string
-	if g.Root != nil {
-		hosts = g.Root.Hosts
+	if root != nil {
+		hosts = root.Hosts
 	}
 	wanted := normalHost(n.asked)
 	isOf := func(host string) bool { return normalHost(host) == wanted }

@@ -30,9 +30,6 @@ func (g *Registry) serveTags(w http.ResponseWriter, r Request, q request) error 
 	}{q.repository, notNil(tags)})
 }
 
-// imageUnknown is the answer that there is no image.
-var imageUnknown = &protocolError{codeNameUnknown, "there is no image at this address"}
-
 // serveReferrers lists the manifests whose subject is the requested one: signatures and
 // bills of materials, say. Where there is no image, the list is empty: clients would
 // take a 404 for a registry that does not know referrers.
@@ -147,7 +144,7 @@ func serveDocument(w http.ResponseWriter, r Request, mediaType, cache string, do
 	header := w.Header()
 	header.Set("Content-Type", mediaType)
 	header.Set("Cache-Control", cache)
-	header.Set("ETag", etag(d))
+	header.Set("ETag", etagOf(d))
 	serveBytes(w, r, d, body)
 	return nil
 }

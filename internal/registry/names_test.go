@@ -219,7 +219,7 @@ func TestParseNamedRequest(t *testing.T) {
 			t.Errorf("%s: %q, %v", path, got, err)
 		}
 	}
-	for path, want := range map[string]code{
+	for path, want := range map[string]errorCode{
 		"/v2/ipns/nginx/manifests/latest":                                codeNameUnknown,
 		"/v2/ipns/" + aBafy + "/manifests/latest":                        codeNameUnknown,
 		"/v2/ipns/" + strings.ToUpper(aKey) + "/manifests/latest":        codeNameInvalid,

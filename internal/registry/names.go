@@ -6,52 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
-	"path"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
-
-// serveNamed answers from the directory that a name stands for. A client that knows a
-// digest may know it from what the name stood for before.
-func (g *Registry) serveNamed(w http.ResponseWriter, r Request, q request) error {
-	if err := g.Library.AdmitName(q.name.String(), q.paths()...); err != nil {
-		return g.answerTo(q, err, nil)
-	}
-	found, err := g.resolve(r.Context(), q.name)
-	if err != nil {
-		return err
-	}
-	q.expires = found.Expires
-	err = g.serveEnd(w, r, q, found.End)
-	for _, before := range found.Before {
-		if q.Digest == "" || !isNotFound(err) {
-			break
-		}
-		if g.serveEnd(w, r, q, before) == nil {
-			return nil
-		}
-	}
-	return err
-}
-
-// serveEnd answers from where a name leads to, if the lists allow each name on the way
-// there: anybody can make a name that leads to one that they deny.
-func (g *Registry) serveEnd(w http.ResponseWriter, r Request, q request, end names.End) error {
-	for _, step := range end.Way {
-		through := q
-		through.Image.Name = path.Join(step.Path, q.Image.Name)
-		if err := g.Library.AdmitName(step.Name.String(), through.paths()...); err != nil {
-			return g.answerTo(q, err, nil)
-		}
-	}
-	q.Image = layout.Image{Root: end.Root, Name: path.Join(end.Path, q.Image.Name)}
-	r.asked(q)
-	return g.serveImage(w, r, q)
-}
 
 // resolve returns what a name stands for. Its error is a *protocolError or a *Failure.
 func (g *Registry) resolve(ctx context.Context, n names.Name) (names.Resolved, error) {
@@ -94,9 +53,9 @@ func (g *Registry) lookUp(ctx context.Context, n names.Name) (found names.Resolv
 
 // notAllowed is the answer that says which option would allow a name.
 func notAllowed(n names.Name) error {
-	option, kind := "ipns", "IPNS keys"
+	option, what := "ipns", "IPNS keys"
 	if n.Domain() != "" {
-		option, kind = "dnslink "+n.Domain(), "this domain"
+		option, what = "dnslink "+n.Domain(), "this domain"
 	}
-	return &protocolError{codeNameUnknown, fmt.Sprintf("%s: this registry does not serve images by %s; its option `names { %s }` would allow it", n, kind, option)}
+	return &protocolError{codeNameUnknown, fmt.Sprintf("%s: this registry does not serve images by %s; its option `names { %s }` would allow it", n, what, option)}
 }

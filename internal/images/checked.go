@@ -1,0 +1,84 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+// checked is a source of which only that can be read that the lists allow, by where
+// it is, and by the CIDs of it and of the directories that lead there: what is denied
+// may be linked from any root.
+type checked struct {
+	Source
+	lists *denylist.Lists
+	query Query
+}
+
+// ReadFile implements layout.Tree.
+func (c checked) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
+	root, path, err := c.resolve(ctx, layout.Place{Root: root, Path: path})
+	if err != nil {
+		return nil, err
+	}
+	return c.Source.ReadFile(ctx, root, path, limit)
+}
+
+// ReadDir implements layout.Tree.
+func (c checked) ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error) {
+	root, path, err := c.resolve(ctx, layout.Place{Root: root, Path: path})
+	if err != nil {
+		return nil, err
+	}
+	return c.Source.ReadDir(ctx, root, path)
+}
+
+// resolve returns where what is at a place can be read in one step, if the lists
+// allow it. Without lists that is the place itself.
+func (c checked) resolve(ctx context.Context, at layout.Place) (cid.Cid, string, error) {
+	if c.lists == nil {
+		return at.Root, at.Path, nil
+	}
+	trail, err := c.check(ctx, at)
+	if err != nil {
+		return cid.Undef, "", err
+	}
+	if len(trail) == 0 {
+		return at.Root, "", nil
+	}
+	return trail[len(trail)-1], "", nil
+}
+
+// check returns the trail of a place, or why the lists refuse it. Where there is
+// nothing, what leads to the image is checked all the same, so that nobody is told
+// what a denied directory does not have.
+func (c checked) check(ctx context.Context, at layout.Place) ([]cid.Cid, error) {
+	if c.lists == nil {
+		return nil, nil
+	}
+	trail, err := c.Trail(ctx, at.Root, at.Path)
+	if errors.Is(err, fs.ErrNotExist) && at != c.query.Image.Place() {
+		if denied := c.checkImage(ctx); classOf(denied) == Denied {
+			return nil, denied
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	path, resolved := at.Path, trail
+	if !at.Root.Equals(c.query.Image.Root) { // no path below the image's root leads there
+		path, resolved = c.query.path(), append([]cid.Cid{at.Root}, trail...)
+	}
+	return trail, c.lists.Check(c.query.Image.Root, path, resolved...)
+}
+
+// checkImage checks the directory of the image itself.
+func (c checked) checkImage(ctx context.Context) error {
+	_, err := c.check(ctx, c.query.Image.Place())
+	return err
+}

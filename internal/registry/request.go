@@ -1,0 +1,84 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
+)
+
+type kind int
+
+const (
+	kindBase     kind = iota // whether this is a registry
+	kindManifest             // by tag or digest
+	kindBlob
+	kindTags      // of an image
+	kindReferrers // of a manifest
+	kindCatalog   // of the registry
+)
+
+// String returns the kind as operators know it.
+func (k kind) String() string {
+	return [...]string{"base", "manifest", "blob", "tags", "referrers", "catalog"}[k]
+}
+
+// A request is what a path asks for. It is made by parseRequest only, so all that is
+// in it is valid.
+type request struct {
+	images.Query
+	kind       kind
+	repository string     // as the client spells it
+	rooted     bool       // whether it is a plain name, below the configured root
+	name       names.Name // the IPNS key or domain that the image was asked for by, if any
+	expires    time.Time  // when the name has to be looked up again
+}
+
+// subject returns what the request is for.
+func (q request) subject() Subject {
+	s := Subject{Kind: q.kind.String(), Name: q.Image.Name, Reference: q.Reference}
+	if s.Reference == "" {
+		s.Reference = q.Digest.String()
+	}
+	if q.Image.Root.Defined() {
+		s.CID = q.Image.Root.String()
+	}
+	return s
+}
+
+// isNamed reports whether the image was asked for by an IPNS key or a domain.
+func (q request) isNamed() bool { return q.name != names.Name{} }
+
+// paths returns where below its root, or below a name, the thing may be that the
+// request is for.
+func (q request) paths() []string {
+	switch q.kind {
+	case kindManifest:
+		return layout.ManifestPaths(q.Image.Name, q.Reference)
+	case kindBlob:
+		return []string{layout.BlobPath(q.Image.Name, q.Digest)}
+	case kindReferrers:
+		return []string{layout.ReferrersPath(q.Image.Name, q.Digest), q.Image.Name}
+	}
+	return []string{q.Image.Name}
+}
+
+// checkName returns the answer to a name, part of a repository, that no image can have.
+func checkName(name, repository string) error {
+	if len(repository) > layout.MaxName {
+		return &protocolError{codeNameInvalid, fmt.Sprintf("the name has %d characters, more than %d", len(repository), layout.MaxName)}
+	}
+	if err := layout.CheckName(name); err != nil {
+		return &protocolError{codeNameInvalid, err.Error()}
+	}
+	return nil
+}
+
+// addressOf returns the part of a repository that is an address, as it is spelled.
+func addressOf(repository string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(repository, "ipfs/"), "/")
+	return first
+}

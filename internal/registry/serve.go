@@ -1,0 +1,90 @@
+package registry
+
+import (
+	"net/http"
+	"path"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
+)
+
+// Serve answers a request for a path that the registry Serves. Errors of the protocol
+// are answered. If the library failed, nothing was written, and the error is a
+// *Failure.
+func (g *Registry) Serve(w http.ResponseWriter, r Request) error {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	return g.finish(w, r, g.serve(w, r))
+}
+
+func (g *Registry) serve(w http.ResponseWriter, r Request) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return &protocolError{codeUnsupported, "this registry is read-only: add images with the converter instead of pushing them"}
+	}
+	ns := namespaceOf(r.Request, g.Root)
+	q, err := parseRequest(r.URL, ns)
+	if err != nil {
+		return err
+	}
+	ns.tell(w, q)
+	r.asked(q)
+	switch {
+	case q.kind == kindBase:
+		return writeJSON(w, r.Request, http.StatusOK, []byte("{}"))
+	case q.kind == kindCatalog:
+		return g.serveCatalog(w, r)
+	case q.isNamed():
+		return g.serveNamed(w, r, q)
+	}
+	return g.serveImage(w, r, q)
+}
+
+// serveImage answers a request for an image whose root is known.
+func (g *Registry) serveImage(w http.ResponseWriter, r Request, q request) error {
+	switch q.kind {
+	case kindManifest:
+		return g.serveManifest(w, r, q)
+	case kindBlob:
+		return g.serveBlob(w, r, q)
+	case kindTags:
+		return g.serveTags(w, r, q)
+	}
+	return g.serveReferrers(w, r, q)
+}
+
+// serveNamed answers from the directory that a name stands for. A client that knows a
+// digest may know it from what the name stood for before.
+func (g *Registry) serveNamed(w http.ResponseWriter, r Request, q request) error {
+	if err := g.Library.AdmitName(q.name.String(), q.paths()...); err != nil {
+		return g.answerTo(q, err, nil)
+	}
+	found, err := g.resolve(r.Context(), q.name)
+	if err != nil {
+		return err
+	}
+	q.expires = found.Expires
+	err = g.serveEnd(w, r, q, found.End)
+	for _, before := range found.Before {
+		if q.Digest == "" || !isNotFound(err) {
+			break
+		}
+		if g.serveEnd(w, r, q, before) == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// serveEnd answers from where a name leads to, if the lists allow each name on the way
+// there: anybody can make a name that leads to one that they deny.
+func (g *Registry) serveEnd(w http.ResponseWriter, r Request, q request, end names.End) error {
+	for _, step := range end.Way {
+		through := q
+		through.Image.Name = path.Join(step.Path, q.Image.Name)
+		if err := g.Library.AdmitName(step.Name.String(), through.paths()...); err != nil {
+			return g.answerTo(q, err, nil)
+		}
+	}
+	q.Image = layout.Image{Root: end.Root, Name: path.Join(end.Path, q.Image.Name)}
+	r.asked(q)
+	return g.serveImage(w, r, q)
+}
