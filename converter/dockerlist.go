@@ -45,9 +45,7 @@ func (r *reader) listedImages() ([]*image, error) {
 	if len(images) == 0 && len(unfit) > 0 {
 		return nil, noneFits(r.Where, *r.want.platform, unfit)
 	}
-	for _, err := range unfit {
-		r.logf("an image is left out: %v", err)
-	}
+	r.noteUnfit(unfit)
 	return r.finish(images)
 }
 

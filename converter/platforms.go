@@ -46,10 +46,15 @@ func (r *reader) choosePlatform(entries []entry) ([]entry, error) {
 	if len(unfit) > 0 && images == 0 {
 		return nil, noneFits(r.Where, *r.want.platform, unfit)
 	}
-	for _, err := range unfit {
-		r.logf("an image is left out: %v", err)
-	}
+	r.noteUnfit(unfit)
 	return r.dropUnsigned(fitting, entries), nil
+}
+
+// noteUnfit reports the images that do not fit the wanted platform.
+func (r *reader) noteUnfit(unfit []error) {
+	for _, err := range unfit {
+		r.logf("an image is left out, since another one fits: %v", err)
+	}
 }
 
 // noneFits returns the error for several images of which none fits.

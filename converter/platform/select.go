@@ -51,10 +51,10 @@ func Select(g *manifest.Graph, index v1.Descriptor, wanted Platform, ofConfig fu
 	}
 	where := "index " + index.Digest.String()
 	var missing error
-	for _, wanted := range []Platform{wanted.Usual(), wanted} {
+	for _, variant := range []Platform{wanted.Usual(), wanted} {
 		var fit []candidate
 		for _, c := range all {
-			if !c.Serves(wanted) {
+			if !c.Serves(variant) {
 				continue
 			}
 			_, err := g.Node(c.Descriptor)
