@@ -70,7 +70,7 @@ func Convert(ctx context.Context, src source.Source, dst Destination, o Options)
 		return nil, err
 	}
 	result, err := commit(ctx, dst, t, o)
-	if result != nil {
+	if result != nil && !o.Recompress {
 		result.Compressed = compressedLayers(images)
 	}
 	return result, err

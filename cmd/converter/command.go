@@ -129,6 +129,13 @@ func (c *conversion) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	switch n := result.Compressed; n {
+	case 0:
+	case 1:
+		c.logf("1 layer came compressed and is kept as it is: --recompress makes new versions of it cheap")
+	default:
+		c.logf("%d layers came compressed and are kept as they are: --recompress makes new versions of them cheap", n)
+	}
 	if to.kind == directoryPlace && !c.json {
 		c.stop()
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), where)

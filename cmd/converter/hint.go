@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
@@ -36,6 +38,23 @@ func hintFor(err error) string {
 	}
 	if damaged, ok := errors.AsType[*store.ImageError](err); ok {
 		return fmt.Sprintf("no file of any image was removed; convert or copy this image again, or give it up with `converter rm %s`", origin.Address(damaged.Root))
+	}
+	return sourceHint(err)
+}
+
+// sourceHint returns what helps with images that cannot be stored as they are.
+func sourceHint(err error) string {
+	if _, ok := errors.AsType[*converter.NameError](err); ok {
+		return "give it another name and tag with --name and --tag"
+	}
+	if _, ok := errors.AsType[*converter.SeveralImagesError](err); ok {
+		return "choose one of them in the source, as in oci:DIRECTORY:TAG or docker-archive:FILE:NAME:TAG, by its digest, or by its position, @0 for the first"
+	}
+	if _, ok := errors.AsType[*converter.ClashError](err); ok {
+		return "choose one of them by its position, as in docker-archive:FILE:@0, and give it another name with --name and --tag"
+	}
+	if p, ok := errors.AsType[*platform.Error](err); ok && p.Ambiguous {
+		return fmt.Sprintf("name the version of the operating system as well, as in --platform '%s'", p.There[0])
 	}
 	return ""
 }
