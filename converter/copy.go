@@ -10,9 +10,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 )
 
-// Copy puts everything below a root to dst, verified on its way. The root stays,
-// unless it is put onto another one. Of the options, Profile, Onto and Logf
-// count.
+// Copy writes everything below a root to dst, and verifies it on the way. The root
+// stays the same, unless its images are added to another one. The root may hold no
+// images. Of the options, Profile, Onto, Progress, CountReused and Logf count.
 func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination, o Options) (*Result, error) {
 	o = o.withDefaults()
 	ctx, cancel := context.WithCancel(ctx)
@@ -21,8 +21,8 @@ func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination
 	if err != nil {
 		return nil, err
 	}
-	if len(t.Images) == 0 {
-		return nil, fmt.Errorf("there is no image below %s", origin.Address(root))
+	if o.Onto != nil && len(t.Images) == 0 {
+		return nil, fmt.Errorf("there is no image in %s to put onto another root", origin.Address(root))
 	}
 	if o.Onto != nil {
 		if err := copyOnto(ctx, t, dst, o); err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -43,9 +44,7 @@ name. It may be left out if --from is a CAR file with one root.`,
   converter copy --from nginx.car --store /srv/images`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.run(cmd, args, func(ctx context.Context, from storedImage, dst converter.Destination, o converter.Options) (*converter.Result, error) {
-				return converter.Copy(ctx, from.Origin, from.root, dst, o)
-			})
+			return t.run(cmd, args, copyRoot)
 		},
 	}
 	t.register(cmd)
@@ -53,6 +52,14 @@ name. It may be left out if --from is a CAR file with one root.`,
 	cmd.Flags().StringVar(&t.profile, "cid-profile", t.profile, "with --onto, how directories become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
 	_ = cmd.RegisterFlagCompletionFunc("onto", completeReferences)
 	return cmd
+}
+
+func copyRoot(ctx context.Context, from storedImage, dst converter.Destination, o converter.Options) (*converter.Result, error) {
+	result, err := converter.Copy(ctx, from.Origin, from.root, dst, o)
+	if err == nil && len(result.Images) == 0 {
+		o.Logf("%s holds no image that converter can list, and is copied as it is", origin.Address(from.root))
+	}
+	return result, err
 }
 
 func newRepairCommand() *cobra.Command {

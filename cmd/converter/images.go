@@ -83,8 +83,8 @@ type listedImage struct {
 	Root      string        `json:"root"`
 	Name      string        `json:"name,omitempty"`
 	Tag       string        `json:"tag,omitempty"`
-	MediaType string        `json:"mediaType"`
-	Digest    digest.Digest `json:"digest"`
+	MediaType string        `json:"mediaType,omitempty"`
+	Digest    digest.Digest `json:"digest,omitempty"`
 	Created   time.Time     `json:"created"`
 	Size      uint64        `json:"size,omitempty"` // bytes; 0 if it cannot be read
 }
@@ -96,7 +96,11 @@ func listImages(ctx context.Context, s *store.Store, records []store.Record) []l
 		if err != nil {
 			continue // a store has no such record
 		}
-		for _, img := range r.Images {
+		images := r.Images
+		if len(images) == 0 { // a root that was copied without images
+			images = []store.Image{{}}
+		}
+		for _, img := range images {
 			size, err := s.Size(ctx, root, img.Name)
 			if err != nil {
 				size = 0

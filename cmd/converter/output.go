@@ -84,12 +84,16 @@ func (o *output) logf(format string, args ...any) {
 	}
 }
 
-// print prints where the images are stored, and one reference on each line.
+// print prints where the images are stored, and one reference on each line: the
+// root's, if no images are known.
 func (o *output) print(w io.Writer, result *converter.Result, where string) error {
 	o.stop()
 	references, err := result.References(o.host)
 	if err != nil {
 		return err
+	}
+	if len(references) == 0 {
+		references = []string{rootReference(o.host, result.Root)}
 	}
 	if o.json {
 		return o.printJSON(w, result, references, where)
@@ -105,6 +109,15 @@ func (o *output) print(w io.Writer, result *converter.Result, where string) erro
 		}
 	}
 	return nil
+}
+
+// rootReference returns what to pull of a root whose images are not known. A root that
+// cannot be pulled is a CID alone.
+func rootReference(host string, root cid.Cid) string {
+	if name, err := cidname.Format(root); err == nil {
+		return host + "/" + name
+	}
+	return root.String()
 }
 
 // A resultJSON is what --json prints of a result.

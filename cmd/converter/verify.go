@@ -62,7 +62,7 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	v := verification{at: at, all: f.all, host: host, stdout: cmd.OutOrStdout(), logf: logTo(cmd.ErrOrStderr())}
+	v := verification{at: at, all: f.all, host: host, plain: map[cid.Cid]bool{}, stdout: cmd.OutOrStdout(), logf: logTo(cmd.ErrOrStderr())}
 	if err := v.open(cmd.Context(), args); err != nil {
 		return err
 	}
@@ -80,6 +80,7 @@ type verification struct {
 	logf      func(format string, args ...any)
 	from      origin.Origin
 	roots     []cid.Cid
+	plain     map[cid.Cid]bool // roots that were copied without images
 	selection origin.Selection
 	damaged   error // records of the store that cannot be read
 	verifier  *verify.Verifier
@@ -109,6 +110,7 @@ func (v *verification) open(ctx context.Context, args []string) error {
 	for _, r := range records {
 		if root, err := cidname.ParseAny(r.Root); err == nil {
 			v.roots = append(v.roots, root)
+			v.plain[root] = len(r.Images) == 0
 		}
 	}
 	return nil
@@ -147,7 +149,7 @@ func (v *verification) run(ctx context.Context) error {
 func (v *verification) images(ctx context.Context) error {
 	var right []*verify.Verified
 	for _, root := range v.roots {
-		verified, err := v.verifier.Verify(ctx, root, v.selection)
+		verified, err := v.verify(ctx, root)
 		if err != nil {
 			return err
 		}
@@ -183,10 +185,20 @@ func (v *verification) images(ctx context.Context) error {
 	return nil
 }
 
+func (v *verification) verify(ctx context.Context, root cid.Cid) (*verify.Verified, error) {
+	if v.plain[root] {
+		return v.verifier.Blocks(ctx, root)
+	}
+	return v.verifier.Verify(ctx, root, v.selection)
+}
+
 func (v *verification) print(verified *verify.Verified) error {
 	references, err := verified.References(v.host)
 	if err != nil {
 		return err
+	}
+	if len(references) == 0 {
+		references = []string{rootReference(v.host, verified.Root)}
 	}
 	for i, ref := range references {
 		size := verified.Sizes[i]

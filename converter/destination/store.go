@@ -19,8 +19,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A Store writes images to a store on disk. Afterwards every byte of them is there,
@@ -55,6 +55,11 @@ func (d *Store) Close() error { return d.to.Close() }
 
 // Commit is part of converter.Destination.
 func (d *Store) Commit(ctx context.Context, t *tree.Tree) error {
+	for _, b := range t.Others {
+		if links, _, err := unixfs.Children(b); err != nil || len(links) > 0 {
+			return fmt.Errorf("block %s is neither a directory nor a file of a usual shape, and a store holds nothing else", b.CID)
+		}
+	}
 	blobs, err := d.fetch(ctx, t.Blobs())
 	if err != nil {
 		return err
@@ -67,16 +72,12 @@ func (d *Store) Commit(ctx context.Context, t *tree.Tree) error {
 			return err
 		}
 	}
-	for _, nd := range append(t.SmallFiles(), t.Directories...) {
+	for _, nd := range slices.Concat(t.SmallFiles(), t.Others, t.Directories) {
 		if err := d.to.Node(nd); err != nil {
-			return fmt.Errorf("storing the image's directory: %w", err)
+			return fmt.Errorf("storing directories and small files: %w", err)
 		}
 	}
-	root, err := cidname.Format(t.Root.CID)
-	if err != nil {
-		return err
-	}
-	record := store.Record{Root: root, Created: time.Now().UTC().Truncate(time.Second)}
+	record := store.Record{Root: origin.Address(t.Root.CID), Created: time.Now().UTC().Truncate(time.Second)}
 	for _, img := range append(slices.Clone(t.Kept), t.Images...) {
 		record.Images = append(record.Images, store.Image{Name: img.Name, Tag: img.Tag, MediaType: img.MediaType, Digest: img.Digest})
 	}

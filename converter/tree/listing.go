@@ -95,6 +95,9 @@ func (t *Tree) size(ctx context.Context, manifest, name string) int64 {
 // host. Where there is only one, and it goes by the name latest as well, the tag is
 // left out.
 func (l *Listing) References(host string) ([]string, error) {
+	if len(l.Images) == 0 {
+		return nil, nil
+	}
 	address, err := cidname.Format(l.Root)
 	if err != nil {
 		return nil, fmt.Errorf("naming the result: %w", err)

@@ -20,94 +20,95 @@ import (
 )
 
 const (
-	maxPaths      = 1 << 18 // files and directories below a root that is read
-	maxPathLength = 1024    // bytes
+	maxPaths      = 1 << 18   // files and directories below a root that is read
+	maxPathLength = 1024      // bytes
+	maxSmall      = 128 << 20 // bytes of small files and other blocks, which are kept in memory
 )
 
-// Read reads what is below a root: directories, nodes and leaf tables, and of the
-// files only those that are one block. Blobs are read when they are wanted, and
-// verified then.
+// Read reads everything below a root: directories, nodes and leaf tables, and of the
+// files only those that consist of one block. Blobs are read and verified when they
+// are wanted. The root need not be a directory of images: it can be any DAG of raw and
+// dag-pb blocks.
 func Read(ctx context.Context, from origin.Origin, root cid.Cid, p blob.Progress) (*Tree, error) {
-	r := treeReader{ctx: ctx, from: from, progress: p, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}}
-	if _, err := from.Block(ctx, root); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s is not in %s", origin.Address(root), from)
-	}
-	if err := r.directory("", unixfs.Node{CID: root}); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", root, err)
-	}
-	images, err := from.Images(ctx, root)
-	if err != nil {
+	r := treeReader{from: from, progress: p, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}}
+	if err := from.Require(ctx, root); err != nil {
 		return nil, err
 	}
-	for _, img := range images {
-		r.tree.Images = append(r.tree.Images, Image{Name: img.Name, Tag: img.Tag, MediaType: img.MediaType, Digest: img.Digest})
+	if err := r.directory(ctx, "", root); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", origin.Address(root), err)
+	}
+	images, err := from.Images(ctx, root)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err == nil { // all blocks were read: whatever else is wrong is copied as it is
+		for _, img := range images {
+			r.tree.Images = append(r.tree.Images, Image{Name: img.Name, Tag: img.Tag, MediaType: img.MediaType, Digest: img.Digest})
+		}
 	}
 	r.tree.Root.CID = root
 	return r.tree, nil
 }
 
 type treeReader struct {
-	ctx      context.Context
 	from     origin.Origin
 	progress blob.Progress // of reading blobs
 	tree     *Tree
 	paths    int
-	seen     *cid.Set // of directories' blocks
+	small    int      // bytes that are kept
+	seen     *cid.Set // of blocks of directories, and of other blocks
 	blobs    map[cid.Cid]*blob.Blob
 }
 
 // directory reads the entries of a directory, and then adds its blocks.
-func (r *treeReader) directory(at string, nd unixfs.Node) error {
+func (r *treeReader) directory(ctx context.Context, at string, c cid.Cid) error {
 	var blocks []unixfs.Block
-	entries, err := unixfs.List(r.ctx, func(ctx context.Context, c cid.Cid) ([]byte, error) {
+	entries, err := unixfs.List(ctx, func(ctx context.Context, c cid.Cid) ([]byte, error) {
 		data, err := r.from.Block(ctx, c)
-		if err == nil && r.seen.Visit(c) {
+		if err == nil {
 			blocks = append(blocks, unixfs.Block{CID: c, Data: data})
 		}
 		return data, err
-	}, nd.CID)
+	}, c)
 	if errors.Is(err, unixfs.ErrNotDirectory) {
-		for _, b := range blocks {
-			r.seen.Remove(b.CID)
-		}
-		return r.file(at, nd)
+		return r.file(ctx, at, c)
 	}
 	if err != nil {
-		return err
+		return r.otherwise(ctx, c, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		if r.paths++; r.paths > maxPaths {
-			return fmt.Errorf("more than %d files and directories", maxPaths)
+			return fmt.Errorf("it has more than %d files and directories", maxPaths)
 		}
 		if len(at)+len(name) > maxPathLength {
-			return fmt.Errorf("a path of more than %d bytes, beginning with %.40q", maxPathLength, at)
+			return fmt.Errorf("it has a path of more than %d bytes, beginning with %.40q", maxPathLength, at)
 		}
 		if strings.Contains(name, "/") || name == "" || name == "." || name == ".." {
-			return fmt.Errorf("%q in directory %q is no name", name, at)
+			return fmt.Errorf("%q in directory %q is not a file name", name, at)
 		}
-		if err := r.directory(path.Join(at, name), entries[name]); err != nil {
+		if err := r.directory(ctx, path.Join(at, name), entries[name].CID); err != nil {
 			return err
 		}
 	}
-	slices.Reverse(blocks) // children first
-	r.tree.Directories = append(r.tree.Directories, blocks...)
+	for _, b := range slices.Backward(blocks) { // children first
+		if r.seen.Visit(b.CID) {
+			r.tree.Directories = append(r.tree.Directories, b)
+		}
+	}
 	return nil
 }
 
-func (r *treeReader) file(at string, nd unixfs.Node) error {
-	if at == "" {
-		return errors.New("it is a file, and an image is a directory")
-	}
-	if b, known := r.blobs[nd.CID]; known && (layout.IsBlobPath(at) || len(b.File.Nodes) > 0) {
+func (r *treeReader) file(ctx context.Context, at string, c cid.Cid) error {
+	if b, known := r.blobs[c]; known && (layout.IsBlobPath(at) || len(b.File.Nodes) > 0) {
 		r.tree.Files[at] = File{Blob: b}
 		return nil
 	}
-	f, err := r.from.File(r.ctx, nd.CID)
+	f, err := r.from.File(ctx, c)
 	if err != nil {
-		return fmt.Errorf("%s: %w", at, err)
+		return r.otherwise(ctx, c, err)
 	}
 	if len(f.Nodes) == 0 && !layout.IsBlobPath(at) {
-		r.tree.Files[at], err = r.small(f)
+		r.tree.Files[at], err = r.smallFile(ctx, c)
 		return err
 	}
 	b := &blob.Blob{File: f, From: func(ctx context.Context) (io.ReadCloser, error) {
@@ -121,19 +122,56 @@ func (r *treeReader) file(at string, nd unixfs.Node) error {
 	if d, err := layout.ParseDigest(path.Base(at)); err == nil {
 		b.Digest = d
 	}
-	r.blobs[nd.CID] = b
+	r.blobs[c] = b
 	r.tree.Files[at] = File{Blob: b}
 	return nil
 }
 
-func (r *treeReader) small(f *unixfs.File) (File, error) {
-	block, err := r.from.Block(r.ctx, f.CID)
+func (r *treeReader) smallFile(ctx context.Context, c cid.Cid) (File, error) {
+	block, err := r.block(ctx, c)
 	if err != nil {
 		return File{}, err
 	}
-	small := unixfs.Block{CID: f.CID, Data: block}
-	data, err := unixfs.SmallFile(small)
-	return File{Small: small, Data: data}, err
+	data, err := unixfs.SmallFile(block)
+	return File{Small: block, Data: data}, err
+}
+
+// block returns a block that is kept in memory.
+func (r *treeReader) block(ctx context.Context, c cid.Cid) (unixfs.Block, error) {
+	data, err := r.from.Block(ctx, c)
+	if err != nil {
+		return unixfs.Block{}, err
+	}
+	if r.small += len(data); r.small > maxSmall {
+		return unixfs.Block{}, fmt.Errorf("its small files and other blocks have more than %d bytes", maxSmall)
+	}
+	return unixfs.Block{CID: c, Data: data}, nil
+}
+
+// otherwise reads a DAG that is neither a directory nor a file with a leaf table, as
+// err says, block by block.
+func (r *treeReader) otherwise(ctx context.Context, c cid.Cid, err error) error {
+	if ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, origin.ErrCorrupt) {
+		return err
+	}
+	for todo := []cid.Cid{c}; len(todo) > 0; {
+		c := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !r.seen.Visit(c) {
+			continue
+		}
+		b, failed := r.block(ctx, c)
+		if failed != nil {
+			return failed
+		}
+		links, failed := unixfs.Links(b)
+		if failed != nil {
+			return failed
+		}
+		r.tree.Others = append(r.tree.Others, b)
+		todo = append(todo, links...)
+	}
+	return nil
 }
 
 // A partReader is watched until it is closed.

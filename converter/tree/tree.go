@@ -29,6 +29,10 @@ type Tree struct {
 
 	// Directories are the blocks of all directories, children first.
 	Directories []unixfs.Block
+
+	// Others are blocks of a copied DAG that are neither directories nor files
+	// with a leaf table.
+	Others []unixfs.Block
 }
 
 // Blobs returns the tree's blobs, each once, in the order of their digests.
@@ -109,7 +113,7 @@ func (t *Tree) WriteBlocks(ctx context.Context, put func(unixfs.Block) error) er
 			return err
 		}
 	}
-	for _, b := range t.SmallFiles() {
+	for _, b := range append(t.SmallFiles(), t.Others...) {
 		if err := put(b); err != nil {
 			return err
 		}

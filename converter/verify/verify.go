@@ -22,6 +22,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A Verifier verifies images in one place. After a fault it goes on with everything
@@ -69,6 +70,26 @@ func (v *Verifier) Verify(ctx context.Context, root cid.Cid, s origin.Selection)
 		return nil, nil
 	}
 	return verified, nil
+}
+
+// Blocks verifies the blocks below a root that holds no images. It is like Verify
+// otherwise.
+func (v *Verifier) Blocks(ctx context.Context, root cid.Cid) (*Verified, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var size Size
+	t, err := tree.Read(ctx, v.from, root, nil)
+	if err == nil {
+		err = t.WriteBlocks(ctx, func(b unixfs.Block) error {
+			size.add(Size{1, int64(len(b.Data))})
+			return nil
+		})
+	}
+	if err != nil {
+		v.fault(ctx, cancel, Fault{Root: root, CID: root, Err: err})
+		return nil, context.Cause(ctx)
+	}
+	return &Verified{tree.Listing{Root: root}, []Size{size}}, nil
 }
 
 // Record checks what a store has recorded of a root against what is there.
