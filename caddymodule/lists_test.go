@@ -13,7 +13,6 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
-
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/clocktest"
 )
 

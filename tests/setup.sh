@@ -83,6 +83,7 @@ trixie() {
 	mkdir -p "$cache"
 	# The mirror that apt uses here, or else debootstrap's own. The namespace takes
 	# away what debootstrap mounts.
+	# shellcheck disable=SC2016 # apt-get expands it
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
 		'Label: Debian' 'Component: main' 2>/dev/null | head -n 1) || true
 	if ! unshare --mount debootstrap --variant=minbase --include=docker.io \

@@ -12,6 +12,7 @@ root=$work/root
 layer() { tar --sort=name --numeric-owner -C "$root" -cf "$1.part" . && mv "$1.part" "$1"; }
 clean() { rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb; }
 
+# shellcheck disable=SC2016 # apt-get expands it
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Component: main' | head -n 1)
 debootstrap --variant=minbase bookworm "$root" ${mirror:+"$mirror"} >&2
 clean

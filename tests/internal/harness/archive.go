@@ -16,22 +16,24 @@ import (
 	"testing"
 )
 
-// An Archive is what docker save wrote, entry by entry, for tests that take it
-// apart or spoil it.
+// An Archive is the output of docker save, entry by entry, for tests that take it
+// apart or damage it.
 type Archive []Entry
 
+// An Entry is a tar header with its content.
 type Entry struct {
 	tar.Header
 	Content []byte
 }
 
-// SavedImage is what an archive's manifest.json says of its one image.
+// A SavedImage is the description of one image in an archive's manifest.json.
 type SavedImage struct {
 	Config   string
 	RepoTags []string
 	Layers   []string
 }
 
+// ReadArchive reads a tar file.
 func ReadArchive(t *testing.T, file string) Archive {
 	t.Helper()
 	b, err := os.ReadFile(file)
@@ -56,7 +58,7 @@ func ReadArchive(t *testing.T, file string) Archive {
 	}
 }
 
-// Write puts the archive into a file.
+// Write writes the archive to a new file.
 func (a Archive) Write(t *testing.T) (file string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -78,7 +80,7 @@ func (a Archive) Write(t *testing.T) (file string) {
 	return file
 }
 
-// Find is the entry of that name.
+// Find returns the entry of that name.
 func (a Archive) Find(t *testing.T, name string) Entry {
 	t.Helper()
 	i := slices.IndexFunc(a, func(e Entry) bool { return e.Name == name })
@@ -88,7 +90,7 @@ func (a Archive) Find(t *testing.T, name string) Entry {
 	return a[i]
 }
 
-// File is an entry's content, or that of the entry that it links to.
+// File returns the content of an entry, or of the entry that it links to.
 func (a Archive) File(t *testing.T, name string) []byte {
 	t.Helper()
 	e := a.Find(t, name)
@@ -98,6 +100,7 @@ func (a Archive) File(t *testing.T, name string) []byte {
 	return e.Content
 }
 
+// Saved returns the description of the archive's only image.
 func (a Archive) Saved(t *testing.T) SavedImage {
 	t.Helper()
 	var all []SavedImage
@@ -110,7 +113,7 @@ func (a Archive) Saved(t *testing.T) SavedImage {
 	return all[0]
 }
 
-// WriteArchive is a file with that content.
+// WriteArchive writes a file with any content, named like an archive.
 func WriteArchive(t *testing.T, content string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "archive.tar")
@@ -118,6 +121,7 @@ func WriteArchive(t *testing.T, content string) (file string) {
 	return file
 }
 
+// Gzipped compresses content as Go does it.
 func Gzipped(t *testing.T, content []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -131,13 +135,14 @@ func Gzipped(t *testing.T, content []byte) []byte {
 	return b.Bytes()
 }
 
+// DigestOf returns the sha256 digest of content, as registries write it.
 func DigestOf(content []byte) string {
 	sum := sha256.Sum256(content)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// ArchiveOfLayers is what docker save writes of an image whose layers are these
-// files in /srv.
+// ArchiveOfLayers writes an archive like that of docker save. Each layer has one file
+// in /srv, with the given content.
 func ArchiveOfLayers(t *testing.T, name string, layers ...string) (file string) {
 	t.Helper()
 	var a Archive
@@ -161,7 +166,7 @@ func ArchiveOfLayers(t *testing.T, name string, layers ...string) (file string) 
 	return a.Write(t)
 }
 
-// Without is the archive less an entry.
+// Without returns the archive without the entries of that name.
 func (a Archive) Without(name string) Archive {
 	var rest Archive
 	for _, e := range a {

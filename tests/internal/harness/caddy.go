@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// A Caddy is Caddy with our module, answering on http://localhost:PORT.
+// A Caddy is a running Caddy with the module, at http://localhost:PORT.
 type Caddy struct {
 	*Daemon
-	URL string // its URL, for the converter's --registry
+	URL string // also for the converter's --registry
 }
 
-// NewCaddy starts a Caddy whose one site has the given ipfs_registry directive,
-// and a page of its own beside it.
+// NewCaddy starts a Caddy with one site, which has the given ipfs_registry directive
+// and a page of its own.
 func NewCaddy(t *testing.T, directive string) *Caddy {
 	t.Helper()
 	site := t.TempDir()
@@ -42,8 +42,8 @@ http://localhost:%d http://127.0.0.1:%[2]d {
 	return &Caddy{d, fmt.Sprintf("http://localhost:%d", port)}
 }
 
-// StartCaddy runs a Caddyfile, by a command that may put it onto a machine of
-// its own.
+// StartCaddy starts a Caddy with a Caddyfile. The command may start it on a machine of
+// its own; elsewhere it is exec.Command.
 func StartCaddy(t *testing.T, name, caddyfile string, command func(string, ...string) *exec.Cmd) *Daemon {
 	t.Helper()
 	Need(t, "bin/caddy")
@@ -54,10 +54,10 @@ func StartCaddy(t *testing.T, name, caddyfile string, command func(string, ...st
 	return d
 }
 
-// Host is how references to the registry begin.
+// Host returns the host and port with which references to the registry begin.
 func (c *Caddy) Host() string { return strings.TrimPrefix(c.URL, "http://") }
 
-// MustAnswer is for after something went wrong: Caddy still serves.
+// MustAnswer fails the test unless Caddy still serves, after something went wrong.
 func (c *Caddy) MustAnswer(t *testing.T) {
 	t.Helper()
 	if status := Get(t, c.URL+"/v2/").StatusCode; status != http.StatusOK {
@@ -65,8 +65,8 @@ func (c *Caddy) MustAnswer(t *testing.T) {
 	}
 }
 
-// MustHave fails the test unless the registry has the whole image, all blobs of
-// which so many clients ask for at once. It returns how many bytes the blobs have.
+// MustHave fails the test unless the registry serves the whole image at path. That
+// many clients fetch each blob at the same time. It returns the size of all blobs.
 func (c *Caddy) MustHave(t *testing.T, path string, clients int) (size int64) {
 	t.Helper()
 	m, _ := FetchManifest(t, c.Host()+"/"+path)
@@ -86,12 +86,12 @@ func (c *Caddy) MustHave(t *testing.T, path string, clients int) (size int64) {
 	return size
 }
 
-// StopGently has what is under way put in its place, or removed, however long the
-// disk takes.
+// StopGently stops Caddy and waits for its fills to be kept or removed, however long
+// the disk takes.
 func (c *Caddy) StopGently() {
 	c.Cmd.Process.Signal(c.StopSignal)
 	<-c.Ended
 }
 
-// HostOfName is what a registry's references by a key of a Kubo node begin with.
+// HostOfName returns the beginning of references by an IPNS key or domain.
 func (c *Caddy) HostOfName(key string) string { return c.Host() + "/ipns/" + key }

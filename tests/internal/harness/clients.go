@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Clients are the programs that pull. Each must get the whole image, and gives
-// back its config's digest.
+// Clients are the programs that pull. Pull fails the test unless the client gets the
+// whole image, and returns the digest of the image's config.
 var Clients = []struct {
 	Name string
 	Pull func(t *testing.T, ref string) (id string)
@@ -25,6 +25,7 @@ var Clients = []struct {
 	{"regctl", pullByRegctl},
 }
 
+// PullByDocker pulls with a new Docker, and runs the image.
 func PullByDocker(t *testing.T, ref string) string {
 	d := NewDocker(t)
 	d.Run(t, "pull", ref)
@@ -32,12 +33,12 @@ func PullByDocker(t *testing.T, ref string) string {
 	return d.ID(t, ref)
 }
 
-// NewPodman returns a podman with nothing in it.
+// NewPodman returns a podman without images.
 func NewPodman(t *testing.T) func(args ...string) string {
 	Need(t, "root", "unshare", "podman")
 	dir := ShortTempDir(t)
 	return func(args ...string) string {
-		// It mounts its storage, and writes to /run whatever it is told.
+		// Podman mounts its storage, and writes to /run regardless of its options.
 		const script = `mount -t tmpfs tmpfs /run; exec podman "$@"`
 		options := []string{
 			"--mount", "sh", "-ec", script, "sh", "--root=" + dir + "/root", "--runroot=" + dir + "/run",
@@ -47,17 +48,17 @@ func NewPodman(t *testing.T) func(args ...string) string {
 	}
 }
 
+// PullByPodman pulls with a new podman, and runs the image.
 func PullByPodman(t *testing.T, ref string) string {
 	podman := NewPodman(t)
 	podman("pull", "--quiet", "--tls-verify=false", ref)
 	return RunByPodman(t, podman, ref)
 }
 
-// RunByPodman runs the image, which must print what it was built to print, and
-// gives back its ID.
+// RunByPodman runs the image, which must print Greeting, and returns its ID.
 func RunByPodman(t *testing.T, podman func(args ...string) string, ref string) (id string) {
 	t.Helper()
-	// Its own limits are more than a container may have where the tests are in
+	// Its own limits are higher than a container may set, and the tests may run in
 	// one.
 	limits := []string{"--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"}
 	if got := podman(slices.Concat([]string{"run", "--rm", "--network=none"}, limits, []string{ref})...); got != Greeting {
@@ -66,6 +67,7 @@ func RunByPodman(t *testing.T, podman func(args ...string) string, ref string) (
 	return "sha256:" + podman("image", "inspect", "--format={{.Id}}", ref)
 }
 
+// PullBySkopeo copies the image to a directory with skopeo.
 func PullBySkopeo(t *testing.T, ref string) string {
 	Need(t, "skopeo")
 	dir := t.TempDir()
@@ -80,7 +82,7 @@ func pullByCtr(t *testing.T, ref string) string {
 	return ConfigByCtr(t, ctr, ref)
 }
 
-// tagged is the reference for programs that take none without a tag.
+// tagged adds a tag to a reference without one, for programs that need it.
 func tagged(ref string) string {
 	if strings.Contains(path.Base(ref), ":") {
 		return ref
@@ -88,13 +90,14 @@ func tagged(ref string) string {
 	return ref + ":v1"
 }
 
-// NewContainerd returns the client of a containerd with nothing in it.
+// NewContainerd runs ctr with a new containerd.
 func NewContainerd(t *testing.T) func(args ...string) string {
 	t.Helper()
 	ctr := StartContainerd(t)
 	return func(args ...string) string { return Run(t, ctr(args...)) }
 }
 
+// StartContainerd starts a containerd without images, and returns its client ctr.
 func StartContainerd(t *testing.T) (ctr func(args ...string) *exec.Cmd) {
 	t.Helper()
 	Need(t, "containerd", "ctr")
@@ -108,10 +111,10 @@ func StartContainerd(t *testing.T) (ctr func(args ...string) *exec.Cmd) {
 	}
 }
 
-// ConfigByCtr is the digest of the config of an image that containerd has.
+// ConfigByCtr returns the digest of the config of an image in containerd.
 func ConfigByCtr(t *testing.T, ctr func(args ...string) string, ref string) string {
 	t.Helper()
-	// REF TYPE DIGEST …, below a heading
+	// a heading, then REF TYPE DIGEST …
 	listed := strings.Fields(ctr("images", "list", "name=="+ref))
 	for _, word := range listed {
 		if strings.HasPrefix(word, "sha256:") {
@@ -122,10 +125,10 @@ func ConfigByCtr(t *testing.T, ctr func(args ...string) string, ref string) stri
 	return ""
 }
 
+// PullByCrane validates and pulls the image with crane.
 func PullByCrane(t *testing.T, ref string) string {
 	Need(t, "bin/crane")
-	// It follows no redirect to a private address but from a registry of the
-	// same.
+	// Crane follows a redirect to a private address only from the same address.
 	ref = strings.Replace(ref, "localhost", "127.0.0.1", 1)
 	Run(t, exec.Command(InRepo("bin/crane"), "validate", "--insecure", "--remote="+ref))
 	archive := filepath.Join(t.TempDir(), "image.tar")
@@ -147,8 +150,8 @@ func pullByRegctl(t *testing.T, ref string) string {
 	return ConfigDigest(t, regctl("manifest", "get", "--format=raw-body", to))
 }
 
-// NewRegctl returns regctl with a configuration of its own, in which the registry
-// of a reference has no TLS.
+// NewRegctl returns a regctl with a configuration in which the reference's registry has
+// no TLS.
 func NewRegctl(t *testing.T, ref string) func(args ...string) string {
 	t.Helper()
 	Need(t, "bin/regctl")

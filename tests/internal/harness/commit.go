@@ -10,10 +10,11 @@ import (
 	"testing"
 )
 
-// CommitTime is when committed commits.
+// CommitTime is the Unix time of the commit that CommitCheckout makes.
 const CommitTime = 1700000000
 
-// CommitCheckout is a repository whose one commit is this checkout as it is now.
+// CommitCheckout makes a repository whose only commit is this checkout, with all changes
+// that are not committed here.
 func CommitCheckout(t *testing.T) (dir string) {
 	t.Helper()
 	Need(t, "git")

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// MustRefuse runs the converter, which must say one line that matches, print no
-// reference, and exit with 1.
+// MustRefuse runs a converter command that must fail: it prints nothing, writes one
+// line to standard error that matches the expression says, and exits with 1.
 func MustRefuse(t *testing.T, cmd *exec.Cmd, says string) {
 	t.Helper()
 	stdout, stderr, _ := Try(cmd)
@@ -24,14 +24,14 @@ func MustRefuse(t *testing.T, cmd *exec.Cmd, says string) {
 	}
 }
 
-// Convert runs the converter on an archive and gives back the one line that it
-// prints, which the arguments make a path or a reference.
+// Convert runs the converter on an archive and returns the line that it prints: a
+// reference, or a path with --no-add.
 func Convert(t *testing.T, archive string, args ...string) string {
 	t.Helper()
 	return RunForLine(t, Converter(t, archive, args...))
 }
 
-// RunForLine runs a program that prints one line.
+// RunForLine runs a program that must print one line, and returns the line.
 func RunForLine(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	stdout := Run(t, cmd)
@@ -42,7 +42,7 @@ func RunForLine(t *testing.T, cmd *exec.Cmd) string {
 	return line
 }
 
-// Converter is the program, with an archive for its standard input.
+// Converter returns the converter's command, with an archive as its standard input.
 func Converter(t *testing.T, archive string, args ...string) *exec.Cmd {
 	t.Helper()
 	Need(t, "bin/converter")
@@ -51,8 +51,8 @@ func Converter(t *testing.T, archive string, args ...string) *exec.Cmd {
 
 var reference = regexp.MustCompile(`^localhost:\d+/(ciq[a-z2-7]{52})/` + ImageName + `$`)
 
-// RootOf is the address in the reference of the image, which has no tag, since it
-// was alone in its archive.
+// RootOf returns the address in a reference of the image. The reference must have no
+// tag, since the image was alone in its archive.
 func RootOf(t *testing.T, ref string) string {
 	t.Helper()
 	m := reference.FindStringSubmatch(ref)
@@ -62,20 +62,20 @@ func RootOf(t *testing.T, ref string) string {
 	return m[1]
 }
 
-// Copy runs converter copy and gives back the reference that it prints.
+// Copy runs converter copy and returns the reference that it prints.
 func Copy(t *testing.T, args ...string) string {
 	t.Helper()
 	Need(t, "bin/converter")
 	return RunForLine(t, exec.Command(InRepo("bin/converter"), append([]string{"copy"}, args...)...))
 }
 
-// InStore runs a command of the converter on a store.
+// InStore runs a converter command on a store and returns its output.
 func InStore(t *testing.T, store string, args ...string) string {
 	t.Helper()
 	return Run(t, Converter(t, os.DevNull, append(args, "--store="+store)...))
 }
 
-// MustVerify runs converter verify, which must print one line for the image.
+// MustVerify runs converter verify, which must find the image complete.
 func MustVerify(t *testing.T, ref string, args ...string) {
 	t.Helper()
 	_, address, _ := strings.Cut(ref, "/")

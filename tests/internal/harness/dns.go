@@ -7,7 +7,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// NewDNSServer is the address of a DNS server that knows the DNSLink of a domain.
+// NewDNSServer starts a DNS server that knows the DNSLink of one domain, and returns
+// its address.
 func NewDNSServer(t *testing.T, domain, link string) (address string) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -25,7 +26,7 @@ func NewDNSServer(t *testing.T, domain, link string) (address string) {
 		}
 		w.WriteMsg(answer)
 	})}
-	go server.ActivateAndServe() // which the end of its connection ends
+	go server.ActivateAndServe() // until its connection is closed
 	t.Cleanup(func() { conn.Close() })
 	return conn.LocalAddr().String()
 }

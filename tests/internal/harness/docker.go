@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// A Docker is a Docker daemon with nothing in it, until a test puts something
-// there. It starts in less than a second, so every test has one of its own, and
-// no layer of an earlier test can stand in for one that was not served.
+// A Docker is a Docker daemon that starts without images. It starts in less than a
+// second, so every test has its own, and no layer of an earlier test can stand in for a
+// layer that was not served.
 type Docker struct {
 	*Daemon
 	Socket string
@@ -24,8 +24,8 @@ func NewDocker(t *testing.T, args ...string) *Docker {
 	return startDocker(t, "", `{"storage-driver": "vfs"}`, args...)
 }
 
-// NewTrixieDocker starts the Docker of the newer Debian, with its classic image
-// store or with containerd's.
+// NewTrixieDocker starts the Docker of Debian trixie, with one of its image stores:
+// classic or containerd.
 func NewTrixieDocker(t *testing.T, store string) *Docker {
 	t.Helper()
 	Need(t, "trixie")
@@ -54,30 +54,31 @@ func startDocker(t *testing.T, root, config string, args ...string) *Docker {
 	return d
 }
 
-// Command is Docker's client, speaking to this daemon.
+// Command returns a command of Docker's client for this daemon.
 func (d *Docker) Command(args ...string) *exec.Cmd {
 	client := "/usr/bin/docker"
 	if _, err := os.Stat(client); err != nil {
-		client = "docker" // not first: one that is newer than the daemon may refuse to speak with it
+		client = "docker" // second, since a client newer than the daemon may refuse it
 	}
 	cmd := exec.Command(client, append([]string{"--config", d.config, "--host", "unix://" + d.Socket}, args...)...)
 	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0") // BuildKit wants a network
 	return cmd
 }
 
+// Run runs Docker's client and returns its output.
 func (d *Docker) Run(t *testing.T, args ...string) string {
 	t.Helper()
 	return strings.TrimSpace(Run(t, d.Command(args...)))
 }
 
-// ID is the image's ID: the digest of its config in Docker's classic store, of
-// its manifest in containerd's.
+// ID returns the image's ID: the digest of its config in Docker's classic store, and of
+// its manifest or index in containerd's.
 func (d *Docker) ID(t *testing.T, ref string) string {
 	t.Helper()
 	return d.Run(t, "image", "inspect", "--format={{.Id}}", ref)
 }
 
-// Save is what `docker save` writes.
+// Save returns the file that `docker save` writes.
 func (d *Docker) Save(t *testing.T, ref string) (archive string) {
 	t.Helper()
 	archive = filepath.Join(t.TempDir(), "image.tar")
@@ -85,7 +86,7 @@ func (d *Docker) Save(t *testing.T, ref string) (archive string) {
 	return archive
 }
 
-// MustRun runs the image, and it must print what it was built to print.
+// MustRun runs the image, which must print Greeting.
 func (d *Docker) MustRun(t *testing.T, ref string) {
 	t.Helper()
 	if got := d.Run(t, "run", "--rm", "--network=none", ref); got != Greeting {

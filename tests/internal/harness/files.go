@@ -7,6 +7,7 @@ import (
 	"testing"
 )
 
+// WriteFile writes a file, and the directories that lead to it.
 func WriteFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -17,7 +18,8 @@ func WriteFile(t *testing.T, path, content string) {
 	}
 }
 
-// ShortTempDir is for what holds sockets, whose paths may have 108 bytes.
+// ShortTempDir returns a directory with a short path, for sockets: their paths may have
+// 108 bytes at most.
 func ShortTempDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(workDir, "")
@@ -32,15 +34,15 @@ func ShortTempDir(t *testing.T) string {
 	return dir
 }
 
-// Noise does not compress, and is the same every time.
+// Noise returns bytes that do not compress and are the same in every run.
 func Noise(n int) string {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{}).Read(b)
 	return string(b)
 }
 
-// ReadTree is every file below dir, by its path there, with its content; a
-// directory's path ends with a slash.
+// ReadTree returns the content of every file below dir, by its path there. The path of
+// a directory ends with a slash.
 func ReadTree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -66,6 +68,7 @@ func ReadTree(t *testing.T, dir string) map[string]string {
 	return files
 }
 
+// ReadFile returns the content of a file.
 func ReadFile(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -53,10 +53,9 @@ func restoreSignals() {
 	}
 }
 
-// Need ends a test that lacks something that it can't do without. A thing is a
-// program, "bin/…" of this checkout, "root", or "trixie", the Debian that
-// setup.sh makes. The test is skipped, with a line that says why; where CI is
-// true it fails, since there all has to run.
+// Need skips a test that lacks one of the things that it needs, with the reason. A
+// thing is a program, a file in bin/ of this checkout, "root", or "trixie", the Debian
+// that tests/setup.sh makes. Where CI is true, the test fails instead.
 func Need(t *testing.T, things ...string) {
 	t.Helper()
 	for _, thing := range things {
@@ -71,12 +70,12 @@ func Need(t *testing.T, things ...string) {
 	}
 }
 
-// lacking says why a thing can't be used here; nothing, if it can.
+// lacking returns why a thing cannot be used here, or nothing if it can.
 func lacking(thing string) string {
 	switch {
 	case thing == "root":
 		if os.Geteuid() != 0 {
-			return "not root, and Docker's daemon takes root"
+			return "not root, which Docker's daemon needs"
 		}
 	case thing == "trixie":
 		if _, err := os.Stat(TrixieRoot()); err != nil {
@@ -94,7 +93,7 @@ func lacking(thing string) string {
 	return ""
 }
 
-// InRepo is the path of something in this checkout.
+// InRepo returns the absolute path of a file in this checkout.
 func InRepo(path string) string {
 	root, err := filepath.Abs("../..") // from tests/<subject>
 	if err != nil {

@@ -6,17 +6,19 @@ import (
 	"testing"
 )
 
+// A Response has been read to its end.
 type Response struct {
 	*http.Response
 	Text string
 }
 
-// NoRedirects follows no redirects.
+// NoRedirects is a client that does not follow redirects.
 var NoRedirects = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	Timeout:       Patience,
 }
 
+// Get fetches a URL, and fails the test unless it gets a whole answer, of any status.
 func Get(t *testing.T, url string) Response {
 	t.Helper()
 	resp, err := Fetch(url)
@@ -26,9 +28,10 @@ func Get(t *testing.T, url string) Response {
 	return resp
 }
 
-// Fetch fails where the answer has less than was announced, as get does.
+// Fetch fetches a URL. It fails where the answer is shorter than its Content-Length.
 func Fetch(url string) (Response, error) { return FetchBy(NoRedirects, url) }
 
+// FetchBy is Fetch with another client.
 func FetchBy(client *http.Client, url string) (Response, error) {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
@@ -47,7 +50,7 @@ func send(client *http.Client, req *http.Request) (Response, error) {
 	return Response{resp, string(body)}, err
 }
 
-// MustSend has a method and, by turns, names and values of its header.
+// MustSend sends a request whose header has the given names and values, in turns.
 func MustSend(t *testing.T, client *http.Client, method, url string, header ...string) Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
@@ -64,7 +67,7 @@ func MustSend(t *testing.T, client *http.Client, method, url string, header ...s
 	return resp
 }
 
-// IsServed tells whether the URL is served.
+// IsServed reports whether the URL is answered with 200.
 func IsServed(url string) bool {
 	resp, err := NoRedirects.Get(url)
 	if err != nil {
@@ -74,14 +77,13 @@ func IsServed(url string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// AskPlainly sends a request as it is, without what Go's client does by itself about
-// compression.
+// AskPlainly sends a request without the compression that Go's client would ask for and
+// undo.
 func AskPlainly(t *testing.T, method, url string, header ...string) Response {
 	t.Helper()
 	return MustSend(t, exact, method, url, header...)
 }
 
-// exact shows what is sent: it asks for no compression that it would undo.
 var exact = &http.Client{
 	Transport:     &http.Transport{DisableCompression: true},
 	CheckRedirect: NoRedirects.CheckRedirect,

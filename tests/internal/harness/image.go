@@ -8,19 +8,20 @@ import (
 	"testing"
 )
 
-// An Image is what Docker built for the tests.
+// An Image is one that Docker built for the tests.
 type Image struct {
 	Archive string // the file that docker save wrote
 	ID      string // the digest of its config
 }
 
+// ImageName is the image's name, and Greeting what it prints.
 const (
 	ImageName = "team/app"
 	Greeting  = "it came back"
 )
 
-// Every layer differs but the two that bring greeting.txt, which are equal to
-// the byte: Docker saves the second as a link to the first.
+// The two layers with greeting.txt are equal to the byte, so Docker before 25 saves the
+// second as a link to the first. All others differ.
 const dockerfile = `
 FROM scratch
 COPY busybox /bin/busybox
@@ -37,13 +38,13 @@ var (
 	built     Image
 )
 
-// DockerImage is the image, built by the first test that asks.
+// DockerImage returns the image that the first test of the package to need it builds.
 func DockerImage(t *testing.T) Image {
 	t.Helper()
 	Need(t, "root", "dockerd", "docker", "unshare", "busybox")
 	buildOnce.Do(func() { built = buildImage(t) })
 	if built.ID == "" {
-		t.Fatal("there is no image: the first test that wanted it could not build it")
+		t.Fatal("no image: the first test that needed it could not build it")
 	}
 	return built
 }
@@ -73,7 +74,7 @@ func buildImage(t *testing.T) Image {
 	return Image{Archive: archive, ID: d.ID(t, ImageName+":v1")}
 }
 
-// MustBe fails the test when what came back isn't the image that went in.
+// MustBe fails the test unless the ID of an image that came back is the image's.
 func (img Image) MustBe(t *testing.T, id string) {
 	t.Helper()
 	if id != img.ID {

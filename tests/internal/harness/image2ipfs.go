@@ -6,13 +6,14 @@ import (
 	"testing"
 )
 
-// ImageBlobs are an image's config and layers, compressed, by their digests.
+// ImageBlobs are the blobs of an image, with compressed layers.
 type ImageBlobs struct {
-	Config string
-	Layers []string
-	Blobs  map[string]string
+	Config string            // a digest
+	Layers []string          // digests
+	Blobs  map[string]string // by digest
 }
 
+// BlobsOf returns the image's blobs.
 func BlobsOf(t *testing.T, img Image) ImageBlobs {
 	t.Helper()
 	a := ReadArchive(t, img.Archive)
@@ -30,7 +31,8 @@ func BlobsOf(t *testing.T, img Image) ImageBlobs {
 	return b
 }
 
-// A LinkedDescriptor is a descriptor with all that anybody here adds to one.
+// A LinkedDescriptor is a descriptor with every field that a program which puts images
+// on IPFS adds.
 type LinkedDescriptor struct {
 	Descriptor
 	URLs        []string          `json:"urls,omitempty"`
@@ -38,6 +40,7 @@ type LinkedDescriptor struct {
 	Platform    map[string]string `json:"platform,omitempty"`
 }
 
+// A LinkedManifest is a manifest of linked descriptors.
 type LinkedManifest struct {
 	SchemaVersion int                `json:"schemaVersion"`
 	MediaType     string             `json:"mediaType"`
@@ -45,16 +48,16 @@ type LinkedManifest struct {
 	Layers        []LinkedDescriptor `json:"layers"`
 }
 
-// DockerManifestOf is the image's manifest as image2ipfs and ipdr made it, and its blobs
-// by their digests.
+// DockerManifestOf returns the image's manifest as image2ipfs and ipdr wrote it, and its
+// blobs by their digests.
 func DockerManifestOf(t *testing.T, img Image) (m LinkedManifest, blobs map[string]string) {
 	t.Helper()
 	b := BlobsOf(t, img)
 	return b.DockerManifest(b.Describe), b.Blobs
 }
 
-// WriteImage2ipfs writes an image as image2ipfs 0.1.0 did, whose layers go by the
-// digests that they have before they are compressed.
+// WriteImage2ipfs writes an image as image2ipfs 0.1.0 did: it named compressed layers
+// by their digests before compression.
 func WriteImage2ipfs(t *testing.T, img Image) (dir string) {
 	t.Helper()
 	a := ReadArchive(t, img.Archive)
@@ -79,7 +82,8 @@ func WriteImage2ipfs(t *testing.T, img Image) (dir string) {
 	return dir
 }
 
-// DockerManifest is Docker's manifest of them, with what describe adds.
+// DockerManifest returns the image's manifest in Docker's form. Its descriptors are
+// those that describe returns.
 func (b ImageBlobs) DockerManifest(describe func(mediaType, digest string) LinkedDescriptor) LinkedManifest {
 	return b.Manifest(DockerManifestType, DockerConfigType, DockerLayerType, describe)
 }
@@ -92,7 +96,7 @@ func (b ImageBlobs) Manifest(mediaType, config, layer string, describe func(medi
 	return m
 }
 
-// Describe describes a blob, and no more.
+// Describe returns a plain descriptor of a blob.
 func (b ImageBlobs) Describe(mediaType, digest string) LinkedDescriptor {
 	return LinkedDescriptor{Descriptor: Descriptor{mediaType, len(b.Blobs[digest]), digest}}
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// inRoot runs a program with the folder $2 as its /mnt and a /run of its own;
-// in another root directory, if $1 is not empty.
+// inRoot runs a program with the directory $2 as its /mnt and with its own /run. If $1
+// is not empty, it is the program's root directory.
 const inRoot = `
 root=$1; work=$2; shift 2
 if [ -n "$root" ]; then
@@ -26,19 +26,19 @@ mount --bind "$work" "$root/mnt"
 exec "$@"
 `
 
-// startIsolated starts a daemon in namespaces of its own, with work as its /mnt
-// and in a root directory, or in this machine's if that is empty. When the
-// daemon ends, so does all that it started and mounted.
+// startIsolated starts a daemon in namespaces of its own, with work as its /mnt. Its
+// root directory is this machine's unless root names another. The end of the daemon
+// ends all programs that it started, and all of its mounts.
 func startIsolated(t *testing.T, name, root, work string, args ...string) *Daemon {
 	t.Helper()
 	Need(t, "root", "unshare", "chroot")
 	unshare := []string{"--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", inRoot, "sh", root, work}
 	d := StartDaemon(t, name, exec.Command("unshare", append(unshare, args...)...))
-	d.StopSignal = os.Kill // other signals unshare keeps to itself; with it, the namespaces end
+	d.StopSignal = os.Kill // unshare keeps other signals to itself; this one ends the namespaces
 	return d
 }
 
-// TrixieRoot is where setup.sh makes a Debian trixie.
+// TrixieRoot returns the directory in which tests/setup.sh makes a Debian trixie.
 func TrixieRoot() string {
 	cache := os.Getenv("XDG_CACHE_HOME")
 	if cache == "" {
@@ -47,8 +47,8 @@ func TrixieRoot() string {
 	return filepath.Join(cache, "caddy-ipfs-registry", "trixie")
 }
 
-// A Machine has a loopback of its own, where every port is free and names lead,
-// and an empty /var/lib, where the default store is.
+// A Machine is this one with a loopback of its own, on which every port is free, and
+// with an empty /var/lib, the place of the default store.
 type Machine struct{ PID int }
 
 const beMachine = `
@@ -59,19 +59,19 @@ echo ready
 exec sleep infinity
 `
 
-// NewMachine makes one on which each of the names is 127.0.0.1.
+// NewMachine makes a Machine on which each of the names is 127.0.0.1.
 func NewMachine(t *testing.T, names ...string) Machine {
 	t.Helper()
 	Need(t, "root", "unshare", "nsenter", "busybox")
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	WriteFile(t, hosts, "127.0.0.1 localhost "+strings.Join(names, " ")+"\n")
 	holder := StartDaemon(t, "machine", exec.Command("unshare", "--net", "--mount", "sh", "-ec", beMachine, "sh", hosts))
-	holder.StopSignal = os.Kill // sleep does not care how it ends
+	holder.StopSignal = os.Kill // nothing is lost
 	holder.AwaitLine(t, "ready")
 	return Machine{holder.Cmd.Process.Pid}
 }
 
-// Command is a program that runs there.
+// Command returns a command that runs on the machine.
 func (m Machine) Command(name string, args ...string) *exec.Cmd {
 	enter := []string{"--target", strconv.Itoa(m.PID), "--net", "--mount", "--root", "--", name}
 	return exec.Command("nsenter", append(enter, args...)...)

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// A Kubo is a real IPFS node with a repository of its own. It knows no other
-// node.
+// A Kubo is an IPFS node with a repository of its own. It knows no other node.
 type Kubo struct {
 	*Daemon
 	Repo    string
@@ -18,11 +17,13 @@ type Kubo struct {
 	Gateway string // the URL of its gateway
 }
 
+// NewKubo starts a node with a new repository.
 func NewKubo(t *testing.T) *Kubo {
 	t.Helper()
 	return StartKubo(t, NewRepo(t))
 }
 
+// StartKubo starts a node on a repository.
 func StartKubo(t *testing.T, repo string) *Kubo {
 	t.Helper()
 	cmd := exec.Command(InRepo("bin/ipfs"), "daemon", "--offline")
@@ -30,14 +31,14 @@ func StartKubo(t *testing.T, repo string) *Kubo {
 	k := &Kubo{Daemon: StartDaemon(t, "kubo", cmd), Repo: repo}
 	k.AwaitLine(t, "Daemon is ready")
 	k.Gateway = strings.TrimSpace(ReadFile(t, filepath.Join(repo, "gateway")))
-	// The API's address is of the form /ip4/127.0.0.1/tcp/5001.
+	// The API's address has the form /ip4/127.0.0.1/tcp/5001.
 	address := strings.Split(strings.TrimSpace(ReadFile(t, filepath.Join(repo, "api"))), "/")
 	k.API = "http://" + address[2] + ":" + address[4]
 	return k
 }
 
-// NewRepo makes an IPFS repository that no daemon runs on. What is added there
-// is cut as the profiles say.
+// NewRepo makes an IPFS repository, without a daemon. The profiles say how files that
+// are added are cut.
 func NewRepo(t *testing.T, profiles ...string) string {
 	t.Helper()
 	Need(t, "bin/ipfs")
@@ -46,28 +47,29 @@ func NewRepo(t *testing.T, profiles ...string) string {
 	return repo
 }
 
-// IPFSAdd is the root that `ipfs add` gives a folder. The repository is new and
-// only hashes, so a profile can be set and nothing is kept.
+// IPFSAdd returns the root that `ipfs add` gives a directory under a profile.
 func IPFSAdd(t *testing.T, profile, dir string) (cid string) {
 	t.Helper()
 	return IPFS(t, NewRepo(t, profile), "add", "--recursive", "--quieter", "--only-hash", dir)
 }
 
-// IPFS runs the ipfs command on a repository, or on the daemon that runs there.
+// IPFS runs the ipfs command on a repository, or on its daemon, and returns its output.
 func IPFS(t *testing.T, repo string, args ...string) string {
 	t.Helper()
 	return strings.TrimSpace(Run(t, IPFSCommand(repo, args...)))
 }
 
+// IPFSCommand returns an ipfs command for a repository.
 func IPFSCommand(repo string, args ...string) *exec.Cmd {
 	cmd := exec.Command(InRepo("bin/ipfs"), args...)
 	cmd.Env = append(os.Environ(), "IPFS_PATH="+repo)
 	return cmd
 }
 
+// LowerBase32 is multibase "b" without its prefix.
 var LowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// AddressOf is a CID as our references have it: its multihash alone, in base32.
+// AddressOf returns a CID as references have it: its multihash alone, in base32.
 func AddressOf(t *testing.T, repo, cid string) string {
 	t.Helper()
 	v1 := IPFS(t, repo, "cid", "format", "-v=1", "-b=base32", cid)
@@ -78,7 +80,7 @@ func AddressOf(t *testing.T, repo, cid string) string {
 	return LowerBase32.EncodeToString(b[2:]) // the version and the codec
 }
 
-// CIDv1 is what ciq undoes: the CID that IPFS knows an image's root by.
+// CIDv1 returns the CID of a root from its address, the inverse of AddressOf.
 func CIDv1(t *testing.T, ciq string) string {
 	t.Helper()
 	multihash, err := LowerBase32.DecodeString(ciq)
@@ -88,13 +90,13 @@ func CIDv1(t *testing.T, ciq string) string {
 	return "b" + LowerBase32.EncodeToString(append([]byte{0x01, 0x70}, multihash...))
 }
 
-// AddDir is `ipfs add` of a folder, which gives the root.
+// AddDir adds a directory with `ipfs add`, and returns its root.
 func (k *Kubo) AddDir(t *testing.T, dir string, args ...string) (cid string) {
 	t.Helper()
 	return IPFS(t, k.Repo, append([]string{"add", "--recursive", "--quieter"}, append(args, dir)...)...)
 }
 
-// Add is `ipfs add` of one file.
+// Add adds a file with `ipfs add`.
 func (k *Kubo) Add(t *testing.T, content string, args ...string) (cid string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "file")
@@ -102,13 +104,13 @@ func (k *Kubo) Add(t *testing.T, content string, args ...string) (cid string) {
 	return IPFS(t, k.Repo, append([]string{"add", "--quieter"}, append(args, file)...)...)
 }
 
-// NewKey makes an IPNS key on the node, and spells it for an image name.
+// NewKey makes an IPNS key on the node, and returns it as image names spell it.
 func (k *Kubo) NewKey(t *testing.T, name, kind string) (key string) {
 	t.Helper()
 	return IPFS(t, k.Repo, "key", "gen", "--type="+kind, "--ipns-base=base36", name)
 }
 
-// Publish signs what a key stands for.
+// Publish signs a record of a key, with a path as its value.
 func (k *Kubo) Publish(t *testing.T, name, path string, options ...string) {
 	t.Helper()
 	args := append([]string{"name", "publish", "--allow-offline", "--key=" + name, "--ttl=1s"}, options...)

@@ -9,13 +9,14 @@ import (
 	"testing"
 )
 
-// An OCILayout collects the blobs of an OCI layout.
+// An OCILayout is an OCI image layout that a test builds.
 type OCILayout struct {
 	t       *testing.T
 	archive Archive
 	names   map[string]bool
 }
 
+// An OCIDescriptor is a descriptor of the OCI image specification.
 type OCIDescriptor struct {
 	MediaType   string            `json:"mediaType"`
 	Size        int               `json:"size"`
@@ -31,27 +32,30 @@ const (
 	OCILayer    = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
+// NewOCILayout returns an empty layout.
 func NewOCILayout(t *testing.T) *OCILayout {
 	return &OCILayout{t: t, names: map[string]bool{}}
 }
 
-// ForPlatform is the descriptor for a platform.
+// ForPlatform returns the descriptor for a platform, as in linux/arm64.
 func (d OCIDescriptor) ForPlatform(platform string) OCIDescriptor {
 	system, architecture, _ := strings.Cut(platform, "/")
 	d.Platform = map[string]string{"os": system, "architecture": architecture}
 	return d
 }
 
-// Named is the descriptor with a name.
+// Named returns the descriptor with the annotation that names an image.
 func (d OCIDescriptor) Named(name string) OCIDescriptor {
 	d.Annotations = map[string]string{"io.containerd.image.name": "docker.io/" + name}
 	return d
 }
 
+// Blob adds a blob.
 func (l *OCILayout) Blob(mediaType string, content []byte) OCIDescriptor {
 	return l.add(mediaType, DigestOf(content), content)
 }
 
+// SHA512Blob adds a blob under its sha512 digest.
 func (l *OCILayout) SHA512Blob(mediaType string, content []byte) OCIDescriptor {
 	return l.add(mediaType, fmt.Sprintf("sha512:%x", sha512.Sum512(content)), content)
 }
@@ -65,6 +69,7 @@ func (l *OCILayout) add(mediaType, digest string, content []byte) OCIDescriptor 
 	return OCIDescriptor{MediaType: mediaType, Size: len(content), Digest: digest}
 }
 
+// Manifest adds a manifest or index with the given fields.
 func (l *OCILayout) Manifest(mediaType string, fields map[string]any) OCIDescriptor {
 	l.t.Helper()
 	fields["schemaVersion"], fields["mediaType"] = 2, mediaType
@@ -75,7 +80,7 @@ func (l *OCILayout) Manifest(mediaType string, fields map[string]any) OCIDescrip
 	return l.Blob(mediaType, content)
 }
 
-// Write writes the layout, whose index has the given descriptors, as an archive.
+// Write writes the layout as an archive. Its index has the given descriptors.
 func (l *OCILayout) Write(t *testing.T, index ...OCIDescriptor) (file string) {
 	t.Helper()
 	content, err := json.Marshal(map[string]any{"schemaVersion": 2, "manifests": index})

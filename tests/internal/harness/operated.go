@@ -13,16 +13,14 @@ import (
 	"testing"
 )
 
-// An Operated is a Caddy that somebody looks after: with an admin endpoint, and
-// with an access log.
+// An Operated is a Caddy with an admin endpoint and an access log.
 type Operated struct {
 	*Caddy
 	admin     string // its URL
 	caddyfile func(site string) string
 }
 
-// NewOperated starts a Caddy whose one site is this, with variables added to its
-// environment.
+// NewOperated starts a Caddy with one site, and adds variables to its environment.
 func NewOperated(t *testing.T, site string, environment ...string) *Operated {
 	t.Helper()
 	port, admin, storage := FreePort(t), FreePort(t), t.TempDir()
@@ -53,8 +51,8 @@ http://localhost:%d http://127.0.0.1:%[3]d {
 	return o
 }
 
-// Load puts a site in the place of the one that there is. The endpoint is replaced
-// as well, and may cut off who comes in that moment.
+// Load replaces the site. Caddy replaces its admin endpoint as well, and may cut off a
+// request in that moment, so Load tries again.
 func (o *Operated) Load(t *testing.T, site string) {
 	t.Helper()
 	o.Await(t, "a new configuration", func() bool {
@@ -70,13 +68,13 @@ func (o *Operated) Load(t *testing.T, site string) {
 	})
 }
 
-// Ask sends the admin endpoint a request.
+// Ask sends a request to the admin endpoint.
 func (o *Operated) Ask(t *testing.T, method, path string) Response {
 	t.Helper()
 	return MustSend(t, NoRedirects, method, o.admin+path)
 }
 
-// Answer asks the admin endpoint for what it has to have.
+// Answer decodes the JSON that the admin endpoint must answer with.
 func (o *Operated) Answer(t *testing.T, method, path string, value any) {
 	t.Helper()
 	resp := o.Ask(t, method, path)
@@ -88,7 +86,8 @@ func (o *Operated) Answer(t *testing.T, method, path string, value any) {
 	}
 }
 
-// MustRefuse asks the admin endpoint for what is an error, in its way.
+// MustRefuse sends the admin endpoint a request that it must refuse with a status and a
+// message.
 func (o *Operated) MustRefuse(t *testing.T, method, path string, status int, message string) {
 	t.Helper()
 	resp := o.Ask(t, method, path)
@@ -102,7 +101,7 @@ func (o *Operated) MustRefuse(t *testing.T, method, path string, status int, mes
 	}
 }
 
-// Metrics are all that Caddy has, by series.
+// Metrics returns the values of all series.
 func (o *Operated) Metrics(t *testing.T) map[string]float64 {
 	t.Helper()
 	resp := o.Ask(t, http.MethodGet, "/metrics")
@@ -123,7 +122,7 @@ func (o *Operated) Metrics(t *testing.T) map[string]float64 {
 	return all
 }
 
-// Access waits for the line of the access log about a request.
+// Access waits for the access log's line about a path, and returns it.
 func (o *Operated) Access(t *testing.T, path string) (line string) {
 	t.Helper()
 	o.Await(t, "an access log line about "+path, func() bool {

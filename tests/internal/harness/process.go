@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// Patience is how long a program may take to do one thing. All take seconds,
-// but for xcaddy, which may have to build Caddy from nothing.
+// Patience is how long a program may take for one thing. All take seconds, except
+// builds of Caddy from nothing.
 const Patience = 10 * time.Minute
 
-// Run runs a program to its end and gives back its standard output. If the
-// program fails, so does the test, with what it said.
+// Run runs a program to its end and returns its standard output. If the program fails,
+// the test fails with all of its output.
 func Run(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	stdout, stderr, err := Try(cmd)
@@ -27,7 +27,7 @@ func Run(t *testing.T, cmd *exec.Cmd) string {
 	return stdout
 }
 
-// Try runs a program to its end, or to the end of our patience.
+// Try runs a program to its end, and kills it when it exceeds Patience.
 func Try(cmd *exec.Cmd) (stdout, stderr string, err error) {
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -41,16 +41,16 @@ func Try(cmd *exec.Cmd) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// A Daemon is a program that runs beside a test.
+// A Daemon is a program that runs during a test.
 type Daemon struct {
 	name       string
 	Cmd        *exec.Cmd
 	Log        *Log
 	Ended      chan struct{}
-	StopSignal os.Signal // what ends it
+	StopSignal os.Signal
 }
 
-// StartDaemon starts a program that ends with the test.
+// StartDaemon starts a program, and stops it at the end of the test.
 func StartDaemon(t *testing.T, name string, cmd *exec.Cmd) *Daemon {
 	t.Helper()
 	d := &Daemon{name: name, Cmd: cmd, Log: new(Log), Ended: make(chan struct{}), StopSignal: os.Interrupt}
@@ -61,22 +61,22 @@ func StartDaemon(t *testing.T, name string, cmd *exec.Cmd) *Daemon {
 		t.Fatal(err)
 	}
 	go func() {
-		// Its log ends when the last process that writes it has, so this waits
-		// for all that it started as well.
+		// The log ends with the last process that writes to it, so this waits for
+		// all programs that the daemon started, too.
 		cmd.Wait()
 		close(d.Ended)
 	}()
 	t.Cleanup(func() {
 		d.Stop()
 		if t.Failed() {
-			t.Logf("what %s said last:\n%s", d.name, d.Log.tail(4000))
+			t.Logf("the last output of %s:\n%s", d.name, d.Log.tail(4000))
 		}
 	})
 	return d
 }
 
-// Await waits for something to become true, and fails the test if that takes
-// too long or the daemon ends before.
+// Await waits until ready returns true, and fails the test when that takes over a
+// minute or the daemon ends first.
 func (d *Daemon) Await(t *testing.T, what string, ready func() bool) {
 	t.Helper()
 	late := time.After(time.Minute)
@@ -93,12 +93,14 @@ func (d *Daemon) Await(t *testing.T, what string, ready func() bool) {
 	}
 }
 
-// AwaitLine waits for something in the daemon's log.
+// AwaitLine waits for a text in the daemon's log.
 func (d *Daemon) AwaitLine(t *testing.T, text string) {
 	t.Helper()
 	d.Await(t, fmt.Sprintf("%q", text), func() bool { return strings.Contains(d.Log.String(), text) })
 }
 
+// Stop sends the daemon its StopSignal, and kills it if it is still there ten seconds
+// later.
 func (d *Daemon) Stop() {
 	d.Cmd.Process.Signal(d.StopSignal)
 	select {
@@ -110,7 +112,7 @@ func (d *Daemon) Stop() {
 	<-d.Ended
 }
 
-// A Log is what a daemon has said so far.
+// A Log is the output of a daemon so far.
 type Log struct {
 	mu   sync.Mutex
 	said bytes.Buffer
@@ -133,7 +135,7 @@ func (l *Log) tail(n int) string {
 	return said[max(0, len(said)-n):]
 }
 
-// FreePort is a TCP port that nobody listens on now, and that no other test got.
+// FreePort returns a TCP port on which nothing listens, a different one for each call.
 func FreePort(t *testing.T) int {
 	t.Helper()
 	for {
@@ -149,9 +151,9 @@ func FreePort(t *testing.T) int {
 	}
 }
 
-var ports sync.Map // that freePort gave away
+var ports sync.Map // that FreePort returned
 
-// WithInput is the program with a file for its standard input.
+// WithInput makes a file a command's standard input.
 func WithInput(t *testing.T, cmd *exec.Cmd, name string) *exec.Cmd {
 	t.Helper()
 	file, err := os.Open(name)

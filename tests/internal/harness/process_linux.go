@@ -4,8 +4,8 @@ import (
 	"syscall"
 )
 
-// EndsWithUs has a program killed when the tests end without having ended it,
-// as on an interrupt or after go test's -timeout.
+// EndsWithUs makes Linux kill a program when the tests end without stopping it, as on an
+// interrupt or at the timeout of go test.
 func EndsWithUs() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

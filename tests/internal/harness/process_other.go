@@ -4,5 +4,5 @@ package harness
 
 import "syscall"
 
-// EndsWithUs would have a program killed when the tests end; only Linux can.
+// EndsWithUs does nothing: only Linux can kill a program at the end of its parent.
 func EndsWithUs() *syscall.SysProcAttr { return nil }

@@ -7,16 +7,17 @@ import (
 	"testing"
 )
 
-// Address is the CID in a reference.
+// Address returns the address in a reference: the root of the image's directory.
 func Address(ref string) string { return strings.Split(ref, "/")[1] }
 
-// A Descriptor says where in a registry something is.
+// A Descriptor names content in a registry.
 type Descriptor struct {
 	MediaType string `json:"mediaType"`
 	Size      int    `json:"size"`
 	Digest    string `json:"digest"`
 }
 
+// A Manifest is an image's manifest, in Docker's form or OCI's.
 type Manifest struct {
 	SchemaVersion int          `json:"schemaVersion"`
 	MediaType     string       `json:"mediaType"`
@@ -24,8 +25,7 @@ type Manifest struct {
 	Layers        []Descriptor `json:"layers"`
 }
 
-// FetchManifest asks the registry for an image's manifest, and gives its digest
-// as well.
+// FetchManifest fetches the latest manifest of a repository, and its digest.
 func FetchManifest(t *testing.T, ref string) (m Manifest, digest string) {
 	t.Helper()
 	resp := Get(t, Repository(ref)+"/manifests/latest")
@@ -35,13 +35,14 @@ func FetchManifest(t *testing.T, ref string) (m Manifest, digest string) {
 	return m, resp.Header.Get("Docker-Content-Digest")
 }
 
-// Repository is a reference's URL in the registry protocol.
+// Repository returns the URL of a reference's repository in the registry protocol. The
+// reference has no tag.
 func Repository(ref string) string {
 	host, name, _ := strings.Cut(ref, "/")
 	return "http://" + host + "/v2/" + name
 }
 
-// ConfigDigest is the digest of the config in a manifest.
+// ConfigDigest returns the digest of the config in a manifest.
 func ConfigDigest(t *testing.T, content string) string {
 	t.Helper()
 	var m Manifest
@@ -51,6 +52,7 @@ func ConfigDigest(t *testing.T, content string) string {
 	return m.Config.Digest
 }
 
+// The media types of Docker's images.
 const (
 	DockerManifestType = "application/vnd.docker.distribution.manifest.v2+json"
 	DockerConfigType   = "application/vnd.docker.container.image.v1+json"

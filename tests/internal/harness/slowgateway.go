@@ -11,18 +11,20 @@ import (
 	"testing"
 )
 
-// A SlowGateway gives what another does, no faster than it is let.
+// A SlowGateway passes on the answers of another gateway, no faster than a test lets
+// it.
 type SlowGateway struct {
 	*httptest.Server
 	mu    sync.Mutex
 	more  sync.Cond
 	held  bool
-	left  int // bytes that may go, while it is held
-	waits int // answers that wait for that
-	fails bool
+	left  int  // bytes that may pass while it is held
+	waits int  // answers that wait for more
+	fails bool // the next write
 	conns map[net.Conn]bool
 }
 
+// NewSlowGateway starts one in front of a gateway. It holds nothing back yet.
 func NewSlowGateway(t *testing.T, gateway string) *SlowGateway {
 	t.Helper()
 	honest, err := url.Parse(gateway)
@@ -33,7 +35,7 @@ func NewSlowGateway(t *testing.T, gateway string) *SlowGateway {
 	s.more.L = &s.mu
 	proxy := httputil.NewSingleHostReverseProxy(honest)
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.RawQuery == "" { // a file, and no nodes
+		if r.URL.RawQuery == "" { // a file, not a block or CAR
 			w = slowWriter{w, s}
 		}
 		proxy.ServeHTTP(w, r)
@@ -57,10 +59,13 @@ type slowWriter struct {
 	gateway *SlowGateway
 }
 
+// Hold stops all answers.
 func (s *SlowGateway) Hold() { s.set(true, 0) }
 
+// Release lets all answers go on.
 func (s *SlowGateway) Release() { s.set(false, 0) }
 
+// Give lets n more bytes pass, of all answers together.
 func (s *SlowGateway) Give(n int) { s.set(true, n) }
 
 func (s *SlowGateway) set(held bool, more int) {
@@ -71,26 +76,28 @@ func (s *SlowGateway) set(held bool, more int) {
 	s.more.Broadcast()
 }
 
-// BreakOff makes one answer break off.
+// BreakOff breaks off one answer, at its next write.
 func (s *SlowGateway) BreakOff() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fails = true
 }
 
+// Connections returns the number of open connections to the gateway.
 func (s *SlowGateway) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
+// Waiting returns the number of answers that are held back.
 func (s *SlowGateway) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.waits
 }
 
-// wait waits until some of n bytes may go.
+// wait returns how many of n bytes may pass, at least one.
 func (s *SlowGateway) wait(n int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
