@@ -191,7 +191,7 @@ func (t target) build(dir string) error {
 		args = append(args, "./cmd/"+program)
 	}
 	build := exec.Command("go", args...)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+t.os, "GOARCH="+t.arch, "GOAMD64=v1", "GOARM64=v8.0")
+	build.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0", "GOOS="+t.os, "GOARCH="+t.arch, "GOAMD64=v1", "GOARM64=v8.0")
 	build.Stderr = os.Stderr
 	return build.Run()
 }
