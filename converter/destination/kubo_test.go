@@ -3,6 +3,7 @@ package destination
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -154,6 +156,67 @@ func TestKuboWhileTheArchiveRests(t *testing.T) {
 	}
 	if n := imports.Load(); n != 2 {
 		t.Errorf("there are %d imports, want 2", n)
+	}
+}
+
+// A node that takes nothing and is alive, as during garbage collection, is waited for,
+// and one line says so.
+func TestKuboThatCollectsGarbageIsWaitedFor(t *testing.T) {
+	archive := testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 8<<20)))
+	var asked atomic.Int32
+	collected := make(chan struct{})
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/version"):
+			if asked.Add(1) == 3 {
+				close(collected)
+			}
+		case strings.HasSuffix(r.URL.Path, "/dag/import"):
+			<-collected
+			afterReading(func(w http.ResponseWriter, root string) { answerRoot(w, root, "") })(w, r)
+		}
+	}))
+	defer node.Close()
+	var mu sync.Mutex
+	var notes []string
+	dst, err := ToKubo(newNode(t, node.URL, ""), func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		notes = append(notes, fmt.Sprintf(format, args...))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	dst.stall, dst.pin = 200*time.Millisecond, 200*time.Millisecond
+	if _, err := converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, converter.Options{Compression: blob.Uncompressed}); err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(notes) != 1 || !strings.Contains(notes[0], "alive and takes nothing for now") {
+		t.Errorf("notes are %q", notes)
+	}
+}
+
+// A node that stops in the middle is named as such.
+func TestKuboThatStopsIsNamed(t *testing.T) {
+	archive := testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 8<<20)))
+	var node *httptest.Server
+	node = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.CopyN(io.Discard, r.Body, 1<<20)
+		node.Listener.Close()
+		panic(http.ErrAbortHandler)
+	}))
+	defer node.Close()
+	dst, err := ToKubo(newNode(t, node.URL, ""), t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	_, err = converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, converter.Options{Compression: blob.Uncompressed})
+	if !errors.Is(err, errDied) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("the error is %v", err)
 	}
 }
 
