@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 // The spans of a request, below that of Caddy's tracing handler.
@@ -102,7 +103,7 @@ func (a *attempt) Ended(failed *gateway.Failure) {
 		endSpan(a.ctx, a.verify, err)
 	}
 	endSpan(a.ctx, a.fetch, err)
-	if errors.Is(err, gateway.ErrMismatch) || errors.Is(err, names.ErrForged) {
+	if errors.Is(err, trustless.ErrMismatch) || errors.Is(err, names.ErrForged) {
 		metrics.verificationFailures.WithLabelValues(a.gateway).Inc()
 		a.emitVerificationFailed(err)
 	}

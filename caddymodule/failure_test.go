@@ -1,10 +1,10 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 )
@@ -23,8 +23,9 @@ func TestFailure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			status, g := test.status, im.Gateway(t).Breaks(test.fault)
-			s := newSite(t, gateways(g))
-			s.handler.pool.Patience = time.Second
+			h := gateways(g)
+			h.Gateways[0].TransportRaw = json.RawMessage(`{"protocol": "http", "response_header_timeout": "1s"}`)
+			s := newSite(t, h)
 			path := im.ManifestURL(t, imagestest.Ours, "v1")
 			_, body := s.get(t, status, path)
 			if err := <-s.errs; len(body) > 0 || !strings.Contains(err.Error(), g.URL) {

@@ -253,12 +253,13 @@ func (h *Handler) newResolver(root *registry.Root) (*names.Resolver, error) {
 
 func (h *Handler) newLibrary(ctx caddy.Context) *images.Library {
 	config := images.Config{Stores: h.stores, Lists: h.lists, Logger: h.logger, Looked: countLook}
-	if h.pool != nil {
-		config.Gateways = trustless.NewClient(h.pool)
-	}
+	client := trustless.Config{Pool: h.pool}
 	if h.cache != nil {
-		config.Gateways.Nodes = h.cache.cache
+		client.Nodes = h.cache.cache
 		config.Filler, config.Prefetch = h.cache.filler, h.cache.prefetch
+	}
+	if h.pool != nil {
+		config.Gateways = trustless.NewClient(client)
 	}
 	return images.New(ctx, config)
 }

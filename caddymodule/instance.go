@@ -89,8 +89,7 @@ func newPool(groups []gateway.Group, a attempts) *gateway.Pool {
 	if len(groups) == 0 {
 		return nil
 	}
-	p := gateway.NewPool(groups...)
-	p.Observer = a.begin
+	p := gateway.NewPool(gateway.Config{Groups: groups, Observer: a.begin})
 	for _, s := range p.States() { // so that they are seen before anything happens
 		metrics.verificationFailures.WithLabelValues(s.Gateway)
 		metrics.gatewayLatency.WithLabelValues(s.Gateway)

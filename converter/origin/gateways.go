@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -38,7 +39,8 @@ func FromGateways(gateways []Gateway, warnf func(format string, args ...any)) (O
 		t.headers = append(t.headers, g.Header)
 		p.names = append(p.names, u.String())
 	}
-	p.client = trustless.NewClient(gateway.NewPool(gateway.Group{Upstreams: t.upstreams, Transport: t}))
+	pool := gateway.NewPool(gateway.Config{Groups: []gateway.Group{{Upstreams: t.upstreams, Transport: t}}})
+	p.client = trustless.NewClient(trustless.Config{Pool: pool})
 	return newOrigin(p), nil
 }
 
@@ -94,7 +96,7 @@ func (p *atGateways) open(ctx context.Context, f *unixfs.File) (io.ReadCloser, e
 	r, w := io.Pipe()
 	go func() {
 		w.CloseWithError(p.ask(func(s trustless.Session) error {
-			return s.Copy(ctx, f.CID, "", nil, pipe{w})
+			return s.Copy(ctx, ipfspath.Place{Root: f.CID}, nil, pipe{w})
 		}))
 	}()
 	return &gatewayFile{r, cancel}, nil
@@ -131,7 +133,7 @@ func (p *atGateways) String() string { return strings.Join(p.names, " ") }
 // A pipe is a trustless.Sink.
 type pipe struct{ io.Writer }
 
-func (pipe) Start(_, _, _ int64) {}
+func (pipe) Start(trustless.File, int64, int64) {}
 
 // A gatewayFile is the content of a file while a gateway sends it.
 type gatewayFile struct {

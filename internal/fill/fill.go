@@ -32,6 +32,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -49,8 +50,7 @@ var ErrDigest = errors.New("the blob does not have the digest that it is publish
 // A Blob is what is asked for: the file at a path below a root, which is to have
 // a digest.
 type Blob struct {
-	Root   cid.Cid
-	Path   string // slash-separated
+	ipfspath.Place
 	Digest digest.Digest
 }
 
@@ -267,7 +267,7 @@ func (f *Filler) below(root cid.Cid) []*fill {
 	defer f.mu.Unlock()
 	var fills []*fill
 	for key, fl := range f.places {
-		if strings.HasPrefix(key, Blob{Root: root}.key()) {
+		if strings.HasPrefix(key, Blob{Place: ipfspath.Place{Root: root}}.key()) {
 			fills = append(fills, fl)
 		}
 	}

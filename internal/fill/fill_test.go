@@ -18,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -304,12 +305,12 @@ func TestWithoutGateways(t *testing.T) {
 	for range 2 {
 		check(t, b.get(t.Context(), blob, content, nil))
 		check(t, b.get(t.Context(), blob, content, &gateway.Range{First: 100, Last: 200}))
-		if n, err := b.session.Stat(t.Context(), blob.Root, blob.Path); n != int64(len(content)) {
+		if n, err := b.session.Stat(t.Context(), blob.Place); n != int64(len(content)) {
 			t.Errorf("it has %d bytes: %v", n, err)
 		}
 		b = serve(t, b.dir, room, g)
 	}
-	if _, err := b.session.Stat(t.Context(), blob.Root, "blobs/other"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := b.session.Stat(t.Context(), ipfspath.Place{Root: blob.Root, Path: "blobs/other"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what never was: %v", err)
 	}
 }
@@ -345,9 +346,9 @@ func TestPastTheCache(t *testing.T) {
 	small.mustBeClean(t)
 
 	dir := t.TempDir()
-	file, table, err := small.session.Resolve(t.Context(), blob.Root, blob.Path)
+	file, err := small.session.Resolve(t.Context(), blob.Place)
 	check(t, err)
-	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).BeginBlob(file, table.Size())
+	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).BeginBlob(file.CID, file.Size)
 	if err != nil {
 		t.Fatal(err)
 	}

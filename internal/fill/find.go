@@ -13,14 +13,14 @@ import (
 // find finds out what stands at the blob's place. Where that takes asking, and
 // somebody waits for the first byte, the blob is asked for at the same time.
 func (fl *fill) find(fromStart bool) error {
-	if fromStart && !fl.session.IsKnown(fl.ctx, fl.blob.Root, fl.blob.Path) {
+	if fromStart && !fl.session.IsKnown(fl.ctx, fl.blob.Place) {
 		return fl.findByStream()
 	}
-	file, table, err := fl.session.Resolve(fl.ctx, fl.blob.Root, fl.blob.Path)
+	file, err := fl.session.Resolve(fl.ctx, fl.blob.Place)
 	if err != nil {
 		return err
 	}
-	return fl.found(file, table)
+	return fl.found(file.CID, file.Table)
 }
 
 // found begins the file, now that its leaves are known.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -75,7 +76,7 @@ func one(t testing.TB, content []byte) (*image, Blob) {
 }
 
 func (im *image) blob(d digest.Digest) Blob {
-	return Blob{Root: im.root, Path: "blobs/" + d.String(), Digest: d}
+	return Blob{Place: ipfspath.Place{Root: im.root, Path: "blobs/" + d.String()}, Digest: d}
 }
 
 // A testGateway serves images over HTTP.
@@ -190,8 +191,7 @@ func serve(t testing.TB, dir string, limit int64, gateways ...*testGateway) *ben
 	t.Cleanup(transport.CloseIdleConnections)
 	group.Transport = transport
 	b := &bench{dir: dir, cache: store.Open(dir).NewCache(store.CacheConfig{MaxSize: limit})}
-	client := trustless.NewClient(gateway.NewPool(group))
-	client.Nodes = b.cache
+	client := trustless.NewClient(trustless.Config{Pool: gateway.NewPool(gateway.Config{Groups: []gateway.Group{group}}), Nodes: b.cache})
 	b.session = trustless.Session{Client: client}
 	b.Filler = New(b.cache, Config{})
 	b.SetPrefetch(3)
@@ -210,7 +210,10 @@ type client struct {
 	slow    func()
 }
 
-func (c *client) Start(from, to, size int64) { c.started++; c.at, c.to, c.size = from, to, size }
+func (c *client) Start(f trustless.File, from, to int64) {
+	c.started++
+	c.at, c.to, c.size = from, to, f.Size
+}
 
 func (c *client) Write(b []byte) (int, error) {
 	if c.slow != nil {

@@ -115,9 +115,9 @@ func TestOtherProcessHangs(t *testing.T) {
 	dir := t.TempDir()
 	b := serve(t, dir, room, g)
 	b.config.Patience = 50 * time.Millisecond
-	file, table, err := b.session.Resolve(t.Context(), blob.Root, blob.Path)
+	file, err := b.session.Resolve(t.Context(), blob.Place)
 	check(t, err)
-	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).BeginBlob(file, table.Size())
+	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).BeginBlob(file.CID, file.Size)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func (r *reader) copy(ctx context.Context, fl *fill, from, to, size int64) error
 		}
 		if !r.started {
 			r.started = true
-			r.sink.Start(from, to, size)
+			r.sink.Start(trustless.File{CID: fl.file, Size: size, Table: fl.table}, from, to)
 		}
 		if err := r.take(fl, end); err != nil {
 			return err
@@ -173,13 +173,13 @@ func (fl *fill) unwant(r *reader) {
 // straight writes what the sink has not got yet, past the cache.
 func (r *reader) straight(ctx context.Context) error {
 	if !r.started {
-		return r.session.Copy(ctx, r.blob.Root, r.blob.Path, r.part, r.sink)
+		return r.session.Copy(ctx, r.blob.Place, r.part, r.sink)
 	}
 	rest := &gateway.Range{First: r.next, Last: r.to - 1}
-	return r.session.Copy(ctx, r.blob.Root, r.blob.Path, rest, going{r.sink})
+	return r.session.Copy(ctx, r.blob.Place, rest, going{r.sink})
 }
 
 // going is a sink that has started.
 type going struct{ io.Writer }
 
-func (going) Start(int64, int64, int64) {}
+func (going) Start(trustless.File, int64, int64) {}

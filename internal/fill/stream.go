@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 const (
@@ -19,11 +20,6 @@ const (
 	// is before and after them comes in one answer.
 	maxGap = 64 << 10
 )
-
-// errEnough ends a stream where it comes to what is there already. What was on
-// its way then comes in vain, so once anybody asks for a part, no more is asked for
-// at once than is not far.
-var errEnough = errors.New("the rest is there")
 
 // A stream is one request under way, for the leaves [next, end). It is a
 // trustless.Sink.
@@ -136,14 +132,16 @@ func (fl *fill) claim(next, end int) *stream {
 func (fl *fill) start(st *stream) {
 	part := gateway.Range{First: st.at, Last: fl.table.Leaves[st.end-1].End - 1}
 	fl.streams.Go(func() {
-		st.ended(fl.session.Copy(fl.ctx, fl.blob.Root, fl.blob.Path, &part, st))
+		st.ended(fl.session.Copy(fl.ctx, fl.blob.Place, &part, st))
 	})
 }
 
 // Start implements trustless.Sink.
-func (st *stream) Start(int64, int64, int64) {}
+func (st *stream) Start(trustless.File, int64, int64) {}
 
-// Write implements trustless.Sink.
+// Write implements trustless.Sink. A stream ends where it comes to a leaf that is
+// there already. Bytes that are on their way then come in vain, so once a reader
+// asks for a part, a stream claims at most far bytes.
 func (st *stream) Write(b []byte) (int, error) {
 	fl := st.fill
 	fl.fetched.Add(int64(len(b)))
@@ -173,7 +171,7 @@ func (st *stream) Write(b []byte) (int, error) {
 		fl.broadcast()
 	}
 	if st.next >= st.end {
-		return len(b), errEnough
+		return len(b), trustless.ErrEnough
 	}
 	return len(b), nil
 }
@@ -192,7 +190,7 @@ func (st *stream) ended(err error) {
 	switch {
 	case fl.ctx.Err() != nil:
 		return
-	case err == nil || errors.Is(err, errEnough):
+	case err == nil:
 		fl.dispatch()
 	default:
 		fl.failed = err
@@ -212,7 +210,7 @@ type first struct {
 func (fl *fill) findByStream() error {
 	f := &first{fill: fl, found: make(chan error, 1)}
 	fl.streams.Go(func() {
-		err := fl.session.Copy(fl.ctx, fl.blob.Root, fl.blob.Path, nil, f)
+		err := fl.session.CopyWithTable(fl.ctx, fl.blob.Place, nil, f)
 		switch {
 		case !f.started && err == nil:
 			f.found <- passedBy{errors.New("an answer without a beginning")}
@@ -226,13 +224,10 @@ func (fl *fill) findByStream() error {
 }
 
 // Start implements trustless.Sink.
-func (f *first) Start(int64, int64, int64) {
+func (f *first) Start(file trustless.File, _, _ int64) {
 	f.started = true
 	fl := f.fill
-	file, table, err := fl.session.Resolve(fl.ctx, fl.blob.Root, fl.blob.Path) // known by now
-	if err == nil {
-		err = fl.found(file, table)
-	}
+	err := fl.found(file.CID, file.Table)
 	if err == nil && fl.partial != nil {
 		fl.mu.Lock()
 		if fl.leaves[0] == missing && len(fl.claims) == 0 {
@@ -246,7 +241,7 @@ func (f *first) Start(int64, int64, int64) {
 // Write implements trustless.Sink.
 func (f *first) Write(b []byte) (int, error) {
 	if f.stream == nil {
-		return 0, errEnough
+		return 0, trustless.ErrEnough
 	}
 	return f.stream.Write(b)
 }

@@ -22,12 +22,12 @@ type Attempt interface {
 
 // attempt asks one gateway once, under the eyes of the observer.
 func (p *Pool) attempt(ctx context.Context, t turn, x Exchange) error {
-	if p.Observer == nil {
-		return t.attempt(ctx, x, p.Patience)
+	if p.observer == nil {
+		return t.attempt(ctx, x, p.patience)
 	}
-	ctx, seen := p.Observer(ctx, t.base.String(), x)
+	ctx, seen := p.observer(ctx, t.base.String(), x)
 	x.answered = seen.Answered
-	err := t.attempt(ctx, x, p.Patience)
+	err := t.attempt(ctx, x, p.patience)
 	if err == nil || errors.Is(err, ErrMore) {
 		seen.Ended(nil)
 		return err

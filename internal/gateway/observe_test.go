@@ -15,12 +15,12 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 // held against none where all are so.
 func TestAway(t *testing.T) {
 	var away bool
-	pool := NewPool(Group{Upstreams: []*url.URL{upstream(0)}, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	pool := NewPool(Config{Groups: []Group{{Upstreams: []*url.URL{upstream(0)}, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		if away {
 			return nil, errors.New("connection refused")
 		}
 		return status(http.StatusNotFound).RoundTrip(r)
-	})})
+	})}}})
 	for _, away = range []bool{true, false, true} {
 		if err := pool.Do(t.Context(), want("something")); err == nil {
 			t.Error("there was something")

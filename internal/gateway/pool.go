@@ -22,6 +22,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,20 +51,26 @@ type Group struct {
 	Transport http.RoundTripper
 }
 
+// A Config is what a Pool is made of.
+type Config struct {
+	Groups   []Group       // most preferred first
+	Patience time.Duration // Patience unless set
+	Observer Observer      // may be nil
+}
+
 // A Pool is one or more groups of gateways. Its methods may be called
 // concurrently.
 type Pool struct {
-	Patience time.Duration // set before use; Patience unless set
-	Observer Observer      // set before use; may be nil
-
-	groups []*group
-	marks  marks
+	patience time.Duration
+	observer Observer
+	groups   []*group
+	marks    marks
 }
 
-// NewPool returns the pool of the given groups, most preferred first.
-func NewPool(groups ...Group) *Pool {
-	p := &Pool{Patience: Patience}
-	for _, g := range groups {
+// NewPool returns a pool.
+func NewPool(c Config) *Pool {
+	p := &Pool{patience: cmp.Or(c.Patience, Patience), observer: c.Observer}
+	for _, g := range c.Groups {
 		p.groups = append(p.groups, newGroup(g))
 	}
 	return p
@@ -153,7 +160,7 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 			return v.error
 		}
 		if p.isShort(t) && errors.Is(err, errSilent) {
-			turns = append(turns, turn{t.gateway, p.Patience})
+			turns = append(turns, turn{t.gateway, p.patience})
 			continue
 		}
 		failed = append(failed, f)

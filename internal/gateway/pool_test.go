@@ -20,6 +20,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway/gatewaytest"
 )
 
+var errWrong = errors.New("something else than what was asked for")
+
 type fake = gatewaytest.Fake
 
 var (
@@ -49,7 +51,7 @@ func (f *farm) pool() *Pool {
 	for i := range f.gateways {
 		g.Upstreams = append(g.Upstreams, upstream(i))
 	}
-	return NewPool(g)
+	return NewPool(Config{Groups: []Group{g}})
 }
 
 // groups returns the gateways as groups of one.
@@ -58,7 +60,7 @@ func (f *farm) groups() *Pool {
 	for i := range f.gateways {
 		groups = append(groups, Group{[]*url.URL{upstream(i)}, f})
 	}
-	return NewPool(groups...)
+	return NewPool(Config{Groups: groups})
 }
 
 func upstream(i int) *url.URL { return &url.URL{Scheme: "http", Host: string(rune('a' + i))} }
@@ -68,7 +70,7 @@ func want(s string) Exchange {
 	return Exchange{Path: "x", Accept: func(resp *http.Response) error {
 		b, err := io.ReadAll(resp.Body)
 		if err == nil && string(b) != s {
-			err = ErrMismatch
+			err = errWrong
 		}
 		return err
 	}}
@@ -250,7 +252,7 @@ func TestPenaltyDoesNotExclude(t *testing.T) {
 func TestFailureEverywhereIsForgiven(t *testing.T) {
 	f := &farm{gateways: []fake{says("right"), says("right")}}
 	p := f.groups()
-	if err := p.Do(t.Context(), want("what is published wrongly")); !isAll(err, ErrMismatch) {
+	if err := p.Do(t.Context(), want("what is published wrongly")); !isAll(err, errWrong) {
 		t.Fatal(err)
 	}
 	f.asked = nil
@@ -305,7 +307,7 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	if isAll(NewPool().Do(t.Context(), want("")), fs.ErrNotExist) {
+	if isAll(NewPool(Config{}).Do(t.Context(), want("")), fs.ErrNotExist) {
 		t.Error("no gateway at all says that something does not exist")
 	}
 }
@@ -439,7 +441,7 @@ func TestRequest(t *testing.T) {
 	x := want("")
 	x.Path = "ipfs/bafy/blobs/sha256:00"
 	x.Header = func(h http.Header) { h.Set("Range", "bytes=1-") }
-	if err := NewPool(Group{[]*url.URL{base}, f}).Do(t.Context(), x); err != nil {
+	if err := NewPool(Config{Groups: []Group{{[]*url.URL{base}, f}}}).Do(t.Context(), x); err != nil {
 		t.Fatal(err)
 	}
 	if got.Method != http.MethodGet || got.URL.String() != "http://a/below/ipfs/bafy/blobs/sha256:00" {

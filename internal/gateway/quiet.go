@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 )
@@ -10,8 +11,11 @@ import (
 // errSilent says that a gateway did not even begin to answer.
 var errSilent = fmt.Errorf("%w before its answer began", ErrStalled)
 
+// beforeAnswer returns the error of an attempt that got no answer. A time limit of
+// the transport itself, if it has one, counts like ours.
 func beforeAnswer(err error) error {
-	if errors.Is(err, ErrStalled) {
+	limit, ok := errors.AsType[net.Error](err)
+	if errors.Is(err, ErrStalled) || ok && limit.Timeout() {
 		return errSilent
 	}
 	return err
@@ -60,19 +64,19 @@ func (p *Pool) turns(gateways []*gateway) []turn {
 	turns := make([]turn, len(gateways))
 	silent := 0
 	for i, g := range gateways {
-		turns[i] = turn{g, p.Patience}
+		turns[i] = turn{g, p.patience}
 		if g.quiet.silent.Load() {
-			turns[i].patience = min(headStart, p.Patience)
+			turns[i].patience = min(headStart, p.patience)
 			silent++
 		}
 	}
 	if silent == len(gateways) {
 		for i := range turns {
-			turns[i].patience = p.Patience
+			turns[i].patience = p.patience
 		}
 	}
 	return turns
 }
 
 // isShort reports whether a turn was only a head start.
-func (p *Pool) isShort(t turn) bool { return t.patience < p.Patience }
+func (p *Pool) isShort(t turn) bool { return t.patience < p.patience }

@@ -78,11 +78,6 @@ func (c ContentRange) String() string {
 	return fmt.Sprintf("bytes %d-%d/%d", c.From, c.To-1, c.Size)
 }
 
-func (r Range) matches(c ContentRange) bool {
-	from, to := r.Resolve(c.Size)
-	return from < to && from == c.From && to == c.To
-}
-
 var errContentRange = errors.New("malformed Content-Range")
 
 // Partial returns which part of a file the body of a 206 is. Its errors are for
@@ -110,17 +105,6 @@ func Partial(resp *http.Response) (ContentRange, error) {
 		return ContentRange{}, fmt.Errorf("%s with %d bytes", c, resp.ContentLength)
 	}
 	return c, nil
-}
-
-// unsatisfied reads the size of the file from a 416.
-func unsatisfied(resp *http.Response) (int64, error) {
-	header := resp.Header.Get("Content-Range")
-	size, found := strings.CutPrefix(header, "bytes */")
-	n, err := parseOffset(size)
-	if !found || err != nil {
-		return 0, fmt.Errorf("%w: %q", errContentRange, header)
-	}
-	return n, nil
 }
 
 // ErrNoRanges says that a gateway answers with the whole where a part was asked

@@ -70,5 +70,5 @@ func poolAt(t *testing.T, base string, rt http.RoundTripper) *Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewPool(Group{[]*url.URL{u}, rt})
+	return NewPool(Config{Groups: []Group{{[]*url.URL{u}, rt}}})
 }

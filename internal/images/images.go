@@ -58,6 +58,9 @@ type Range = gateway.Range
 // A Sink takes a blob.
 type Sink = trustless.Sink
 
+// A File is what a Sink is told of a blob: its size, and more where it is known.
+type File = trustless.File
+
 // An Origin is the kind of a source.
 type Origin string
 

@@ -91,14 +91,14 @@ type remoteBlob struct {
 
 // Size implements Blob.
 func (b remoteBlob) Size(ctx context.Context) (int64, error) {
-	size, err := b.session.Stat(ctx, b.at.Root, b.at.Path)
+	size, err := b.session.Stat(ctx, b.at)
 	return size, proved(ctx, err)
 }
 
 // Copy implements Blob.
 func (b remoteBlob) Copy(ctx context.Context, part *Range, sink Sink) error {
 	if b.filler == nil {
-		return proved(ctx, b.session.Copy(ctx, b.at.Root, b.at.Path, part, sink))
+		return proved(ctx, b.session.Copy(ctx, b.at, part, sink))
 	}
 	return proved(ctx, b.filler.Copy(ctx, b.session, b.fill(), part, sink))
 }
@@ -107,7 +107,7 @@ func (b remoteBlob) Copy(ctx context.Context, part *Range, sink Sink) error {
 func (b remoteBlob) prefetch() { b.filler.Prefetch(b.session, b.fill()) }
 
 func (b remoteBlob) fill() fill.Blob {
-	return fill.Blob{Root: b.at.Root, Path: b.at.Path, Digest: b.digest}
+	return fill.Blob{Place: b.at, Digest: b.digest}
 }
 
 // Close implements Blob.

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
 // A storeSource is a store on disk. It may lack parts of an image: what was cached
@@ -92,7 +93,7 @@ func (b storedBlob) Copy(_ context.Context, part *Range, sink Sink) error {
 	if _, err := b.Seek(from, io.SeekStart); err != nil {
 		return err
 	}
-	sink.Start(from, to, b.File.Size)
+	sink.Start(trustless.File{Size: b.File.Size}, from, to)
 	var file io.Reader = b.File.File
 	if to < b.File.Size {
 		file = io.LimitReader(file, to-from)

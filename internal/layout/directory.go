@@ -57,7 +57,7 @@ func (f directory) unnamed(ctx context.Context, tree Tree, d digest.Digest) (Man
 		if i == maxUnnamed {
 			break
 		}
-		m, err := readManifest(ctx, tree, Place{f.Root, ManifestPath(f.Name, name)})
+		m, err := readManifest(ctx, tree, Place{Root: f.Root, Path: ManifestPath(f.Name, name)})
 		if err == nil && m.is(d) {
 			return m.as(d)
 		}
@@ -85,7 +85,7 @@ func unnamed(entries map[string]cid.Cid) (names []string) {
 
 // Blob implements shape.
 func (f directory) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
-	return Place{f.Root, BlobPath(f.Name, d)}, nil
+	return Place{Root: f.Root, Path: BlobPath(f.Name, d)}, nil
 }
 
 // Tags implements shape.

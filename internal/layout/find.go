@@ -40,7 +40,7 @@ func ReadManifest(ctx context.Context, tree Tree, img Image, reference string) (
 	if reference == latestV1 || reference == latestV2 {
 		return Manifest{}, fmt.Errorf("%s is no tag: %w", reference, fs.ErrNotExist)
 	}
-	m, err := readManifest(ctx, tree, Place{img.Root, ManifestPath(img.Name, reference)})
+	m, err := readManifest(ctx, tree, Place{Root: img.Root, Path: ManifestPath(img.Name, reference)})
 	if err == nil && IsDigest(reference) {
 		return m.as(digest.Digest(reference))
 	}
@@ -59,7 +59,7 @@ func FindManifest(ctx context.Context, tree Tree, img Image, reference string) (
 	if reference != Latest && reference != latestV2 && !IsDigest(reference) {
 		return Manifest{}, err
 	}
-	only, alias := readManifest(ctx, tree, Place{img.Root, ManifestPath(img.Name, latestV2)})
+	only, alias := readManifest(ctx, tree, Place{Root: img.Root, Path: ManifestPath(img.Name, latestV2)})
 	d := digest.Digest(reference)
 	switch {
 	case alias != nil && errors.Is(alias, errNotManifest) && IsDigest(reference):

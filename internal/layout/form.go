@@ -4,24 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"path"
 
-	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 )
 
 // A Place is where on IPFS a file is.
-type Place struct {
-	Root cid.Cid
-	Path string // slash-separated, below Root; empty where the file is Root
-}
-
-// String returns the place as IPFS writes paths, but for what all begin with.
-func (p Place) String() string { return path.Join(p.Root.String(), p.Path) }
+type Place = ipfspath.Place
 
 // Place is the directory of an image, or the file that is one.
-func (img Image) Place() Place { return Place{img.Root, img.Name} }
+func (img Image) Place() Place { return Place{Root: img.Root, Path: img.Name} }
 
 // A Form is the way in which an image lies on IPFS. What is below a CID never
 // changes, so a form may be remembered for ever. Its methods may be called
@@ -90,7 +84,7 @@ func unknownForm(why string) error { return fmt.Errorf("%s: %w", why, fs.ErrNotE
 func (f Form) Referrers(ctx context.Context, tree Tree, d digest.Digest) ([]v1.Descriptor, error) {
 	index, err := Manifest{}, fs.ErrNotExist
 	if f.IsNative() {
-		index, err = readManifest(ctx, tree, Place{f.image.Root, ReferrersPath(f.image.Name, d)})
+		index, err = readManifest(ctx, tree, Place{Root: f.image.Root, Path: ReferrersPath(f.image.Name, d)})
 	}
 	all, err := indexed(index, err)
 	if err != nil && !isAbsent(err) {

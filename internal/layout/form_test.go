@@ -104,7 +104,7 @@ type formCase struct {
 func formCases() map[string]formCase {
 	root := cid.MustParse(bafy)
 	img := Image{root, "app"}
-	blob := func(data string) Place { return Place{root, BlobPath("app", digest.FromString(data))} }
+	blob := func(data string) Place { return Place{Root: root, Path: BlobPath("app", digest.FromString(data))} }
 	oci := func(data string) string { return "app/blobs/sha256/" + digest.FromString(data).Encoded() }
 	other := manifestOf(desc, "another layer")
 	platforms := indexOf(desc(v1.MediaTypeImageManifest, aManifest))
@@ -163,8 +163,8 @@ func formCases() map[string]formCase {
 			tags:  []string{Latest},
 			found: map[string]string{Latest: aManifest, digest.FromString(aManifest).String(): aManifest},
 			blobs: map[string]Place{
-				aConfig: {root, BlobPath("", digest.FromString(aConfig)) + "/" + digest.FromString(aConfig).Encoded() + ".json"},
-				aLayer:  {root, BlobPath("", digest.FromString(aLayer))},
+				aConfig: {Root: root, Path: BlobPath("", digest.FromString(aConfig)) + "/" + digest.FromString(aConfig).Encoded() + ".json"},
+				aLayer:  {Root: root, Path: BlobPath("", digest.FromString(aLayer))},
 			},
 		},
 		"OCI, one tag": {
@@ -172,7 +172,7 @@ func formCases() map[string]formCase {
 			image: img,
 			tags:  []string{"v1"},
 			found: map[string]string{"v1": platforms, Latest: platforms, digest.FromString(platforms).String(): platforms, digest.FromString(aManifest).String(): aManifest},
-			blobs: map[string]Place{aLayer: {root, oci(aLayer)}},
+			blobs: map[string]Place{aLayer: {Root: root, Path: oci(aLayer)}},
 			not:   []string{"v2", digest.FromString(aLayer).String()},
 		},
 		"OCI, no tag": {

@@ -29,7 +29,7 @@ type image2ipfs struct {
 var ErrUncompressedDigest = errors.New("it is compressed and goes by the digest that it has uncompressed, as image2ipfs 0.1.0 wrote it")
 
 func detectImage2ipfs(ctx context.Context, tree Tree, img Image) (shape, error) {
-	m, err := readManifest(ctx, tree, Place{img.Root, ManifestPath(img.Name, latestV2)})
+	m, err := readManifest(ctx, tree, Place{Root: img.Root, Path: ManifestPath(img.Name, latestV2)})
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (f image2ipfs) Manifest(ctx context.Context, tree Tree, reference string) (
 	if reference != Latest && reference != latestV2 && !IsDigest(reference) {
 		return Manifest{}, fmt.Errorf("image2ipfs knows no tag but %s: %w", Latest, fs.ErrNotExist)
 	}
-	m, err := readAs(ctx, tree, Place{f.Root, ManifestPath(f.Name, latestV2)}, f.digest)
+	m, err := readAs(ctx, tree, Place{Root: f.Root, Path: ManifestPath(f.Name, latestV2)}, f.digest)
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -110,9 +110,9 @@ func (f image2ipfs) Manifest(ctx context.Context, tree Tree, reference string) (
 // Blob implements shape.
 func (f image2ipfs) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
 	if d == f.config {
-		return Place{f.Root, f.configAt}, nil
+		return Place{Root: f.Root, Path: f.configAt}, nil
 	}
-	return Place{f.Root, BlobPath(f.Name, d)}, nil
+	return Place{Root: f.Root, Path: BlobPath(f.Name, d)}, nil
 }
 
 // Tags implements shape.

@@ -92,7 +92,7 @@ func (f oci) Manifest(ctx context.Context, tree Tree, reference string) (Manifes
 
 // Blob implements shape.
 func (f oci) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
-	return Place{f.Root, path.Join(f.Name, v1.ImageBlobsDir, d.Algorithm().String(), d.Encoded())}, nil
+	return Place{Root: f.Root, Path: path.Join(f.Name, v1.ImageBlobsDir, d.Algorithm().String(), d.Encoded())}, nil
 }
 
 // Tags implements shape. That the only image is found as the latest makes it none

@@ -174,7 +174,7 @@ func newWorld(t testing.TB, c Config, gateways ...fake) *world {
 	for i := range gateways {
 		group.Upstreams = append(group.Upstreams, &url.URL{Scheme: "http", Host: string(rune('a' + i))})
 	}
-	c.Pool = gateway.NewPool(group)
+	c.Pool = gateway.NewPool(gateway.Config{Groups: []gateway.Group{group}})
 	c.Failed = func(_ Name, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()

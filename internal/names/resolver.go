@@ -27,9 +27,9 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 )
 
 // A Config is which names are resolved, and how.
@@ -79,10 +79,7 @@ func New(c Config) (*Resolver, error) {
 }
 
 // A Place is a directory on IPFS.
-type Place struct {
-	Root cid.Cid
-	Path string // slash-separated, below Root; may be empty
-}
+type Place = ipfspath.Place
 
 // A Step is another name that a name leads through.
 type Step struct {

@@ -37,12 +37,12 @@ func (d *delivery) copy(b images.Blob, parts []images.Range) error {
 }
 
 // Start implements images.Sink.
-func (d *delivery) Start(from, to, size int64) {
+func (d *delivery) Start(f images.File, from, to int64) {
 	d.begin()
 	header, status := d.w.Header(), http.StatusOK
 	header.Set("Content-Length", strconv.FormatInt(to-from, 10))
 	if d.isPart {
-		header.Set("Content-Range", contentRange(from, to, size))
+		header.Set("Content-Range", contentRange(from, to, f.Size))
 		status = http.StatusPartialContent
 	}
 	d.w.WriteHeader(status)
@@ -105,20 +105,20 @@ func (s *byteRanges) copy(b images.Blob) error {
 }
 
 // Start implements images.Sink.
-func (s *byteRanges) Start(from, to, size int64) {
+func (s *byteRanges) Start(f images.File, from, to int64) {
 	if !s.started {
 		s.begin()
-		s.size = size
+		s.size = f.Size
 		header := s.w.Header()
 		header.Set("Content-Type", "multipart/byteranges; boundary="+s.writer.Boundary())
 		header.Set("Content-Length", strconv.FormatInt(s.length(), 10))
 		s.w.WriteHeader(http.StatusPartialContent)
 	}
-	if size != s.size {
-		s.err = fmt.Errorf("the blob has %d bytes, and had %d before", size, s.size)
+	if f.Size != s.size {
+		s.err = fmt.Errorf("the blob has %d bytes, and had %d before", f.Size, s.size)
 		return
 	}
-	s.part, s.err = s.writer.CreatePart(partHeader(from, to, size))
+	s.part, s.err = s.writer.CreatePart(partHeader(from, to, f.Size))
 }
 
 // Write implements images.Sink.

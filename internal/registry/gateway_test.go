@@ -86,10 +86,11 @@ var faults = map[string]fault{
 
 // hurry makes a test of what stalls end soon. Patience is for the honest gateway too, so
 // there is enough of it for a machine that is busy.
-func (s *site) hurry(fault string) {
+func (c setup) hurry(fault string) setup {
 	if strings.HasPrefix(fault, "stalls") {
-		s.pool.Patience = time.Second
+		c.patience = time.Second
 	}
+	return c
 }
 
 // A bad gateway costs time, and clients do not notice.
@@ -106,8 +107,7 @@ func TestBadGatewayBesideAnHonestOne(t *testing.T) {
 				{im.BlobURL(t, im.Config), im.Config},
 			} {
 				bad, good := im.Gateway(t).Breaks(fault), im.Gateway(t)
-				s := newSite(t, gateways(bad, good))
-				s.hurry(name)
+				s := newSite(t, gateways(bad, good).hurry(name))
 				if _, body := s.get(t, 200, test.path); !bytes.Equal(body, test.want) {
 					t.Errorf("%s: %q", test.path, body)
 				}
@@ -129,8 +129,7 @@ func TestBadGatewayAlone(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, gateways(im.Gateway(t).Breaks(faults[name])))
-			s.hurry(name)
+			s := newSite(t, gateways(im.Gateway(t).Breaks(faults[name])).hurry(name))
 			for _, path := range []string{im.ManifestURL(t, ours, digest.FromBytes(im.Manifest).String()), im.BlobURL(t, im.Config)} {
 				s.get(t, want, path)
 				if failure, ok := errors.AsType[*Failure](<-s.errs); !ok || failure.Status != want {
@@ -193,8 +192,7 @@ func TestBlobGoesOn(t *testing.T) {
 			if test.alone {
 				c.gateways = c.gateways[:1]
 			}
-			s := newSite(t, c)
-			s.hurry(name)
+			s := newSite(t, c.hurry(name))
 			resp, body := s.get(t, 200, im.BlobURL(t, im.Layer))
 			if !bytes.Equal(body, im.Layer) {
 				t.Errorf("%d bytes, not the right %d", len(body), len(im.Layer))

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -38,6 +39,7 @@ type setup struct {
 	catalog     bool
 	redirect    string
 	names       *names.Config
+	patience    time.Duration // for gateways
 }
 
 // A site is a server with a registry and nothing around it.
@@ -78,8 +80,8 @@ func newSite(t testing.TB, c setup) *site {
 		groups = append(groups, gateway.Group{Upstreams: []*url.URL{u}, Transport: transport})
 	}
 	if len(groups) > 0 {
-		s.pool = gateway.NewPool(groups...)
-		config.Gateways = trustless.NewClient(s.pool)
+		s.pool = gateway.NewPool(gateway.Config{Groups: groups, Patience: c.patience})
+		config.Gateways = trustless.NewClient(trustless.Config{Pool: s.pool})
 	}
 	config.Lists = openLists(t, c.deny, c.allow)
 	s.library = images.New(t.Context(), config)

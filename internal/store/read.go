@@ -81,7 +81,7 @@ func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit i
 func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
 	f, err := s.OpenFile(c)
 	if errors.Is(err, ErrLacking) {
-		return s.readSmall(ctx, c, limit)
+		return unixfs.ReadAll(ctx, s.node, c, limit)
 	}
 	if err != nil {
 		return nil, err
@@ -91,26 +91,6 @@ func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error
 		return nil, fmt.Errorf("%d bytes, more than %d: %w", f.Size, limit, unixfs.ErrTooLarge)
 	}
 	return io.ReadAll(io.LimitReader(f, limit))
-}
-
-func (s *Store) readSmall(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
-	block, err := s.node(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	size, err := unixfs.FileSize(unixfs.Block{CID: c, Data: block})
-	if err != nil {
-		return nil, err
-	}
-	if size > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d: %w", size, limit, unixfs.ErrTooLarge)
-	}
-	data := make([]byte, 0, size)
-	err = unixfs.Stream(ctx, s.node, c, 0, size, func(b []byte) error {
-		data = append(data, b...)
-		return nil
-	})
-	return data, err
 }
 
 // ReadDir returns the entries of the directory at the slash-separated path below root

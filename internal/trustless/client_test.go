@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -88,6 +89,8 @@ func publishOf(t testing.TB, p unixfs.Profile, bytes, manifests int) *published 
 	pub.root = dir.CID
 	return pub
 }
+
+func (p *published) at(path string) ipfspath.Place { return ipfspath.Place{Root: p.root, Path: path} }
 
 func (n *node) fake() fake {
 	return func(r *http.Request) *http.Response {
@@ -166,7 +169,7 @@ func sessionWith(gateways ...fake) Session {
 	for i, g := range gateways {
 		groups = append(groups, gateway.Group{Upstreams: []*url.URL{upstream(i)}, Transport: g})
 	}
-	return Session{Client: NewClient(gateway.NewPool(groups...))}
+	return Session{Client: NewClient(Config{Pool: gateway.NewPool(gateway.Config{Groups: groups})})}
 }
 
 // Whatever a gateway refuses to serve, as long as it serves blocks.
@@ -196,7 +199,7 @@ func (pub *published) check(t *testing.T, s Session) error {
 	if err != nil || !bytes.Equal(got, pub.manifest) {
 		return fmt.Errorf("the manifest is %q, %w", got, err)
 	}
-	if size, err := s.Stat(t.Context(), pub.root, "app/blobs/b"); err != nil || size != int64(len(pub.blob)) {
+	if size, err := s.Stat(t.Context(), pub.at("app/blobs/b")); err != nil || size != int64(len(pub.blob)) {
 		return fmt.Errorf("the size is %d, %w", size, err)
 	}
 	for _, part := range []*gateway.Range{nil, {First: 0, Last: 0}, {First: 199, Last: 200}, {First: 1000, Last: 250_000}, {First: 299_999, Last: -1}, {First: -1, Last: -1}, {First: 0, Last: -1}} {
@@ -205,7 +208,7 @@ func (pub *published) check(t *testing.T, s Session) error {
 		if part != nil {
 			from, to = part.Resolve(to)
 		}
-		if err := s.Copy(t.Context(), pub.root, "app/blobs/b", part, &k); err != nil {
+		if err := s.Copy(t.Context(), pub.at("app/blobs/b"), part, &k); err != nil {
 			return fmt.Errorf("copying %v: %w", part, err)
 		}
 		if !bytes.Equal(k.Bytes(), pub.blob[from:to]) || k.from != from || k.to != to {
@@ -213,10 +216,10 @@ func (pub *published) check(t *testing.T, s Session) error {
 		}
 	}
 	var k sink
-	if err := s.Copy(t.Context(), pub.root, "app/blobs/empty", nil, &k); err != nil || k.Len() > 0 || k.starts != 1 {
+	if err := s.Copy(t.Context(), pub.at("app/blobs/empty"), nil, &k); err != nil || k.Len() > 0 || k.starts != 1 {
 		return fmt.Errorf("nothing is %d bytes, %w", k.Len(), err)
 	}
-	if err := s.Copy(t.Context(), pub.root, "app/blobs/b", &gateway.Range{First: 400_000, Last: -1}, &k); !errors.Is(err, gateway.ErrRange) {
+	if err := s.Copy(t.Context(), pub.at("app/blobs/b"), &gateway.Range{First: 400_000, Last: -1}, &k); !errors.Is(err, gateway.ErrRange) {
 		return fmt.Errorf("beyond the end: %w", err)
 	}
 	return nil
@@ -240,7 +243,7 @@ func TestFalseBytes(t *testing.T) {
 				t.Fatalf("format %d, byte %d/9: %v", format, at, err)
 			}
 			var k sink
-			err := session(liar).Copy(t.Context(), pub.root, "app/blobs/b", nil, &k)
+			err := session(liar).Copy(t.Context(), pub.at("app/blobs/b"), nil, &k)
 			if !bytes.HasPrefix(pub.blob, k.Bytes()) || err == nil && k.Len() < len(pub.blob) {
 				t.Fatalf("format %d, byte %d/9: false bytes, %v", format, at, err)
 			}
@@ -255,7 +258,7 @@ func TestFalseBytes(t *testing.T) {
 func TestAbsenceIsProved(t *testing.T) {
 	pub := publish(t, unixfs.V1)
 	gone := status(http.StatusNotFound)
-	s := Session{Client: NewClient(gateway.NewPool(gateway.Group{Upstreams: []*url.URL{upstream(0)}, Transport: gone}))}
+	s := sessionWith(gone)
 	if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v1", 1000); err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
@@ -286,12 +289,12 @@ func TestEndlessCAR(t *testing.T) {
 		return response(200, http.Header{"Content-Type": {"application/vnd.ipld.car"}}, io.MultiReader(
 			bytes.NewReader(b.Bytes()[:header]), &forever{b.Bytes()[header:], 0, &read}))
 	}
-	s := Session{Client: NewClient(gateway.NewPool(gateway.Group{Upstreams: []*url.URL{upstream(0)}, Transport: fake(endless)}))}
+	s := sessionWith(endless)
 	if _, err := s.ReadFile(t.Context(), pub.root, path.Join("app", "manifests", "v1"), 1000); err == nil {
 		t.Error("junk is a manifest")
 	}
-	if read > 2*maxPath || s.blocks.bytes > 0 {
-		t.Errorf("%d bytes were read, and %d remembered", read, s.blocks.bytes)
+	if read > 2*maxPath || s.blocks.Bytes() > 0 {
+		t.Errorf("%d bytes were read, and %d remembered", read, s.blocks.Bytes())
 	}
 }
 

@@ -50,7 +50,7 @@ func FuzzAnswers(f *testing.F) {
 				from, to = part.Resolve(to)
 			}
 			var k sink
-			err := s.Copy(t.Context(), pub.root, "app/blobs/b", part, &k)
+			err := s.Copy(t.Context(), pub.at("app/blobs/b"), part, &k)
 			if !bytes.HasPrefix(pub.blob[from:to], k.Bytes()) || err == nil && int64(k.Len()) != to-from || errors.Is(err, fs.ErrNotExist) {
 				t.Fatalf("%d bytes of %d, %v", k.Len(), to-from, err)
 			}
@@ -58,8 +58,8 @@ func FuzzAnswers(f *testing.F) {
 		if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/none", 1000); err == nil {
 			t.Fatal("what does not exist is read")
 		}
-		if s.blocks.bytes > 1<<20 {
-			t.Fatalf("%d bytes are remembered", s.blocks.bytes)
+		if n := s.blocks.Bytes(); n > 1<<20 {
+			t.Fatalf("%d bytes are remembered", n)
 		}
 	})
 }

@@ -56,13 +56,14 @@ func honest(content []byte, wrap func(io.Reader) io.Reader) fake {
 // sink is a client that keeps what it gets.
 type sink struct {
 	bytes.Buffer
-	starts         int
-	from, to, size int64
+	starts   int
+	file     File
+	from, to int64
 }
 
-func (s *sink) Start(from, to, size int64) {
+func (s *sink) Start(f File, from, to int64) {
 	s.starts++
-	s.from, s.to, s.size = from, to, size
+	s.file, s.from, s.to = f, from, to
 }
 
 type readerFunc func([]byte) (int, error)

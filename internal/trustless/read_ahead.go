@@ -63,7 +63,7 @@ func (r *readAhead) fill() {
 		go func() {
 			defer close(leaf.done)
 			defer recovered(&leaf.err)
-			leaf.data, leaf.err = r.session.leaf(r.ctx, c)
+			leaf.data, leaf.err = r.session.fetch(r.ctx, c)
 		}()
 	}
 }
@@ -74,7 +74,7 @@ func (r *readAhead) get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	if leaf == nil {
 		data, err := r.session.known(ctx, c)
 		if isUnavailable(err) {
-			return r.session.leaf(ctx, c)
+			return r.session.fetch(ctx, c)
 		}
 		return data, err
 	}

@@ -33,7 +33,7 @@ func TestRefusedFormComesLast(t *testing.T) {
 		pub.refuses = step.refuses
 		refusals.Store(0)
 		var k sink
-		if err := s.Copy(t.Context(), pub.root, "app/blobs/b", nil, &k); err != nil || !bytes.Equal(k.Bytes(), pub.blob) {
+		if err := s.Copy(t.Context(), pub.at("app/blobs/b"), nil, &k); err != nil || !bytes.Equal(k.Bytes(), pub.blob) {
 			t.Errorf("%s: %d bytes, %v", step.what, k.Len(), err)
 		}
 		if got := refusals.Load(); got != step.want && step.want >= 0 {

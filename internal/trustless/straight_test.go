@@ -18,13 +18,13 @@ func known(t *testing.T, nodes ...*published) Session {
 	}
 	s := session(nodes...)
 	var k sink
-	if err := s.Copy(t.Context(), nodes[0].root, "app/blobs/empty", nil, &k); err != nil {
+	if err := s.Copy(t.Context(), nodes[0].at("app/blobs/empty"), nil, &k); err != nil {
 		t.Fatal(err)
 	}
 	if !s.pool.Refuses(gateway.Plain) {
 		t.Fatal("it is not known that no gateway serves files")
 	}
-	s.Client = NewClient(s.pool)
+	s.Client = NewClient(Config{Pool: s.pool})
 	return s
 }
 
@@ -39,7 +39,7 @@ func TestOneRequestForBlocks(t *testing.T) {
 			return body
 		}
 		var k sink
-		err := s.Copy(t.Context(), pub.root, "app/blobs/b", nil, &k)
+		err := s.Copy(t.Context(), pub.at("app/blobs/b"), nil, &k)
 		if err != nil || !bytes.Equal(k.Bytes(), pub.blob) || k.to != int64(len(pub.blob)) || k.starts != 1 || requests.Load() != 1 {
 			t.Errorf("%s: %d bytes in %d requests, %v", p, k.Len(), requests.Load(), err)
 		}
@@ -66,7 +66,7 @@ func TestBlocksThatBreakOff(t *testing.T) {
 				return spoil(body, at*len(body)/places)
 			}
 			var k sink
-			if err := s.Copy(t.Context(), pub.root, "app/blobs/b", nil, &k); err != nil || !bytes.Equal(k.Bytes(), pub.blob) || k.starts != 1 {
+			if err := s.Copy(t.Context(), pub.at("app/blobs/b"), nil, &k); err != nil || !bytes.Equal(k.Bytes(), pub.blob) || k.starts != 1 {
 				t.Errorf("place %d: %d bytes after %d starts, %v", at, k.Len(), k.starts, err)
 			}
 			if lies.Load() == 0 {
@@ -82,7 +82,7 @@ func TestBlocksWithoutCARs(t *testing.T) {
 	s := known(t, pub)
 	pub.refuses[gateway.CAR] = true
 	var k sink
-	if err := s.Copy(t.Context(), pub.root, "app/blobs/b", nil, &k); err != nil || !bytes.Equal(k.Bytes(), pub.blob) {
+	if err := s.Copy(t.Context(), pub.at("app/blobs/b"), nil, &k); err != nil || !bytes.Equal(k.Bytes(), pub.blob) {
 		t.Errorf("%d bytes, %v", k.Len(), err)
 	}
 }

@@ -26,6 +26,28 @@ func FileSize(b Block) (int64, error) {
 
 const maxFileSize = 1 << 50 // bytes
 
+// ReadAll returns the content of a file of at most limit bytes. One with more is
+// ErrTooLarge.
+func ReadAll(ctx context.Context, get Getter, c cid.Cid, limit int64) ([]byte, error) {
+	first, err := get(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	size, err := FileSize(Block{c, first})
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, fmt.Errorf("%d bytes, more than %d: %w", size, limit, ErrTooLarge)
+	}
+	data := make([]byte, 0, size)
+	err = Stream(ctx, get, c, 0, size, func(b []byte) error {
+		data = append(data, b...)
+		return nil
+	})
+	return data, err
+}
+
 // Stream hands the bytes [from, to) of a file to emit, piece by piece, whatever
 // shape its DAG has. Blocks are asked for depth first, each once for every time
 // that it occurs, and those that lie wholly outside not at all. A block is not

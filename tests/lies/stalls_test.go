@@ -15,6 +15,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
@@ -68,7 +69,7 @@ type wanted struct {
 }
 
 func session(p *gateway.Pool) trustless.Session {
-	return trustless.Session{Client: trustless.NewClient(p)}
+	return trustless.Session{Client: trustless.NewClient(trustless.Config{Pool: p})}
 }
 
 func (im *picture) wants() []wanted {
@@ -85,17 +86,17 @@ func (im *picture) wants() []wanted {
 			return err
 		}, im.content[im.manifest]},
 		{"size", func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error {
-			n, err := session(p).Stat(ctx, root, blob)
+			n, err := session(p).Stat(ctx, ipfspath.Place{Root: root, Path: blob})
 			if err == nil {
 				fmt.Fprint(to, n)
 			}
 			return err
 		}, strconv.Itoa(len(layer))},
 		{"blob", func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error {
-			return session(p).Copy(ctx, root, blob, nil, to)
+			return session(p).Copy(ctx, ipfspath.Place{Root: root, Path: blob}, nil, to)
 		}, layer},
 		{"range", func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error {
-			return session(p).Copy(ctx, root, blob, &part, to)
+			return session(p).Copy(ctx, ipfspath.Place{Root: root, Path: blob}, &part, to)
 		}, layer[part.First : part.Last+1]},
 	}
 }
@@ -120,7 +121,7 @@ func (im *picture) resolve(ctx context.Context, p *gateway.Pool, _ cid.Cid, to *
 // received is a trustless.Sink.
 type received struct{ bytes.Buffer }
 
-func (*received) Start(_, _, _ int64) {}
+func (*received) Start(trustless.File, int64, int64) {}
 
 // stallCases are one use of each lie in each arrangement, of those that the lie
 // can be about.
@@ -182,8 +183,7 @@ func (c stallCase) ask(t *testing.T, gateways []string, mustSucceed bool) error 
 		}
 		groups = append(groups, gateway.Group{Upstreams: []*url.URL{u}, Transport: transport})
 	}
-	pool := gateway.NewPool(groups...)
-	pool.Patience = 2 * time.Second
+	pool := gateway.NewPool(gateway.Config{Groups: groups, Patience: 2 * time.Second})
 	var got received
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
