@@ -3,9 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
@@ -56,5 +60,24 @@ func sourceHint(err error) string {
 	if p, ok := errors.AsType[*platform.Error](err); ok && p.Ambiguous {
 		return fmt.Sprintf("name the version of the operating system as well, as in --platform '%s'", p.There[0])
 	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fullDiskHint(err)
+	}
+	if failed, ok := errors.AsType[*fs.PathError](err); ok && isInTempDir(failed.Path) {
+		return "TMPDIR chooses another directory for temporary files"
+	}
 	return ""
+}
+
+func fullDiskHint(err error) string {
+	failed, ok := errors.AsType[*fs.PathError](err)
+	if ok && isInTempDir(failed.Path) {
+		return "free some space there, or choose another directory with TMPDIR"
+	}
+	return "free some space there, with `converter gc` if it is a store, or write to another place"
+}
+
+func isInTempDir(path string) bool {
+	rest, err := filepath.Rel(destination.TempDir(), path)
+	return err == nil && strings.HasPrefix(rest, "converter-")
 }

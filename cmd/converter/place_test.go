@@ -3,7 +3,9 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -284,5 +287,29 @@ func TestNoControlCharactersReachATerminal(t *testing.T) {
 	}
 	if want := "{\n\t\"name\": \"a\\u001b]52;c;cm0=\\u0007\\u009b\\u202eb\\udb40\\udc01\"\n}\n"; b.String() != want {
 		t.Errorf("JSON is %q, want %q", b.String(), want)
+	}
+}
+
+// A disk that is full, or a temporary directory that is not there, is named with its
+// path and with the way out.
+func TestFullDiskHasAWayOut(t *testing.T) {
+	archive := archiveOf(t, "app:v1")
+	t.Setenv("TMPDIR", "/somewhere")
+	for _, test := range []struct {
+		path string
+		err  error
+		want string
+	}{
+		{"/somewhere/converter-1/blob-2", syscall.ENOSPC, "TMPDIR"},
+		{"/somewhere/converter-1", fs.ErrNotExist, "TMPDIR"},
+		{"/srv/images/tmp/x", syscall.ENOSPC, "`converter gc`"},
+	} {
+		err := withHint(fmt.Errorf("storing: %w", &fs.PathError{Op: "write", Path: test.path, Err: test.err}))
+		if s := err.Error(); !strings.Contains(s, test.path) || !strings.Contains(s, test.want) {
+			t.Errorf("the error is %q, want one with %s", s, test.want)
+		}
+	}
+	if _, err := run(t, "--ipfs-api", "http://127.0.0.1:1", "-i", archive); err == nil || !strings.Contains(withHint(err).Error(), "/somewhere") || !strings.Contains(withHint(err).Error(), "TMPDIR") {
+		t.Errorf("without a temporary directory: %v", err)
 	}
 }

@@ -22,14 +22,14 @@ type Directory struct {
 // temporary directory. With the profile unixfs.V0, which cuts files as Kubo does,
 // `ipfs add -r` of the directory gives the root.
 func ToDirectory() (*Directory, error) {
-	parent, err := os.MkdirTemp("", "converter-")
+	parent, err := makeTempDir()
 	if err != nil {
-		return nil, fmt.Errorf("making a directory: %w", err)
+		return nil, err
 	}
 	d := &Directory{dir: filepath.Join(parent, "image"), tmp: filepath.Join(parent, "tmp")}
 	for _, dir := range []string{d.dir, d.tmp} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("making a directory: %w", err)
+			return nil, fmt.Errorf("creating a directory: %w", err)
 		}
 	}
 	return d, nil

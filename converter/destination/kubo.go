@@ -46,9 +46,9 @@ type Kubo struct {
 // ToKubo returns a destination in a Kubo node. The root is pinned there. logf
 // reports what happens, one line for each call.
 func ToKubo(node *kubo.Node, logf func(format string, args ...any)) (*Kubo, error) {
-	tmp, err := os.MkdirTemp("", "converter-")
+	tmp, err := makeTempDir()
 	if err != nil {
-		return nil, fmt.Errorf("creating a temporary directory: %w", err)
+		return nil, err
 	}
 	return &Kubo{node: node, tmp: tmp, stall: kuboStall, pin: kuboPin, logf: logf}, nil
 }
