@@ -29,6 +29,7 @@ busybox ip link set lo up
 busybox ip address add 192.0.2.1 dev lo # clients treat 127.0.0.1 as no other
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
+mount -t tmpfs tmpfs /srv
 mkdir /var/lib/etc
 cp -a /etc/. /var/lib/etc
 mount --bind /var/lib/etc /etc

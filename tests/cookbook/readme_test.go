@@ -97,7 +97,7 @@ func (k *kitchen) importVersions() {
 func (k *kitchen) startRegistry(b block) {
 	k.Helper()
 	d := harness.StartDaemon(k.T, "registry", k.command("bash", "-ec", "exec "+b.text))
-	d.AwaitLine(k.T, "Caddy serving images on :5000")
+	d.AwaitLine(k.T, "Caddy serving images on")
 }
 
 var (

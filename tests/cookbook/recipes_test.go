@@ -55,6 +55,100 @@ var cooks = map[string]cook{
 		k.mustHave(img, "localhost:5000/ciq…/team/app")
 	},
 
+	"In a container, not as root": func(k *kitchen, img harness.Image) {
+		archive := builtImage(k.T)
+		k.docker()
+		harness.Run(k.T, harness.WithInput(k.T, k.command("docker", "load"), archive))
+		const built = "caddy-ipfs-registry"
+		harness.Run(k.T, k.command("docker", "tag", "localhost/"+built, built))
+		k.have(img)
+		k.follow()
+		if printed, want := k.follow(), k.fill("localhost:5000/ciq…/team/app\n"); printed != want {
+			k.Errorf("the converter printed %q, not %q", printed, want)
+		}
+		k.pull("localhost:5000/ciq…/team/app", img)
+		if user := strings.Fields(harness.Run(k.T, k.command("docker", "top", "registry", "-o", "uid"))); user[len(user)-1] != "1000" {
+			k.Errorf("the registry runs as %q", user)
+		}
+	},
+
+	"On another port, as on a Mac": func(k *kitchen, img harness.Image) {
+		k.startRegistry(k.next())
+		k.docker()
+		k.have(img)
+		if printed, want := k.follow(), k.fill("localhost:5050/ciq…/team/app\n"); printed != want {
+			k.Errorf("the converter printed %q, not %q", printed, want)
+		}
+		k.forget()
+		k.follow()
+		k.mustHave(img, "localhost:5050/ciq…/team/app")
+	},
+
+	"Docker 29 without TLS": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.follow() // hosts.toml, of which Debian's Docker is too old to read it; containerd reads the same
+		k.containerd()
+		const ref = "registry.lan:5000/ciq…/team/app:v1"
+		harness.Run(k.T, k.command("ctr", "images", "pull", "--hosts-dir", "/etc/docker/certs.d", k.fill(ref)))
+		img.MustBe(k.T, k.containerdHas(ref))
+	},
+
+	"Clients that read no index": func(k *kitchen, img harness.Image) {
+		k.docker()
+		k.have(img)
+		if printed, want := k.follow(), k.fill("localhost:5000/ciq…/team/app\n"); printed != want {
+			k.Errorf("the converter printed %q, not %q", printed, want)
+		}
+	},
+
+	"A mirror below a path": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.follow() // hosts.toml
+		k.containerd()
+		k.follow()
+		img.MustBe(k.T, k.containerdHas("docker.io/team/app:v1"))
+	},
+
+	"Which registry a mirror stands for": func(k *kitchen, img harness.Image) {
+		harness.Need(k.T, "curl")
+		k.convert(img)
+		k.follow() // the Caddyfile
+		k.caddy()
+		served, other, _ := strings.Cut(strings.ToLower(k.follow()), "\r\n\r\n")
+		if !strings.HasPrefix(served, "http/1.1 200") || !strings.Contains(served, "oci-namespace: quay.io") {
+			k.Errorf("of a registry that the root is for, the answer is\n%s", served)
+		}
+		if !strings.HasPrefix(other, "http/1.1 404") {
+			k.Errorf("of another registry, the answer is\n%s", other)
+		}
+		for _, host := range []string{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "quay.io:443"} {
+			if status := k.status("http://registry.lan:5000/v2/team/app/manifests/v1?ns=" + host); status != "200" {
+				k.Errorf("?ns=%s is answered with %s", host, status)
+			}
+		}
+	},
+
+	"A web page that reads the registry": func(k *kitchen, img harness.Image) {
+		harness.Need(k.T, "curl")
+		k.convert(img)
+		k.follow() // the Caddyfile
+		k.caddy()
+		k.trust()
+		preflight, list, _ := strings.Cut(strings.ToLower(k.follow()), "\r\n\r\n")
+		for _, answer := range []string{preflight, list} {
+			if !strings.Contains(answer, "access-control-allow-origin: https://ui.example.com") {
+				k.Errorf("the answer lacks the header:\n%s", answer)
+			}
+		}
+		if !strings.HasPrefix(preflight, "http/2 204") || !strings.HasPrefix(list, "http/2 200") || !strings.Contains(list, `"tags"`) {
+			k.Errorf("the answers are\n%s\n\n%s", preflight, list)
+		}
+	},
+
 	"Docker on one machine": func(k *kitchen, img harness.Image) {
 		k.follow() // the Caddyfile
 		k.caddy()
