@@ -79,5 +79,5 @@ func fullDiskHint(err error) string {
 
 func isInTempDir(path string) bool {
 	rest, err := filepath.Rel(destination.TempDir(), path)
-	return err == nil && strings.HasPrefix(rest, "converter-")
+	return err == nil && (rest == "." || strings.HasPrefix(rest, "converter-"))
 }
