@@ -58,6 +58,9 @@ func Convert(ctx context.Context, src source.Source, dst Destination, o Options)
 	if err != nil {
 		return nil, withoutEntry(err)
 	}
+	for _, note := range layout.Notes {
+		o.Logf("%s", note)
+	}
 	images, err := newReader(layout, ws, w, o.Logf).images()
 	if err != nil {
 		return nil, err

@@ -191,10 +191,21 @@ func (r *reader) load(d v1.Descriptor) (*graph, error) {
 			}
 			return err
 		}
+		r.notePeculiar(p)
 		g.add(s.Node, s.Descriptor.Digest)
 		return g.keep(p)
 	})
 	return g, err
+}
+
+// notePeculiar reports layers that not every client unpacks. Their bytes are kept: the
+// digests of the manifest hold, and some clients do unpack them.
+func (r *reader) notePeculiar(p *parts) {
+	for _, l := range p.layers {
+		if p.isImage && l != nil && !l.Unpackable() {
+			r.logf("layer %s is compressed by %s, which Docker and containerd do not unpack: --recompress makes it gzip", l.Digest, l.Encoding())
+		}
+	}
 }
 
 // addIndex adds an index, and the blobs that it names, as far as the source has them:

@@ -41,7 +41,6 @@ func openSource(args []string, input string, verifyTLS bool, stdin io.Reader) (o
 	if found && strings.Trim(rest, "/") == "" {
 		return openedSource{}, fmt.Errorf("%s names no image: see `converter --help`", arg)
 	}
-	path, name, _ := strings.Cut(rest, ":")
 	switch transport {
 	case "docker":
 		image, slashes := strings.CutPrefix(rest, "//")
@@ -52,21 +51,56 @@ func openSource(args []string, input string, verifyTLS bool, stdin io.Reader) (o
 	case "docker-daemon":
 		return openedSource{Source: source.FromDocker(rest)}, nil
 	case "oci":
+		path, name := splitPath(rest)
 		return openedSource{Source: source.FromLayout(path), image: name}, nil
 	case "oci-archive":
-		file, err := openArchive(path)
-		return openedSource{source.FromArchive(file), name, file}, err
+		return openArchive(rest, stdin, source.FromArchive)
 	case "docker-archive":
-		file, err := openArchive(path)
-		return openedSource{source.FromDockerArchive(file), name, file}, err
+		return openArchive(rest, stdin, source.FromDockerArchive)
+	case "dir":
+		return openedSource{}, skopeoDirError(rest)
 	}
 	return openedSource{}, unknownSource(arg)
 }
 
+// splitPath splits the path of a file or directory from the name of an image behind
+// it. Both may have colons: the path is the longest that exists.
+func splitPath(s string) (path, name string) {
+	for path = s; ; {
+		if _, err := os.Stat(path); err == nil {
+			return path, strings.TrimPrefix(s[len(path):], ":")
+		}
+		colon := strings.LastIndex(path, ":")
+		if colon < 0 {
+			break
+		}
+		path = path[:colon]
+	}
+	path, name, _ = strings.Cut(s, ":")
+	return path, name
+}
+
+// openArchive opens an archive by its path, with or without the name of an image, or
+// standard input by "-".
+func openArchive(arg string, stdin io.Reader, from func(io.Reader) source.Source) (openedSource, error) {
+	path, name := splitPath(arg)
+	if path == "-" {
+		return openedSource{Source: from(stdin), image: name}, nil
+	}
+	file, err := openFile(path)
+	if err != nil {
+		return openedSource{}, err
+	}
+	return openedSource{from(file), name, file}, nil
+}
+
 func openInput(input string, stdin io.Reader) (openedSource, error) {
 	if input != "-" {
-		file, err := openArchive(input)
-		return openedSource{source.FromArchive(file), "", file}, err
+		file, err := openFile(input)
+		if err != nil {
+			return openedSource{}, err
+		}
+		return openedSource{source.FromArchive(file), "", file}, nil
 	}
 	if file, ok := stdin.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		return openedSource{}, errors.New("the input is a terminal: pipe the output of `docker save IMAGE` into converter, or give -i FILE")
@@ -74,16 +108,24 @@ func openInput(input string, stdin io.Reader) (openedSource, error) {
 	return openedSource{Source: source.FromArchive(stdin)}, nil
 }
 
-func openArchive(path string) (*os.File, error) {
+func openFile(path string) (*os.File, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the archive: %w", err)
 	}
 	if info, err := file.Stat(); err == nil && info.IsDir() {
 		file.Close()
+		if source.IsSkopeoDir(path) {
+			return nil, skopeoDirError(path)
+		}
 		return nil, fmt.Errorf("%s is a directory, and an archive is a file: oci:%[1]s reads an OCI layout", path)
 	}
 	return file, nil
+}
+
+// skopeoDirError is the error for a directory that `skopeo copy` wrote to dir:.
+func skopeoDirError(path string) error {
+	return fmt.Errorf("dir: is a form that only skopeo and its relatives read: turn the directory into an OCI layout, `skopeo copy dir:%s oci:LAYOUT`, and give oci:LAYOUT", path)
 }
 
 // unknownSource returns the error for an argument that names no source, with what

@@ -149,7 +149,7 @@ func (c *Content) look(compressed io.Reader) (inside, error) {
 	sum := digest.SHA256.Digester()
 	tar := &source{r: io.TeeReader(z, sum.Hash())}
 	var aligned *Blob
-	if c.ws.Recompress || !c.Unpackable() {
+	if c.ws.Recompress {
 		aligned, err = c.ws.alignInside(tar)
 	} else {
 		_, err = io.Copy(io.Discard, tar)
@@ -202,17 +202,42 @@ func (c *Content) AsIs() (*Blob, error) {
 }
 
 // AsLayer returns the blob of a layer for a manifest that we write: aligned or,
-// where it came compressed, perhaps as it came.
+// where it came compressed in a way that every client unpacks, perhaps as it came.
 func (c *Content) AsLayer() (*Blob, error) {
-	if c.aligned != nil {
-		return c.aligned, nil
-	}
-	if c.CameCompressed() || c.ws.Compression == Uncompressed {
-		return c.kept, nil
-	}
 	var err error
-	c.aligned, err = c.rewrite(c.kept, Plain, Gzip)
+	switch {
+	case c.aligned != nil:
+	case !c.Unpackable():
+		c.aligned, err = c.recompress()
+	case c.CameCompressed() || c.ws.Compression == Uncompressed:
+		return c.kept, nil
+	default:
+		c.aligned, err = c.rewrite(c.kept, Plain, Gzip)
+	}
 	return c.aligned, err
+}
+
+// recompress makes the aligned blob of a layer that came compressed.
+func (c *Content) recompress() (*Blob, error) {
+	tar, err := c.ws.open(c.kept, c.encoding)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	defer tar.Close()
+	sum := digest.SHA256.Digester()
+	blob, err := c.ws.alignInside(io.TeeReader(tar, sum.Hash()))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if got := sum.Digest(); got != c.DiffID {
+		os.Remove(blob.Path)
+		return nil, c.readAgainError(c.DiffID, got)
+	}
+	return blob, nil
+}
+
+func (c *Content) readAgainError(before, now digest.Digest) error {
+	return fmt.Errorf("%s was %s, and is %s when read again from %s: the disk or the memory may be broken", c.Name, before, now, c.ws.Dir)
 }
 
 // rewrite makes the one blob of a tar out of the other, having checked that what
@@ -230,7 +255,7 @@ func (c *Content) rewrite(from *Blob, e Encoding, as Compression) (*Blob, error)
 	}
 	if got := sum.Digest(); got != c.Digest {
 		os.Remove(blob.Path)
-		return nil, fmt.Errorf("%s was %s, and is %s when read again from %s: the disk or the memory may be broken", c.Name, c.Digest, got, c.ws.Dir)
+		return nil, c.readAgainError(c.Digest, got)
 	}
 	return blob, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/wrapping"
 )
 
 // FromArchive returns the source of the images in an archive of Docker or of an OCI
@@ -44,7 +45,8 @@ func (s archive) Open(ws *blob.Workspace) (*Layout, error) {
 // An archiveReader reads the entries of a tar.
 type archiveReader struct {
 	*Layout
-	entries int
+	entries  int
+	contents wrapping.Contents
 }
 
 func readArchive(ws *blob.Workspace, r io.Reader, where string) (*Layout, error) {
@@ -54,20 +56,22 @@ func readArchive(ws *blob.Workspace, r io.Reader, where string) (*Layout, error)
 
 // readAll reads a tar to its end.
 func (a *archiveReader) readAll(r io.Reader) error {
-	input, err := newInput(a.ws.Context, r)
+	input, err := wrapping.Unwrap(newReadAhead(a.ws.Context, r))
 	if err != nil {
 		return err
 	}
+	defer input.Close()
+	input.Bound(a.ws.Written)
 	for tr := tar.NewReader(input); ; a.entries++ {
 		header, err := tr.Next()
 		if err == io.EOF {
 			return a.finish(input)
 		}
 		if err != nil {
-			return archiveError(err, a.entries)
+			return input.Explain(archiveError(err, a.entries))
 		}
 		if err := a.readEntry(header, tr); err != nil {
-			return entryError(header.Name, err)
+			return input.Explain(err)
 		}
 	}
 }
@@ -78,8 +82,18 @@ func (a *archiveReader) readEntry(header *tar.Header, r io.Reader) error {
 		return nil // nothing in the archive can name it
 	}
 	if err != nil {
+		return entryError(header.Name, err)
+	}
+	if err := a.contents.Add(name); err != nil {
 		return err
 	}
+	if err := a.addEntry(name, header, r); err != nil {
+		return entryError(header.Name, err)
+	}
+	return nil
+}
+
+func (a *archiveReader) addEntry(name string, header *tar.Header, r io.Reader) error {
 	switch header.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
 		return a.readFile(name, header, r)
@@ -141,15 +155,19 @@ func isLegacy(name string) bool {
 // finish reads the rest of the input and the documents that say which images there
 // are. The rest is read so that the program that writes it is not told that its
 // reader is gone.
-func (a *archiveReader) finish(in *input) error {
+func (a *archiveReader) finish(in *wrapping.Reader) error {
 	if a.entries == 0 {
 		return errors.New("the input is empty: pipe the output of `docker save IMAGE` into converter")
 	}
-	if in.ended { // and no tar says that it ends
+	if in.Ended() {
 		return errors.New("the archive ends early")
 	}
-	if _, err := io.Copy(io.Discard, in); err != nil {
-		return fmt.Errorf("reading the archive: %w", err)
+	note, err := in.Finish()
+	if err != nil {
+		return err
+	}
+	if note != "" {
+		a.Notes = append(a.Notes, note)
 	}
 	index, err := a.document(ocilayout.Index)
 	if err != nil {
@@ -160,7 +178,7 @@ func (a *archiveReader) finish(in *input) error {
 		return err
 	}
 	if index == nil && list == nil {
-		return fmt.Errorf("the input is no image archive, or ends early: it has neither %s nor %s", ocilayout.DockerList, ocilayout.Index)
+		return a.contents.Explain()
 	}
 	return a.parseDocuments(index, list)
 }

@@ -44,6 +44,9 @@ func (dir directory) index() ([]byte, error) {
 	}
 	defer root.Close()
 	info, err := root.Stat(ocilayout.Index)
+	if errors.Is(err, fs.ErrNotExist) && IsSkopeoDir(string(dir)) {
+		return nil, skopeoDirError(string(dir))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is no OCI layout: it has no %s", string(dir), ocilayout.Index)
 	}
@@ -63,6 +66,14 @@ func (dir directory) index() ([]byte, error) {
 		return nil, fmt.Errorf("reading %s in %s: %w", ocilayout.Index, string(dir), err)
 	}
 	return data, nil
+}
+
+// IsSkopeoDir reports whether a directory is one of those that `skopeo copy` writes to
+// dir:.
+func IsSkopeoDir(dir string) bool {
+	_, manifestErr := os.Lstat(filepath.Join(dir, ocilayout.DockerList))
+	_, versionErr := os.Lstat(filepath.Join(dir, "version"))
+	return manifestErr == nil && versionErr == nil
 }
 
 // fetch opens a blob. Bazel's rules_oci makes layouts whose blobs are links to

@@ -12,12 +12,12 @@ func choiceCases() []*Case {
 	cases := []*Case{
 		newCase("two platforms in index.json under one name").layout(l.entries(named(a, "v1"), named(b, "v1"))).
 			run(both.Named("app:v1"), "oci:{d}/l:v1", "--name", "app").
-			run(Taken(arm.id()), "oci:{d}/l:v1", "--name", "app", "--platform", "linux/arm64").
+			run(Taken(arm.id()).PulledBy("docker", "podman"), "oci:{d}/l:v1", "--name", "app", "--platform", "linux/arm64").
 			run(Taken(amd.id()), "-i", "{d}/a.tar", "--name", "app", "--platform", "linux/amd64"),
 		newCase("two platforms in index.json without a name").layout(l.entries(a, b)).
 			run(both, "oci:{d}/l").
 			run(both.Named("app:v1"), "oci:{d}/l", "--name", "app", "--tag", "v1").
-			run(Taken(arm.id()).Named("app:v1"), "oci:{d}/l", "--name", "app", "--tag", "v1", "--platform", "linux/arm64"),
+			run(Taken(arm.id()).Named("app:v1").PulledBy("docker", "podman"), "oci:{d}/l", "--name", "app", "--tag", "v1", "--platform", "linux/arm64"),
 		windowsVersions(),
 		cosignSave(),
 	}
@@ -35,10 +35,10 @@ func windowsVersions() *Case {
 		manifests = append(manifests, with(l.putGzipped(i), object{"platform": object{"os": "windows", "architecture": "amd64", "os.version": version}}))
 	}
 	return newCase("windows/amd64 of two os.versions").tree("l", l.entries(named(l.putIndex(manifests...), "v1"))).
-		run(Taken(ids...), "oci:{d}/l:v1", "--name", "app").
+		run(Taken(ids...).PulledBy(), "oci:{d}/l:v1", "--name", "app").
 		run(Refused("10.0.17763.1", "10.0.20348.2"), "oci:{d}/l:v1", "--name", "app", "--platform", "windows/amd64").
-		run(Taken(ids[1]), "oci:{d}/l:v1", "--name", "app", "--platform", "windows(10.0.20348.2)/amd64").
-		run(Taken(ids[1]), "oci:{d}/l:v1", "--name", "app", "--platform", "windows/amd64:10.0.20348.2")
+		run(Taken(ids[1]).PulledBy(), "oci:{d}/l:v1", "--name", "app", "--platform", "windows(10.0.20348.2)/amd64").
+		run(Taken(ids[1]).PulledBy(), "oci:{d}/l:v1", "--name", "app", "--platform", "windows/amd64:10.0.20348.2")
 }
 
 // cosignSave is what `cosign save` writes: an image and its signature, without names.

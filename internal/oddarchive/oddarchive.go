@@ -49,8 +49,9 @@ type Want struct {
 	// Kept says that every blob must have the bytes that it has in the input.
 	Kept bool
 
-	// Pullable are the clients that can pull the result, of "docker", "podman" and
-	// "skopeo". Nil means all of them.
+	// Pullable are the clients that can pull the result, of "docker" (20.10), "podman"
+	// (4.3) and "skopeo". What the others refuse, they refuse from any registry. Nil
+	// means all of them.
 	Pullable []string
 }
 
@@ -70,7 +71,10 @@ func (w Want) Noting(says ...string) Want { w.Says = append(slices.Clone(w.Says)
 func (w Want) Named(references ...string) Want { w.References = references; return w }
 
 // PulledBy adds which clients can pull the result.
-func (w Want) PulledBy(clients ...string) Want { w.Pullable = clients; return w }
+func (w Want) PulledBy(clients ...string) Want {
+	w.Pullable = append([]string{}, clients...)
+	return w
+}
 
 type file struct {
 	name string

@@ -1,0 +1,80 @@
+package sources
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/oddarchive"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+)
+
+// pulled is the result of a call of the converter, and who can pull it.
+type pulled struct {
+	name, ref string
+	oddarchive.Want
+}
+
+// What the converter makes of odd archives is pulled as the images that went in, by
+// every client that could pull them from the registry where they were made.
+func TestOddArchivesArePulled(t *testing.T) {
+	harness.ParallelFor(t, 8*time.Minute)
+	store := t.TempDir()
+	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
+	results := convertOddArchives(t, store, caddy.URL)
+	docker, podman := harness.NewDocker(t), harness.NewPodman(t)
+	for name, pull := range map[string]func(t *testing.T, ref string) (id string){
+		"docker": func(t *testing.T, ref string) string {
+			docker.Run(t, "pull", "--quiet", ref)
+			return docker.ID(t, ref)
+		},
+		"podman": func(_ *testing.T, ref string) string {
+			podman("pull", "--quiet", "--tls-verify=false", ref)
+			return "sha256:" + podman("image", "inspect", "--format={{.Id}}", ref)
+		},
+		"skopeo": harness.PullBySkopeo,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, r := range results {
+				if r.Pullable != nil && !slices.Contains(r.Pullable, name) {
+					continue
+				}
+				t.Run(r.name, func(t *testing.T) {
+					if got := pull(t, r.ref); !slices.Contains(r.Configs, got) {
+						t.Errorf("got the image %s, want one of %s", got, r.Configs)
+					}
+				})
+			}
+		})
+	}
+}
+
+// convertOddArchives converts each odd archive that is taken, by the first call of its
+// case.
+func convertOddArchives(t *testing.T, store, registry string) []pulled {
+	t.Helper()
+	harness.Need(t, "bin/converter")
+	var results []pulled
+	for _, c := range oddarchive.Cases() {
+		i := slices.IndexFunc(c.Runs, func(r oddarchive.Run) bool { return !r.Want.Refused && r.Stdin == "" })
+		if i < 0 {
+			continue
+		}
+		dir := t.TempDir()
+		if err := c.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"--quiet", "--store=" + store, "--registry=" + registry}
+		for _, a := range c.Runs[i].Args {
+			args = append(args, oddarchive.In(dir, a))
+		}
+		stdout := harness.Run(t, exec.Command(harness.InRepo("bin/converter"), args...))
+		ref, _, _ := strings.Cut(stdout, "\n")
+		results = append(results, pulled{c.Name, ref, c.Runs[i].Want})
+	}
+	return results
+}
