@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Contents are the names in a tar, as far as they tell what sort of archive it is.
+// Contents are what the names in a tar tell of the sort of archive that it is.
 type Contents struct {
 	image     bool            // a name at the top that only archives of images have
 	roots     map[string]bool // directories of a file system, as `docker export` has them
 	folder    string          // in which everything is so far, or empty
-	scattered bool            // there is no such folder
+	scattered bool            // there is more than one such folder
 	archives  []string        // entries that are archives themselves, the first few
 	legacy    bool            // the list of images of before Docker 1.10
 }
@@ -32,8 +32,8 @@ const (
 	maxArchives = 3 // are named in an error
 )
 
-// Add takes in the clean name of an entry. It fails as soon as the names tell that the
-// archive is not one of images, before more of it is read.
+// Add adds the clean name of an entry. It fails at the first name by which the archive
+// is known to hold no images, so that the rest need not be read.
 func (c *Contents) Add(name string) error {
 	if isLitter(name) {
 		return nil
@@ -56,7 +56,7 @@ func (c *Contents) Add(name string) error {
 	return c.addFolder(first, below)
 }
 
-// isLitter reports whether macOS wrote an entry beside the one that counts.
+// isLitter reports whether macOS added an entry to the ones that were packed.
 func isLitter(name string) bool {
 	base := path.Base(name)
 	return name == "." || strings.HasPrefix(base, "._") || base == ".DS_Store" || strings.HasPrefix(name, "__MACOSX/")
@@ -122,8 +122,8 @@ func (c *Contents) addFolder(first, below string) error {
 	return fmt.Errorf("the archive has the image in the folder %.200q: pack what is in the folder, `tar -C %[1]q -c . | converter`", folder)
 }
 
-// Explain returns the error for an archive that was read to its end, and has none of
-// the documents that name images.
+// Explain returns the error for an archive that has been read to its end and has neither
+// index.json nor manifest.json.
 func (c *Contents) Explain() error {
 	switch {
 	case c.legacy:

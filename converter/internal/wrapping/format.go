@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// formats are what people give in the place of an archive, or get from a tool that
-// wraps it, by their first bytes. What is said of each tells how to go on.
+// formats are known by their first bytes. People give files in these formats instead of
+// an archive, or wrap an archive in them. The help says what to do instead.
 var formats = []struct {
 	magic, name, help string
 }{
@@ -43,7 +43,8 @@ var formats = []struct {
 
 const saveInstead = "converter reads what `docker save IMAGE` writes"
 
-// recognise returns an error where a tar does not begin so, and something known does.
+// recognise returns an error if a file that begins so is in a known format other than
+// tar.
 func recognise(beginning []byte) error {
 	if isHeader(beginning) {
 		return nil

@@ -14,10 +14,10 @@ import (
 
 const blockSize = 512
 
-// Finish reads what follows after the end of the tar, so that a program that writes
-// into a pipe can end, and so that checksums at the end are checked. Zeros are padding.
-// Anything else is ignored, and the note says so, unless it is another archive, which
-// is an error.
+// Finish reads what follows the end of the tar, so that the program that writes into the
+// pipe can finish, and so that the checksum of compressed data is checked. Zeros are
+// padding. Another archive is an error. Finish ignores anything else, and says so in
+// the note.
 func (u *Reader) Finish() (note string, err error) {
 	rest := bufio.NewReaderSize(u, bufferSize)
 	for {

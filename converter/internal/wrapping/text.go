@@ -7,17 +7,16 @@ import (
 	"slices"
 )
 
-// A textWatch passes the bytes of an archive on, and notices where a shell took them
-// for text.
+// A textWatch reads an archive, and notices if a shell took it for text.
 type textWatch struct {
 	r io.Reader
 	n int64 // bytes read
 
 	last       byte
-	lineFeeds  bool // after carriage returns
-	unmarked   bool // a line feed without one, so none was added
-	replaced   bool // U+FFFD, with which a shell replaces what is not UTF-8
-	unreplaced bool // a byte that UTF-8 never has
+	pairs      bool // there was a line feed after a carriage return
+	single     bool // there was a line feed without one
+	replaced   bool // there was U+FFFD, with which a shell replaces bytes that are not UTF-8
+	unreplaced bool // there was a byte that UTF-8 never has
 }
 
 const replacement = "\ufffd"
@@ -32,10 +31,10 @@ func (w *textWatch) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watch looks for line feeds and replaced bytes, until it knows that there is nothing
-// to be found: in a sound archive, very soon.
+// watch looks for damage until it has seen that there is none: in a sound archive, within
+// the first few kilobytes.
 func (w *textWatch) watch(p []byte) {
-	for at := 0; !w.unmarked; {
+	for at := 0; !w.single; {
 		i := bytes.IndexByte(p[at:], '\n')
 		if i < 0 {
 			break
@@ -45,8 +44,8 @@ func (w *textWatch) watch(p []byte) {
 		if at > 0 {
 			before = p[at-1]
 		}
-		w.lineFeeds = w.lineFeeds || before == '\r'
-		w.unmarked = before != '\r'
+		w.pairs = w.pairs || before == '\r'
+		w.single = before != '\r'
 		at++
 	}
 	if !w.unreplaced {
@@ -60,14 +59,15 @@ var (
 	errLines    = errors.New("the archive was damaged: every line feed in it became CRLF, as happens where a shell or a transfer takes it for text. Write it with `docker save -o FILE IMAGE`, and copy it as a binary file")
 )
 
-// explain returns err, the error of reading an archive, or what damaged the archive.
+// explain returns the damage to the archive as an error, if there is any, and err
+// otherwise.
 func (w *textWatch) explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case w.replaced && !w.unreplaced:
 		return errReplaced
-	case w.lineFeeds && !w.unmarked:
+	case w.pairs && !w.single:
 		return errLines
 	}
 	return err

@@ -1,10 +1,9 @@
-// Package wrapping takes off an archive what was put around it: compression, once or
-// several times. What it cannot take off it recognises, and its errors name the command
-// with which the user can.
+// Package wrapping unwraps archives: it removes the compression around them. A wrapping
+// that it cannot remove it recognises, and the error names the command that helps.
 //
-// An archive comes from a pipe, so everything is decided from the first bytes, from the
-// names of entries as they come, and from counts kept on the way. Nothing is read
-// twice, and memory does not grow with the archive.
+// An archive may come from a pipe, so the package decides by the first bytes, by the
+// names of entries as they come, and by counts that it keeps on the way. It reads
+// nothing twice, and its memory does not grow with the archive.
 package wrapping
 
 import (
@@ -17,7 +16,7 @@ import (
 )
 
 const (
-	maxNesting = 3        // compressions around one another
+	maxNesting = 2        // compressions around one another
 	sniffed    = 512      // first bytes that tell formats apart: one block of a tar
 	bufferSize = 64 << 10 // bytes
 )
@@ -31,8 +30,8 @@ type Reader struct {
 	ended   bool
 }
 
-// Unwrap returns a reader of the tar in r. Its caller closes it, and calls Bound before
-// it reads much. Unwrap fails where r begins as some other known format.
+// Unwrap returns a reader of the tar in r. It fails if r begins like some other format
+// that it knows. The caller closes the reader, and calls Bound before it reads.
 func Unwrap(r io.Reader) (*Reader, error) {
 	u := &Reader{outside: &textWatch{r: r}}
 	at := bufio.NewReaderSize(u.outside, bufferSize)
@@ -88,12 +87,12 @@ func (u *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Ended reports whether everything was read. A tar says itself where it ends, so an
-// archive that was read to its last byte before was cut off.
+// Ended reports whether the input has ended. A tar marks its own end: where the input
+// ends before that mark, the archive was cut off.
 func (u *Reader) Ended() bool { return u.ended }
 
-// Explain returns a better error than err, the error of reading the tar, where a shell
-// took the archive for text and damaged it.
+// Explain returns the error to report instead of err, an error of reading the tar. If a
+// shell took the archive for text and damaged it, the returned error says so.
 func (u *Reader) Explain(err error) error { return u.outside.explain(err) }
 
 const (
@@ -105,9 +104,9 @@ const (
 	freeGrowth = 256 << 20
 )
 
-// Bound makes reading fail when much more was written to disk than came: a few bytes,
-// well compressed, may stand for any number of files. written returns how many bytes
-// were written.
+// Bound makes Read fail once far more bytes were written to disk than came from the
+// input: a few bytes, well compressed, stand for any number of files. written returns
+// the number of bytes written.
 func (u *Reader) Bound(written func() int64) { u.written = written }
 
 func (u *Reader) checkGrowth() error {
@@ -115,7 +114,7 @@ func (u *Reader) checkGrowth() error {
 		return nil
 	}
 	if written := u.written(); written > freeGrowth+maxGrowth*u.outside.n {
-		return fmt.Errorf("the first %d bytes of the archive have become %d MiB on disk, as those of no archive of images do: if the archive is sound, decompress it first",
+		return fmt.Errorf("the first %d bytes of the archive have become %d MiB on disk, far more than in any real archive: if it is sound, decompress it first",
 			u.outside.n, written>>20)
 	}
 	return nil
@@ -129,7 +128,7 @@ type decompression struct {
 	trailing bool // other bytes follow after its end
 }
 
-// Read ends where the compressed data does, whatever follows.
+// Read returns io.EOF where the compressed data ends, whatever follows.
 func (d *decompression) Read(p []byte) (int, error) {
 	n, err := d.Decompressor.Read(p)
 	switch {
@@ -150,5 +149,5 @@ func decompressionError(e blob.Encoding, err error) error {
 	if e == blob.Zstandard {
 		command = "zstd -dc --long=31 FILE | converter"
 	}
-	return fmt.Errorf("the archive needs more memory than is given to it, %w: decompress it first, `%s`", err, command)
+	return fmt.Errorf("the archive needs too much memory to decompress, %w: decompress it first, `%s`", err, command)
 }

@@ -19,14 +19,13 @@ func TestUnwrapTakesOffEveryCompression(t *testing.T) {
 	t.Parallel()
 	plain := testimage.Layer("layer", 100_000)
 	for name, wrap := range map[string]func([]byte) []byte{
-		"plain":                func(b []byte) []byte { return b },
-		"gzip":                 gzipped,
-		"zstd":                 zstandard,
-		"gzip in gzip":         func(b []byte) []byte { return gzipped(gzipped(b)) },
-		"gzip in zstd in gzip": func(b []byte) []byte { return gzipped(zstandard(gzipped(b))) },
-		"members":              func(b []byte) []byte { return append(gzipped(b[:512]), gzipped(b[512:])...) },
-		"frames":               func(b []byte) []byte { return append(zstandard(b[:512]), zstandard(b[512:])...) },
-		"padded":               func(b []byte) []byte { return append(gzipped(b), make([]byte, 10_000)...) },
+		"plain":        func(b []byte) []byte { return b },
+		"gzip":         gzipped,
+		"zstd":         zstandard,
+		"gzip in gzip": func(b []byte) []byte { return gzipped(gzipped(b)) },
+		"members":      func(b []byte) []byte { return append(gzipped(b[:512]), gzipped(b[512:])...) },
+		"frames":       func(b []byte) []byte { return append(zstandard(b[:512]), zstandard(b[512:])...) },
+		"padded":       func(b []byte) []byte { return append(gzipped(b), make([]byte, 10_000)...) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,7 +60,7 @@ func TestUnwrapNamesWhatIsNoArchive(t *testing.T) {
 		"UTF-16":         {"\xff\xfem\x00a\x00", "PowerShell"},
 		"byte order":     {"\xef\xbb\xbfmanifest.json", "PowerShell"},
 		"replaced zstd":  {"(\ufffd/\ufffd", "PowerShell"},
-		"four gzips":     {string(gzipped(gzipped(gzipped(gzipped(plain))))), "3 times over"},
+		"three gzips":    {string(gzipped(gzipped(gzipped(plain)))), "2 times over"},
 		"window too big": {"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00", "zstd -dc --long=31"},
 	} {
 		t.Run(name, func(t *testing.T) {
