@@ -149,6 +149,11 @@ func goldens() []golden {
 			v0:      "QmUfHUx7Gmu1XS3GqEi1EjRpmr5Px5ozFT8JcjFPTpqWsK",
 		},
 		{
+			name: "platforms side by side", archive: sideBySideArchive(), sum: "269cd2b5",
+			v1: "bafybeihj2fecv2zmy7pwwxpf6lhptgfu3tdb2wartymwdvqp67mb3xlwvq",
+			v0: "QmbNdidHij4qVEhFixHDgbt9b8xc1jNtuwu4t1RCZcerDH",
+		},
+		{
 			name: "sha512 names", archive: sha512Archive(), sum: "b5a53acf",
 			v1: "bafybeie3fwhrmyhr3byfrauaj2qlv3hudsc2fjl4b6s3xdrgdiraibpcp4",
 			v0: "QmU6Zwqp7xsHY3pDXxSxze8CBM8mS6PBzEkRHGaEVvHMkb",
@@ -257,6 +262,17 @@ func nestedArchive() []byte {
 	inner := indexOf(tb, amd64, arm64, testimage.Attestation(tb, amd64), missing)
 	outer := indexOf(tb, inner, testimage.Describe("text/plain", note))
 	return testimage.LayoutOf(tb, testimage.Tagged(outer, "example.org/team/app:1.0"))
+}
+
+// sideBySideArchive is an OCI layout that lists two platforms under one name instead
+// of an index.
+func sideBySideArchive() []byte {
+	tb := new(testimage.Tarball)
+	amd64, windows := gzippedImage(tb, "amd64"), gzippedImage(tb, "windows")
+	amd64.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
+	windows.Platform = &v1.Platform{OS: "windows", Architecture: "amd64", OSVersion: "10.0.20348.1"}
+	const name = "example.org/team/app:1.0"
+	return testimage.LayoutOf(tb, testimage.Tagged(windows, name), testimage.Tagged(amd64, name))
 }
 
 func indexOf(tb *testimage.Tarball, manifests ...v1.Descriptor) v1.Descriptor {
