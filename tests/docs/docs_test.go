@@ -157,3 +157,29 @@ func anchors(page string) map[string]bool {
 	}
 	return found
 }
+
+// The messages that docs/operations.md explains are those of the programs.
+func TestOperationsPageExplainsRealMessages(t *testing.T) {
+	_, messages, _ := strings.Cut(harness.ReadFile(t, harness.InRepo("docs/operations.md")), "\n## Messages\n")
+	var code strings.Builder
+	for _, dir := range []string{"caddymodule", "internal", "converter", "cmd"} {
+		err := filepath.WalkDir(harness.InRepo(dir), func(path string, d os.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+				code.WriteString(harness.ReadFile(t, path))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	explained := regexp.MustCompile("(?m)^\\| `([^`]+)`").FindAllStringSubmatch(messages, -1)
+	if len(explained) < 10 {
+		t.Fatalf("only %d messages are explained", len(explained))
+	}
+	for _, m := range explained {
+		if !strings.Contains(code.String(), m[1]) {
+			t.Errorf("no program says %q", m[1])
+		}
+	}
+}
