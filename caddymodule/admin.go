@@ -165,6 +165,12 @@ type gatewayState struct {
 	// Silent is whether it answers nobody, and is not waited for as long.
 	Silent bool `json:"silent,omitempty"`
 
+	// Refusing is whether it refuses everybody, as far as is known.
+	Refusing bool `json:"refusing,omitempty"`
+
+	// Busy is until when it is not asked, because it said so.
+	Busy time.Time `json:"busy_until,omitzero"`
+
 	// Refuses is in what forms it does not serve content, as far as is known.
 	Refuses []string `json:"refuses,omitempty"`
 }
@@ -176,9 +182,12 @@ func listGateways(*http.Request) (any, error) {
 			continue
 		}
 		for _, s := range i.pool.States() {
-			state := gatewayState{Gateway: s.Gateway, Group: s.Group, Healthy: isHealthy(s), Away: s.Away, Silent: s.Silent}
+			state := gatewayState{Gateway: s.Gateway, Group: s.Group, Healthy: isHealthy(s), Away: s.Away, Silent: s.Silent, Refusing: s.Refusing}
 			if isPutBack(s) {
 				state.PutBack = s.PutBack.UTC()
+			}
+			if time.Now().Before(s.Busy) {
+				state.Busy = s.Busy.UTC()
 			}
 			for _, f := range s.Refuses {
 				state.Refuses = append(state.Refuses, f.String())

@@ -68,6 +68,8 @@ func (gauges) Collect(all chan<- prometheus.Metric) {
 }
 
 // isHealthy reports whether a gateway is asked in its turn and waited for.
-func isHealthy(s gateway.State) bool { return !isPutBack(s) && !s.Silent && !s.Away }
+func isHealthy(s gateway.State) bool {
+	return !isPutBack(s) && !s.Silent && !s.Away && !s.Refusing && !time.Now().Before(s.Busy)
+}
 
 func isPutBack(s gateway.State) bool { return time.Now().Before(s.PutBack) }

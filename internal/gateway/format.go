@@ -68,3 +68,8 @@ func (f Format) check(resp *http.Response) error {
 	}
 	return nil
 }
+
+// String is what people call the format.
+func (f Format) String() string {
+	return [formats]string{Plain: "plain", CAR: "car", Raw: "raw", IPNSRecord: "ipns-record"}[f]
+}

@@ -14,59 +14,15 @@ import (
 	"time"
 )
 
-type group struct {
-	gateways []*gateway
-	next     atomic.Uint32 // whose turn it is to be first
-}
-
-func newGroup(g Group) *group {
-	out := &group{}
-	for _, u := range g.Upstreams {
-		out.gateways = append(out.gateways, &gateway{base: u, transport: g.Transport})
-	}
-	return out
-}
-
-// order returns all gateways, as they are to be asked: group after group, and at
-// the end of all those that failed with that path, or refused the format.
-func (p *Pool) order(x Exchange, now time.Time) []*gateway {
-	var first, last []*gateway
-	for _, g := range p.groups {
-		for _, gw := range g.order(now) {
-			if p.marks.has(gw, x.Path, now) || gw.refuses(x.Format, now) {
-				last = append(last, gw)
-			} else {
-				first = append(first, gw)
-			}
-		}
-	}
-	return append(first, last...)
-}
-
-// order returns the group's gateways from the one whose turn it is, and those
-// with a penalty at the end.
-func (g *group) order(now time.Time) []*gateway {
-	var first, last []*gateway
-	turn := g.next.Add(1) - 1
-	n := uint32(len(g.gateways))
-	for i := range n {
-		gw := g.gateways[(turn%n+i)%n]
-		if now.UnixNano() < gw.penalty.Load() {
-			last = append(last, gw)
-		} else {
-			first = append(first, gw)
-		}
-	}
-	return append(first, last...)
-}
-
 type gateway struct {
 	base      *url.URL
 	transport http.RoundTripper
 	penalty   atomic.Int64          // Unix time in nanoseconds until which it is last in its group
 	refused   [formats]atomic.Int64 // the same until which it is not asked first for a format
 	quiet     quiet
-	away      atomic.Bool // whether nothing came back the last time
+	rest      rest
+	refusals  refusals
+	away      atomic.Bool // whether no answer began the last time
 }
 
 // refusal is how long it is remembered that a gateway does not serve a format.
@@ -77,18 +33,8 @@ func (g *gateway) refuse(f Format, now time.Time) { g.refused[f].Store(now.Add(r
 
 func (g *gateway) refuses(f Format, now time.Time) bool { return now.UnixNano() < g.refused[f].Load() }
 
-// Refuses reports whether no gateway is known to serve a format.
-func (p *Pool) Refuses(f Format) bool {
-	now := time.Now()
-	for _, group := range p.groups {
-		for _, g := range group.gateways {
-			if !g.refuses(f, now) {
-				return false
-			}
-		}
-	}
-	return true
-}
+// Penalty is how long a failure is remembered.
+const Penalty = time.Minute
 
 // A strike is a penalty that can be taken back.
 type strike struct {
@@ -117,19 +63,25 @@ func (t turn) attempt(asker context.Context, x Exchange, patience time.Duration)
 	watch.left = t.patience
 
 	watch.start()
-	resp, err := t.get(ctx, cancel, x)
+	resp, err := t.get(ctx, x)
 	watch.stop(step)
 	if err != nil {
+		if refused, ok := errors.AsType[verdict](err); ok {
+			return refused // a redirect, which is an answer
+		}
 		if asker.Err() == nil {
 			t.away.Store(true)
 		}
 		return beforeAnswer(cause(ctx, err))
 	}
-	t.away.Store(false)
-	t.quiet.end(time.Now())
-	defer drain(resp, cancel)
+	defer drain(resp, func() { cancel(ErrStalled) })
 	if x.answered != nil {
 		x.answered(resp.StatusCode)
+	}
+	t.refusals.note(x.Path, resp.StatusCode)
+	if busy, ok := busyUntil(resp, time.Now()); ok {
+		t.rest.begin(busy)
+		return Soft(busy)
 	}
 	if err := usable(resp, !x.Verified); err != nil {
 		return err
@@ -142,24 +94,32 @@ func (t turn) attempt(asker context.Context, x Exchange, patience time.Duration)
 	return x.Accept(resp)
 }
 
-// get sends the request and follows redirects.
-func (g *gateway) get(ctx context.Context, cancel context.CancelCauseFunc, x Exchange) (*http.Response, error) {
+// get sends the request and follows redirects. An error that is a verdict is about a
+// redirect; any other says that no answer began.
+func (g *gateway) get(ctx context.Context, x Exchange) (*http.Response, error) {
 	at := *g.base
 	at.Path += "/" + x.Path
 	for range maxRedirects + 1 {
-		req, err := g.request(ctx, &at, x)
+		hop, cancel := context.WithCancel(ctx)
+		req, err := g.request(hop, &at, x)
 		if err != nil {
+			cancel()
 			return nil, err
 		}
 		resp, err := g.transport.RoundTrip(req)
 		if err != nil {
+			cancel()
 			return nil, err
 		}
+		g.away.Store(false)
+		g.quiet.end(time.Now())
 		location := resp.Header.Get("Location")
 		if !isRedirect(resp.StatusCode) || location == "" {
+			resp.Body = &hopBody{resp.Body, cancel}
 			return resp, nil
 		}
 		drain(resp, cancel)
+		cancel()
 		next, err := g.follow(&at, location)
 		if err != nil {
 			return nil, Soft(err)
@@ -169,6 +129,18 @@ func (g *gateway) get(ctx context.Context, cancel context.CancelCauseFunc, x Exc
 	return nil, Soft(fmt.Errorf("more than %d redirects", maxRedirects))
 }
 
+// A hopBody is the body of the last answer of several. Closing it ends the hop.
+type hopBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (b *hopBody) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
+}
+
 // What is left of a body when nobody wants it any more is read if it is not much
 // and there soon, such as a page that says 404: then the connection is not lost.
 const (
@@ -176,13 +148,14 @@ const (
 	leftoverPatience = 200 * time.Millisecond
 )
 
-// drain ends an answer.
-func drain(resp *http.Response, cancel context.CancelCauseFunc) {
+// drain ends an answer. It calls cancel, which must end reads of the body, if the
+// rest does not come soon.
+func drain(resp *http.Response, cancel func()) {
 	defer resp.Body.Close()
 	if resp.ContentLength > leftover {
 		return
 	}
-	timer := time.AfterFunc(leftoverPatience, func() { cancel(ErrStalled) })
+	timer := time.AfterFunc(leftoverPatience, cancel)
 	defer timer.Stop()
 	_, _ = io.CopyN(io.Discard, resp.Body, leftover)
 }

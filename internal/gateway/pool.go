@@ -25,24 +25,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
+	"sync/atomic"
 	"time"
-)
-
-const (
-	// Patience is how long a gateway may take until its header is there, and
-	// then for every 64 KiB, or every leaf where those are verified. It is as
-	// long as Kubo by default looks for a block (Gateway.RetrievalTimeout), after
-	// which no answer is worth waiting for.
-	Patience = 30 * time.Second
-
-	// Penalty is how long a failure is remembered.
-	Penalty = time.Minute
 )
 
 // A Group is a set of gateways that are as good as one another.
@@ -76,48 +63,6 @@ func NewPool(c Config) *Pool {
 	return p
 }
 
-// An Exchange is something that is wanted from whichever gateway can give it.
-type Exchange struct {
-	Path   string     // below the gateway's URL: ipfs/<cid>/…
-	Format Format     // in which it is wanted
-	Query  url.Values // besides what the format takes; may be nil
-
-	// Header adds to the header of each attempt's request. It may be nil.
-	Header func(http.Header)
-
-	// Accept takes an answer of status 200, 206 or 416. Where it returns nil,
-	// the exchange is done. With ErrMore it is too if no other gateway answers.
-	// Otherwise Soft, Stop and Fatal say what the error means; any other is the
-	// gateway's fault, and the next one is asked.
-	// While it does not read the body, no time counts against the gateway.
-	Accept func(*http.Response) error
-
-	// Verified says that only what Accept tells Progress of earns the gateway
-	// new patience, since it reads what may be false up to the end of a leaf; and
-	// that what a gateway says not to have may exist: that proves nothing.
-	Verified bool
-
-	// Failed is told of each attempt that failed. It may be nil.
-	Failed func(Failure)
-
-	answered func(status int) // may be nil
-}
-
-// A Failure is an attempt that did not give what was wanted.
-type Failure struct {
-	Gateway string // its URL
-	Err     error
-	Strike  bool // whether it counts against the gateway
-}
-
-func (f Failure) Error() string { return f.Gateway + ": " + f.Err.Error() }
-
-func (f Failure) Unwrap() error { return f.Err }
-
-// ErrMore says of an answer that it was good, and that another gateway is to be
-// asked as well.
-var ErrMore = errors.New("another gateway is to be asked as well")
-
 // Do asks gateways until one gives what is wanted. If none does, the error is
 // an Error; if ctx is done, its cause; and if Accept returned Stop or Fatal,
 // what they hold.
@@ -129,6 +74,10 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 	)
 	for turns := p.turns(p.order(x, time.Now())); len(turns) > 0; turns = turns[1:] {
 		t, began := turns[0], time.Now()
+		if busy, ok := t.rest.until(began); ok {
+			failed = append(failed, Failure{t.base.String(), busy, false})
+			continue
+		}
 		err := p.attempt(ctx, t, x)
 		if err == nil {
 			return nil
@@ -174,108 +123,78 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 	return failed
 }
 
-// An Error says of every gateway why it did not give what was wanted.
-type Error []Failure
-
-func (e Error) Error() string {
-	if len(e) == 0 {
-		return "no gateway"
+// attempt asks one gateway once, under the eyes of the observer.
+func (p *Pool) attempt(ctx context.Context, t turn, x Exchange) error {
+	if p.observer == nil {
+		return t.attempt(ctx, x, p.patience)
 	}
-	s := make([]string, len(e))
-	for i, f := range e {
-		s[i] = f.Error()
+	ctx, seen := p.observer(ctx, t.base.String(), x)
+	x.answered = seen.Answered
+	err := t.attempt(ctx, x, p.patience)
+	if err == nil || errors.Is(err, ErrMore) {
+		seen.Ended(nil)
+		return err
 	}
-	return strings.Join(s, "; ")
+	v := judge(err)
+	seen.Ended(&Failure{t.base.String(), v.error, v.strike && ctx.Err() == nil})
+	return err
 }
 
-// Unwrap returns the failures, so that errors.Is finds what any of them was.
-func (e Error) Unwrap() []error {
-	errs := make([]error, len(e))
-	for i, f := range e {
-		errs[i] = f
-	}
-	return errs
+type group struct {
+	gateways []*gateway
+	next     atomic.Uint32 // whose turn it is to be first
 }
 
-// All reports whether every gateway failed with target.
-func (e Error) All(target error) bool {
-	for _, f := range e {
-		if !errors.Is(f, target) {
-			return false
+func newGroup(g Group) *group {
+	out := &group{}
+	for _, u := range g.Upstreams {
+		out.gateways = append(out.gateways, &gateway{base: u, transport: g.Transport})
+	}
+	return out
+}
+
+// order returns all gateways, as they are to be asked: group after group, and at
+// the end of all those that failed with that path, or refused the format.
+func (p *Pool) order(x Exchange, now time.Time) []*gateway {
+	var first, last []*gateway
+	for _, g := range p.groups {
+		for _, gw := range g.order(now) {
+			if p.marks.has(gw, x.Path, now) || gw.refuses(x.Format, now) {
+				last = append(last, gw)
+			} else {
+				first = append(first, gw)
+			}
 		}
 	}
-	return len(e) > 0
+	return append(first, last...)
 }
 
-// A verdict is what an error means for the exchange and for the gateway.
-type verdict struct {
-	error
-	stop, strike bool
+// order returns the group's gateways from the one whose turn it is, and those
+// with a penalty at the end.
+func (g *group) order(now time.Time) []*gateway {
+	var first, last []*gateway
+	turn := g.next.Add(1) - 1
+	n := uint32(len(g.gateways))
+	for i := range n {
+		gw := g.gateways[(turn%n+i)%n]
+		if now.UnixNano() < gw.penalty.Load() {
+			last = append(last, gw)
+		} else {
+			first = append(first, gw)
+		}
+	}
+	return append(first, last...)
 }
 
-func (v verdict) Unwrap() error { return v.error }
-
-// Soft says that the next gateway is to be asked, and this one not to blame.
-func Soft(err error) error { return verdict{err, false, false} }
-
-// Stop says that no other gateway can do better, and that none is to blame.
-func Stop(err error) error { return verdict{err, true, false} }
-
-// Fatal says that the gateway is to blame, and that it is too late for another.
-func Fatal(err error) error { return verdict{err, true, true} }
-
-func judge(err error) verdict {
-	if v, ok := errors.AsType[verdict](err); ok {
-		return v
+// Refuses reports whether no gateway is known to serve a format.
+func (p *Pool) Refuses(f Format) bool {
+	now := time.Now()
+	for _, group := range p.groups {
+		for _, g := range group.gateways {
+			if !g.refuses(f, now) {
+				return false
+			}
+		}
 	}
-	return verdict{err, false, true}
-}
-
-// ParseUpstream reads the address of a gateway: an http or https URL, with the
-// path that /ipfs/ is below if that is not the root. An address without scheme
-// gets the given one. Errors name the address, but no password in it.
-func ParseUpstream(s, scheme string) (*url.URL, error) {
-	if strings.HasPrefix(s, "unix/") || strings.HasPrefix(s, "unix:") {
-		return nil, fmt.Errorf("%s: gateways are reached by http and https, not by Unix sockets", s)
-	}
-	if !strings.Contains(s, "://") {
-		s = scheme + "://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("not a URL: %w", errors.Unwrap(err))
-	}
-	if wrong := whatIsWrong(u); wrong != "" {
-		return nil, fmt.Errorf("%s: %s", u.Redacted(), wrong)
-	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	return u, nil
-}
-
-func whatIsWrong(u *url.URL) string {
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return "a gateway has an http or https URL"
-	case u.Hostname() == "":
-		return "there is no host in it"
-	case !isPort(u.Port()):
-		return "there is no such port"
-	case u.User != nil:
-		return "credentials have no place in it, since it appears in logs"
-	case u.RawQuery != "" || u.ForceQuery:
-		return "a query has no place in it"
-	case u.Fragment != "":
-		return "a fragment has no place in it"
-	case u.RawPath != "":
-		return "an escaped path has no place in it"
-	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/ipfs"):
-		return "leave out /ipfs: a gateway's URL ends before it"
-	}
-	return ""
-}
-
-// isPort reports whether s is a TCP port, or empty.
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return s == "" || err == nil && n > 0
+	return true
 }

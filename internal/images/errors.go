@@ -74,6 +74,9 @@ func ofGateways(failures gateway.Error, err error) *Error {
 	if failures.All(gateway.ErrStalled) {
 		e.Class = Late
 	}
+	if busy, ok := failures.Busy(); ok {
+		e.Status, e.RetryAfter = busy.Status, max(time.Second, time.Until(busy.Until).Round(time.Second))
+	}
 	return e
 }
 
