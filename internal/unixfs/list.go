@@ -6,9 +6,7 @@ import (
 	"fmt"
 
 	ft "github.com/ipfs/boxo/ipld/unixfs"
-	"github.com/ipfs/boxo/ipld/unixfs/hamt"
 	"github.com/ipfs/go-cid"
-	ipld "github.com/ipfs/go-ipld-format"
 )
 
 // How many bytes of blocks and how many entries a directory may have that is
@@ -30,38 +28,45 @@ func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error)
 	if dir.Type() != cid.DagProtobuf {
 		return nil, ErrNotDirectory
 	}
-	ds := readOnly{get: limited(get, maxDirectory, tooLarge)}
-	nd, err := ds.node(ctx, dir)
+	get = limited(get, maxDirectory, tooLarge)
+	block, err := get(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	fsn, err := ft.FSNodeFromBytes(nd.Data())
+	data, err := eachLink(block, func(pbLink) error { return nil })
+	if err != nil {
+		return nil, fmt.Errorf("decoding %s: %w", dir, err)
+	}
+	node, err := parseDirectoryNode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not UnixFS: %w", dir, err)
 	}
-	entries := map[string]Node{}
-	add := func(l *ipld.Link) error {
-		if entries[l.Name] = (Node{l.Cid, l.Size}); len(entries) > maxEntries {
+	entries, links := map[string]Node{}, 0
+	add := func(name []byte, c cid.Cid, size uint64) error {
+		if links++; links > maxEntries {
 			return errors.New(tooLarge)
 		}
+		entries[string(name)] = Node{c, size}
 		return nil
 	}
-	switch fsn.Type() {
+	switch node.typ {
 	case ft.TDirectory:
-		for _, l := range nd.Links() {
-			if err := add(l); err != nil {
-				return nil, err
+		_, err = eachLink(block, func(l pbLink) error {
+			c, err := cid.Cast(l.hash)
+			if err != nil {
+				return err
 			}
-		}
-		return entries, nil
+			return add(l.name, c, l.size)
+		})
 	case ft.THAMTShard:
-		shard, err := hamt.NewHamtFromDag(ds, nd)
-		if err != nil {
-			return nil, fmt.Errorf("reading the sharded directory %s: %w", dir, err)
-		}
-		return entries, shard.ForEachLink(ctx, add)
+		err = listShards(ctx, get, block, nil, add)
+	default:
+		return nil, ErrNotDirectory
 	}
-	return nil, ErrNotDirectory
+	if err != nil {
+		return nil, fmt.Errorf("reading the directory %s: %w", dir, err)
+	}
+	return entries, nil
 }
 
 // ReadDir returns what the entries of the directory at the slash-separated path

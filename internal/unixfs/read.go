@@ -40,10 +40,26 @@ func ReadFile(ctx context.Context, get Getter, c cid.Cid) (*File, error) {
 func ReadFileUpTo(ctx context.Context, get Getter, c cid.Cid, leaves int) (*File, error) {
 	r := fileReader{limit: leaves, ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than any image's"), table: new(Table), seen: cid.NewSet()}
 	size, err := r.root(c)
+	if err == nil {
+		err = refuseCostly(r.table)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the nodes of %s: %w", c, err)
 	}
 	return &File{Node: Node{c, size}, Table: r.table, Nodes: r.nodes}, nil
+}
+
+// refuseCostly refuses tables that cost more than they are good for: of tiny leaves,
+// and with an empty leaf at the end, to which no read of the file's bytes comes.
+func refuseCostly(t *Table) error {
+	n := len(t.Leaves)
+	switch {
+	case n > maxBlocks(t.Size()):
+		return fmt.Errorf("%d leaves for %d bytes: %w", n, t.Size(), ErrShape)
+	case n > 1 && t.Size() > 0 && t.Len(n-1) == 0:
+		return fmt.Errorf("an empty leaf at the end: %w", ErrShape)
+	}
+	return nil
 }
 
 type fileReader struct {

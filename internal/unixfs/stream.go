@@ -70,10 +70,20 @@ type streamer struct {
 	at       int64 // the offset that comes next
 	from, to int64
 	emit     func([]byte) error
-	nodes    int
+	visited  int // nodes and leaves, those that are skipped too
+	blocks   int
+	most     int // blocks; set at the root
 }
 
 var errTooDeep = errors.New("a file of more blocks, or deeper, than any image's")
+
+// maxBlocks returns how many blocks a file of size bytes may have. Files of a few
+// bytes a block cost far more work than they have bytes, and nobody makes them by
+// accident.
+func maxBlocks(size int64) int { return 2048 + int(min(size/minMeanLeaf, 2*maxLeaves)) }
+
+// minMeanLeaf is how many bytes the leaves of a file have on average, at least.
+const minMeanLeaf = 128
 
 // node streams what is below a node, which has so many bytes, or any number if
 // size is negative.
@@ -81,11 +91,17 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 	if s.at >= s.to {
 		return nil
 	}
+	if s.visited++; depth == 0 || s.visited > 2*maxLeaves {
+		return errTooDeep
+	}
 	if size == 0 || size > 0 && s.at+size <= s.from {
 		s.at += size
 		return nil
 	}
-	if s.nodes++; depth == 0 || s.nodes > 2*maxLeaves {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	if s.blocks++; s.blocks > max(s.most, 1) {
 		return errTooDeep
 	}
 	data, err := s.get(s.ctx, c)
@@ -119,6 +135,9 @@ func (s *streamer) dagNode(b Block, size int64, depth int) error {
 	}
 	if size >= 0 && sum != size {
 		return fmt.Errorf("%s has %d bytes, and the node above says %d", b.CID, sum, size)
+	}
+	if size < 0 {
+		s.most = maxBlocks(sum)
 	}
 	if err := s.write(fsn.Data()); err != nil {
 		return err
