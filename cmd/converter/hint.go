@@ -13,6 +13,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
@@ -59,6 +60,9 @@ func sourceHint(err error) string {
 	}
 	if p, ok := errors.AsType[*platform.Error](err); ok && p.Ambiguous {
 		return fmt.Sprintf("name the version of the operating system as well, as in --platform '%s'", p.There[0])
+	}
+	if errors.Is(err, kubo.ErrUnauthorized) {
+		return "--ipfs-api-token gives the token of --ipfs-api, and --from-token that of --from"
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fullDiskHint(err)

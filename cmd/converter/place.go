@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ipfs/go-cid"
 
@@ -70,10 +69,10 @@ func nodeAt(api, token string) (place, error) {
 func parsePlace(s, token string) (place, error) {
 	info, err := os.Stat(s)
 	switch {
-	case strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://"), err != nil && isHostPort(s):
+	case kubo.IsAddress(s), err != nil && isHostPort(s):
 		return nodeAt(s, token)
 	case err != nil:
-		return place{}, fmt.Errorf("--from: %w: give the directory of a store, a CAR file, or the URL of a node's RPC API", err)
+		return place{}, fmt.Errorf("--from: %w: give the directory of a store, a CAR file, or the address of a node's RPC API", err)
 	case token != "":
 		return place{}, fmt.Errorf("a token is for a node, and --from %s is not one", s)
 	case info.IsDir():

@@ -55,10 +55,10 @@ func TestKuboFailures(t *testing.T) {
 		}, "import failed"},
 		"wrong token": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
-		}, "--ipfs-api-token"},
+		}, "API.Authorizations"},
 		"no Kubo": {func(w http.ResponseWriter, _ *http.Request) {
 			http.NotFound(w, nil)
-		}, "is that the RPC API"},
+		}, "as the RPC API of a Kubo node does not"},
 		"gone in the middle": {func(_ http.ResponseWriter, r *http.Request) {
 			io.CopyN(io.Discard, r.Body, 1<<20)
 			panic(http.ErrAbortHandler)

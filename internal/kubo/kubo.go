@@ -11,42 +11,50 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // maxError is how many bytes are read of an error message.
 const maxError = 64 << 10
 
-// A Node is the RPC API of one.
+// ErrUnauthorized is the error of a node that wants another token, or one.
+var ErrUnauthorized = errors.New("the token is not one of the node's API.Authorizations")
+
+// A Node is a Kubo node, called through its RPC API.
 type Node struct {
-	api   *url.URL
-	token string
+	api    address
+	token  string
+	client *http.Client
 }
 
-// NewNode returns the node whose API is at the given URL, with a bearer token
-// where it wants one.
+// NewNode returns the node whose API has the given address, with a bearer token if the
+// node wants one. The address is a URL, host:port, a multiaddr, or a Unix socket.
 func NewNode(api, token string) (*Node, error) {
-	if !strings.Contains(api, "://") {
-		api = "http://" + api
+	a, err := parseAddress(api)
+	if err != nil {
+		return nil, err
 	}
-	u, err := url.Parse(api)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("%q is no URL of an IPFS RPC API: http://127.0.0.1:5001 is one", api)
+	n := &Node{a, token, http.DefaultClient}
+	if a.socket != "" {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", a.socket)
+		}
+		n.client = &http.Client{Transport: t}
 	}
-	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/api/v0") // as Kubo prints it
-	return &Node{u, token}, nil
+	return n, nil
 }
 
-// String returns the API's URL without a password.
-func (n *Node) String() string { return n.api.Redacted() }
+// String returns the address of the API, without a password.
+func (n *Node) String() string { return n.api.String() }
 
-// Call sends a command and returns its answer, whose end is an error if the node
-// reports one after its answer began. body may be nil; contentType is its type.
-// An error is the context's cause where that is done.
+// Call sends a command and returns its answer. If the node reports an error after its
+// answer began, reading the answer ends with that error. body may be nil; contentType
+// is its type. The error is the context's cause if the context is done.
 func (n *Node) Call(ctx context.Context, command string, query url.Values, contentType string, body io.Reader) (io.ReadCloser, error) {
-	u := n.api.JoinPath("api/v0", command)
+	u := n.api.url.JoinPath("api/v0", command)
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), body)
 	if err != nil {
@@ -58,7 +66,7 @@ func (n *Node) Call(ctx context.Context, command string, query url.Values, conte
 	if n.token != "" {
 		req.Header.Set("Authorization", "Bearer "+n.token)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := n.client.Do(req)
 	if err != nil {
 		return nil, callError(ctx, err)
 	}
@@ -90,8 +98,8 @@ func (a *answer) Read(p []byte) (int, error) {
 
 func (a *answer) Close() error { return a.resp.Body.Close() }
 
-// callError prefers the reason for which we cancelled, and drops the URL, which
-// may hold a password.
+// callError returns the context's cause if the context is done. Of other errors it
+// drops the URL, which may have a password.
 func callError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -111,9 +119,9 @@ func statusError(resp *http.Response) error {
 	}
 	switch resp.StatusCode {
 	case http.StatusForbidden, http.StatusUnauthorized:
-		return fmt.Errorf("it answers %s: check --ipfs-api-token and the node's API.Authorizations", resp.Status)
+		return fmt.Errorf("it answers %s: %w", resp.Status, ErrUnauthorized)
 	case http.StatusNotFound:
-		return fmt.Errorf("it answers %s: is that the RPC API of a Kubo node?", resp.Status)
+		return fmt.Errorf("it answers %s, as the RPC API of a Kubo node does not", resp.Status)
 	}
 	return fmt.Errorf("it answers %s", resp.Status)
 }
