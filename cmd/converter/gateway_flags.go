@@ -27,7 +27,7 @@ type gatewayHeader struct {
 
 func (f *gatewayFlags) register(fs *pflag.FlagSet) {
 	fs.Var(flagFunc{"URL", func(url string) { f.urls = append(f.urls, url) }}, "gateway",
-		"read from the IPFS gateway at this `URL`, which need not be trusted; may be repeated")
+		"read from the IPFS gateway at this `URL` or Unix socket, unix//path, which need not be trusted; may be repeated")
 	fs.Var(flagFunc{"header", func(text string) { f.headers = append(f.headers, gatewayHeader{len(f.urls) - 1, text}) }}, "gateway-header",
 		"send this `header`, \"Name: value\", to the --gateway before it and to no other; {env.NAME} and {file.PATH} in it are replaced")
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -213,6 +214,22 @@ func TestHeaderGoesToOneGateway(t *testing.T) {
 	}
 	if _, err := run(t, "verify", root.String(), "--gateway-header", "X-Key: s3cret", "--gateway", own.URL); err == nil || !strings.Contains(err.Error(), "the --gateway before it") {
 		t.Errorf("a header before its gateway: %v", err)
+	}
+}
+
+// A gateway may be behind a Unix socket, as Caddy spells it.
+func TestGatewayBehindUnixSocket(t *testing.T) {
+	file, socket := filepath.Join(t.TempDir(), "app.car"), filepath.Join(t.TempDir(), "Gateway.sock")
+	root := imageIn(t, "app:v1", "--car", file)
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: gatewayOf(t, file).Config.Handler}
+	go server.Serve(l)
+	defer server.Close()
+	if stdout, err := run(t, "verify", root.String(), "--gateway", "unix/"+socket); err != nil || !strings.Contains(stdout, "blocks") {
+		t.Errorf("verify prints %q, %v", stdout, err)
 	}
 }
 

@@ -3,8 +3,10 @@ package origin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,7 +23,7 @@ import (
 
 // A Gateway is an IPFS gateway that need not be trusted.
 type Gateway struct {
-	URL    string      // or host:port for http
+	URL    string      // or host:port for http, or unix//path of a Unix socket
 	Header http.Header // added to each request to this gateway, and to no other
 }
 
@@ -29,9 +31,10 @@ type Gateway struct {
 // warnf is called once for each gateway that lies while another one does not.
 func FromGateways(gateways []Gateway, warnf func(format string, args ...any)) (Origin, error) {
 	p := &atGateways{warnf: warnf}
-	t := headerTransport{RoundTripper: gatewayTransport()}
+	sockets := map[string]string{}
+	t := headerTransport{RoundTripper: gatewayTransport(sockets)}
 	for _, g := range gateways {
-		u, err := gateway.ParseUpstream(g.URL, "http")
+		u, err := parseGateway(g.URL, sockets)
 		if err != nil {
 			return Origin{}, err
 		}
@@ -44,14 +47,46 @@ func FromGateways(gateways []Gateway, warnf func(format string, args ...any)) (O
 	return newOrigin(p), nil
 }
 
+// parseGateway reads the address of a gateway. A Unix socket gets a host name that
+// shows its path, with which it is put into sockets.
+func parseGateway(address string, sockets map[string]string) (*url.URL, error) {
+	path, ok := strings.CutPrefix(address, "unix/")
+	if !ok {
+		return gateway.ParseUpstream(address, "http")
+	}
+	if !strings.HasPrefix(path, "/") {
+		return nil, fmt.Errorf("the path of a Unix socket begins with a slash: unix//%s", path)
+	}
+	host := "unix" + strings.ReplaceAll(path, "/", ".")
+	key := net.JoinHostPort(host, "80")
+	if other, taken := sockets[key]; taken {
+		return nil, fmt.Errorf("the gateways unix/%s and unix/%s cannot be told apart", other, path)
+	}
+	sockets[key] = path
+	return &url.URL{Scheme: "http", Host: host}, nil
+}
+
 // gatewayTransport returns a transport that leaves unread data to the kernel, which
-// HTTP/2 would not, and bounds response headers.
-func gatewayTransport() http.RoundTripper {
+// HTTP/2 would not, and bounds response headers. It dials the sockets by host:port.
+func gatewayTransport(sockets map[string]string) http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.ForceAttemptHTTP2 = false
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 	t.MaxResponseHeaderBytes = 64 << 10
+	dial, proxy := t.DialContext, t.Proxy
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if path, ok := sockets[address]; ok {
+			network, address = "unix", path
+		}
+		return dial(ctx, network, address)
+	}
+	t.Proxy = func(req *http.Request) (*url.URL, error) {
+		if _, ok := sockets[net.JoinHostPort(req.URL.Host, "80")]; ok {
+			return nil, nil
+		}
+		return proxy(req)
+	}
 	return t
 }
 
