@@ -184,33 +184,6 @@ func (c *conversion) convert(ctx context.Context, src source.Source, dst convert
 	return result, closed
 }
 
-// A base is the root that --onto names, if it names one.
-type base struct{ *converter.Base }
-
-// openBase opens the root of --onto in a place.
-func openBase(onto string, at place, warnf func(format string, args ...any)) (base, error) {
-	if onto == "" {
-		return base{}, nil
-	}
-	ref, err := parseReference(onto)
-	if err != nil {
-		return base{}, err
-	}
-	from, _, err := at.origin(warnf)
-	if err != nil {
-		return base{}, fmt.Errorf("looking for the root of --onto: %w; --from says where it is", err)
-	}
-	return base{&converter.Base{From: from, Root: ref.root}}, nil
-}
-
-func (b base) base() *converter.Base { return b.Base }
-
-func (b base) close() {
-	if b.Base != nil {
-		b.From.Close()
-	}
-}
-
 // version returns the module's version, if the program was built with one.
 func version() string {
 	info, ok := debug.ReadBuildInfo()

@@ -8,6 +8,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/spf13/cobra"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -117,6 +118,33 @@ func onlyRoot(roots []cid.Cid) (cid.Cid, error) {
 		return roots[0], nil
 	}
 	return cid.Undef, fmt.Errorf("the CAR file has %d roots: give the address of one", len(roots))
+}
+
+// An ontoBase is the root that --onto names, if it names one.
+type ontoBase struct{ *converter.Base }
+
+// openBase opens the root of --onto in a place.
+func openBase(onto string, at place, warnf func(format string, args ...any)) (ontoBase, error) {
+	if onto == "" {
+		return ontoBase{}, nil
+	}
+	ref, err := parseReference(onto)
+	if err != nil {
+		return ontoBase{}, err
+	}
+	from, _, err := at.origin(warnf)
+	if err != nil {
+		return ontoBase{}, fmt.Errorf("looking for the root of --onto: %w; --from says where it is", err)
+	}
+	return ontoBase{&converter.Base{From: from, Root: ref.root}}, nil
+}
+
+func (b ontoBase) base() *converter.Base { return b.Base }
+
+func (b ontoBase) close() {
+	if b.Base != nil {
+		b.From.Close()
+	}
 }
 
 // completeReferences completes a REF with the images of the store that --store

@@ -4,40 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-const (
-	// kuboStall is how long Kubo may take nothing of what is sent to it before
-	// it is asked whether it is still there.
-	kuboStall = time.Minute
-
-	// kuboPin is the same when Kubo has everything: it walks the whole DAG then.
-	kuboPin = 10 * time.Minute
-
-	// kuboAnswer is how long a Kubo that is still there may take to say so.
-	kuboAnswer = 10 * time.Second
-
-	kuboMaxAnswer = 1 << 20 // bytes
-	kuboMaxName   = 255     // bytes of a pin's name
-)
-
 // A Kubo writes images to a Kubo node over its RPC API.
 type Kubo struct {
-	node  *kubo.Node
-	tmp   string
-	stall time.Duration // see kuboStall
-	pin   time.Duration // see kuboPin
-	logf  func(string, ...any)
+	kuboCaller
+	tmp string
 
 	mu    sync.Mutex
 	early *kuboImport // to which leaves are sent before the tree is known
@@ -50,7 +30,7 @@ func ToKubo(node *kubo.Node, logf func(format string, args ...any)) (*Kubo, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Kubo{node: node, tmp: tmp, stall: kuboStall, pin: kuboPin, logf: logf}, nil
+	return &Kubo{kuboCaller: kuboCaller{node, kuboStall, kuboPin, logf}, tmp: tmp}, nil
 }
 
 // TempDir is part of converter.Destination.
@@ -109,33 +89,6 @@ func (d *Kubo) failed(err error) error {
 		return nil
 	}
 	return fmt.Errorf("adding to the IPFS node at %s: %w", d.node, err)
-}
-
-// call sends a command, and lets read read its answer.
-func (d *Kubo) call(ctx context.Context, command string, query url.Values, contentType string, body io.Reader, read func(io.Reader) error) error {
-	answer, err := d.node.Call(ctx, command, query, contentType, body)
-	if err != nil {
-		return err
-	}
-	defer answer.Close()
-	if err := read(io.LimitReader(answer, kuboMaxAnswer)); err != nil {
-		return err
-	}
-	return drain(answer) // there may be an error at its end
-}
-
-// drain reads an answer to its end.
-func drain(r io.Reader) error {
-	_, err := io.Copy(io.Discard, io.LimitReader(r, kuboMaxAnswer))
-	return err
-}
-
-// isAlive reports whether the node answers. A node that collects garbage does, and
-// takes no blocks meanwhile.
-func (d *Kubo) isAlive(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, min(d.stall, kuboAnswer))
-	defer cancel()
-	return d.call(ctx, "version", nil, "", nil, drain) == nil
 }
 
 // pinName returns how `ipfs pin ls --names` shows the images.

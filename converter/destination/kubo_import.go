@@ -29,7 +29,7 @@ import (
 // blocks that are not pinned yet. Nor can it collect any garbage then. So a request
 // that sends nothing for some time is given up.
 type kuboImport struct {
-	d       *Kubo
+	node    *kuboCaller
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer // runs while nothing is sent and nothing is taken
@@ -59,18 +59,18 @@ var (
 )
 
 // newImport begins a request, which ends with finish or abort, or with ctx.
-func (d *Kubo) newImport(ctx context.Context) *kuboImport {
+func (k *kuboCaller) newImport(ctx context.Context) *kuboImport {
 	ctx, cancel := context.WithCancelCause(ctx)
 	pr, pw := io.Pipe()
-	i := &kuboImport{d: d, ctx: ctx, cancel: cancel, pipe: pw, ended: make(chan struct{})}
-	i.timer = time.AfterFunc(d.stall, i.late)
+	i := &kuboImport{node: k, ctx: ctx, cancel: cancel, pipe: pw, ended: make(chan struct{})}
+	i.timer = time.AfterFunc(k.stall, i.late)
 	i.form = multipart.NewWriter(i)
 	// Canceling a request waits for the reader of its body.
 	context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		defer close(i.ended)
 		query := url.Values{"pin-roots": {"true"}}
-		err := d.call(ctx, "dag/import", query, i.form.FormDataContentType(), pr, i.answer.read)
+		err := k.call(ctx, "dag/import", query, i.form.FormDataContentType(), pr, i.answer.read)
 		i.timer.Stop()
 		i.err = i.explain(err)
 		pr.Close() // what the node did not read is not sent
@@ -82,7 +82,7 @@ func (d *Kubo) newImport(ctx context.Context) *kuboImport {
 func (i *kuboImport) explain(err error) error {
 	_, network := errors.AsType[net.Error](err)
 	broken := network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if broken && i.ctx.Err() == nil && !i.d.isAlive(i.ctx) {
+	if broken && i.ctx.Err() == nil && !i.node.isAlive(i.ctx) {
 		return fmt.Errorf("%w: %w", errDied, err)
 	}
 	return err
@@ -94,14 +94,14 @@ func (i *kuboImport) late() {
 		i.cancel(errIdle)
 		return
 	}
-	if !i.d.isAlive(i.ctx) {
+	if !i.node.isAlive(i.ctx) {
 		i.cancel(errStalled)
 		return
 	}
 	if i.ctx.Err() == nil && !i.waiting.Swap(true) {
-		i.d.logf("the IPFS node at %s is alive and takes nothing for now, as it does while it collects garbage: waiting for it", i.d.node)
+		i.node.logf("the IPFS node at %s is alive and takes nothing for now, as it does while it collects garbage: waiting for it", i.node.node)
 	}
-	i.timer.Reset(i.d.stall)
+	i.timer.Reset(i.node.stall)
 }
 
 // Write sends a part of the form.
@@ -110,7 +110,7 @@ func (i *kuboImport) Write(p []byte) (int, error) {
 	defer i.writing.Store(false)
 	n, err := i.pipe.Write(p)
 	i.waiting.Store(false)
-	i.timer.Reset(i.d.stall)
+	i.timer.Reset(i.node.stall)
 	return n, err
 }
 
@@ -163,7 +163,7 @@ func (i *kuboImport) finish(ctx context.Context, t *tree.Tree) error {
 		return i.failed(err)
 	}
 	i.writing.Store(true)
-	i.timer.Reset(i.d.pin)
+	i.timer.Reset(i.node.pin)
 	i.pipe.Close()
 	<-i.ended
 	if i.err != nil {

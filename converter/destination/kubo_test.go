@@ -163,12 +163,20 @@ func TestKuboWhileTheArchiveRests(t *testing.T) {
 // and one line says so.
 func TestKuboThatCollectsGarbageIsWaitedFor(t *testing.T) {
 	archive := testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 8<<20)))
-	var asked atomic.Int32
-	collected := make(chan struct{})
+	var (
+		asked     atomic.Int32
+		collected = make(chan struct{})
+		mu        sync.Mutex
+		notes     []string
+		before    int // how many notes there were when garbage was collected
+	)
 	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/version"):
 			if asked.Add(1) == 3 {
+				mu.Lock()
+				before = len(notes)
+				mu.Unlock()
 				close(collected)
 			}
 		case strings.HasSuffix(r.URL.Path, "/dag/import"):
@@ -177,8 +185,6 @@ func TestKuboThatCollectsGarbageIsWaitedFor(t *testing.T) {
 		}
 	}))
 	defer node.Close()
-	var mu sync.Mutex
-	var notes []string
 	dst, err := ToKubo(newNode(t, node.URL, ""), func(format string, args ...any) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -194,8 +200,8 @@ func TestKuboThatCollectsGarbageIsWaitedFor(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(notes) != 1 || !strings.Contains(notes[0], "alive and takes nothing for now") {
-		t.Errorf("notes are %q", notes)
+	if before != 1 || !strings.Contains(notes[0], "alive and takes nothing for now") {
+		t.Errorf("%d notes, of all of %q", before, notes)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -197,6 +198,8 @@ func (b *blob) open(ctx context.Context, from origin.Origin) (io.ReadCloser, err
 	}
 	return from.Open(ctx, f)
 }
+
+var errDigest = errors.New("the content has another digest")
 
 // A hashingWriter hashes and writes at the same time.
 type hashingWriter struct {

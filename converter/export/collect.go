@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/ipfs/go-cid"
@@ -19,9 +18,11 @@ import (
 // A collector finds everything that belongs into an archive, and checks manifests and
 // configs on the way.
 type collector struct {
-	Options
-	from    origin.Origin
-	root    cid.Cid
+	from     origin.Origin
+	root     cid.Cid
+	platform *platform.Platform // see Options
+	logf     func(format string, args ...any)
+
 	archive archive
 	listed  map[digest.Digest]bool // in the archive's index
 
@@ -29,9 +30,9 @@ type collector struct {
 	dir  *nameDir
 }
 
-func newCollector(from origin.Origin, root cid.Cid, o Options) *collector {
+func newCollector(from origin.Origin, root cid.Cid, wanted *platform.Platform, logf func(format string, args ...any)) *collector {
 	return &collector{
-		Options: o, from: from, root: root,
+		from: from, root: root, platform: wanted, logf: logf,
 		archive: newArchive(), listed: map[digest.Digest]bool{},
 	}
 }
@@ -66,7 +67,7 @@ func (c *collector) add(ctx context.Context, img origin.Image) error {
 	}
 	dir.Add(img)
 	top := img.Descriptor
-	if c.Platform != nil {
+	if c.platform != nil {
 		if top, err = c.choose(ctx, dir, top); err != nil {
 			return err
 		}
@@ -83,9 +84,29 @@ func (c *collector) add(ctx context.Context, img origin.Image) error {
 	c.archive.index.Manifests = append(c.archive.index.Manifests, top)
 	c.listed[top.Digest] = true
 	if !c.archive.list(images, name) {
-		c.Logf("%s has no image for this machine, so Docker's classic image store will find none: there is %s, and --platform selects one", img, platformList(platforms(images)))
+		c.logf("%s has no image for this machine, so Docker's classic image store will find none: there is %s, and --platform selects one", img, platformList(platforms(images)))
 	}
 	return nil
+}
+
+// choose returns the manifest for the wanted platform. A manifest that is not an index
+// must be for that platform; an artifact is for all.
+func (c *collector) choose(ctx context.Context, dir *nameDir, top v1.Descriptor) (v1.Descriptor, error) {
+	m, err := dir.Graph.Node(top)
+	if err != nil {
+		return top, err
+	}
+	if m.IsIndex() {
+		return chooseBelow(dir.Graph, top, *c.platform)
+	}
+	config, err := c.addConfig(ctx, dir, m)
+	if config == nil || err != nil {
+		return top, err
+	}
+	if p := platform.From(config.Platform); !p.Serves(*c.platform) {
+		return top, fmt.Errorf("the image is for %s, and not for %s", p, c.platform)
+	}
+	return top, nil
 }
 
 // addManifest collects a manifest or index, everything that it leads to, and all
@@ -143,7 +164,7 @@ func (c *collector) visitIndex(ctx context.Context, dir *nameDir, s manifest.Ste
 			missing = !has
 		}
 		if missing {
-			c.Logf("%s (%s) is left out: it is not in %s", platform.Describe(b.Descriptor), b.Digest, c)
+			c.logf("%s (%s) is left out: it is not in %s", platform.Describe(b.Descriptor), b.Digest, c)
 			continue
 		}
 		found = found || !platform.IsAttestation(b.Descriptor)
@@ -175,7 +196,7 @@ func (c *collector) visitImage(ctx context.Context, dir *nameDir, m *manifest.No
 		case err != nil:
 			return nil, err
 		case !has && manifest.IsForeign(d.MediaType):
-			c.Logf("layer %s is left out: it is non-distributable, and not in %s", d.Digest, c)
+			c.logf("layer %s is left out: it is non-distributable, and not in %s", d.Digest, c)
 		case !has:
 			return nil, fmt.Errorf("blob %s of manifest %s is not in %s", d.Digest, m.Digest, c)
 		}
@@ -287,5 +308,3 @@ func sizeError(d v1.Descriptor, size int64) error {
 }
 
 func digestError(d digest.Digest) error { return fmt.Errorf("%s: %w", d, errDigest) }
-
-var errDigest = errors.New("the content has another digest")

@@ -44,7 +44,7 @@ func Write(ctx context.Context, from origin.Origin, root cid.Cid, w io.Writer, o
 	if err != nil {
 		return err
 	}
-	c := newCollector(from, root, o)
+	c := newCollector(from, root, o.Platform, o.Logf)
 	for _, img := range images {
 		if err := c.add(ctx, img); err != nil {
 			return fmt.Errorf("%s: %w", img, err)

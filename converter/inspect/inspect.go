@@ -91,12 +91,6 @@ func (l *Leaves) add(other Leaves) {
 	l.Shared.Leaves += other.Shared.Leaves
 }
 
-// A Comparison is a comparison with the leaves of a store.
-type Comparison struct {
-	Store *store.Store
-	Same  bool // the images are in that store themselves, and are not counted
-}
-
 // Inspect describes images below a root. It reads no layer. with may be nil.
 func Inspect(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Selection, with *Comparison) (*Inspection, error) {
 	images, err := s.Images(ctx, from, root)

@@ -15,6 +15,12 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
+// A Comparison is a comparison with the leaves of a store.
+type Comparison struct {
+	Store *store.Store
+	Same  bool // the images are in that store themselves, and are not counted
+}
+
 // otherLeaves returns the leaves of a store, without those of blobs that only the given
 // images have.
 func otherLeaves(ctx context.Context, from origin.Origin, root cid.Cid, images []origin.Image, with *Comparison) (*store.LeafSet, error) {

@@ -85,16 +85,3 @@ func (r *leafReader) Read(p []byte) (int, error) {
 	}
 	return r.rest.Read(p)
 }
-
-// oneBlock returns the content of a file that consists of one block.
-func oneBlock(ctx context.Context, p place, f *unixfs.File) (io.ReadCloser, error) {
-	data, err := p.block(ctx, f.CID)
-	if err != nil {
-		return nil, err
-	}
-	content, err := unixfs.SmallFile(unixfs.Block{CID: f.CID, Data: data})
-	if err != nil {
-		return nil, err
-	}
-	return io.NopCloser(bytes.NewReader(content)), nil
-}

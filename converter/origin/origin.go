@@ -8,6 +8,7 @@
 package origin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,15 +16,11 @@ import (
 	"io/fs"
 
 	"github.com/ipfs/go-cid"
-	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
-
-// ErrCorrupt is the error for bytes that do not match their CID.
-var ErrCorrupt = unixfs.ErrMismatch
 
 // A place has blocks and files, and is not trusted.
 type place interface {
@@ -152,25 +149,6 @@ func (o Origin) ReadDir(ctx context.Context, root cid.Cid, path string) (map[str
 	return unixfs.ReadDir(ctx, o.Block, root, path)
 }
 
-// CheckTable returns what is wrong with the leaf table that a store keeps of a file.
-// Reading the file need not show it.
-func (o Origin) CheckTable(f *unixfs.File) error {
-	if p, ok := o.place.(inStore); ok {
-		return p.CheckTable(f)
-	}
-	return nil
-}
-
-// RecordedDigest returns the digest under which a store keeps a file, or nothing. The
-// store computed it from the leaves that Open verifies, so the whole content need
-// not be hashed again.
-func (o Origin) RecordedDigest(file cid.Cid) digest.Digest {
-	if p, ok := o.place.(inStore); ok {
-		return p.recordedDigest(file)
-	}
-	return ""
-}
-
 // Address returns a root as image names spell it, or as a CID if they cannot.
 func Address(root cid.Cid) string {
 	if name, err := cidname.Format(root); err == nil {
@@ -181,3 +159,16 @@ func Address(root cid.Cid) string {
 
 // missing is the error of a place without the block.
 func missing(c cid.Cid) error { return fmt.Errorf("%s: %w", c, fs.ErrNotExist) }
+
+// oneBlock returns the content of a file that consists of one block.
+func oneBlock(ctx context.Context, p place, f *unixfs.File) (io.ReadCloser, error) {
+	data, err := p.block(ctx, f.CID)
+	if err != nil {
+		return nil, err
+	}
+	content, err := unixfs.SmallFile(unixfs.Block{CID: f.CID, Data: data})
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(bytes.NewReader(content)), nil
+}

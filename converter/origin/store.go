@@ -48,3 +48,22 @@ func (p inStore) recordedDigest(file cid.Cid) digest.Digest {
 
 func (p inStore) Close() error   { return nil }
 func (p inStore) String() string { return "the store in " + p.Dir() }
+
+// CheckTable returns what is wrong with the leaf table that a store keeps of a file.
+// Reading the file need not show it.
+func (o Origin) CheckTable(f *unixfs.File) error {
+	if p, ok := o.place.(inStore); ok {
+		return p.CheckTable(f)
+	}
+	return nil
+}
+
+// RecordedDigest returns the digest under which a store keeps a file, or nothing. The
+// store computed it from the leaves that Open verifies, so the whole content need
+// not be hashed again.
+func (o Origin) RecordedDigest(file cid.Cid) digest.Digest {
+	if p, ok := o.place.(inStore); ok {
+		return p.recordedDigest(file)
+	}
+	return ""
+}

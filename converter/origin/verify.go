@@ -8,6 +8,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
+// ErrCorrupt is the error for bytes that do not match their CID.
+var ErrCorrupt = unixfs.ErrMismatch
+
 const (
 	batchSize    = 256 << 10 // bytes of leaves that are read at once, if one is not larger
 	batchesAhead = 4         // that wait to be read, at most

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"maps"
 	"runtime"
@@ -20,17 +19,6 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
-
-// A blobReport is what reading a file showed.
-type blobReport struct {
-	err     error // why it cannot be read
-	digests map[digest.Algorithm]digest.Digest
-	data    []byte // of a config
-
-	encoding blob.Encoding
-	diffIDs  map[digest.Algorithm]digest.Digest
-	broken   error // why it cannot be decompressed
-}
 
 // answers reports whether the report has everything that has to be known of a file.
 func (r *blobReport) answers(f *storedFile) bool {
@@ -246,5 +234,3 @@ func (all digesters) digests() map[digest.Algorithm]digest.Digest {
 	}
 	return sums
 }
-
-func wrongDigest(got digest.Digest) error { return fmt.Errorf("%w: that is %s", layout.ErrDigest, got) }

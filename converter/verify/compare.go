@@ -119,14 +119,6 @@ func (t *rootCheck) compareIndex(p, name string, m *checkedManifest, logf func(s
 	}
 }
 
-// pathOf returns where the manifest or blob of a descriptor in an index is.
-func pathOf(name string, d v1.Descriptor) string {
-	if manifest.IsManifest(d) {
-		return layout.ManifestPath(name, d.Digest.String())
-	}
-	return layout.BlobPath(name, d.Digest)
-}
-
 // compareSize compares the size of what is at a path, if it could be read, with its
 // descriptor in a manifest or index.
 func (t *rootCheck) compareSize(at string, d v1.Descriptor, kind string, m *checkedManifest) {

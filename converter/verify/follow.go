@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -81,6 +82,14 @@ func (t *rootCheck) leadsTo(p string) []string {
 	return paths
 }
 
+// pathOf returns where the manifest or blob of a descriptor in an index is.
+func pathOf(name string, d v1.Descriptor) string {
+	if manifest.IsManifest(d) {
+		return layout.ManifestPath(name, d.Digest.String())
+	}
+	return layout.BlobPath(name, d.Digest)
+}
+
 // followManifest reads a manifest, or an index of referrers.
 func (t *rootCheck) followManifest(ctx context.Context, p string, c cid.Cid) {
 	m, known := t.documents[c.KeyString()]
@@ -139,14 +148,6 @@ func (t *rootCheck) readManifest(ctx context.Context, c cid.Cid) (*checkedManife
 		return nil, err
 	}
 	return &checkedManifest{n, c, sizeOf(f)}, nil
-}
-
-// hold counts bytes of manifests and configs that stay in memory until the end.
-func (t *rootCheck) hold(n int64) error {
-	if t.bytes += int(n); t.bytes > manifest.MaxBytes {
-		return fmt.Errorf("the manifests and configs of this root have more than %d bytes", manifest.MaxBytes)
-	}
-	return nil
 }
 
 // noteContent notes a blob to be read later.

@@ -12,8 +12,10 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -68,6 +70,17 @@ type storedFile struct {
 	*blobReport // after it was read
 }
 
+// A blobReport is what reading a file showed.
+type blobReport struct {
+	err     error // why it cannot be read
+	digests map[digest.Algorithm]digest.Digest
+	data    []byte // of a config
+
+	encoding blob.Encoding
+	diffIDs  map[digest.Algorithm]digest.Digest
+	broken   error // why it cannot be decompressed
+}
+
 // A Size is how much was read of an image.
 type Size struct {
 	Blocks int
@@ -77,6 +90,12 @@ type Size struct {
 func (s *Size) add(other Size) {
 	s.Blocks += other.Blocks
 	s.Bytes += other.Bytes
+}
+
+// Verified is what was found right.
+type Verified struct {
+	tree.Listing
+	Sizes []Size // by index of Listing.Images
 }
 
 // sizeOf returns how many blocks a file has and their bytes, except the wrapping of
@@ -105,6 +124,16 @@ func newRootCheck(from origin.Origin, root cid.Cid, s origin.Selection, report f
 // fault reports what is wrong at a path, where there is c or, if c is undefined,
 // nothing.
 func (t *rootCheck) fault(at string, c cid.Cid, err error) { t.report(Fault{t.root, at, c, err}) }
+
+func wrongDigest(got digest.Digest) error { return fmt.Errorf("%w: that is %s", layout.ErrDigest, got) }
+
+// hold counts bytes of manifests and configs that stay in memory until the end.
+func (t *rootCheck) hold(n int64) error {
+	if t.bytes += int(n); t.bytes > manifest.MaxBytes {
+		return fmt.Errorf("the manifests and configs of this root have more than %d bytes", manifest.MaxBytes)
+	}
+	return nil
+}
 
 // list lists the directories that lead to the selected images.
 func (t *rootCheck) list(ctx context.Context) { t.listDir(ctx, "", t.root) }

@@ -42,12 +42,6 @@ func New(from origin.Origin, report func(Fault), logf func(format string, args .
 	return &Verifier{reporter: reporter{report: report}, from: from, logf: logf, blobs: newBlobReader(from)}
 }
 
-// Verified is what was found right.
-type Verified struct {
-	tree.Listing
-	Sizes []Size // by index of Listing.Images
-}
-
 // Verify verifies images below a root. It returns nil if there was a fault. An error
 // is the context's cause or ErrFaults.
 func (v *Verifier) Verify(ctx context.Context, root cid.Cid, s origin.Selection) (*Verified, error) {
