@@ -105,7 +105,7 @@ func mustBeRight(t *testing.T, what string, archive []byte, o Options) *converte
 		t.Errorf("%s: it is wrong: %q", what, faults)
 	}
 	var exported bytes.Buffer
-	if err := export.Write(t.Context(), teststore.From(t, dir), result.Root, &exported, export.Options{}); err != nil {
+	if err := export.WriteArchive(t.Context(), teststore.From(t, dir), result.Root, &exported, export.Options{}); err != nil {
 		t.Errorf("%s: exporting it: %v", what, err)
 		return nil
 	}

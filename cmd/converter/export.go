@@ -83,7 +83,7 @@ func (f *exportFlags) export(ctx context.Context, from storedImage, stdout io.Wr
 		return export.WriteFile(ctx, from.Origin, from.root, f.file, o)
 	}
 	done := make(chan error, 1)
-	go func() { done <- export.Write(ctx, from.Origin, from.root, stdout, o) }()
+	go func() { done <- export.WriteArchive(ctx, from.Origin, from.root, stdout, o) }()
 	select {
 	case err := <-done:
 		return err

@@ -37,8 +37,8 @@ func newCollector(from origin.Origin, root cid.Cid, wanted *platform.Platform, l
 	}
 }
 
-// String returns the root as people know it.
-func (c *collector) String() string { return origin.Address(c.root) }
+// address returns the root as image names spell it.
+func (c *collector) address() string { return origin.Address(c.root) }
 
 // A nameDir is the directory of the images of one name, and what was collected of it.
 type nameDir struct {
@@ -164,7 +164,7 @@ func (c *collector) visitIndex(ctx context.Context, dir *nameDir, s manifest.Ste
 			missing = !has
 		}
 		if missing {
-			c.logf("%s (%s) is left out: it is not in %s", platform.Describe(b.Descriptor), b.Digest, c)
+			c.logf("%s (%s) is left out: it is not in %s", platform.Describe(b.Descriptor), b.Digest, c.address())
 			continue
 		}
 		found = found || !platform.IsAttestation(b.Descriptor)
@@ -175,7 +175,7 @@ func (c *collector) visitIndex(ctx context.Context, dir *nameDir, s manifest.Ste
 		images = append(images, below...)
 	}
 	if !found && s.Depth == 0 {
-		return nil, fmt.Errorf("nothing that index %s lists is in %s", s.Digest, c)
+		return nil, fmt.Errorf("nothing that index %s lists is in %s", s.Digest, c.address())
 	}
 	return images, nil
 }
@@ -196,9 +196,9 @@ func (c *collector) visitImage(ctx context.Context, dir *nameDir, m *manifest.No
 		case err != nil:
 			return nil, err
 		case !has && manifest.IsForeign(d.MediaType):
-			c.logf("layer %s is left out: it is non-distributable, and not in %s", d.Digest, c)
+			c.logf("layer %s is left out: it is non-distributable, and not in %s", d.Digest, c.address())
 		case !has:
-			return nil, fmt.Errorf("blob %s of manifest %s is not in %s", d.Digest, m.Digest, c)
+			return nil, fmt.Errorf("blob %s of manifest %s is not in %s", d.Digest, m.Digest, c.address())
 		}
 		img.Layers = append(img.Layers, ocilayout.BlobPath(d.Digest))
 	}
@@ -219,7 +219,7 @@ func (c *collector) addConfig(ctx context.Context, dir *nameDir, m *manifest.Nod
 	if m.Config.Size > layout.MaxManifest {
 		has, err := c.addBlob(ctx, dir, *m.Config)
 		if err == nil && !has {
-			err = fmt.Errorf("%s is not in %s", m.Config.Digest, c)
+			err = fmt.Errorf("%s is not in %s", m.Config.Digest, c.address())
 		}
 		return nil, err
 	}
@@ -236,7 +236,7 @@ func (c *collector) addConfig(ctx context.Context, dir *nameDir, m *manifest.Nod
 func (c *collector) config(ctx context.Context, dir *nameDir, d v1.Descriptor) ([]byte, error) {
 	file, ok := dir.Blobs[d.Digest.String()]
 	if !ok {
-		return nil, fmt.Errorf("%s is not in %s", d.Digest, c)
+		return nil, fmt.Errorf("%s is not in %s", d.Digest, c.address())
 	}
 	data, err := c.from.Read(ctx, file, layout.MaxManifest)
 	switch {

@@ -29,14 +29,14 @@ type Options struct {
 	Logf func(format string, args ...any)
 }
 
-// Write writes images as one archive: an OCI layout that also has Docker's list of
+// WriteArchive writes images as one archive: an OCI layout that also has Docker's list of
 // images, with the blobs as they are stored. The same images give the same bytes.
 //
 // All manifests and configs are read and checked before anything is written. A blob
 // is checked leaf by leaf as it is written, so no wrong byte is. The files that name
 // the blobs come last. So an archive that ends at a wrong blob is not taken for an
 // image.
-func Write(ctx context.Context, from origin.Origin, root cid.Cid, w io.Writer, o Options) error {
+func WriteArchive(ctx context.Context, from origin.Origin, root cid.Cid, w io.Writer, o Options) error {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
@@ -53,7 +53,7 @@ func Write(ctx context.Context, from origin.Origin, root cid.Cid, w io.Writer, o
 	return c.archive.write(ctx, from, w)
 }
 
-// WriteFile is Write to the file at path, which it replaces. The file is complete and
+// WriteFile is WriteArchive to the file at path, which it replaces. The file is complete and
 // synced, or it stays as it was.
 func WriteFile(ctx context.Context, from origin.Origin, root cid.Cid, path string, o Options) error {
 	file, err := wholefile.New(path)
@@ -61,5 +61,5 @@ func WriteFile(ctx context.Context, from origin.Origin, root cid.Cid, path strin
 		return err
 	}
 	defer file.Close()
-	return file.Write(func(w io.Writer) error { return Write(ctx, from, root, w, o) })
+	return file.Write(func(w io.Writer) error { return WriteArchive(ctx, from, root, w, o) })
 }

@@ -140,7 +140,7 @@ func platformsArchive(platforms []string) (archive []byte, configs map[string]st
 func exportFrom(t *testing.T, from origin.Origin, root cid.Cid, logf func(string, ...any)) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := Write(t.Context(), from, root, &b, Options{Logf: logf}); err != nil {
+	if err := WriteArchive(t.Context(), from, root, &b, Options{Logf: logf}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -155,7 +155,7 @@ func tryExport(t *testing.T, car string, root cid.Cid) ([]byte, error) {
 	}
 	defer from.Close()
 	var b bytes.Buffer
-	err = Write(t.Context(), from, root, &b, Options{})
+	err = WriteArchive(t.Context(), from, root, &b, Options{})
 	return b.Bytes(), err
 }
 
