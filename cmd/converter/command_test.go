@@ -51,7 +51,7 @@ func TestErrors(t *testing.T) {
 		{[]string{"--store", dir}, "the input is empty"},
 		{[]string{"--store", ""}, "--store has no value"},
 		{[]string{"--ipfs-api-token", "secret", "-i", os.DevNull}, "neither --ipfs-api nor IPFS_API"},
-		{[]string{"--car", dir, "-i", os.DevNull}, "no regular file"},
+		{[]string{"--car", dir, "-i", os.DevNull}, "not a regular file"},
 		{[]string{"--ipfs-api", "/ip4/127.0.0.1/udp/5001"}, "http://127.0.0.1:5001"},
 		{[]string{"--car", filepath.Join(dir, "missing", "x.car")}, "x.car"},
 	} {

@@ -12,28 +12,28 @@ import (
 var ErrCorrupt = unixfs.ErrMismatch
 
 const (
-	batchSize    = 256 << 10 // bytes of leaves that are read at once, if one is not larger
-	batchesAhead = 4         // that wait to be read, at most
+	batchSize    = 256 << 10 // bytes of leaves that are verified together; one leaf may be larger
+	batchesAhead = 4         // that may wait for the reader
 )
 
-// A verifier reads a file in batches of leaves, and verifies several while those
-// before them are read.
+// A verifier reads a file in batches of leaves. While one batch is handed to the
+// reader, it verifies those that follow.
 type verifier struct {
 	batches chan *batch // in the order of the file
 	closed  chan struct{}
-	under   *batch // way
-	at      []byte // what is left of it
+	current *batch // that is handed to the reader
+	rest    []byte // of it
 	err     error
 	closing func() error
 }
 
-// A batch is consecutive leaves, or the end of them.
+// A batch is a run of leaves, or the end of the file.
 type batch struct {
 	data *[]byte
-	err  chan error // tells, once, whether the data may be read
+	err  chan error // one value: nil if the data may be read
 }
 
-// buffers are of batches that were read.
+// buffers are those of batches that were read.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func newBatch(n int64) *batch {
@@ -64,7 +64,7 @@ func verify(content io.ReadCloser, f *unixfs.File, from string) io.ReadCloser {
 	return v
 }
 
-// run reads all leaves, and then the end, beyond which there must be nothing.
+// run reads all leaves, and makes sure that nothing follows them.
 func (v *verifier) run(content io.Reader, f *unixfs.File, from string) error {
 	for first, last := 0, 0; first < len(f.Table.Leaves); first = last {
 		start := f.Table.Start(first)
@@ -86,7 +86,7 @@ func (v *verifier) run(content io.Reader, f *unixfs.File, from string) error {
 	return io.EOF
 }
 
-// verify holds the batch against the leaves [first, last).
+// verify checks the batch against the leaves [first, last).
 func (b *batch) verify(f *unixfs.File, first, last int, from string) error {
 	data := *b.data
 	for i := first; i < last; i++ {
@@ -119,12 +119,12 @@ func (v *verifier) Read(p []byte) (int, error) {
 	if err := v.next(); err != nil {
 		return 0, err
 	}
-	n := copy(p, v.at)
-	v.at = v.at[n:]
+	n := copy(p, v.rest)
+	v.rest = v.rest[n:]
 	return n, nil
 }
 
-// WriteTo saves copying what is verified once more.
+// WriteTo implements io.WriterTo, which saves a copy.
 func (v *verifier) WriteTo(w io.Writer) (int64, error) {
 	var total int64
 	for {
@@ -135,33 +135,33 @@ func (v *verifier) WriteTo(w io.Writer) (int64, error) {
 		if err != nil {
 			return total, err
 		}
-		n, err := w.Write(v.at)
+		n, err := w.Write(v.rest)
 		total += int64(n)
 		if err != nil {
 			return total, err
 		}
-		v.at = nil
+		v.rest = nil
 	}
 }
 
-// next makes sure that there is something to read.
+// next waits for the next batch if the current one has been read.
 func (v *verifier) next() error {
-	for len(v.at) == 0 {
+	for len(v.rest) == 0 {
 		if v.err != nil {
 			return v.err
 		}
-		if v.under != nil {
-			buffers.Put(v.under.data)
+		if v.current != nil {
+			buffers.Put(v.current.data)
 		}
-		v.under = <-v.batches
-		if v.err = <-v.under.err; v.err != nil {
-			v.under = nil
+		v.current = <-v.batches
+		if v.err = <-v.current.err; v.err != nil {
+			v.current = nil
 			return v.err
 		}
-		v.at = *v.under.data
+		v.rest = *v.current.data
 	}
 	return nil
 }
 
-// Close must be called once, and not while something is read.
+// Close must be called once, and not during a Read.
 func (v *verifier) Close() error { return v.closing() }

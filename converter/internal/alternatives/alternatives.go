@@ -1,5 +1,5 @@
-// Package alternatives tells people who asked for what is not there what there is
-// instead: it may be a spelling away.
+// Package alternatives lists what there is, for a user who asked for something that
+// there is not. The right name may be a spelling away.
 package alternatives
 
 import (
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// List joins names, of which there may be many, and leaves out the most.
+// List joins the names, and leaves out most of them if there are many.
 func List(names []string) string {
 	const most = 10
 	slices.Sort(names)

@@ -1,5 +1,5 @@
-// Package wholefile writes files that are there whole or not at all, whatever
-// happens meanwhile: under another name beside their own, synced, and renamed.
+// Package wholefile writes a file completely or not at all: under a temporary name
+// in the same directory, synced, and then renamed.
 package wholefile
 
 import (
@@ -13,10 +13,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 )
 
-// A File is a file that is to be written.
+// A File is a file to write.
 type File struct{ path, dir string }
 
-// New prepares to write the file at path, which may be there.
+// New prepares to write the file at path, which may exist.
 func New(path string) (*File, error) {
 	path, err := regularFile(path)
 	if err != nil {
@@ -29,8 +29,8 @@ func New(path string) (*File, error) {
 	return &File{path, dir}, nil
 }
 
-// regularFile returns where a path leads, which must be a file or nothing: what
-// is renamed to it would take a device's or a directory's place.
+// regularFile returns where a path leads. That must be a regular file or nothing,
+// since renaming a file to it would replace a device or a directory.
 func regularFile(path string) (string, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -44,22 +44,22 @@ func regularFile(path string) (string, error) {
 		return "", err
 	}
 	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is no regular file, so nothing is written there", path)
+		return "", fmt.Errorf("%s is not a regular file, so nothing is written there", path)
 	}
 	return target, nil
 }
 
-// String returns where the file is to be.
+// String returns the path of the file.
 func (f *File) String() string { return f.path }
 
-// TempDir is a directory beside the file, for what leads to it.
+// TempDir returns a directory for temporary files, on the same disk as the file.
 func (f *File) TempDir() string { return f.dir }
 
-// Close removes what is temporary. It must be called in the end.
+// Close removes temporary files. It must be called in the end.
 func (f *File) Close() error { return os.RemoveAll(f.dir) }
 
-// Write has the file written, and puts it in its place, synced. What content
-// returns as an error is returned as it is.
+// Write calls content to write the file, syncs it and renames it to its path. If that
+// fails, nothing new is left there. The error of content is returned as it is.
 func (f *File) Write(content func(io.Writer) error) error {
 	tmp, err := os.Create(filepath.Join(f.dir, "whole"))
 	if err != nil {
@@ -73,7 +73,9 @@ func (f *File) Write(content func(io.Writer) error) error {
 		err = os.Rename(tmp.Name(), f.path)
 	}
 	if err == nil {
-		err = atomicfile.SyncDir(filepath.Dir(f.path))
+		if err = atomicfile.SyncDir(filepath.Dir(f.path)); err != nil {
+			err = errors.Join(err, os.Remove(f.path))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", f.path, err)

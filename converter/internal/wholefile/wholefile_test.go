@@ -1,0 +1,68 @@
+package wholefile
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A file that cannot be written leaves nothing behind: neither a part of it, nor
+// temporary files, nor another content than before.
+func TestFailedWriteLeavesNothing(t *testing.T) {
+	failed := errors.New("failed")
+	for name, before := range map[string]string{"new": "", "old": "content"} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, name)
+		if before != "" {
+			if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := New(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(f.TempDir(), "blob"), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err = f.Write(func(w io.Writer) error {
+			io.WriteString(w, "half")
+			return failed
+		})
+		if !errors.Is(err, failed) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		after, err := os.ReadFile(path)
+		if string(after) != before || (err == nil) != (before != "") {
+			t.Errorf("%s: it is %q, %v", name, after, err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+			t.Errorf("%s: there are %q", name, left)
+		}
+	}
+}
+
+func TestOnlyRegularFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := New(dir); err == nil {
+		t.Error("a directory would be replaced")
+	}
+	link := filepath.Join(dir, "link")
+	target := filepath.Join(dir, "target")
+	if err := errors.Join(os.WriteFile(target, nil, 0o600), os.Symlink(target, link)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := New(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f.String() != target {
+		t.Errorf("a link is replaced instead of %s", target)
+	}
+}
