@@ -1,307 +1,518 @@
-// Package fill gets blobs from gateways into a store's cache, and to those who
-// ask for them on the way.
-//
-// A blob is filled once in a process, however many ask for it and whatever parts
-// of it they ask for. Its bytes go, leaf by verified leaf, into a file that
-// everybody reads while it grows. What the store has of the leaves, in whatever
-// blob, is copied from there, and only the rest is fetched. A fill outlives those
-// who ask; where nobody does any more, it ends after a while.
-// There are only so many at once, and fewer that nobody wants; what is more goes past
-// the cache.
-//
-// What is complete is held against the digest by which it was asked for. Leaves
-// were verified, so if it has another digest, its publisher lied: it is not kept,
-// and whoever reads the whole does not get the end of it.
-//
-// A cache is worth no error. Where it cannot be written, or the blob is none for
-// it, everybody gets what is left of it straight from the gateways.
 package fill
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Grace is how long a fill goes on that nobody wants any more.
-const Grace = 30 * time.Second
+// A fill is a blob on its way into the cache.
+type fill struct {
+	fetch
+	filler *Filler
+	slots  chan struct{} // that a prefetch takes one of; or nil
+	ended  chan struct{}
+	asked  chan struct{} // closed with the first reader
+	given  atomic.Int64  // bytes that readers got
+	whole  atomic.Bool   // a reader wanted all of it
+	file   cid.Cid       // what is at the blob's place
+	also   []string      // other places whose readers came to this fill; the filler's
 
-// Patience is how long it is waited for another process that has a blob under way,
-// and brings nothing.
-const Patience = 5 * time.Second
+	// Guarded by mu.
+	readers int
+	end     *time.Timer // runs while there are none
+	grace   int64       // bytes that may come while there are none
+	target  *fill       // in phase moved
+	tables  int64       // bytes taken from the filler's budget
+	isOver  bool        // run has ended
+	kept    bool        // in the cache
+}
 
-// ErrDigest says that a blob does not have the digest that it goes by.
+func newFill(f *Filler, s trustless.Session, b Blob) *fill {
+	fl := &fill{filler: f, ended: make(chan struct{}), asked: make(chan struct{})}
+	fl.changed, fl.wanted = make(chan struct{}), map[any]int64{}
+	fl.ctx, fl.cancel = context.WithCancel(f.ctx)
+	fl.session, fl.blob, fl.spend = s, b, fl.spendGrace
+	return fl
+}
+
+// run fills the blob. In the end, nothing of it is left in the cache unless it is
+// complete.
+func (fl *fill) run(fromStart bool) {
+	defer close(fl.ended)
+	defer fl.cancel()
+	if fl.slots != nil {
+		defer fl.notAhead()
+	}
+	err := fl.find(fromStart)
+	switch {
+	case err != nil:
+	case fl.partial != nil:
+		err = fl.complete()
+	case fl.now() == following:
+		err = fl.follow()
+	}
+	if err != nil && fl.ctx.Err() != nil && !errors.Is(err, ErrDigest) {
+		err = passedBy{err} // the fill ended, and the gateways did not
+	}
+	if err != nil {
+		fl.finish(err)
+	}
+	fl.cancel()
+	fl.streams.Wait()
+	fl.close()
+}
+
+// close gives back what a fill has that is over.
+func (fl *fill) close() {
+	fl.mu.Lock()
+	fl.goOn()
+	fl.isOver = true
+	fl.giveTables()
+	err, target := fl.err, fl.target
+	fl.mu.Unlock()
+	fl.reportOutcome(err)
+	if fl.partial != nil {
+		_ = fl.partial.Close() // a file that stays is cleared away later
+	}
+	fl.filler.forget(fl)
+	if target != nil {
+		target.leave()
+	}
+}
+
+func (fl *fill) now() phase {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.phase
+}
+
+// lives reports whether all of the blob is present, or can still come.
+func (fl *fill) lives() bool {
+	p := fl.now()
+	return p == complete || p != over && fl.ctx.Err() == nil
+}
+
+// enter counts one more reader, which may want a part that does not begin at 0.
+func (fl *fill) enter(part bool) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.parts = fl.parts || part
+	if fl.parts && fl.lent == 0 {
+		fl.ordered = false
+	}
+	fl.readers++
+	fl.goOn()
+	fl.failed = nil
+	if !fl.isAsked() {
+		close(fl.asked)
+	}
+}
+
+func (fl *fill) leave() {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.readers--; fl.readers == 0 {
+		fl.endLater()
+		fl.giveTables()
+	}
+}
+
+func (fl *fill) isAsked() bool {
+	select {
+	case <-fl.asked:
+		return true
+	default:
+		return false
+	}
+}
+
+// endLater ends a fill that has no readers: after a while, or when it has brought
+// many more bytes than its readers wanted. It must be called with mu held.
+func (fl *fill) endLater() {
+	if fl.phase == complete || fl.ctx.Err() != nil {
+		return // it ends anyway
+	}
+	if fl.filler.idle.Add(1) > maxIdle {
+		fl.filler.idle.Add(-1)
+		fl.cancel()
+		return
+	}
+	fl.grace = fl.filler.config.GraceBytes
+	if !fl.whole.Load() {
+		fl.grace = min(fl.grace, graceFactor*fl.given.Load())
+	}
+	fl.end = time.AfterFunc(fl.filler.config.Grace, func() {
+		fl.mu.Lock()
+		defer fl.mu.Unlock()
+		if fl.readers == 0 && fl.phase != complete {
+			fl.cancel()
+		}
+	})
+}
+
+// goOn undoes endLater. It must be called with mu held.
+func (fl *fill) goOn() {
+	if fl.end != nil {
+		fl.end.Stop()
+		fl.end = nil
+		fl.filler.idle.Add(-1)
+	}
+}
+
+// spendGrace ends a fill that brings too many bytes without readers. A prefetch is
+// bounded otherwise, as long as it has had none.
+func (fl *fill) spendGrace(n int) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.end == nil || !fl.isAsked() {
+		return
+	}
+	if fl.grace -= int64(n); fl.grace < 0 {
+		fl.cancel()
+	}
+}
+
+// giveTables gives the memory of the leaf table back to the budget, once nobody
+// needs it. It must be called with mu held.
+func (fl *fill) giveTables() {
+	if fl.isOver && fl.readers == 0 {
+		fl.filler.tables.Give(fl.tables)
+		fl.tables = 0
+	}
+}
+
+func (fl *fill) notAhead() {
+	fl.filler.mu.Lock()
+	defer fl.filler.mu.Unlock()
+	fl.filler.ahead--
+}
+
+// find finds out what the file at the blob's place is. If gateways have to be asked
+// for that, and a reader waits for the first byte, the blob is requested at the same
+// time.
+func (fl *fill) find(fromStart bool) error {
+	if fromStart && !fl.session.IsKnown(fl.ctx, fl.blob.Place) {
+		return fl.findByRequest(fl.found)
+	}
+	file, err := fl.session.Resolve(fl.ctx, fl.blob.Place)
+	if err != nil {
+		return err
+	}
+	return fl.found(*file)
+}
+
+var (
+	errRepeats = errors.New("nearly all of the blob is repetition")
+	errTables  = errors.New("the leaf tables of blobs on their way take too much memory")
+	errNoRoom  = errors.New("there is no free room for a blob that nobody asked for")
+	errAlone   = errors.New("another process began to fetch it, and ended")
+)
+
+// bytesPerLeaf is about how much memory a leaf of a fill takes.
+const bytesPerLeaf = 100
+
+// found begins the file, now that its leaves are known.
+func (fl *fill) found(found trustless.File) error {
+	f, file, table := fl.filler, found.CID, found.Table
+	if table == nil || table.Size() == 0 {
+		return passedBy{unixfs.ErrShape}
+	}
+	if l, known := f.lies.Get(file.KeyString()); known && l.digest != fl.blob.Digest && time.Now().Before(l.until) {
+		return falseDigest{l.digest}
+	}
+	fl.file = file
+	if other := f.settle(fl, file); other != nil {
+		fl.mu.Lock()
+		defer fl.mu.Unlock()
+		fl.phase, fl.target = moved, other
+		fl.broadcast()
+		return nil
+	}
+	if err := fl.mayKeep(table); err != nil {
+		return passedBy{err}
+	}
+	if fl.takeStored(table) {
+		return nil
+	}
+	partial, err := f.cache.BeginBlob(file, table.Size())
+	switch {
+	case errors.Is(err, store.ErrBusy):
+		return fl.beginFollowing(table)
+	case err != nil:
+		return passedBy{err}
+	}
+	fl.beginFetching(partial, table)
+	return nil
+}
+
+// mayKeep returns the reason why a blob with these leaves passes by the cache, if
+// there is one, and takes the memory for them from the budget.
+func (fl *fill) mayKeep(table *unixfs.Table) error {
+	if repeats(table) {
+		return errRepeats
+	}
+	if fl.slots != nil && !fl.isAsked() && table.Size() > fl.filler.cache.Free() {
+		return errNoRoom
+	}
+	n := int64(len(table.Leaves)) * bytesPerLeaf
+	if !fl.filler.tables.Take(n) {
+		return errTables
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.tables = n
+	return nil
+}
+
+// takeStored reports whether the store has the file, and takes it from there.
+func (fl *fill) takeStored(table *unixfs.Table) bool {
+	s := fl.filler.cache.Store()
+	f, err := s.OpenFile(fl.file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.begin(fetching, table, func() (*os.File, func(), error) {
+		file, err := s.OpenBlob(f.Digest, f.Size)
+		return file, func() {}, err
+	})
+	fl.completeAs(f.Digest)
+	return true
+}
+
+func (fl *fill) beginFetching(partial *store.Partial, table *unixfs.Table) {
+	local := findLocal(fl.filler.leaves, table)
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.partial = partial
+	fl.begin(fetching, table, partial.Open)
+	fl.ordered = len(local) == 0 && !fl.parts
+	for _, l := range local {
+		fl.leaves[l.leaf] = nearby
+	}
+	if len(local) > 0 {
+		fl.streams.Go(func() { fl.copyLocal(fl.filler.cache.Store(), local) })
+	}
+}
+
+func (fl *fill) beginFollowing(table *unixfs.Table) error {
+	cache := fl.filler.cache
+	f, err := cache.Follow(fl.file)
+	if err != nil {
+		return passedBy{err}
+	}
+	f.Close()
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.begin(following, table, func() (*os.File, func(), error) {
+		f, err := cache.Follow(fl.file)
+		return f, func() {}, err
+	})
+	return nil
+}
+
+// follow takes leaves from the file of another process until the blob is complete.
+func (fl *fill) follow() error {
+	theirs, err := fl.filler.cache.Follow(fl.file)
+	if err != nil {
+		if fl.takeStored(fl.table) {
+			return nil
+		}
+		return passedBy{err}
+	}
+	defer theirs.Close()
+	f := &follower{growing: &fl.growing, theirs: theirs, wanted: func() (at []int64) {
+		for _, offset := range fl.wanted {
+			at = append(at, offset)
+		}
+		return at
+	}}
+	return f.follow(fl.ctx, fl.filler.config.Patience, fl.followed)
+}
+
+// followed reports whether the other process has ended, and takes the blob if that
+// process put it in its place. Its record comes some time after the blob itself.
+func (fl *fill) followed() (bool, error) {
+	if fl.takeStored(fl.table) {
+		return true, nil
+	}
+	if fl.isInPlace() {
+		return false, nil
+	}
+	partial, err := fl.filler.cache.BeginBlob(fl.file, fl.table.Size())
+	if errors.Is(err, store.ErrBusy) {
+		return false, nil
+	}
+	if err != nil {
+		return true, passedBy{err}
+	}
+	err = partial.Close()
+	if fl.isInPlace() { // since we looked
+		return false, nil
+	}
+	return true, errors.Join(passedBy{errAlone}, err)
+}
+
+func (fl *fill) isInPlace() bool {
+	f, err := fl.filler.cache.Store().OpenBlob(fl.blob.Digest, fl.table.Size())
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+// complete waits for the last byte, and keeps the blob if it has the digest in the
+// request.
+func (fl *fill) complete() error {
+	done, err := fl.takeTurn()
+	if err != nil {
+		return err
+	}
+	defer done()
+	d, err := fl.prove()
+	if err != nil {
+		return err
+	}
+	if d != fl.blob.Digest {
+		fl.filler.lies.Add(fl.file.KeyString(), lie{d, time.Now().Add(lieTime)})
+		return falseDigest{d}
+	}
+	if err := fl.writeTail(); err != nil {
+		return err
+	}
+	fl.mu.Lock()
+	fl.completeAs(d)
+	fl.mu.Unlock()
+	fl.keep()
+	return nil
+}
+
+// takeTurn has everything fetched. A prefetch waits before until a reader asks for
+// the blob, or there are few enough others, and occupies a slot until done is called
+// or a reader asks.
+func (fl *fill) takeTurn() (done func(), err error) {
+	done = func() {}
+	if fl.slots != nil {
+		select {
+		case <-fl.asked:
+		case fl.slots <- struct{}{}:
+			done = sync.OnceFunc(func() { <-fl.slots })
+			go func() {
+				select {
+				case <-fl.asked:
+				case <-fl.ctx.Done():
+				}
+				done()
+			}()
+		case <-fl.ctx.Done():
+			return done, context.Cause(fl.ctx)
+		}
+	}
+	fl.mu.Lock()
+	if fl.readers == 0 && fl.end == nil {
+		fl.endLater()
+	}
+	fl.mu.Unlock()
+	fl.fetchAll()
+	return done, nil
+}
+
+// prove returns the digest of the whole, which it reads as it comes.
+func (fl *fill) prove() (digest.Digest, error) {
+	hash := digest.SHA256.Hash()
+	buf := make([]byte, 256<<10)
+	size := fl.table.Size()
+	for at := int64(0); at < size; {
+		end, err := fl.await(fl.ctx, nil, at, size, false)
+		if err != nil {
+			return "", err
+		}
+		for at < end {
+			n, err := fl.readAt(buf[:min(int64(len(buf)), end-at)], at)
+			if n == 0 {
+				return "", passedBy{errors.Join(errors.New("reading what was cached"), err)}
+			}
+			hash.Write(buf[:n])
+			at += int64(n)
+		}
+	}
+	return digest.NewDigest(digest.SHA256, hash), nil
+}
+
+// keep puts the blob in its place. Readers have it already, and the cache reports
+// what fails.
+func (fl *fill) keep() {
+	fl.cancel() // streams that bring what is present already, and may hang
+	fl.streams.Wait()
+	if fl.partial.Sync() != nil {
+		return
+	}
+	if fl.kept = fl.partial.Commit(fl.blob.Digest, fl.file, fl.table) == nil; fl.kept {
+		fl.filler.leaves.Add(fl.blob.Digest, fl.table)
+	}
+}
+
+// An Outcome says how a fill ended that wrote a file.
+type Outcome struct {
+	Result  Result
+	Fetched int64 // bytes from gateways
+	Copied  int64 // bytes from other blobs
+}
+
+// A Result is how a fill ended.
+type Result string
+
+// How fills end.
+const (
+	Kept        Result = "kept"
+	FalseDigest Result = "false_digest" // the publisher's
+	GivenUp     Result = "given_up"     // it had no readers for a while
+	Unwritten   Result = "unwritten"    // there was no room, or the cache could not be written
+	Failed      Result = "failed"       // no gateway could go on
+)
+
+// Results are all results.
+var Results = []Result{Kept, FalseDigest, GivenUp, Unwritten, Failed}
+
+func (fl *fill) reportOutcome(err error) {
+	if fl.partial == nil || fl.filler.config.Ended == nil {
+		return
+	}
+	o := Outcome{Result: Unwritten, Fetched: fl.fetched.Load(), Copied: fl.copied.Load()}
+	_, passed := errors.AsType[passedBy](err)
+	switch {
+	case err == nil && fl.kept:
+		o.Result = Kept
+	case errors.Is(err, ErrDigest):
+		o.Result = FalseDigest
+	case errors.Is(err, context.Canceled):
+		o.Result = GivenUp
+	case err != nil && !passed:
+		o.Result = Failed
+	}
+	fl.filler.config.Ended(o)
+}
+
+// ErrDigest says that a blob does not have the digest that it is published under.
 var ErrDigest = errors.New("the blob does not have the digest that it is published under")
 
-// A Blob is what is asked for: the file at a path below a root, which is to have
-// a digest.
-type Blob struct {
-	ipfspath.Place
-	Digest digest.Digest
-}
-
-func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
-
-// A Config says how a Filler fills. Its zero value has the defaults.
-type Config struct {
-	// Grace is how long a fill goes on that nobody reads any more. Default: Grace.
-	Grace time.Duration
-
-	// Patience is how long a reader waits for another process's fill that makes no
-	// progress. Default: Patience.
-	Patience time.Duration
-
-	// Ended is called when a fill that wrote a file is over, from several goroutines
-	// at once. It may be nil.
-	Ended func(Outcome)
-}
-
-// A Filler fills one cache. Its methods may be called concurrently.
-type Filler struct {
-	config Config
-	cache  *store.Cache
-	leaves *store.LeafIndex
-
-	ctx    context.Context
-	cancel context.CancelFunc
-	all    sync.WaitGroup
-
-	mu     sync.Mutex
-	places map[string]*fill        // under way, by what was asked for
-	files  map[string]*fill        // the same, by CID, once that is known
-	slots  chan struct{}           // for what is fetched before anybody asks
-	ahead  int                     // fills that began before anybody asked
-	fills  int                     // under way
-	idle   atomic.Int64            // fills that nobody wants any more
-	lies   *lru.Cache[string, lie] // by CID
-}
-
-// A lie is a file that is published under another digest than it has.
-type lie struct {
-	digest digest.Digest // that it has
-	until  time.Time     // when it is looked at again
-}
-
-// A falseDigest is ErrDigest, and what a blob has.
+// A falseDigest is ErrDigest, with the digest that the blob has.
 type falseDigest struct{ has digest.Digest }
 
 func (e falseDigest) Error() string { return fmt.Sprintf("%v: it has %s", ErrDigest, e.has) }
 func (e falseDigest) Unwrap() error { return ErrDigest }
-
-const (
-	maxLies = 4096 // that are remembered
-	lieTime = 10 * time.Minute
-)
-
-// New returns a filler of a cache. Close must be called in the end.
-func New(cache *store.Cache, config Config) *Filler {
-	config.Grace = cmp.Or(config.Grace, Grace)
-	config.Patience = cmp.Or(config.Patience, Patience)
-	f := &Filler{
-		config: config,
-		cache:  cache,
-		leaves: cache.Store().NewLeafIndex(),
-		places: map[string]*fill{},
-		files:  map[string]*fill{},
-	}
-	f.lies, _ = lru.New[string, lie](maxLies) // whose size is positive
-	f.ctx, f.cancel = context.WithCancel(context.Background())
-	f.all.Go(func() { cache.Run(f.ctx) })
-	f.all.Go(f.learn)
-	return f
-}
-
-// learnAgain is how often the index of leaves looks for blobs that others added.
-const learnAgain = 10 * time.Second
-
-func (f *Filler) learn() {
-	for {
-		_ = f.leaves.Learn(f.ctx) // which fails when ctx is done
-		select {
-		case <-f.ctx.Done():
-			return
-		case <-time.After(learnAgain):
-		}
-	}
-}
-
-// SetPrefetch changes how many blobs are prefetched at once: none, unless this was
-// called.
-func (f *Filler) SetPrefetch(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if n != cap(f.slots) {
-		f.slots = make(chan struct{}, n)
-	}
-}
-
-// Close ends all fills.
-func (f *Filler) Close() error {
-	f.mu.Lock()
-	f.cancel() // nothing begins from here on
-	f.mu.Unlock()
-	f.all.Wait()
-	return nil
-}
-
-// Copy writes a blob to sink, or a part of it if part is not nil, as
-// trustless.Session.Copy does. A sink that is an io.ReaderFrom is given files.
-func (f *Filler) Copy(ctx context.Context, s trustless.Session, b Blob, part *gateway.Range, sink trustless.Sink) error {
-	r := &reader{filler: f, session: s, blob: b, part: part, sink: sink}
-	err := f.copy(ctx, r)
-	if _, ok := errors.AsType[passedBy](err); ok {
-		return r.straight(ctx)
-	}
-	if lie, ok := errors.AsType[falseDigest](err); ok && lie.has == b.Digest {
-		return r.straight(ctx) // it was another who was lied to, about the same file
-	}
-	return err
-}
-
-func (f *Filler) copy(ctx context.Context, r *reader) error {
-	if !f.canHave(r.blob) {
-		return passedBy{store.ErrOff}
-	}
-	fl, err := f.join(r.session, r.blob, r.fromStart())
-	if err != nil {
-		return err
-	}
-	for fl != nil {
-		next, err := r.read(ctx, fl)
-		fl.leave()
-		if err != nil {
-			return err
-		}
-		fl = next
-	}
-	return nil
-}
-
-// canHave reports whether the cache takes blobs, and such as this one. It knows
-// no other digests than sha256.
-func (f *Filler) canHave(b Blob) bool {
-	return b.Digest.Algorithm() == digest.SHA256 && f.ctx.Err() == nil && f.cache.IsOn()
-}
-
-// join returns the fill of a blob for one more reader, who must leave it in the
-// end. If it begins now, nothing of the blob is known, and the reader wants it
-// from the first byte on, then the blob is asked for at once.
-func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) (*fill, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	fl := f.places[b.key()]
-	if fl == nil || !fl.lives() {
-		if f.isFull() {
-			return nil, passedBy{errFull}
-		}
-		fl = newFill(f, s, b)
-		fl.parts = !fromStart
-		f.begin(fl, fromStart)
-	}
-	fl.enter(!fromStart)
-	return fl, nil
-}
-
-// maxFills is how many fills there are at once.
-const maxFills = 512
-
-var errFull = errors.New("there are too many fills")
-
-// isFull reports whether nothing more may begin. It is called with mu held.
-func (f *Filler) isFull() bool { return f.fills >= maxFills || f.ctx.Err() != nil }
-
-// begin is called with mu held.
-func (f *Filler) begin(fl *fill, fromStart bool) {
-	f.fills++
-	f.places[fl.blob.key()] = fl
-	f.all.Go(func() { fl.run(fromStart) })
-}
-
-// maxIdle is how many fills go on that nobody wants any more.
-const maxIdle = 64
-
-// maxAhead is how many fills there are that began before anybody asked.
-const maxAhead = maxFills / 4
-
-// Prefetch begins to fill a blob that somebody is about to ask for.
-func (f *Filler) Prefetch(s trustless.Session, b Blob) {
-	if !f.canHave(b) {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if cap(f.slots) == 0 || f.ahead == maxAhead || f.isFull() || f.places[b.key()] != nil {
-		return
-	}
-	f.ahead++
-	fl := newFill(f, s, b)
-	fl.slots = f.slots
-	f.begin(fl, false)
-}
-
-// Drop ends the fills of what is below a root, and waits until they are over. Whoever
-// reads goes on without them.
-func (f *Filler) Drop(root cid.Cid) {
-	for _, fl := range f.below(root) {
-		fl.cancel()
-		<-fl.ended
-	}
-}
-
-func (f *Filler) below(root cid.Cid) []*fill {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var fills []*fill
-	for key, fl := range f.places {
-		if strings.HasPrefix(key, Blob{Place: ipfspath.Place{Root: root}}.key()) {
-			fills = append(fills, fl)
-		}
-	}
-	return fills
-}
-
-// settle makes a fill, whose file is known now, the one of that file, and returns
-// nil; or returns the one that is already, where whoever asks at this place is
-// sent from now on.
-func (f *Filler) settle(fl *fill, file cid.Cid) *fill {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if other := f.files[file.KeyString()]; other != nil && other.lives() {
-		f.places[fl.blob.key()] = other
-		other.also = append(other.also, fl.blob.key())
-		other.enter(false) // for fl, until it ends
-		return other
-	}
-	f.files[file.KeyString()] = fl
-	fl.also = append(fl.also, fl.blob.key())
-	return nil
-}
-
-// forget has the next one who asks begin anew.
-func (f *Filler) forget(fl *fill) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.fills--
-	for _, key := range append(fl.also, fl.blob.key()) {
-		if f.places[key] == fl {
-			delete(f.places, key)
-		}
-	}
-	if key := fl.file.KeyString(); f.files[key] == fl {
-		delete(f.files, key)
-	}
-}

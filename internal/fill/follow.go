@@ -3,119 +3,96 @@ package fill
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"slices"
 	"time"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// errHangs says that the process brings nothing whose fill was followed.
-var errHangs = errors.New("another process is fetching it, and brings nothing")
+var errHangs = errors.New("another process is fetching it, and makes no progress")
 
-// errAlone says that the process is gone whose fill was followed.
-var errAlone = errors.New("another process began to fetch it, and ended")
-
-// follow reads what another process is fetching, as it comes. Which leaves are
-// there it does not tell us, but they tell themselves.
-func (fl *fill) follow(table *unixfs.Table) error {
-	f, err := fl.filler.cache.Follow(fl.file)
-	if err != nil {
-		return passedBy{err}
-	}
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	fl.theirs, fl.table, fl.path, fl.leaves = f, table, f.Name(), make([]state, len(table.Leaves))
-	fl.broadcast()
-	return nil
+// A follower reads the file that another process is filling. That process does not
+// tell which leaves are present, but their digests do.
+type follower struct {
+	*growing
+	wanted func() []int64 // offsets at which readers wait, called with mu held
+	theirs *os.File
+	buf    []byte
+	seen   fs.FileInfo // of theirs, when it was looked at last
+	again  bool        // it changed then, and its time is too coarse to show another change
 }
 
-// lookAgain is how often the other's file is looked at.
+// lookAgain is how often the other process's file is looked at.
 const lookAgain = 10 * time.Millisecond
 
-// watch sees to it that what comes is seen, until the other process has put the
-// blob in its place, or given it up.
-func (fl *fill) watch() error {
-	defer fl.theirs.Close()
+// follow notes which leaves are present until isOver reports that the other process
+// has ended, or it makes no progress for longer than patience.
+func (f *follower) follow(ctx context.Context, patience time.Duration, isOver func() (bool, error)) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
-	buf := make([]byte, unixfs.MaxLeaf)
-	came := time.Now()
+	f.buf = make([]byte, unixfs.MaxLeaf)
+	progress := time.Now()
 	for {
-		if fl.takeIn(buf) {
-			came = time.Now()
-		} else if over, err := fl.isOver(); over {
+		if f.hasChanged() && f.takeIn() {
+			progress = time.Now()
+		} else if over, err := isOver(); over {
 			return err
-		} else if time.Since(came) > fl.filler.config.Patience {
+		} else if time.Since(progress) > patience {
 			return passedBy{errHangs}
 		}
 		select {
 		case <-tick.C:
-		case <-fl.ctx.Done():
-			return context.Cause(fl.ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// takeIn reports whether there is anything new: in the order of the file, or
+// hasChanged reports whether the file may have changed since it was looked at last.
+func (f *follower) hasChanged() bool {
+	info, err := f.theirs.Stat()
+	if err != nil {
+		return false
+	}
+	changed := f.seen == nil || info.Size() != f.seen.Size() || !info.ModTime().Equal(f.seen.ModTime())
+	look := changed || f.again
+	f.seen, f.again = info, changed
+	return look
+}
+
+// takeIn reports whether leaves arrived at the end of those that are present, or
 // where readers wait.
-func (fl *fill) takeIn(buf []byte) (came bool) {
-	fl.mu.Lock()
-	at := []int{fl.prefix()}
-	for _, offset := range fl.wanted {
-		i, _ := fl.table.Span(offset, offset+1)
+func (f *follower) takeIn() (came bool) {
+	f.mu.Lock()
+	at := []int{f.prefix}
+	for _, offset := range f.wanted() {
+		i, _ := f.table.Span(offset, offset+1)
 		at = append(at, i)
 	}
-	fl.mu.Unlock()
+	f.mu.Unlock()
 	slices.Sort(at)
 	for _, i := range slices.Compact(at) {
-		for ; i < len(fl.leaves) && fl.isThere(i, buf); i++ {
+		for ; i < len(f.leaves) && f.verify(i); i++ {
 			came = true
 		}
 	}
 	return came
 }
 
-// prefix returns the first leaf that is not there.
-func (fl *fill) prefix() int {
-	for i, s := range fl.leaves {
-		if s != there {
-			return i
-		}
-	}
-	return len(fl.leaves)
-}
-
-// isThere reports whether the other's file has a leaf that was not there before.
-func (fl *fill) isThere(i int, buf []byte) bool {
-	leaf := buf[:fl.table.Len(i)]
-	if n, _ := fl.theirs.ReadAt(leaf, fl.table.Start(i)); n < len(leaf) || !fl.table.Verify(i, leaf) {
+// verify reports whether a leaf is present that was not before.
+func (f *follower) verify(i int) bool {
+	leaf := f.buf[:f.table.Len(i)]
+	if n, _ := f.theirs.ReadAt(leaf, f.table.Start(i)); n < len(leaf) || !f.table.Verify(i, leaf) {
 		return false
 	}
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	if fl.leaves[i] == there {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leaves[i] == present {
 		return false
 	}
-	fl.leaves[i] = there
-	fl.broadcast()
+	f.arrived(i)
+	f.broadcast()
 	return true
-}
-
-// isOver reports whether the other process fetches no more, and takes the blob if
-// it put that in its place.
-func (fl *fill) isOver() (bool, error) {
-	if f, err := fl.filler.cache.Store().OpenFile(fl.file); err == nil {
-		defer f.Close()
-		fl.has(f, fl.table)
-		return true, nil
-	}
-	partial, err := fl.filler.cache.BeginBlob(fl.file, fl.table.Size())
-	if errors.Is(err, store.ErrBusy) {
-		return false, nil
-	}
-	if err != nil {
-		return true, passedBy{err}
-	}
-	return true, errors.Join(passedBy{errAlone}, partial.Close())
 }

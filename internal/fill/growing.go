@@ -2,226 +2,198 @@ package fill
 
 import (
 	"context"
-	"errors"
 	"os"
 	"sync"
-	"sync/atomic"
-	"time"
 
-	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A fill is a blob on its way into the cache.
-type fill struct {
-	filler  *Filler
-	session trustless.Session // of whoever asked first
-	blob    Blob
-	slots   chan struct{} // of which a fill takes one that nobody asked for; or nil
-
-	ctx     context.Context
-	cancel  context.CancelFunc
-	streams sync.WaitGroup
-	ended   chan struct{}
-
-	file    cid.Cid        // what stands at the blob's place
-	partial *store.Partial // nil where the store had the blob, or another process has
-	theirs  *os.File       // of another process; or nil
-	local   []localLeaf
-	fetched atomic.Int64 // bytes
-	copied  atomic.Int64 // bytes
-	kept    bool
-	also    []string // places whose readers came to this fill; the filler's
-
+// A growing is the file of a blob while its leaves arrive, in whatever order.
+type growing struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed, and replaced, when anything below changes
-	readers int
-	end     *time.Timer   // runs while there are none
-	asked   chan struct{} // closed with the first reader
+	phase   phase
+	err     error // in phase over
 
-	table  *unixfs.Table // nil until it is known
-	path   string        // of the growing file
+	table  *unixfs.Table // nil while finding
 	leaves []state
-	claims []*stream
-	wanted map[*reader]int64 // offsets at which readers wait
-	all    bool              // also what nobody waits for is fetched
-	parts  bool              // were asked for
+	prefix int // leaves at the beginning that are present
 
-	// While ordered, the file grows from its beginning to its end, and what is in it
-	// may be given as a file, to whoever takes all of it that is there when they
-	// come to its end. The last leaf is kept back until the digest is known.
+	// open opens the file for a reader, who calls done after closing it. version
+	// changes when that is another file than before.
+	open    func() (f *os.File, done func(), err error)
+	version int
+
+	// While ordered, the file grows from its beginning to its end, and a reader of
+	// the rest may be given the file as it is, since it ends where the present
+	// leaves end. The last leaf is held in tail until the digest is known.
 	ordered bool
-	lent    int    // times that the file is given so at the moment
-	tail    []byte // what is kept back
-	failed  error  // of gateways; the next reader has it tried again
+	lent    int // readers that have been given the file
+	tail    []byte
 
-	digest digest.Digest // once it is known
-	over   error         // why there is nothing more to come
-	moved  *fill         // the same file, which began earlier
+	digest digest.Digest // in phase complete
 }
 
-// A state is where a leaf is.
+// A phase is how far a fill is.
+type phase int
+
+const (
+	finding   phase = iota // what the file is
+	moved                  // to the fill that has the same file
+	fetching               // into a file of the cache
+	following              // another process that is fetching
+	complete               // all leaves are present, and the digest is known
+	over                   // nothing more will come
+)
+
+// A state says where a leaf is.
 type state byte
 
 const (
 	missing state = iota
 	nearby        // in another blob, and about to be copied
-	held          // the last one, until the digest is known
-	there
+	held          // in tail
+	present
 )
 
-// passedBy is an error that is no reason not to ask the gateways.
+// begin begins the file, in a phase.
+func (g *growing) begin(p phase, t *unixfs.Table, open func() (*os.File, func(), error)) {
+	g.phase, g.table, g.leaves, g.prefix = p, t, make([]state, len(t.Leaves)), 0
+	g.open, g.version = open, g.version+1
+	g.broadcast()
+}
+
+// complete has all leaves present, of a blob with a known digest. It must be called
+// with mu held.
+func (g *growing) completeAs(d digest.Digest) {
+	for i := range g.leaves {
+		g.leaves[i] = present
+	}
+	g.phase, g.digest, g.prefix = complete, d, len(g.leaves)
+	g.broadcast()
+}
+
+// arrived notes that a leaf is present. It must be called with mu held, and is
+// followed by broadcast.
+func (g *growing) arrived(i int) {
+	g.leaves[i] = present
+	for g.prefix < len(g.leaves) && g.leaves[g.prefix] == present {
+		g.prefix++
+	}
+}
+
+// broadcast wakes all who wait for a change. It must be called with mu held.
+func (g *growing) broadcast() {
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// finish ends the file with the reason why nothing more will come, unless it ended
+// before.
+func (g *growing) finish(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.phase == over {
+		return
+	}
+	g.phase, g.err = over, err
+	g.broadcast()
+}
+
+// wait calls look with mu held until it returns true, and waits for a change between
+// its calls.
+func (g *growing) wait(ctx context.Context, look func() bool) error {
+	for {
+		g.mu.Lock()
+		done, changed := look(), g.changed
+		g.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// lastLeaf returns the offset at which the last leaf begins.
+func (g *growing) lastLeaf() int64 { return g.table.Start(len(g.table.Leaves) - 1) }
+
+// presentTo returns how far the bytes from an offset are present. It must be called
+// with mu held.
+func (g *growing) presentTo(from, to int64) int64 {
+	if from >= to {
+		return from
+	}
+	i, j := g.table.Span(from, to)
+	if i < g.prefix {
+		i = g.prefix
+		from = min(to, g.table.Start(i))
+	}
+	for ; i < j && g.leaves[i] == present; i++ {
+		from = min(to, g.table.Leaves[i].End)
+	}
+	return from
+}
+
+// isAhead reports whether an offset is further than far bytes ahead of an ordered
+// file, so that a reader there would wait for everything before it.
+func (g *growing) isAhead(at int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ordered && g.phase == fetching && at-g.table.Start(min(g.prefix, len(g.leaves)-1)) > far
+}
+
+// lend reports whether a reader of all up to an offset may be given the file as it is.
+// If so, the reader calls takeBack afterwards.
+func (g *growing) lend(version int, to int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if to < g.table.Size() || version != g.version || !g.ordered && g.phase != complete {
+		return false
+	}
+	g.lent++
+	return true
+}
+
+func (g *growing) takeBack() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lent--
+}
+
+// keepBack takes bytes of the last leaf that begin at an offset, and reports whether
+// they must not be written yet.
+func (g *growing) keepBack(b []byte, at int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch first := at == g.lastLeaf(); {
+	case first && g.ordered:
+		g.tail = append([]byte(nil), b...)
+	case first || len(g.tail) == 0:
+		g.tail = nil
+		return false
+	default: // of a leaf whose beginning was kept back
+		g.tail = append(g.tail, b...)
+	}
+	return true
+}
+
+// heldTail returns what was kept back.
+func (g *growing) heldTail() []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.leaves[len(g.leaves)-1] != held {
+		return nil
+	}
+	return g.tail
+}
+
+// passedBy is an error for which readers go on without the cache.
 type passedBy struct{ error }
 
 func (e passedBy) Unwrap() error { return e.error }
-
-func newFill(f *Filler, s trustless.Session, b Blob) *fill {
-	fl := &fill{
-		filler: f, session: s, blob: b,
-		changed: make(chan struct{}), asked: make(chan struct{}), ended: make(chan struct{}),
-		wanted: map[*reader]int64{},
-	}
-	fl.ctx, fl.cancel = context.WithCancel(f.ctx)
-	return fl
-}
-
-// enter counts one more reader, who may want something from the middle.
-func (fl *fill) enter(part bool) {
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	fl.parts = fl.parts || part
-	if fl.parts && fl.lent == 0 {
-		fl.ordered = false
-	}
-	fl.readers++
-	fl.goOn()
-	fl.failed = nil
-	select {
-	case <-fl.asked:
-	default:
-		close(fl.asked)
-	}
-}
-
-func (fl *fill) leave() {
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	if fl.readers--; fl.readers == 0 {
-		fl.endLater()
-	}
-}
-
-// lives reports whether all of the blob is there, or still can come.
-func (fl *fill) lives() bool {
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	return fl.digest != "" || fl.ctx.Err() == nil && fl.over == nil
-}
-
-// endLater is called with mu held, when there are no readers.
-func (fl *fill) endLater() {
-	if fl.digest != "" || fl.ctx.Err() != nil {
-		return // it ends anyway
-	}
-	if fl.filler.idle.Add(1) > maxIdle {
-		fl.filler.idle.Add(-1)
-		fl.cancel()
-		return
-	}
-	fl.end = time.AfterFunc(fl.filler.config.Grace, func() {
-		fl.mu.Lock()
-		defer fl.mu.Unlock()
-		if fl.readers == 0 && fl.digest == "" {
-			fl.cancel()
-		}
-	})
-}
-
-// goOn undoes endLater. It is called with mu held.
-func (fl *fill) goOn() {
-	if fl.end != nil {
-		fl.end.Stop()
-		fl.end = nil
-		fl.filler.idle.Add(-1)
-	}
-}
-
-// run fills the blob. Whatever it returns on, there is nothing left of it but
-// what is complete.
-func (fl *fill) run(fromStart bool) {
-	defer close(fl.ended)
-	defer fl.cancel()
-	if fl.slots != nil {
-		defer fl.notAhead()
-	}
-	err := fl.find(fromStart)
-	switch {
-	case err != nil:
-	case fl.partial != nil:
-		err = fl.complete()
-	case fl.theirs != nil:
-		err = fl.watch()
-	}
-	if err != nil && fl.ctx.Err() != nil && !errors.Is(err, ErrDigest) {
-		err = passedBy{err} // we end, and the gateways do not
-	}
-	fl.finish(err)
-	fl.cancel()
-	fl.mu.Lock()
-	fl.goOn()
-	over := fl.over
-	fl.mu.Unlock()
-	fl.streams.Wait()
-	fl.tell(over)
-	if fl.partial != nil {
-		_ = fl.partial.Close() // what cannot be removed is rubbish in tmp
-	}
-	fl.filler.forget(fl)
-	if fl.moved != nil {
-		fl.moved.leave()
-	}
-}
-
-func (fl *fill) notAhead() {
-	fl.filler.mu.Lock()
-	defer fl.filler.mu.Unlock()
-	fl.filler.ahead--
-}
-
-// finish tells readers that nothing more will come.
-func (fl *fill) finish(err error) {
-	if err == nil {
-		return
-	}
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	if fl.over == nil {
-		fl.over = err
-	}
-	fl.broadcast()
-}
-
-// broadcast is called with mu held.
-func (fl *fill) broadcast() {
-	close(fl.changed)
-	fl.changed = make(chan struct{})
-}
-
-// write takes verified bytes.
-func (fl *fill) write(b []byte, at int64) error {
-	_, err := fl.partial.WriteAt(b, at)
-	if err != nil {
-		fl.stop(err)
-	}
-	return err
-}
-
-// stop has everybody go on without the cache.
-func (fl *fill) stop(err error) {
-	fl.finish(passedBy{err})
-	fl.cancel()
-}

@@ -88,6 +88,10 @@ func (c *Cache) Store() *Store { return c.store }
 // far as is known.
 func (c *Cache) Size() int64 { return c.room.size() }
 
+// Free returns how many bytes can be added without evicting anything, as far as is
+// known.
+func (c *Cache) Free() int64 { return c.room.free() }
+
 // Configure replaces the configuration.
 func (c *Cache) Configure(config CacheConfig) {
 	c.mu.Lock()

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -214,7 +215,9 @@ func (p *Partial) Close() error {
 	defer p.mu.Unlock()
 	var err error
 	if !p.placed {
-		err = os.Remove(p.path)
+		if err = os.Remove(p.path); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
 	}
 	p.closed = true
 	p.releaseIfUnused()

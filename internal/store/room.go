@@ -29,6 +29,14 @@ func (r *room) size() int64 {
 	return max(0, r.placed+r.coming)
 }
 
+// free returns how much room there is without evicting anything.
+func (r *room) free() int64 {
+	spare, low := r.spare()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(0, min(r.limit-r.placed-r.coming, spare-low))
+}
+
 func (r *room) resize(limit int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -29,7 +29,7 @@ var house = [][]string{
 	{"internal/names", "internal/trustless"},
 	{"internal/car", "internal/gateway", "internal/store", "internal/layout", "internal/denylist"},
 	{"internal/unixfs", "internal/kubo"},
-	{"internal/cidname", "internal/atomicfile", "internal/memo"},
+	{"internal/cidname", "internal/atomicfile", "internal/memo", "internal/budget"},
 }
 
 // floorOf returns the number of a package's floor, counted from the top, or -1.

@@ -1,0 +1,213 @@
+package fill
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+)
+
+// A reader of one byte who left is no reason to fetch a whole blob.
+func TestFillOfOneByteDoesNotFetchTheBlob(t *testing.T) {
+	content := random(50, large)
+	im, blob := one(t, content)
+	g := &testGateway{images: []*image{im}, limiter: newLimiter(8 << 20)}
+	b := serve(t, t.TempDir(), room, g)
+	check(t, b.get(t.Context(), blob, content, &gateway.Range{First: 0, Last: 0}))
+	b.wait()
+	if sent := g.bytes.Load(); sent > large/4 {
+		t.Errorf("the gateway sent %d bytes of %d for one byte", sent, large)
+	}
+	b.mustBeClean(t)
+}
+
+// A client that wanted the whole and left has it fetched for so many bytes only.
+func TestGraceIsBoundedInBytes(t *testing.T) {
+	content := random(51, large)
+	im, blob := one(t, content)
+	g := &testGateway{images: []*image{im}, limiter: newLimiter(16 << 20)}
+	b := serve(t, t.TempDir(), room, g)
+	b.config.GraceBytes = 1 << 20
+	ctx, leave := context.WithCancel(t.Context())
+	c := &client{want: content, slow: leave}
+	if err := b.Copy(ctx, b.session, blob, nil, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("a client that left: %v", err)
+	}
+	b.wait()
+	if sent := g.bytes.Load(); sent > large/2 {
+		t.Errorf("the gateway sent %d bytes of %d", sent, large)
+	}
+	b.mustBeClean(t)
+}
+
+// The leaf tables of all fills have one budget. A blob beyond it passes by the cache.
+func TestLeafTablesHaveOneBudget(t *testing.T) {
+	content, other := random(52, large/4), random(53, large/4)
+	im, blob := one(t, content)
+	im2, blob2 := one(t, other)
+	held := make(chan struct{})
+	g := &testGateway{images: []*image{im, im2}}
+	b := serve(t, t.TempDir(), room, g)
+	tables := budget.New(bytesPerLeaf * (large/4/leafLen + 2))
+	b.tables = tables
+	began := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		c := &client{want: content, slow: func() {
+			select {
+			case <-began:
+			default:
+				close(began)
+				<-held
+			}
+		}}
+		if err := b.Copy(t.Context(), b.session, blob, nil, c); err != nil || c.wrong {
+			t.Errorf("the first client: %v", err)
+		}
+	})
+	<-began
+	check(t, b.get(t.Context(), blob2, other, nil))
+	if f, err := store.Open(b.dir).Open(t.Context(), blob2.Root, blob2.Path); err == nil {
+		f.Close()
+		t.Error("a blob was kept whose leaf table is beyond the budget")
+	}
+	if tables.Held() == 0 {
+		t.Error("a fill that is being read holds no memory")
+	}
+	close(held)
+	all.Wait()
+	b.wait()
+	if n := tables.Held(); n != 0 {
+		t.Errorf("%d bytes are held when all fills are over", n)
+	}
+	check(t, b.get(t.Context(), blob2, other, nil))
+	b.mustKeep(t, blob2, other)
+}
+
+// A publisher who repeats one leaf does not have us write a large blob.
+func TestRepetitionPassesByTheCache(t *testing.T) {
+	content := bytes.Repeat(random(54, leafLen), (smallBlob+leafLen)/leafLen)
+	im, blob := one(t, content)
+	b := serve(t, t.TempDir(), room, &testGateway{images: []*image{im}})
+	check(t, b.get(t.Context(), blob, content, nil))
+	b.wait()
+	if n := b.cache.Size(); n > 1<<20 {
+		t.Errorf("the cache has %d bytes of a blob that is repetition", n)
+	}
+	found, err := b.session.Resolve(t.Context(), blob.Place)
+	check(t, err)
+	table := found.Table
+	if !repeats(table) {
+		t.Error("a leaf that is repeated is no repetition")
+	}
+}
+
+// The other process puts the blob in its place, and a while later what says which
+// file that is. Its follower waits, though no gateway would go on.
+func TestFollowerWaitsWhileTheOtherProcessCommits(t *testing.T) {
+	content := random(55, large/4)
+	im, blob := one(t, content)
+	g := &testGateway{images: []*image{im}}
+	dir := t.TempDir()
+	b := serve(t, dir, room, g)
+	found, err := b.session.Resolve(t.Context(), blob.Place)
+	check(t, err)
+	file, table := found.CID, found.Table
+	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).BeginBlob(file, table.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = theirs.WriteAt(content[:len(content)-100], 0)
+	check(t, err)
+	g.dead.Store(true)
+	began := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		c := &client{want: content, slow: sync.OnceFunc(func() { close(began) })}
+		if err := b.Copy(t.Context(), b.session, blob, nil, c); err != nil || c.wrong || c.n != int64(len(content)) {
+			t.Errorf("%d bytes of %d came: %v", c.n, len(content), err)
+		}
+	})
+	<-began
+	blobPath := filepath.Join(dir, "cache", "blobs", "sha256", blob.Digest.Encoded())
+	check(t, os.MkdirAll(filepath.Dir(blobPath), 0o755))
+	_, err = theirs.WriteAt(content[len(content)-100:], int64(len(content)-100))
+	check(t, err)
+	check(t, os.Rename(theirs.Path(), blobPath))
+	check(t, theirs.Close()) // the record is missing still
+	for range 20 {           // as many looks as it takes to give up
+		<-time.After(lookAgain)
+	}
+	record, err := table.AppendBinary([]byte(blob.Digest.String() + "\n"))
+	check(t, err)
+	recordPath := filepath.Join(dir, "cache", "files", file.String())
+	check(t, os.MkdirAll(filepath.Dir(recordPath), 0o755))
+	check(t, os.WriteFile(recordPath, record, 0o644))
+	all.Wait()
+}
+
+// A prefetch takes free room only, and evicts nothing.
+func TestPrefetchTakesFreeRoomOnly(t *testing.T) {
+	content, other := random(56, large/4), random(57, large/4)
+	im, blob := one(t, content)
+	im2, blob2 := one(t, other)
+	g := &testGateway{images: []*image{im, im2}}
+	b := serve(t, t.TempDir(), large/4+large/8, g)
+	check(t, b.get(t.Context(), blob, content, nil))
+	b.wait()
+	sent := g.bytes.Load()
+	b.Prefetch(b.session, blob2)
+	b.wait()
+	if g.bytes.Load() != sent {
+		t.Error("a blob was prefetched that there is no free room for")
+	}
+	b.mustKeep(t, blob, content)
+}
+
+// Readers get what a growing file has of any part, and it knows the first leaves that
+// are present without counting them.
+func TestGrowingFileKnowsWhatIsPresent(t *testing.T) {
+	const leaves = 200
+	content := random(58, leaves*leafLen)
+	im, blob := one(t, content)
+	b := serve(t, t.TempDir(), room, &testGateway{images: []*image{im}})
+	found, err := b.session.Resolve(t.Context(), blob.Place)
+	check(t, err)
+	table := found.Table
+	g := &growing{changed: make(chan struct{})}
+	g.begin(fetching, table, nil)
+	order := []int{}
+	for i := range leaves {
+		order = append(order, (i*77)%leaves)
+	}
+	there := make([]bool, leaves)
+	for _, i := range order {
+		g.arrived(i)
+		there[i] = true
+		want := slices.Index(there, false)
+		if want < 0 {
+			want = leaves
+		}
+		if g.prefix != want {
+			t.Fatalf("the first %d leaves are present, and it knows of %d", want, g.prefix)
+		}
+		for from := range leaves {
+			end := from
+			for end < leaves && there[end] {
+				end++
+			}
+			if got := g.presentTo(table.Start(from), table.Size()); end > from && got != table.Leaves[end-1].End || end == from && got != table.Start(from) {
+				t.Fatalf("from leaf %d bytes are present to %d, and it should be leaf %d", from, got, end)
+			}
+		}
+	}
+}

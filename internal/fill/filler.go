@@ -1,0 +1,318 @@
+// Package fill brings blobs from gateways into a store's cache, and gives them to
+// readers on the way.
+//
+// A blob is filled once in a process, however many readers ask for it and whatever
+// parts of it they want. Verified leaves are written to a file that all of these read
+// while it grows. Leaves that another blob of the store has are copied from there;
+// only the rest is fetched. A fill outlives its readers for a while, in seconds and in
+// bytes. There may only be so many fills at once, and fewer without readers. Readers
+// of other blobs pass by the cache.
+//
+// A complete blob is checked against the digest in the request. If it has another
+// one, its publisher lied, since the leaves were verified: it is not kept, and no
+// reader of the whole gets the end of it.
+//
+// Cache failures never fail a request: if the cache cannot be written, or does not
+// take a blob, readers get what is left of it straight from the gateways.
+//
+// A Filler has fills by place and by file. A fill has readers and a phase, and is a
+// fetch, which requests the leaves that are missing and is itself a growing file: the
+// leaf table, and which leaves are present.
+package fill
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+)
+
+// Grace is how long a fill goes on without readers.
+const Grace = 30 * time.Second
+
+// Patience is how long a reader waits for another process's fill that makes no
+// progress.
+const Patience = 5 * time.Second
+
+// GraceBytes is how many bytes may come for a fill that has no readers. If these only
+// wanted parts of the blob, that is at most graceFactor times the bytes that they got.
+const (
+	GraceBytes  = 64 << 20
+	graceFactor = 200
+)
+
+// A Blob is the file at a path below a root, and the digest that it should have.
+type Blob struct {
+	ipfspath.Place
+	Digest digest.Digest
+}
+
+func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
+
+// A Config says how a Filler fills. Its zero value has the defaults.
+type Config struct {
+	// Grace is how long a fill goes on without readers, and GraceBytes for how many
+	// bytes at most. Default: Grace and GraceBytes.
+	Grace      time.Duration
+	GraceBytes int64
+
+	// Tables is the budget for the leaf tables of all fills. A blob whose table does
+	// not fit passes by the cache. Default: an eighth of the process's memory.
+	Tables *budget.Budget
+
+	// Patience is how long a reader waits for another process's fill that makes no
+	// progress. Default: Patience.
+	Patience time.Duration
+
+	// Ended is called when a fill that wrote a file is over, from several goroutines
+	// at once. It may be nil.
+	Ended func(Outcome)
+}
+
+// A Filler fills one cache. Its methods may be called concurrently.
+type Filler struct {
+	config Config
+	cache  *store.Cache
+	leaves *store.LeafIndex
+	tables *budget.Budget
+	lies   *lru.Cache[string, lie] // by CID
+	idle   atomic.Int64            // fills without readers
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	all    sync.WaitGroup
+
+	mu     sync.Mutex
+	places map[string]*fill // by what was asked for
+	files  map[string]*fill // by CID, once that is known
+	slots  chan struct{}    // for prefetches that are fetching
+	ahead  int              // prefetches
+	fills  int
+}
+
+// A lie is a file that is published under another digest than it has.
+type lie struct {
+	digest digest.Digest // that it has
+	until  time.Time     // when the file is looked at again
+}
+
+const (
+	maxLies = 4096
+	lieTime = 10 * time.Minute
+)
+
+// New returns a filler of a cache. Close must be called in the end.
+func New(cache *store.Cache, config Config) *Filler {
+	config.Grace = cmp.Or(config.Grace, Grace)
+	config.GraceBytes = cmp.Or(config.GraceBytes, GraceBytes)
+	config.Patience = cmp.Or(config.Patience, Patience)
+	if config.Tables == nil {
+		config.Tables = budget.New(budget.Of(8))
+	}
+	f := &Filler{
+		config: config,
+		cache:  cache,
+		leaves: cache.Store().NewLeafIndex(),
+		tables: config.Tables,
+		places: map[string]*fill{},
+		files:  map[string]*fill{},
+	}
+	f.lies, _ = lru.New[string, lie](maxLies) // whose size is positive
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.all.Go(func() { cache.Run(f.ctx) })
+	f.all.Go(f.learn)
+	return f
+}
+
+// learnAgain is how often the index of leaves looks for blobs that others added.
+const learnAgain = 10 * time.Second
+
+func (f *Filler) learn() {
+	for {
+		_ = f.leaves.Learn(f.ctx) // which fails when ctx is done
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-time.After(learnAgain):
+		}
+	}
+}
+
+// SetPrefetch changes how many blobs are prefetched at once, which is none at first.
+func (f *Filler) SetPrefetch(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n != cap(f.slots) {
+		f.slots = make(chan struct{}, n)
+	}
+}
+
+// Close ends all fills.
+func (f *Filler) Close() error {
+	f.mu.Lock()
+	f.cancel() // nothing begins from here on
+	f.mu.Unlock()
+	f.all.Wait()
+	return nil
+}
+
+// Copy writes a blob to sink, or a part of it if part is not nil, as
+// trustless.Session.Copy does. A sink that is an io.ReaderFrom is given files. The
+// error is ErrDigest if the blob has another digest.
+func (f *Filler) Copy(ctx context.Context, s trustless.Session, b Blob, part *gateway.Range, sink trustless.Sink) error {
+	r := &reader{session: s, blob: b, part: part, sink: sink}
+	err := f.copy(ctx, r)
+	if _, ok := errors.AsType[passedBy](err); ok {
+		return r.straight(ctx)
+	}
+	if lie, ok := errors.AsType[falseDigest](err); ok && lie.has == b.Digest {
+		return r.straight(ctx) // another reader was lied to about the same file
+	}
+	return err
+}
+
+func (f *Filler) copy(ctx context.Context, r *reader) error {
+	if !f.canHave(r.blob) {
+		return passedBy{store.ErrOff}
+	}
+	fl, err := f.join(r.session, r.blob, r.fromStart())
+	if err != nil {
+		return err
+	}
+	for fl != nil {
+		next, err := r.read(ctx, fl)
+		fl.leave()
+		if err != nil {
+			return err
+		}
+		fl = next
+	}
+	return nil
+}
+
+// canHave reports whether the cache takes blobs like this one. It knows sha256 only.
+func (f *Filler) canHave(b Blob) bool {
+	return b.Digest.Algorithm() == digest.SHA256 && f.ctx.Err() == nil && f.cache.IsOn()
+}
+
+// join returns the fill of a blob for one more reader, who must leave it in the end.
+// A fill that begins with a reader of the first byte requests the blob at once.
+func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) (*fill, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl := f.places[b.key()]
+	if fl == nil || !fl.lives() {
+		if f.isFull() {
+			return nil, passedBy{errFull}
+		}
+		fl = newFill(f, s, b)
+		fl.parts = !fromStart
+		f.begin(fl, fromStart)
+	}
+	fl.enter(!fromStart)
+	return fl, nil
+}
+
+// maxFills is how many fills there are at once.
+const maxFills = 512
+
+var errFull = errors.New("there are too many fills")
+
+// isFull reports whether no other fill may begin. It must be called with mu held.
+func (f *Filler) isFull() bool { return f.fills >= maxFills || f.ctx.Err() != nil }
+
+// begin must be called with mu held.
+func (f *Filler) begin(fl *fill, fromStart bool) {
+	f.fills++
+	f.places[fl.blob.key()] = fl
+	f.all.Go(func() { fl.run(fromStart) })
+}
+
+// maxIdle is how many fills without readers go on.
+const maxIdle = 64
+
+// maxAhead is how many prefetches there are.
+const maxAhead = maxFills / 4
+
+// Prefetch begins to fill a blob that a reader is about to ask for, if there is free
+// room for it.
+func (f *Filler) Prefetch(s trustless.Session, b Blob) {
+	if !f.canHave(b) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if cap(f.slots) == 0 || f.ahead == maxAhead || f.isFull() || f.places[b.key()] != nil {
+		return
+	}
+	f.ahead++
+	fl := newFill(f, s, b)
+	fl.slots = f.slots
+	f.begin(fl, false)
+}
+
+// Drop ends the fills of blobs below a root, and waits until they are over. Their
+// readers go on without them.
+func (f *Filler) Drop(root cid.Cid) {
+	for _, fl := range f.below(root) {
+		fl.cancel()
+		<-fl.ended
+	}
+}
+
+func (f *Filler) below(root cid.Cid) []*fill {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var fills []*fill
+	for key, fl := range f.places {
+		if strings.HasPrefix(key, Blob{Place: ipfspath.Place{Root: root}}.key()) {
+			fills = append(fills, fl)
+		}
+	}
+	return fills
+}
+
+// settle makes a fill the one of its file, which is known now, and returns nil. If the
+// file has a fill already, settle returns that one, and sends the readers of this
+// place there from now on.
+func (f *Filler) settle(fl *fill, file cid.Cid) *fill {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if other := f.files[file.KeyString()]; other != nil && other.lives() {
+		f.places[fl.blob.key()] = other
+		other.also = append(other.also, fl.blob.key())
+		other.enter(false) // on behalf of fl, until that ends
+		return other
+	}
+	f.files[file.KeyString()] = fl
+	fl.also = append(fl.also, fl.blob.key())
+	return nil
+}
+
+// forget removes a fill, so that the next reader begins another.
+func (f *Filler) forget(fl *fill) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fills--
+	for _, key := range append(fl.also, fl.blob.key()) {
+		if f.places[key] == fl {
+			delete(f.places, key)
+		}
+	}
+	if key := fl.file.KeyString(); f.files[key] == fl {
+		delete(f.files, key)
+	}
+}
