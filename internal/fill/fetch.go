@@ -6,7 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -23,6 +26,14 @@ const (
 	// before and after them come in one answer.
 	maxGap = 64 << 10
 )
+
+// A Blob is the file at a path below a root, and the digest that it should have.
+type Blob struct {
+	ipfspath.Place
+	Digest digest.Digest
+}
+
+func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
 
 // A fetch brings the leaves of a growing file that are missing: those that readers
 // wait for first, from other blobs of the store and from gateways.

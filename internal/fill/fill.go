@@ -9,40 +9,106 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
+// Grace is how long a fill goes on without readers.
+const Grace = 30 * time.Second
+
+// Patience is how long a reader waits for another process's fill that makes no
+// progress.
+const Patience = 5 * time.Second
+
+// GraceBytes is how many bytes may come for a fill that has no readers. If these only
+// wanted parts of the blob, that is at most graceFactor times the bytes that they got.
+const (
+	GraceBytes  = 64 << 20
+	graceFactor = 200
+)
+
+// A Config says how a Filler fills. Its zero value has the defaults.
+type Config struct {
+	// Grace is how long a fill goes on without readers, and GraceBytes for how many
+	// bytes at most. Default: Grace and GraceBytes.
+	Grace      time.Duration
+	GraceBytes int64
+
+	// Tables is the budget for the leaf tables of all fills. A blob whose table does
+	// not fit passes by the cache. Default: an eighth of the process's memory.
+	Tables *budget.Budget
+
+	// Patience is how long a reader waits for another process's fill that makes no
+	// progress. Default: Patience.
+	Patience time.Duration
+
+	// Ended is called when a fill that wrote a file is over, from several goroutines
+	// at once. It may be nil.
+	Ended func(Outcome)
+}
+
+// A lie is a file that is published under another digest than it has.
+type lie struct {
+	digest digest.Digest // that it has
+	until  time.Time     // when the file is looked at again
+}
+
+// lieTime is how long a lie is believed.
+const lieTime = 10 * time.Minute
+
+// maxIdle is how many fills without readers go on.
+const maxIdle = 64
+
+// What is shared by all fills.
+type shared struct {
+	config Config
+	cache  *store.Cache
+	index  *store.LeafIndex
+	tables *budget.Budget
+	lies   *lru.Cache[string, lie] // by CID
+	idle   atomic.Int64            // fills without readers
+}
+
+// A list of fills, which knows them by place and by file.
+type list interface {
+	settle(fl *fill, file cid.Cid) *fill
+	forget(fl *fill)
+	notAhead()
+}
+
 // A fill is a blob on its way into the cache.
 type fill struct {
 	fetch
-	filler *Filler
-	slots  chan struct{} // that a prefetch takes one of; or nil
-	ended  chan struct{}
-	asked  chan struct{} // closed with the first reader
-	given  atomic.Int64  // bytes that readers got
-	whole  atomic.Bool   // a reader wanted all of it
-	file   cid.Cid       // what is at the blob's place
-	also   []string      // other places whose readers came to this fill; the filler's
+	*shared
+	list  list
+	slots chan struct{} // that a prefetch takes one of; or nil
+	ended chan struct{}
+	asked chan struct{} // closed with the first reader
+	given atomic.Int64  // bytes that readers got
+	whole atomic.Bool   // a reader wanted all of it
+	file  cid.Cid       // what is at the blob's place
+	also  []string      // other places whose readers came to this fill; the filler's
 
 	// Guarded by mu.
 	readers int
 	end     *time.Timer // runs while there are none
 	grace   int64       // bytes that may come while there are none
 	target  *fill       // in phase moved
-	tables  int64       // bytes taken from the filler's budget
+	taken   int64       // bytes of the budget for tables
 	isOver  bool        // run has ended
 	kept    bool        // in the cache
 }
 
-func newFill(f *Filler, s trustless.Session, b Blob) *fill {
-	fl := &fill{filler: f, ended: make(chan struct{}), asked: make(chan struct{})}
+func newFill(ctx context.Context, all *shared, l list, s trustless.Session, b Blob) *fill {
+	fl := &fill{shared: all, list: l, ended: make(chan struct{}), asked: make(chan struct{})}
 	fl.changed, fl.wanted = make(chan struct{}), map[any]int64{}
-	fl.ctx, fl.cancel = context.WithCancel(f.ctx)
+	fl.ctx, fl.cancel = context.WithCancel(ctx)
 	fl.session, fl.blob, fl.spend = s, b, fl.spendGrace
 	return fl
 }
@@ -53,7 +119,7 @@ func (fl *fill) run(fromStart bool) {
 	defer close(fl.ended)
 	defer fl.cancel()
 	if fl.slots != nil {
-		defer fl.notAhead()
+		defer fl.list.notAhead()
 	}
 	err := fl.find(fromStart)
 	switch {
@@ -86,7 +152,7 @@ func (fl *fill) close() {
 	if fl.partial != nil {
 		_ = fl.partial.Close() // a file that stays is cleared away later
 	}
-	fl.filler.forget(fl)
+	fl.list.forget(fl)
 	if target != nil {
 		target.leave()
 	}
@@ -144,16 +210,16 @@ func (fl *fill) endLater() {
 	if fl.phase == complete || fl.ctx.Err() != nil {
 		return // it ends anyway
 	}
-	if fl.filler.idle.Add(1) > maxIdle {
-		fl.filler.idle.Add(-1)
+	if fl.idle.Add(1) > maxIdle {
+		fl.idle.Add(-1)
 		fl.cancel()
 		return
 	}
-	fl.grace = fl.filler.config.GraceBytes
+	fl.grace = fl.config.GraceBytes
 	if !fl.whole.Load() {
 		fl.grace = min(fl.grace, graceFactor*fl.given.Load())
 	}
-	fl.end = time.AfterFunc(fl.filler.config.Grace, func() {
+	fl.end = time.AfterFunc(fl.config.Grace, func() {
 		fl.mu.Lock()
 		defer fl.mu.Unlock()
 		if fl.readers == 0 && fl.phase != complete {
@@ -167,7 +233,7 @@ func (fl *fill) goOn() {
 	if fl.end != nil {
 		fl.end.Stop()
 		fl.end = nil
-		fl.filler.idle.Add(-1)
+		fl.idle.Add(-1)
 	}
 }
 
@@ -188,15 +254,9 @@ func (fl *fill) spendGrace(n int) {
 // needs it. It must be called with mu held.
 func (fl *fill) giveTables() {
 	if fl.isOver && fl.readers == 0 {
-		fl.filler.tables.Give(fl.tables)
-		fl.tables = 0
+		fl.tables.Give(fl.taken)
+		fl.taken = 0
 	}
-}
-
-func (fl *fill) notAhead() {
-	fl.filler.mu.Lock()
-	defer fl.filler.mu.Unlock()
-	fl.filler.ahead--
 }
 
 // find finds out what the file at the blob's place is. If gateways have to be asked
@@ -225,15 +285,15 @@ const bytesPerLeaf = 100
 
 // found begins the file, now that its leaves are known.
 func (fl *fill) found(found trustless.File) error {
-	f, file, table := fl.filler, found.CID, found.Table
+	file, table := found.CID, found.Table
 	if table == nil || table.Size() == 0 {
 		return passedBy{unixfs.ErrShape}
 	}
-	if l, known := f.lies.Get(file.KeyString()); known && l.digest != fl.blob.Digest && time.Now().Before(l.until) {
+	if l, known := fl.lies.Get(file.KeyString()); known && l.digest != fl.blob.Digest && time.Now().Before(l.until) {
 		return falseDigest{l.digest}
 	}
 	fl.file = file
-	if other := f.settle(fl, file); other != nil {
+	if other := fl.list.settle(fl, file); other != nil {
 		fl.mu.Lock()
 		defer fl.mu.Unlock()
 		fl.phase, fl.target = moved, other
@@ -246,7 +306,7 @@ func (fl *fill) found(found trustless.File) error {
 	if fl.takeStored(table) {
 		return nil
 	}
-	partial, err := f.cache.BeginBlob(file, table.Size())
+	partial, err := fl.cache.BeginBlob(file, table.Size())
 	switch {
 	case errors.Is(err, store.ErrBusy):
 		return fl.beginFollowing(table)
@@ -263,22 +323,22 @@ func (fl *fill) mayKeep(table *unixfs.Table) error {
 	if repeats(table) {
 		return errRepeats
 	}
-	if fl.slots != nil && !fl.isAsked() && table.Size() > fl.filler.cache.Free() {
+	if fl.slots != nil && !fl.isAsked() && table.Size() > fl.cache.Free() {
 		return errNoRoom
 	}
 	n := int64(len(table.Leaves)) * bytesPerLeaf
-	if !fl.filler.tables.Take(n) {
+	if !fl.tables.Take(n) {
 		return errTables
 	}
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	fl.tables = n
+	fl.taken = n
 	return nil
 }
 
 // takeStored reports whether the store has the file, and takes it from there.
 func (fl *fill) takeStored(table *unixfs.Table) bool {
-	s := fl.filler.cache.Store()
+	s := fl.cache.Store()
 	f, err := s.OpenFile(fl.file)
 	if err != nil {
 		return false
@@ -295,7 +355,7 @@ func (fl *fill) takeStored(table *unixfs.Table) bool {
 }
 
 func (fl *fill) beginFetching(partial *store.Partial, table *unixfs.Table) {
-	local := findLocal(fl.filler.leaves, table)
+	local := findLocal(fl.index, table)
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	fl.partial = partial
@@ -305,13 +365,12 @@ func (fl *fill) beginFetching(partial *store.Partial, table *unixfs.Table) {
 		fl.leaves[l.leaf] = nearby
 	}
 	if len(local) > 0 {
-		fl.streams.Go(func() { fl.copyLocal(fl.filler.cache.Store(), local) })
+		fl.streams.Go(func() { fl.copyLocal(fl.cache.Store(), local) })
 	}
 }
 
 func (fl *fill) beginFollowing(table *unixfs.Table) error {
-	cache := fl.filler.cache
-	f, err := cache.Follow(fl.file)
+	f, err := fl.cache.Follow(fl.file)
 	if err != nil {
 		return passedBy{err}
 	}
@@ -319,7 +378,7 @@ func (fl *fill) beginFollowing(table *unixfs.Table) error {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	fl.begin(following, table, func() (*os.File, func(), error) {
-		f, err := cache.Follow(fl.file)
+		f, err := fl.cache.Follow(fl.file)
 		return f, func() {}, err
 	})
 	return nil
@@ -327,7 +386,7 @@ func (fl *fill) beginFollowing(table *unixfs.Table) error {
 
 // follow takes leaves from the file of another process until the blob is complete.
 func (fl *fill) follow() error {
-	theirs, err := fl.filler.cache.Follow(fl.file)
+	theirs, err := fl.cache.Follow(fl.file)
 	if err != nil {
 		if fl.takeStored(fl.table) {
 			return nil
@@ -341,7 +400,7 @@ func (fl *fill) follow() error {
 		}
 		return at
 	}}
-	return f.follow(fl.ctx, fl.filler.config.Patience, fl.followed)
+	return f.follow(fl.ctx, fl.config.Patience, fl.followed)
 }
 
 // followed reports whether the other process has ended, and takes the blob if that
@@ -353,7 +412,7 @@ func (fl *fill) followed() (bool, error) {
 	if fl.isInPlace() {
 		return false, nil
 	}
-	partial, err := fl.filler.cache.BeginBlob(fl.file, fl.table.Size())
+	partial, err := fl.cache.BeginBlob(fl.file, fl.table.Size())
 	if errors.Is(err, store.ErrBusy) {
 		return false, nil
 	}
@@ -368,7 +427,7 @@ func (fl *fill) followed() (bool, error) {
 }
 
 func (fl *fill) isInPlace() bool {
-	f, err := fl.filler.cache.Store().OpenBlob(fl.blob.Digest, fl.table.Size())
+	f, err := fl.cache.Store().OpenBlob(fl.blob.Digest, fl.table.Size())
 	if err != nil {
 		return false
 	}
@@ -389,7 +448,7 @@ func (fl *fill) complete() error {
 		return err
 	}
 	if d != fl.blob.Digest {
-		fl.filler.lies.Add(fl.file.KeyString(), lie{d, time.Now().Add(lieTime)})
+		fl.lies.Add(fl.file.KeyString(), lie{d, time.Now().Add(lieTime)})
 		return falseDigest{d}
 	}
 	if err := fl.writeTail(); err != nil {
@@ -463,7 +522,7 @@ func (fl *fill) keep() {
 		return
 	}
 	if fl.kept = fl.partial.Commit(fl.blob.Digest, fl.file, fl.table) == nil; fl.kept {
-		fl.filler.leaves.Add(fl.blob.Digest, fl.table)
+		fl.index.Add(fl.blob.Digest, fl.table)
 	}
 }
 
@@ -490,7 +549,7 @@ const (
 var Results = []Result{Kept, FalseDigest, GivenUp, Unwritten, Failed}
 
 func (fl *fill) reportOutcome(err error) {
-	if fl.partial == nil || fl.filler.config.Ended == nil {
+	if fl.partial == nil || fl.config.Ended == nil {
 		return
 	}
 	o := Outcome{Result: Unwritten, Fetched: fl.fetched.Load(), Copied: fl.copied.Load()}
@@ -505,7 +564,7 @@ func (fl *fill) reportOutcome(err error) {
 	case err != nil && !passed:
 		o.Result = Failed
 	}
-	fl.filler.config.Ended(o)
+	fl.config.Ended(o)
 }
 
 // ErrDigest says that a blob does not have the digest that it is published under.

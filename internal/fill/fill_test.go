@@ -131,7 +131,7 @@ func TestNewVersionFetchesWhatChanged(t *testing.T) {
 	const fresh = 40 * leafLen
 	for _, how := range []string{"asked for", "prefetched"} {
 		b = serve(t, b.dir, room, g)
-		check(t, b.leaves.Learn(t.Context()))
+		check(t, b.index.Learn(t.Context()))
 		before := g.bytes.Load()
 		if how == "prefetched" {
 			b.Prefetch(b.session, blob2)

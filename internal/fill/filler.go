@@ -26,7 +26,6 @@ import (
 	"errors"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -40,57 +39,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
-// Grace is how long a fill goes on without readers.
-const Grace = 30 * time.Second
-
-// Patience is how long a reader waits for another process's fill that makes no
-// progress.
-const Patience = 5 * time.Second
-
-// GraceBytes is how many bytes may come for a fill that has no readers. If these only
-// wanted parts of the blob, that is at most graceFactor times the bytes that they got.
-const (
-	GraceBytes  = 64 << 20
-	graceFactor = 200
-)
-
-// A Blob is the file at a path below a root, and the digest that it should have.
-type Blob struct {
-	ipfspath.Place
-	Digest digest.Digest
-}
-
-func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
-
-// A Config says how a Filler fills. Its zero value has the defaults.
-type Config struct {
-	// Grace is how long a fill goes on without readers, and GraceBytes for how many
-	// bytes at most. Default: Grace and GraceBytes.
-	Grace      time.Duration
-	GraceBytes int64
-
-	// Tables is the budget for the leaf tables of all fills. A blob whose table does
-	// not fit passes by the cache. Default: an eighth of the process's memory.
-	Tables *budget.Budget
-
-	// Patience is how long a reader waits for another process's fill that makes no
-	// progress. Default: Patience.
-	Patience time.Duration
-
-	// Ended is called when a fill that wrote a file is over, from several goroutines
-	// at once. It may be nil.
-	Ended func(Outcome)
-}
-
 // A Filler fills one cache. Its methods may be called concurrently.
 type Filler struct {
-	config Config
-	cache  *store.Cache
-	leaves *store.LeafIndex
-	tables *budget.Budget
-	lies   *lru.Cache[string, lie] // by CID
-	idle   atomic.Int64            // fills without readers
-
+	shared
 	ctx    context.Context
 	cancel context.CancelFunc
 	all    sync.WaitGroup
@@ -103,15 +54,8 @@ type Filler struct {
 	fills  int
 }
 
-// A lie is a file that is published under another digest than it has.
-type lie struct {
-	digest digest.Digest // that it has
-	until  time.Time     // when the file is looked at again
-}
-
 const (
 	maxLies = 4096
-	lieTime = 10 * time.Minute
 )
 
 // New returns a filler of a cache. Close must be called in the end.
@@ -122,14 +66,8 @@ func New(cache *store.Cache, config Config) *Filler {
 	if config.Tables == nil {
 		config.Tables = budget.New(budget.Of(8))
 	}
-	f := &Filler{
-		config: config,
-		cache:  cache,
-		leaves: cache.Store().NewLeafIndex(),
-		tables: config.Tables,
-		places: map[string]*fill{},
-		files:  map[string]*fill{},
-	}
+	f := &Filler{places: map[string]*fill{}, files: map[string]*fill{}}
+	f.config, f.cache, f.index, f.tables = config, cache, cache.Store().NewLeafIndex(), config.Tables
 	f.lies, _ = lru.New[string, lie](maxLies) // whose size is positive
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.all.Go(func() { cache.Run(f.ctx) })
@@ -142,7 +80,7 @@ const learnAgain = 10 * time.Second
 
 func (f *Filler) learn() {
 	for {
-		_ = f.leaves.Learn(f.ctx) // which fails when ctx is done
+		_ = f.index.Learn(f.ctx) // which fails when ctx is done
 		select {
 		case <-f.ctx.Done():
 			return
@@ -218,7 +156,7 @@ func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) (*fill, error
 		if f.isFull() {
 			return nil, passedBy{errFull}
 		}
-		fl = newFill(f, s, b)
+		fl = newFill(f.ctx, &f.shared, f, s, b)
 		fl.parts = !fromStart
 		f.begin(fl, fromStart)
 	}
@@ -241,9 +179,6 @@ func (f *Filler) begin(fl *fill, fromStart bool) {
 	f.all.Go(func() { fl.run(fromStart) })
 }
 
-// maxIdle is how many fills without readers go on.
-const maxIdle = 64
-
 // maxAhead is how many prefetches there are.
 const maxAhead = maxFills / 4
 
@@ -259,7 +194,7 @@ func (f *Filler) Prefetch(s trustless.Session, b Blob) {
 		return
 	}
 	f.ahead++
-	fl := newFill(f, s, b)
+	fl := newFill(f.ctx, &f.shared, f, s, b)
 	fl.slots = f.slots
 	f.begin(fl, false)
 }
@@ -300,6 +235,13 @@ func (f *Filler) settle(fl *fill, file cid.Cid) *fill {
 	f.files[file.KeyString()] = fl
 	fl.also = append(fl.also, fl.blob.key())
 	return nil
+}
+
+// notAhead is called when a prefetch has ended.
+func (f *Filler) notAhead() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ahead--
 }
 
 // forget removes a fill, so that the next reader begins another.

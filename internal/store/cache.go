@@ -1,10 +1,10 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"sync"
 	"time"
@@ -81,6 +81,27 @@ func (s *Store) NewCache(config CacheConfig) *Cache {
 	return c
 }
 
+// minFreeOf returns how many bytes of a file system with size bytes the cache leaves
+// free by default.
+func minFreeOf(size int64) int64 { return min(size/20, 1<<30) }
+
+// spare returns how many bytes the disk has beyond those that must stay free, and
+// below how many of them eviction begins. A disk that does not say so is not full.
+func (c *Cache) spare() (bytes, low int64) {
+	minFree := c.now().MinFree
+	if minFree < 0 {
+		return math.MaxInt64, 0
+	}
+	free, size, err := diskSpace(c.store.cached.dir)
+	if err != nil {
+		return math.MaxInt64, 0
+	}
+	if minFree == 0 {
+		minFree = minFreeOf(size)
+	}
+	return free - minFree, minFree / 4
+}
+
 // Store returns the store that reads from the cache.
 func (c *Cache) Store() *Store { return c.store }
 
@@ -105,15 +126,6 @@ func (c *Cache) now() CacheConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.config
-}
-
-// Run looks after the cache until ctx is done: it makes room whenever there is too
-// much in it, and looks for rotten files in the whole store once a week.
-func (c *Cache) Run(ctx context.Context) {
-	var scrubbing sync.WaitGroup
-	scrubbing.Go(func() { c.scrubWeekly(ctx) })
-	defer scrubbing.Wait()
-	c.keepRoom(ctx)
 }
 
 // pause is how long the cache is off before it is tried again.

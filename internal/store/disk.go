@@ -13,6 +13,10 @@ import (
 	"time"
 )
 
+// A shelf is a directory of blobs, of nodes, and of records that say which blob a
+// file is.
+type shelf struct{ dir string }
+
 // within calls use with a shelf's directory and the name of path in it. Every file
 // of a shelf is reached this way, since links that lead out of the directory are
 // not followed: another user may own a part of the store, or all of it.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
-	"math"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -15,29 +15,13 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Once there is too much in the cache, this part of its limit is evicted beyond what
-// has to go, so that a cache in use is not always evicting.
-const atOnce = 10
-
-// minFreeOf returns how many bytes of a file system with size bytes the cache leaves
-// free by default.
-func minFreeOf(size int64) int64 { return min(size/20, 1<<30) }
-
-// spare returns how many bytes the disk has beyond those that must stay free, and
-// below how many of them eviction begins. A disk that does not say so is not full.
-func (c *Cache) spare() (bytes, low int64) {
-	minFree := c.now().MinFree
-	if minFree < 0 {
-		return math.MaxInt64, 0
-	}
-	free, size, err := diskSpace(c.store.cached.dir)
-	if err != nil {
-		return math.MaxInt64, 0
-	}
-	if minFree == 0 {
-		minFree = minFreeOf(size)
-	}
-	return free - minFree, minFree / 4
+// Run looks after the cache until ctx is done: it makes room whenever there is too
+// much in it, and looks for rotten files in the whole store once a week.
+func (c *Cache) Run(ctx context.Context) {
+	var scrubbing sync.WaitGroup
+	scrubbing.Go(func() { c.scrubWeekly(ctx) })
+	defer scrubbing.Wait()
+	c.keepRoom(ctx)
 }
 
 // keepRoom evicts whenever there is too much in the cache, until ctx is done. It
@@ -58,6 +42,49 @@ func (c *Cache) keepRoom(ctx context.Context) {
 		if err := c.Evict(ctx); err != nil && ctx.Err() == nil {
 			c.failed(err)
 		}
+	}
+}
+
+// Disks lose data, seldom. So a store that is in use is read once a week, too slowly
+// to disturb anybody.
+const (
+	scrubFirst = time.Hour
+	scrubAgain = 7 * 24 * time.Hour
+	scrubRate  = 4 << 20 // bytes a second
+)
+
+// scrubWeekly reads the whole store once a week, until ctx is done.
+func (c *Cache) scrubWeekly(ctx context.Context) {
+	for wait := scrubFirst; sleep(ctx, wait) == nil; wait = scrubAgain {
+		c.scrub(ctx)
+	}
+}
+
+// scrub reports what it finds to the configuration of that moment.
+func (c *Cache) scrub(ctx context.Context) {
+	err := c.store.Scrub(ctx, Scrub{
+		Kept:   true,
+		Cached: true,
+		Read:   func(n int) error { return sleep(ctx, time.Duration(n)*time.Second/scrubRate) },
+		Found: func(path string, err error) {
+			if rotten := c.now().Rotten; rotten != nil {
+				rotten(path, err)
+			}
+		},
+	})
+	if failed := c.now().ScrubFailed; err != nil && ctx.Err() == nil && failed != nil {
+		failed(err)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

@@ -44,7 +44,7 @@ func (s *Store) BeginImport() (*Import, error) {
 		return nil, err
 	}
 	_ = s.leftovers((*temp).remove, importPrefix) // those that stay do no harm
-	im := &Import{store: s, dirs: map[string]struct{}{}}
+	im := &Import{store: s, dirs: map[string]struct{}{}, space: s.spaceForImport()}
 	err := im.retry(func() (err error) {
 		if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
 			return err
@@ -67,11 +67,16 @@ func (s *Store) BeginImport() (*Import, error) {
 // lookForRoom is how often an import looks how much room the disk has.
 const lookForRoom = 10 * time.Millisecond
 
+// spaceForImport returns a cache that takes any room, and leaves as much of the disk
+// free as an import needs until the next look.
+func (s *Store) spaceForImport() *Cache {
+	_, size, _ := diskSpace(s.dir)
+	return s.NewCache(CacheConfig{MaxSize: math.MaxInt64, MinFree: max(1, minFreeOf(size)/2, min(64<<20, size/4))})
+}
+
 // keepRoom evicts from the cache while the import writes: a cache must not be the
 // reason why a conversion fails.
 func (im *Import) keepRoom() {
-	_, size, _ := diskSpace(im.store.dir)
-	im.space = im.store.NewCache(CacheConfig{MaxSize: math.MaxInt64, MinFree: max(1, minFreeOf(size)/2, min(64<<20, size/4))})
 	ctx, cancel := context.WithCancel(context.Background())
 	im.cancel = cancel
 	im.watch.Go(func() {
@@ -89,7 +94,7 @@ func (im *Import) retry(do func() error) (err error) {
 			break
 		}
 	}
-	if errors.Is(err, syscall.ENOSPC) && im.space != nil {
+	if errors.Is(err, syscall.ENOSPC) {
 		im.space.evictIfFull(context.Background())
 		err = do()
 	}

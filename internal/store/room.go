@@ -17,6 +17,10 @@ type room struct {
 	inUse  int64 // bytes of those in place that were being read at the last eviction
 }
 
+// Once there is too much in the cache, this part of its limit is evicted beyond what
+// has to go, so that a cache in use is not always evicting.
+const atOnce = 10
+
 // onDisk returns how many bytes of the disk a file takes, about.
 func onDisk(size int64) int64 {
 	const block = 4096

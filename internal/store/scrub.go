@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -46,49 +45,6 @@ func (s *Store) Scrub(ctx context.Context, do Scrub) error {
 		err = errors.Join(err, x.shelf(s.cached, s.cached.remove))
 	}
 	return err
-}
-
-// Disks lose data, seldom. So a store that is in use is read once a week, too slowly
-// to disturb anybody.
-const (
-	scrubFirst = time.Hour
-	scrubAgain = 7 * 24 * time.Hour
-	scrubRate  = 4 << 20 // bytes a second
-)
-
-// scrubWeekly reads the whole store once a week, until ctx is done.
-func (c *Cache) scrubWeekly(ctx context.Context) {
-	for wait := scrubFirst; sleep(ctx, wait) == nil; wait = scrubAgain {
-		c.scrub(ctx)
-	}
-}
-
-// scrub reports what it finds to the configuration of that moment.
-func (c *Cache) scrub(ctx context.Context) {
-	err := c.store.Scrub(ctx, Scrub{
-		Kept:   true,
-		Cached: true,
-		Read:   func(n int) error { return sleep(ctx, time.Duration(n)*time.Second/scrubRate) },
-		Found: func(path string, err error) {
-			if rotten := c.now().Rotten; rotten != nil {
-				rotten(path, err)
-			}
-		},
-	})
-	if failed := c.now().ScrubFailed; err != nil && ctx.Err() == nil && failed != nil {
-		failed(err)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 type scrub struct {

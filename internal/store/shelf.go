@@ -16,10 +16,6 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A shelf is a directory of blobs, of nodes, and of records that say which blob a
-// file is.
-type shelf struct{ dir string }
-
 func (sh shelf) blobPath(d digest.Digest) string {
 	return filepath.Join(sh.dir, string(blobs), d.Algorithm().String(), d.Encoded())
 }

@@ -1,0 +1,110 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// smallDisk mounts a file system of so many bytes, for which it takes root.
+func smallDisk(t *testing.T, size int64) string {
+	t.Helper()
+	dir := t.TempDir()
+	err := syscall.Mount("none", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size))
+	if err != nil && os.Getenv("CI") == "true" {
+		t.Fatalf("mounting a small disk: %v", err)
+	}
+	if err != nil {
+		t.Skipf("mounting a small disk: %v", err)
+	}
+	t.Cleanup(func() { check(t, syscall.Unmount(dir, 0)) })
+	return dir
+}
+
+// fillUp puts old blobs into the cache of a small disk until they do not fit.
+func fillUp(t *testing.T, c *Cache) (n int) {
+	t.Helper()
+	for {
+		content := strings.Repeat(fmt.Sprintf("%8d", n), 1<<17)
+		p, err := c.BeginBlob(kindOf(t, content), int64(len(content)))
+		if errors.Is(err, ErrTooLarge) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.WriteAt([]byte(content), 0)
+		if err == nil {
+			cutter := unixfs.V1.NewCutter()
+			cutter.Write([]byte(content))
+			check(t, p.Sync())
+			check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table()))
+		}
+		check(t, p.Close())
+		if err != nil {
+			break
+		}
+		n++
+	}
+	age(t, c.store, time.Hour)
+	return n
+}
+
+func free(t *testing.T, dir string) int64 {
+	t.Helper()
+	n, _, err := diskSpace(dir)
+	check(t, err)
+	return n
+}
+
+func TestCacheLeavesMinFreeOfDisk(t *testing.T) {
+	const size, minFree = 48 << 20, 16 << 20
+	dir := smallDisk(t, size)
+	c := Open(dir).NewCache(CacheConfig{MaxSize: 1 << 40, MinFree: minFree, Switched: func(err error) { t.Errorf("the cache is switched: %v", err) }})
+	if n := fillUp(t, c); n < 20 {
+		t.Errorf("only %d blobs of 1 MiB fit on a disk of 48", n)
+	}
+	if n := free(t, dir); n < minFree {
+		t.Errorf("%d bytes are free, and should be %d", n, minFree)
+	}
+	check(t, os.WriteFile(filepath.Join(dir, "of others"), make([]byte, 12<<20), 0o600))
+	check(t, c.Evict(t.Context()))
+	if n := free(t, dir); n < minFree {
+		t.Errorf("%d bytes are free after an eviction, and should be %d", n, minFree)
+	}
+	if n := fillUp(t, c); n > 40 || !c.IsOn() {
+		t.Errorf("%d more blobs fit, and the cache is on: %v", n, c.IsOn())
+	}
+}
+
+func TestImportEvictsBeforeDiskIsFull(t *testing.T) {
+	dir := smallDisk(t, 64<<20)
+	s := Open(dir)
+	fillUp(t, s.NewCache(CacheConfig{MaxSize: 1 << 40, MinFree: 1 << 20}))
+	im, err := s.BeginImport()
+	if err != nil {
+		t.Fatalf("beginning an import on a full disk: %v", err)
+	}
+	defer func() { check(t, im.Close()) }()
+	f, err := os.Create(filepath.Join(im.TempDir(), "blob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	chunk := make([]byte, 256<<10)
+	for written := 0; written < 48<<20; written += len(chunk) {
+		if _, err := f.Write(chunk); err != nil {
+			t.Fatalf("after %d bytes, with a cache that could be evicted: %v", written, err)
+		}
+		<-time.After(5 * time.Millisecond) // as fast as a disk writes 50 MB a second
+	}
+}
