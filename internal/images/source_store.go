@@ -44,7 +44,7 @@ func (s storeSource) Blob(ctx context.Context, at layout.Place, d digest.Digest)
 	if err != nil {
 		return nil, lacking(err)
 	}
-	right, err := hasDigest(f, d)
+	right, err := f.HasDigest(ctx, d)
 	if err == nil && !right {
 		err = fmt.Errorf("blob %s: %w, which is %s", d, layout.ErrDigest, f.Digest)
 	}
@@ -62,16 +62,6 @@ func lacking(err error) error {
 		return fmt.Errorf("%w: %w", layout.ErrLacking, err)
 	}
 	return err
-}
-
-// hasDigest reads the file if it is asked for by another algorithm than sha256, the
-// one of the digest that the store has.
-func hasDigest(f *store.File, d digest.Digest) (bool, error) {
-	if d.Algorithm() == f.Digest.Algorithm() {
-		return f.Digest == d, nil
-	}
-	got, err := d.Algorithm().FromReader(f)
-	return got == d, err
 }
 
 // A storedBlob is a file of a store.

@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -20,6 +21,40 @@ type File struct {
 	CID    cid.Cid
 	Digest digest.Digest
 	Size   int64 // bytes
+	store  *Store
+}
+
+// otherDigests bounds the memory for digests by other algorithms than that of the
+// store's, in bytes.
+const otherDigests = 1 << 20
+
+// A digestKey is a file and an algorithm.
+type digestKey struct {
+	file      cid.Cid
+	algorithm digest.Algorithm
+}
+
+func newDigests() *memo.Cache[digestKey, digest.Digest] {
+	return memo.NewCache(otherDigests, func(k digestKey, d digest.Digest) int { return len(k.file.Bytes()) + len(d) })
+}
+
+// HasDigest reports whether the file has a digest. If that is of another algorithm
+// than Digest, it reads the whole file, until ctx is done, and remembers the result.
+// It moves the offset of the file.
+func (f *File) HasDigest(ctx context.Context, d digest.Digest) (bool, error) {
+	if d.Algorithm() == f.Digest.Algorithm() {
+		return f.Digest == d, nil
+	}
+	key := digestKey{f.CID, d.Algorithm()}
+	if known, ok := f.store.digests.Get(key); ok {
+		return known == d, nil
+	}
+	got, err := d.Algorithm().FromReader(slow{f, func(int) error { return context.Cause(ctx) }})
+	if err != nil {
+		return false, fmt.Errorf("reading %s: %w", f.Name(), err)
+	}
+	f.store.digests.Add(key, got)
+	return got == d, nil
 }
 
 // Open opens the blob at the slash-separated path below root, unverified. The error
@@ -44,7 +79,7 @@ func (s *Store) OpenFile(c cid.Cid) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{f, c, d, table.Size()}, nil
+	return &File{f, c, d, table.Size(), s}, nil
 }
 
 // OpenBlob opens the blob that has a digest and size bytes, unverified. The error is

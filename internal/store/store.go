@@ -45,6 +45,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -52,11 +53,15 @@ import (
 type Store struct {
 	shelf        // of what is kept
 	cached shelf // of what may be forgotten
+
+	digests *memo.Cache[digestKey, digest.Digest]
 }
 
 // Open returns the store in dir, which need not exist before something is
 // written to it.
-func Open(dir string) *Store { return &Store{shelf{dir}, shelf{filepath.Join(dir, "cache")}} }
+func Open(dir string) *Store {
+	return &Store{shelf{dir}, shelf{filepath.Join(dir, "cache")}, newDigests()}
+}
 
 // Dir returns the directory.
 func (s *Store) Dir() string { return s.dir }

@@ -76,6 +76,38 @@ func TestWhatWasStoredIsThere(t *testing.T) {
 	}
 }
 
+// A digest by another algorithm costs reading the file once, and nothing once the
+// client has left.
+func TestDigestsByOtherAlgorithmsAreRemembered(t *testing.T) {
+	s := Open(t.TempDir())
+	root := fill(t, s, unixfs.V1, true)
+	open := func() *File { return must(s.Open(t.Context(), root, "app/blobs/b"))(t) }
+	right := digest.SHA512.FromBytes(blob)
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	f := open()
+	defer f.Close()
+	if _, err := f.HasDigest(left, right); !errors.Is(err, context.Canceled) {
+		t.Errorf("for a client that left: %v", err)
+	}
+	if offset := must(f.Seek(0, io.SeekCurrent))(t); offset != 0 {
+		t.Errorf("for a client that left, %d bytes are read", offset)
+	}
+	if ok, err := f.HasDigest(t.Context(), right); !ok || err != nil {
+		t.Errorf("its digest is not its own: %v", err)
+	}
+	again := open()
+	defer again.Close()
+	for d, want := range map[digest.Digest]bool{right: true, digest.SHA512.FromString("other"): false} {
+		if ok, err := again.HasDigest(t.Context(), d); ok != want || err != nil {
+			t.Errorf("it has %s: %v, %v", d, ok, err)
+		}
+	}
+	if offset := must(again.Seek(0, io.SeekCurrent))(t); offset != 0 {
+		t.Errorf("%d bytes are read again", offset)
+	}
+}
+
 func TestRecord(t *testing.T) {
 	s := Open(t.TempDir())
 	root := fill(t, s, unixfs.V1, true)
