@@ -65,7 +65,7 @@ const lieTime = 10 * time.Minute
 // maxIdle is how many fills without readers go on.
 const maxIdle = 64
 
-// What is shared by all fills.
+// shared is what all fills have in common.
 type shared struct {
 	config Config
 	cache  *store.Cache
@@ -250,8 +250,8 @@ func (fl *fill) spendGrace(n int) {
 	}
 }
 
-// giveTables gives the memory of the leaf table back to the budget, once nobody
-// needs it. It must be called with mu held.
+// giveTables gives the memory of the leaf table back to the budget, once the fill has
+// ended and its readers have left. It must be called with mu held.
 func (fl *fill) giveTables() {
 	if fl.isOver && fl.readers == 0 {
 		fl.tables.Give(fl.taken)
@@ -276,7 +276,7 @@ func (fl *fill) find(fromStart bool) error {
 var (
 	errRepeats = errors.New("nearly all of the blob is repetition")
 	errTables  = errors.New("the leaf tables of blobs on their way take too much memory")
-	errNoRoom  = errors.New("there is no free room for a blob that nobody asked for")
+	errNoRoom  = errors.New("there is no free room for a blob that no client has asked for")
 	errAlone   = errors.New("another process began to fetch it, and ended")
 )
 

@@ -27,8 +27,9 @@ const (
 	room  = 1 << 30
 )
 
-// However many ask, the gateway is asked once, and its bytes come once.
-func TestManyAtOnce(t *testing.T) {
+// A gateway is asked once for a blob, and its bytes come once, however many clients
+// there are.
+func TestManyReadersCostOneRequest(t *testing.T) {
 	content := random(1, large/4)
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}, limiter: newLimiter(50 << 20)}
@@ -46,8 +47,8 @@ func TestManyAtOnce(t *testing.T) {
 	t.Logf("%d clients, %.3f of the blob from the gateway", clients, float64(g.bytes.Load())/float64(len(content)))
 }
 
-// Parts come in whatever order they are asked for, and none twice.
-func TestPartsInAnyOrder(t *testing.T) {
+// Parts come in whatever order clients want them, and no byte comes twice.
+func TestPartsInAnyOrderComeOnce(t *testing.T) {
 	content := random(2, large)
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}}
@@ -118,7 +119,7 @@ func (b *bench) wait() {
 	}
 }
 
-// A new version costs what changed, and what lies close between.
+// A new version costs the leaves that changed, and short gaps between them.
 func TestNewVersionFetchesWhatChanged(t *testing.T) {
 	old := random(3, large)
 	content := slices.Concat(old[:5*leafLen], random(4, 30*leafLen), old[8*leafLen:200*leafLen], random(5, 10*leafLen), old[200*leafLen:])
@@ -153,8 +154,8 @@ func (b *bench) drop(t testing.TB, blob Blob) {
 	check(t, os.Remove(filepath.Join(b.dir, "cache", "blobs", "sha256", blob.Digest.Encoded())))
 }
 
-// What another blob has no more, or has not right, is fetched.
-func TestWhatIsNearbyMayHaveRotted(t *testing.T) {
+// A leaf that another blob no longer has, or has damaged, is fetched.
+func TestRottenLeavesOfOtherBlobsAreFetched(t *testing.T) {
 	old := random(6, 100*leafLen)
 	content := slices.Concat(random(7, 10*leafLen), old)
 	im, blob := one(t, old)
@@ -177,9 +178,9 @@ func TestWhatIsNearbyMayHaveRotted(t *testing.T) {
 	}
 }
 
-// A blob that is published under another's digest is not kept, whoever gives it.
-// Whoever reads the whole does not get its end, and it is not fetched again.
-func TestPublisherLies(t *testing.T) {
+// A blob that is published under the digest of another is not kept. A reader of the
+// whole does not get its end, and it is not fetched again.
+func TestBlobUnderFalseDigestIsNotKept(t *testing.T) {
 	content := random(8, large/4)
 	d := digest.FromString("something else")
 	im := publish(t, map[digest.Digest][]byte{d: content})
@@ -204,9 +205,9 @@ func TestPublisherLies(t *testing.T) {
 	b.mustBeClean(t)
 }
 
-// Where a gateway breaks off or lies, another goes on, and nobody notices; and
-// where there is none, no wrong byte is given or kept.
-func TestGatewaysFail(t *testing.T) {
+// If a gateway breaks off or lies, another goes on, and no client notices. If there
+// is no other, no wrong byte is given or kept.
+func TestGatewayFailuresGiveNoWrongByte(t *testing.T) {
 	content := random(9, large/4)
 	im, blob := one(t, content)
 	for name, body := range map[string]func(io.ReadSeeker) io.ReadSeeker{
@@ -250,9 +251,9 @@ func (s *spoiled) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A client that leaves does not stop a fill. One that nobody wants any more ends
+// A client that leaves does not stop a fill at once. A fill without readers ends
 // after a while, and leaves nothing.
-func TestClientsLeave(t *testing.T) {
+func TestFillGoesOnForAWhileAfterClientsLeft(t *testing.T) {
 	content := random(10, large)
 	im, blob := one(t, content)
 	held := make(chan struct{})
@@ -293,8 +294,9 @@ func (h *holding) Read(b []byte) (int, error) {
 	return h.ReadSeeker.Read(b)
 }
 
-// What was pulled once is there when all gateways are gone, after a restart too.
-func TestWithoutGateways(t *testing.T) {
+// A blob that was pulled once is there when all gateways are gone, also after a
+// restart.
+func TestPulledBlobsOutliveGateways(t *testing.T) {
 	content := random(11, large/4)
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}}
@@ -315,8 +317,8 @@ func TestWithoutGateways(t *testing.T) {
 	}
 }
 
-// The same blob of two images is filled once.
-func TestOneBlobOfManyImages(t *testing.T) {
+// A blob that many images have is filled once.
+func TestBlobOfManyImagesIsFilledOnce(t *testing.T) {
 	content := random(12, large/4)
 	d := digest.FromBytes(content)
 	g := &testGateway{limiter: newLimiter(50 << 20)}
@@ -334,9 +336,9 @@ func TestOneBlobOfManyImages(t *testing.T) {
 	t.Logf("of 8 images at once, %.3f of the blob", float64(g.bytes.Load())/float64(len(content)))
 }
 
-// What is too large for the cache, and what another process is about to fill,
-// goes past it.
-func TestPastTheCache(t *testing.T) {
+// Blobs that are too large for the cache, or that another process began and gave up,
+// pass by the cache.
+func TestBlobsThatCannotBeKeptPassByTheCache(t *testing.T) {
 	content := random(13, large/4)
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}}
@@ -365,8 +367,8 @@ func TestPastTheCache(t *testing.T) {
 	b.mustKeep(t, blob, content)
 }
 
-// Several processes fetch a blob once.
-func TestManyProcesses(t *testing.T) {
+// Several processes that share a cache fetch a blob once.
+func TestManyProcessesFetchABlobOnce(t *testing.T) {
 	content := random(16, large/4)
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}, limiter: newLimiter(20 << 20)}
@@ -391,8 +393,8 @@ func TestManyProcesses(t *testing.T) {
 	}
 }
 
-// A cache that cannot be written costs nobody anything.
-func TestCacheFails(t *testing.T) {
+// A cache that cannot be written fails no request, and says so once.
+func TestUnwritableCacheFailsNoRequest(t *testing.T) {
 	content := random(14, large/4)
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}}
@@ -409,8 +411,8 @@ func TestCacheFails(t *testing.T) {
 	}
 }
 
-// Where the disk is full in the middle, everybody goes on without the cache.
-func TestFullInTheMiddle(t *testing.T) {
+// If the disk fills in the middle of a blob, all readers go on without the cache.
+func TestDiskFullInTheMiddleFailsNoReader(t *testing.T) {
 	content := random(15, large/4)
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}, limiter: newLimiter(50 << 20)}
@@ -437,9 +439,9 @@ func TestFullInTheMiddle(t *testing.T) {
 	b.wait()
 }
 
-// What is prefetched is fetched a few at a time, and given up where nobody asks for
-// it. Whoever asks does not wait for the others.
-func TestPrefetch(t *testing.T) {
+// Blobs are prefetched a few at a time, and given up if no client asks for them. A
+// client does not wait for other prefetches.
+func TestPrefetchIsAFewAtATime(t *testing.T) {
 	held := make(chan struct{})
 	g := &testGateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
 	b := serve(t, t.TempDir(), room, g)

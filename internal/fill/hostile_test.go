@@ -31,9 +31,9 @@ func (s *stopping) Read(b []byte) (int, error) {
 	return s.ReadSeeker.Read(b)
 }
 
-// Whoever asks for very much and leaves does not keep us busy, nor others from
-// having their blobs cached.
-func TestManyAbandonedFills(t *testing.T) {
+// A client that asks for very many blobs and leaves does not keep us busy, and does
+// not keep other clients from having their blobs cached.
+func TestAbandonedFillsAreBounded(t *testing.T) {
 	const asked, leaves = 3 * maxIdle, 64
 	held := make(chan struct{})
 	g := &testGateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, leaves / 2 * leafLen, held} }}
@@ -73,9 +73,9 @@ func TestManyAbandonedFills(t *testing.T) {
 	b.mustKeep(t, last, contents[last.key()])
 }
 
-// A blob that is published under another's digest, too, comes to whoever asks for it
-// by its own, even where the liar's was asked for first.
-func TestLieAboutOthersBlob(t *testing.T) {
+// A blob that is also published under a false digest comes to clients that ask for it
+// by its own, even if the false one was asked for first.
+func TestLieAboutABlobDoesNotHarmItsOtherReaders(t *testing.T) {
 	content := random(40, large/4)
 	honest, blob := one(t, content)
 	wrong := digest.FromString("something else")
@@ -106,9 +106,8 @@ func TestLieAboutOthersBlob(t *testing.T) {
 	b.mustKeep(t, blob, content)
 }
 
-// Another process that hangs, and has the blob under way for ever, keeps nobody
-// waiting.
-func TestOtherProcessHangs(t *testing.T) {
+// Another process that hangs in the middle of a blob keeps no reader waiting.
+func TestHangingProcessKeepsNoReaderWaiting(t *testing.T) {
 	content := random(41, large/4)
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}}
@@ -131,8 +130,8 @@ func TestOtherProcessHangs(t *testing.T) {
 	all.Wait()
 }
 
-// Who asks while the filler closes gets everything, though nothing is kept.
-func TestCloseUnderLoad(t *testing.T) {
+// A client that asks while the filler closes gets everything, though nothing is kept.
+func TestClosingCutsOffNoReader(t *testing.T) {
 	content := random(42, large/16)
 	g := &testGateway{}
 	var blobs []Blob
@@ -156,8 +155,9 @@ func TestCloseUnderLoad(t *testing.T) {
 	b.mustBeClean(t)
 }
 
-// What is dropped ends at once, and nothing of it is left. Whoever reads gets the rest.
-func TestDrop(t *testing.T) {
+// A dropped fill ends at once, and leaves nothing. Its readers get the rest without
+// it.
+func TestDroppedFillsLeaveNothing(t *testing.T) {
 	content := random(44, large/4)
 	im, blob := one(t, content)
 	held := make(chan struct{})

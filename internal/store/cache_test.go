@@ -67,9 +67,9 @@ func age(t testing.TB, s *Store, by time.Duration) {
 	}
 }
 
-// What was used least recently goes, by whichever process, and nothing that is
-// kept or being read.
-func TestEvictionRemovesOldestThatNobodyReads(t *testing.T) {
+// Eviction removes the files that were used least recently by any process, and none
+// that is kept or being read.
+func TestEvictionRemovesOldestUnreadBlobs(t *testing.T) {
 	s := Open(t.TempDir())
 	kept := put(t, s, unixfs.V1, long("kept"), "short")
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
@@ -206,8 +206,8 @@ func TestReadersOfPartialHoldItsRoom(t *testing.T) {
 	}
 }
 
-// What is under way takes room: what is in place makes way for it, and it never takes
-// more than there is. What blobs say that they will have takes none.
+// Bytes of blobs on their way in take room: others make way for them, and the cache
+// never exceeds its limit. Bytes that blobs are going to have take none.
 func TestUnfinishedBlobsTakeRoom(t *testing.T) {
 	const limit = 1 << 20
 	s := Open(t.TempDir())
@@ -277,8 +277,9 @@ func TestSmallNodesTakeRoom(t *testing.T) {
 	}
 }
 
-// What is cached is no image's, and what is kept by now is not cached as well.
-func TestCacheAndWhatIsKept(t *testing.T) {
+// No image relies on a cached blob, and a blob that is kept by now is not cached as
+// well.
+func TestCachedAndKeptBlobsAreToldApart(t *testing.T) {
 	s := Open(t.TempDir())
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
 	file := cacheBlob(t, c, long("content"))
@@ -301,8 +302,8 @@ func TestCacheAndWhatIsKept(t *testing.T) {
 	}
 }
 
-// Nodes are not synced, so a power failure may spoil them.
-func TestDamagedNodeIsNone(t *testing.T) {
+// A power failure may spoil a cached node, since it is not synced.
+func TestDamagedNodeIsReplaced(t *testing.T) {
 	s := Open(t.TempDir())
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
 	file := cacheBlob(t, c, long("content"))
@@ -322,8 +323,8 @@ func TestDamagedNodeIsNone(t *testing.T) {
 	}
 }
 
-// One process at a time has a blob under way; what a killed one left is rubbish.
-func TestPartial(t *testing.T) {
+// One process at a time fetches a blob. What a killed one left is removed.
+func TestPartialBelongsToOneProcess(t *testing.T) {
 	s := Open(t.TempDir())
 	c, other := s.NewCache(CacheConfig{MaxSize: 100}), Open(s.Dir()).NewCache(CacheConfig{MaxSize: 100})
 	content := []byte("content")
@@ -365,8 +366,8 @@ func kindOf(t testing.TB, content string) cid.Cid {
 	return must(unixfs.V1.Layout(cutter.Table()))(t).CID
 }
 
-// Several processes add to a cache, read from it and make room in it at once.
-func TestCacheOfManyProcesses(t *testing.T) {
+// Several processes add to a cache, read from it and evict at once.
+func TestManyProcessesShareACache(t *testing.T) {
 	dir := t.TempDir()
 	kept := put(t, Open(dir), unixfs.V1, long("kept"))
 	var all sync.WaitGroup
@@ -416,9 +417,9 @@ func TestCacheOfManyProcesses(t *testing.T) {
 	t.Logf("%d times it was there, %d times not", read, missed)
 }
 
-// A cache that cannot be written is off, says so once, and is on again when it
-// can be.
-func TestCacheIsOff(t *testing.T) {
+// A cache that cannot be written is off, says so once, and is on again when it can be
+// written.
+func TestUnwritableCacheIsOffForAWhile(t *testing.T) {
 	s := Open(t.TempDir())
 	check(t, os.WriteFile(s.cached.dir, nil, 0o644))
 	var said []error

@@ -159,8 +159,8 @@ func TestCollectKeepsShardedDirectories(t *testing.T) {
 	check(t, s.newWalk().follow(t.Context(), dir.CID))
 }
 
-// What one image has as a file's node or bytes, another can have as something
-// else under the same digest.
+// The node or the bytes of a file in one image can be something else in another image
+// under the same digest.
 func TestCollectTellsApartWhatLooksAlike(t *testing.T) {
 	s := Open(t.TempDir())
 	victim := put(t, s, unixfs.V0, long("a"), long("b"))
@@ -221,7 +221,7 @@ func importCut(t *testing.T, s *Store, content []byte) testImage {
 	return testImage{root: root.CID, blobs: map[string]*unixfs.File{string(content): f}}
 }
 
-// While an image is damaged, nothing goes that might be its own.
+// While an image is damaged, nothing is removed that might belong to it.
 func TestCollectRefusesWhenAnImageIsDamaged(t *testing.T) {
 	s := Open(t.TempDir())
 	content := long("content")
@@ -268,8 +268,8 @@ func TestCollectRefusesWhenAnImageIsDamaged(t *testing.T) {
 	}
 }
 
-// What is not the store's stays, whatever it is called.
-func TestCollectLeavesAloneWhatIsNotOurs(t *testing.T) {
+// Files that a store does not write stay, whatever their names are.
+func TestCollectLeavesAloneForeignFiles(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, "content")
 	name := filepath.Base(s.nodePath(img.root))
@@ -295,7 +295,7 @@ func TestCollectLeavesAloneWhatIsNotOurs(t *testing.T) {
 	}
 }
 
-// Other programs keep blobs where we do.
+// Other programs keep blobs in the same places as a store.
 func TestCollectRemovesOnlyFromStores(t *testing.T) {
 	s := Open(t.TempDir())
 	blob := filepath.Join(s.Dir(), "blobs", "sha256", digest.FromString("somebody's").Encoded())
@@ -321,7 +321,8 @@ func TestCollectRemovesOnlyFromStores(t *testing.T) {
 	}
 }
 
-// Ended anywhere, a collection has done no harm, and the next does the rest.
+// A collection that was ended anywhere has done no harm, and the next one does the
+// rest.
 func TestCollectCanBeInterrupted(t *testing.T) {
 	s := Open(t.TempDir())
 	kept := put(t, s, unixfs.V1, long("shared"), "kept")
@@ -380,9 +381,9 @@ func TestCollectDoesNotDisturbReaders(t *testing.T) {
 	}
 }
 
-// An import that relies on what is there finds it there until its record is
-// written, however often there are collections and whatever is removed.
-func TestImportsAndCollectionsAtOnce(t *testing.T) {
+// An import that relies on a blob finds it until its record is written, whatever is
+// collected and removed meanwhile.
+func TestImportsFindWhatTheyRelyOn(t *testing.T) {
 	dir := t.TempDir()
 	shared := long("shared")
 	ctx, stop := context.WithCancel(t.Context())
@@ -432,8 +433,8 @@ func TestImportsAndCollectionsAtOnce(t *testing.T) {
 	t.Logf("%d imports beside %d collections", workers*rounds, collections)
 }
 
-// Whoever removes gets a turn, though there is always somebody adding.
-func TestCollectionIsNotKeptOut(t *testing.T) {
+// A collection gets its turn, though imports never stop coming.
+func TestCollectionGetsATurnAmongImports(t *testing.T) {
 	dir := t.TempDir()
 	put(t, Open(dir), unixfs.V1, "content")
 	done := make(chan struct{})

@@ -40,7 +40,7 @@ func (sh shelf) within(path string, use func(dir *os.Root, name string) error) e
 	return err
 }
 
-// open opens a file for reading, and waits for nobody where it is a named pipe.
+// open opens a file for reading, and does not wait if it is a named pipe.
 func (sh shelf) open(path string) (f *os.File, err error) {
 	err = sh.within(path, func(dir *os.Root, name string) error {
 		f, err = dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -183,8 +183,8 @@ func mkdirIn(name string, mode fs.FileMode, mkdir, chmod func(string, fs.FileMod
 	return false, err
 }
 
-// modeOf returns the permissions that what is made in a directory gets: nobody but
-// the owner may write.
+// modeOf returns the permissions for new directories in a directory. Only the owner
+// may write.
 func modeOf(dir string) (fs.FileMode, error) {
 	info, err := os.Stat(dir)
 	if err != nil {

@@ -14,5 +14,5 @@ var (
 	errNoLocks   []error
 )
 
-// ownerOf knows nothing: nobody may make links here but administrators.
+// ownerOf knows no owner: only administrators may make links here.
 func ownerOf(fs.FileInfo) (int, bool) { return 0, false }

@@ -21,9 +21,9 @@ func (im *Import) kill() {
 	release(im.temp.lock)
 }
 
-// After a crash at any point there is the whole image or none, and what was left
-// is gone after the next collection.
-func TestCrashOfAnImport(t *testing.T) {
+// After a crash at any point, the store has the whole image or none of it, and the
+// next collection removes what was left.
+func TestCrashLeavesWholeImageOrNone(t *testing.T) {
 	content := long("content")
 	cutter := unixfs.V1.NewCutter()
 	cutter.Write([]byte(content))
@@ -81,9 +81,9 @@ func importUpTo(t *testing.T, im *Import, content string, file *unixfs.File, ste
 	return root, true
 }
 
-// What a killed import left goes, what a living one has stays, and so does what
-// another program may have.
-func TestLeftovers(t *testing.T) {
+// The files of a killed import are removed. Those of a living import and of other
+// programs stay.
+func TestOnlyKilledImportsAreClearedAway(t *testing.T) {
 	s := Open(t.TempDir())
 	living := must(s.BeginImport())(t)
 	defer living.Close()
@@ -120,9 +120,9 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
-// Imports begin and end while others look for what was left, and none loses what
-// it is working on.
-func TestBeginningManyAtOnce(t *testing.T) {
+// Imports begin and end while others clear away what killed imports left, and none
+// loses its files.
+func TestImportsClearAwayNoOtherImport(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup
 	for range 16 {
@@ -149,8 +149,8 @@ func TestBeginningManyAtOnce(t *testing.T) {
 	}
 }
 
-// An import that relies on a blob gets one that stays until its record is there.
-func TestHas(t *testing.T) {
+// A blob that an import relies on stays until the record of the import is written.
+func TestBlobsThatImportHasStay(t *testing.T) {
 	for _, profile := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
 		s := Open(t.TempDir())
 		content := long("content")
@@ -196,9 +196,9 @@ func TestNothingIsPutInPlaceBeforeLock(t *testing.T) {
 	}
 }
 
-// A blob that is there and right stays the file that it was; what is there
-// instead of it does not.
-func TestBlobIsMended(t *testing.T) {
+// A blob with the right bytes stays the file that it was; anything else at its place
+// is replaced.
+func TestDamagedBlobsAreMended(t *testing.T) {
 	s := Open(t.TempDir())
 	content := long("content")
 	img := put(t, s, unixfs.V1, content)

@@ -13,9 +13,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// What the index says of a leaf is where its bytes are, for blobs that were there
-// before as for those that come later, and no more than that.
-func TestLeafIndex(t *testing.T) {
+// The index names a blob that has the leaf, at the right offset, for blobs from
+// before and from after it was made.
+func TestLeafIndexKnowsWhereLeavesAre(t *testing.T) {
 	s := Open(t.TempDir())
 	put(t, s, unixfs.V1, long("one"))
 	x := s.NewLeafIndex()
@@ -42,9 +42,9 @@ func TestLeafIndex(t *testing.T) {
 	}
 }
 
-// Neither blobs that are gone nor such of tiny leaves keep those out that come: an
-// index that is full learns anew what is there.
-func TestLeafIndexThatIsFull(t *testing.T) {
+// Blobs that are gone, or that have tiny leaves, do not keep others out of a full
+// index.
+func TestFullLeafIndexLearnsAnew(t *testing.T) {
 	s := Open(t.TempDir())
 	x := s.NewLeafIndex()
 	tiny := &unixfs.Table{Leaves: make([]unixfs.Leaf, 1<<10)}
@@ -76,7 +76,7 @@ func TestLeafIndexThatIsFull(t *testing.T) {
 	}
 }
 
-// A leaf costs at most 64 bytes of memory, and there is an end of them.
+// A leaf takes at most 64 bytes of memory, and the number of leaves is bounded.
 func TestLeafIndexIsSmall(t *testing.T) {
 	x := Open(t.TempDir()).NewLeafIndex()
 	table := &unixfs.Table{Leaves: make([]unixfs.Leaf, 1<<10)}

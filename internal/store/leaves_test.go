@@ -6,7 +6,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-func TestLeaves(t *testing.T) {
+func TestLeavesAreThoseOfAllBlobs(t *testing.T) {
 	s := Open(t.TempDir())
 	if l, err := s.Leaves(t.Context()); err != nil || l.Len() != 0 {
 		t.Errorf("in an empty store: %v, %v", l, err)

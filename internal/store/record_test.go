@@ -13,7 +13,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-func TestImages(t *testing.T) {
+func TestImagesListsRecords(t *testing.T) {
 	s := Open(t.TempDir())
 	if records, err := s.Images(t.Context()); err != nil || len(records) > 0 {
 		t.Errorf("in an empty store: %v, %v", records, err)
@@ -42,7 +42,7 @@ func TestImages(t *testing.T) {
 	}
 }
 
-func TestRemove(t *testing.T) {
+func TestRemoveTakesTheRecordAway(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, "content")
 	check(t, s.Remove(t.Context(), cid.NewCidV0(img.root.Hash()))) // however it is written
@@ -59,7 +59,7 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
+func TestSizeIsThatOfIPFS(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, long("content"))
 	all, err := s.Size(t.Context(), img.root, "")

@@ -10,9 +10,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// What rotted is found and out of service, and nothing else; what comes again is
-// served again.
-func TestScrub(t *testing.T) {
+// Only rotten files are found and taken out of service, and their content is served
+// again once it is back.
+func TestScrubTakesRottenFilesOutOfService(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, long("kept"), "right")
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})

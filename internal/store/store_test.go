@@ -55,7 +55,7 @@ func fill(t testing.TB, s *Store, profile unixfs.Profile, commit bool) cid.Cid {
 	return root.CID
 }
 
-func TestWhatWasStoredIsThere(t *testing.T) {
+func TestStoredFilesAreRead(t *testing.T) {
 	for _, profile := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
 		s := Open(filepath.Join(t.TempDir(), "made", "when", "needed"))
 		root := fill(t, s, profile, true)
@@ -108,7 +108,7 @@ func TestDigestsByOtherAlgorithmsAreRemembered(t *testing.T) {
 	}
 }
 
-func TestRecord(t *testing.T) {
+func TestRecordIsReadableJSON(t *testing.T) {
 	s := Open(t.TempDir())
 	root := fill(t, s, unixfs.V1, true)
 	b, err := os.ReadFile(s.imagePath(root))
@@ -120,7 +120,7 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThere(t *testing.T) {
+func TestMissingFilesDoNotExist(t *testing.T) {
 	s := Open(t.TempDir())
 	root := fill(t, s, unixfs.V1, true)
 	elsewhere := Open(filepath.Join(t.TempDir(), "never made"))
@@ -162,8 +162,8 @@ func TestAnImportThatIsGivenUpLeavesNothing(t *testing.T) {
 	}
 }
 
-// The user who serves is seldom the one who converts, so what is new can be read by
-// all who can read the directory that it is in, and by nobody else.
+// New files can be read by all users who can read the directory that they are in, and
+// by no others.
 func TestModesAreThoseOfTheDirectory(t *testing.T) {
 	for dirs, files := range map[fs.FileMode]fs.FileMode{0o755: 0o644, 0o700: 0o600, 0o750: 0o640, 0o777: 0o644} {
 		parent := t.TempDir()
@@ -188,8 +188,8 @@ func TestModesAreThoseOfTheDirectory(t *testing.T) {
 	}
 }
 
-// A store or a part of it may be another user's, who makes links to where only we
-// may write or read.
+// A part of the store may belong to another user, who makes links to places that only
+// we may read or write.
 func TestLinksOutOfStoreAreNotFollowed(t *testing.T) {
 	for _, name := range []string{"gate", "lock", "blobs/sha256", "blobs", "nodes", "files", "images"} {
 		s := Open(t.TempDir())
@@ -266,7 +266,7 @@ func TestStoreOfAnotherUserIsRefused(t *testing.T) {
 	}
 }
 
-func TestManyAtOnce(t *testing.T) {
+func TestManyImportsAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup
 	for range 8 {
