@@ -30,7 +30,7 @@ func (r *reader) choosePlatform(entries []entry) ([]entry, error) {
 			continue
 		}
 		chosen, isImage, err := r.choose(e.Descriptor)
-		if _, is := err.(*platform.Error); is { //nolint:errorlint // as choose returns it
+		if _, is := err.(*platform.Error); is { // as choose returns it
 			unfit = append(unfit, err)
 			continue
 		}
@@ -64,7 +64,7 @@ func noneFits(where string, wanted platform.Platform, unfit []error) error {
 	}
 	all := &platform.Error{Where: where, Wanted: wanted}
 	for _, err := range unfit {
-		if e, is := err.(*platform.Error); is { //nolint:errorlint // as choose returns it
+		if e, is := err.(*platform.Error); is { // as choose returns it
 			if e.Ambiguous {
 				return e
 			}

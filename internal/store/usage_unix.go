@@ -15,7 +15,8 @@ func diskSpace(dir string) (free, size int64, err error) {
 	if err := syscall.Statfs(dir, &st); err != nil {
 		return 0, 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
+	size = int64(st.Bsize) //nolint:unconvert // it is an int32 on macOS
+	return int64(st.Bavail) * size, int64(st.Blocks) * size, nil
 }
 
 // markInUse notes that an open file of the cache is being read, until it is closed. A

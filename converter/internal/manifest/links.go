@@ -11,7 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// Links, ParseLinks and ParseIndex are for packages that do not use Node yet.
+// Links are what a manifest or index names, for packages that do not use Node yet.
 type Links struct {
 	Config    *v1.Descriptor  `json:"config"`
 	Layers    []v1.Descriptor `json:"layers"`

@@ -35,7 +35,7 @@ func (u *Reader) Finish() (note string, err error) {
 		if len(block) < blockSize {
 			break
 		}
-		rest.Discard(len(block)) // which was peeked
+		_, _ = rest.Discard(len(block)) // was peeked, so it is there
 	}
 	if _, err := io.Copy(io.Discard, rest); err != nil {
 		return "", err

@@ -88,6 +88,7 @@ func (b ImageBlobs) DockerManifest(describe func(mediaType, digest string) Linke
 	return b.Manifest(DockerManifestType, DockerConfigType, DockerLayerType, describe)
 }
 
+// Manifest returns the image's manifest with the given media types.
 func (b ImageBlobs) Manifest(mediaType, config, layer string, describe func(mediaType, digest string) LinkedDescriptor) LinkedManifest {
 	m := LinkedManifest{SchemaVersion: 2, MediaType: mediaType, Config: describe(config, b.Config)}
 	for _, digest := range b.Layers {

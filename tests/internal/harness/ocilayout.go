@@ -25,6 +25,7 @@ type OCIDescriptor struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
+// The media types of OCI images.
 const (
 	OCIManifest = "application/vnd.oci.image.manifest.v1+json"
 	OCIIndex    = "application/vnd.oci.image.index.v1+json"
