@@ -19,17 +19,18 @@ var house = [][]string{
 	{"."},
 	{"caddymodule", "converter"},
 	{"converter/verify", "converter/inspect", "converter/export", "converter/destination"},
-	{"converter/tree"},
+	{"converter/tree", "converter/source"},
+	{"converter/internal/wrapping"},
 	{"converter/origin", "converter/blob", "converter/remote"},
-	{"converter/align", "converter/deflate", "converter/platform", "converter/internal/alternatives", "converter/internal/wholefile"},
-	{"converter/internal/manifest", "converter/internal/ocilayout", "converter/internal/ctxio"},
+	{"converter/align", "converter/deflate", "converter/platform", "converter/internal/wholefile"},
+	{"converter/internal/manifest", "converter/internal/ocilayout", "converter/internal/alternatives", "converter/internal/ctxio"},
 	{"internal/registry"},
 	{"internal/images"},
 	{"internal/fill"},
 	{"internal/names", "internal/trustless"},
 	{"internal/car", "internal/gateway", "internal/store", "internal/layout", "internal/denylist"},
 	{"internal/unixfs", "internal/kubo"},
-	{"internal/cidname", "internal/atomicfile", "internal/memo", "internal/budget"},
+	{"internal/cidname", "internal/ipfspath", "internal/atomicfile", "internal/memo", "internal/budget", "internal/oddarchive"},
 }
 
 // floorOf returns the number of a package's floor, counted from the top, or -1.
