@@ -20,13 +20,14 @@ type checked struct {
 	query Query
 }
 
-// ReadFile implements layout.Tree.
+// ReadFile implements layout.Tree. It reads before it checks: from a gateway, the file
+// comes with the blocks that lead to it, so that the check needs no request of its own.
 func (c checked) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
-	root, path, err := c.resolve(ctx, layout.Place{Root: root, Path: path})
-	if err != nil {
-		return nil, err
+	data, err := c.Source.ReadFile(ctx, root, path, limit)
+	if _, refused := c.check(ctx, layout.Place{Root: root, Path: path}); refused != nil {
+		return nil, refused
 	}
-	return c.Source.ReadFile(ctx, root, path, limit)
+	return data, err
 }
 
 // ReadDir implements layout.Tree.

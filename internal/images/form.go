@@ -80,6 +80,8 @@ func (v view) atBlob(ctx context.Context, use func(layout.Place) error) error {
 		var failed error
 		form, failed = v.form(ctx)
 		switch {
+		case errors.Is(failed, layout.ErrLacking):
+			return failed // so nothing is proved about the blob, whatever the native place is
 		case errors.Is(failed, fs.ErrNotExist), failed == nil && form.IsNative():
 			return err
 		case failed != nil:
