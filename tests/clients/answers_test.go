@@ -11,9 +11,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What a digest covers is the same for all clients: those that want it compressed,
-// from a site that compresses whatever it may; those that join what they accept
-// into one value, or name nothing.
+// Content that a digest covers is the same for every client: for one that accepts
+// compressed answers from a site that compresses, for one that joins the types it
+// accepts into one value, and for one that names none.
 func TestAnswersAreTheSameForEveryAcceptAndEncoding(t *testing.T) {
 	harness.Parallel(t)
 	s := newSigned(t)
@@ -74,8 +74,8 @@ func TestAnswersAreTheSameForEveryAcceptAndEncoding(t *testing.T) {
 	}
 }
 
-// A site has the last word on what its gateways fail at; where it says nothing,
-// clients get an answer that they can read.
+// A site's handle_errors decides how failures of gateways are answered. Without it,
+// clients get an error in the registry's format.
 func TestSiteHandlesGatewayErrors(t *testing.T) {
 	harness.Parallel(t)
 	port, nobody := harness.FreePort(t), harness.FreePort(t)
@@ -115,8 +115,8 @@ http://127.0.0.3:%[3]d {
 	}
 }
 
-// Who asks for what is not there is told by the program at hand what is, and who
-// takes the address of a file for one of an image, what to take.
+// Docker and skopeo show which tags and names an address has, when they ask for a
+// missing one or take the address of a file for that of an image.
 func TestErrorsSayWhatTheAddressHolds(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")

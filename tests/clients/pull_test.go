@@ -12,9 +12,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What Docker built and saved, the converter puts into a store on disk, and a
-// Docker that never saw it pulls it from Caddy and runs it. There is no IPFS
-// node.
+// The converter puts an image that Docker saved into a store, and another Docker pulls
+// it from Caddy and runs it, without any IPFS node.
 func TestDockerPullsFromStore(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -73,7 +72,7 @@ func blobsMustBe(t *testing.T, ref string, status int, gateway string) {
 	}
 }
 
-// The command starts the same with no configuration at all.
+// The command caddy ipfs-registry serves without a configuration.
 func TestCommandServesWithoutConfiguration(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -102,8 +101,8 @@ func TestCommandServesWithoutConfiguration(t *testing.T) {
 	}
 }
 
-// With Caddyfile.example as it is and no flag at all, what the converter prints
-// is there to pull.
+// With Caddyfile.example as it is, and a converter without flags, the printed
+// reference can be pulled.
 func TestCaddyfileExampleServesDefaultStore(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/converter")

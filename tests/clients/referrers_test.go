@@ -85,7 +85,7 @@ func atOneRoot(t *testing.T, caddy *harness.Caddy, archive string, args ...strin
 	return caddy.Host() + "/" + address + "/" + harness.ImageName
 }
 
-// onBoth runs a test with what a store has and with what a Kubo node has.
+// onBoth runs a test with the images in a store and again on a Kubo node.
 func onBoth(t *testing.T, archive string, test func(t *testing.T, ref string)) {
 	t.Helper()
 	t.Run("store", func(t *testing.T) {
@@ -102,8 +102,8 @@ func onBoth(t *testing.T, archive string, test func(t *testing.T, ref string)) {
 	})
 }
 
-// What refers to an image is found by oras and regctl, and pulled: by kind, and
-// whichever way it says so.
+// Oras and regctl find and pull an image's referrers by type, whether they name their
+// subject or stand under a fallback tag.
 func TestClientsFindReferrers(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/oras")

@@ -34,7 +34,7 @@ func newMirror(t *testing.T, hosts ...string) mirror {
 	return mirror{harness.NewCaddy(t, fmt.Sprintf("log\nipfs_registry {\nstore %s\ncatalog\nroot %s%s\n}", store, address, named)), img, address}
 }
 
-// Images below the root have plain names for every client, as in any registry.
+// Every client pulls images below the root by plain names, as from any registry.
 func TestEveryClientPullsBelowRoot(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
@@ -95,7 +95,7 @@ func TestContainerdPullsThroughMirror(t *testing.T) {
 	}
 }
 
-// Docker asks its mirrors for images of its own registry, and does not say so.
+// Docker asks its mirrors for the images of Docker Hub without ?ns=.
 func TestDockerPullsThroughMirror(t *testing.T) {
 	harness.Parallel(t)
 	m := newMirror(t, "docker.io")
@@ -112,7 +112,7 @@ func TestDockerPullsThroughMirror(t *testing.T) {
 	}
 }
 
-// A root may be a name: tags are then what it stands for at the time.
+// Where root is a name, tags move when the name is published again.
 func TestRootThatIsANameMoves(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane")

@@ -13,8 +13,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// badInputs are archives that no image comes out of, each with what the
-// converter has to say of it.
+// badInputs are archives without a usable image, each with the error that the
+// converter must print.
 var badInputs = []struct {
 	name  string
 	spoil func(t *testing.T, whole string) (spoiled string)
@@ -48,8 +48,8 @@ var badInputs = []struct {
 	}, `\.\./x`},
 }
 
-// The converter says in one line what is wrong, fails, and leaves nothing
-// behind, wherever it was to put the image.
+// The converter refuses a bad archive with one line and leaves nothing behind, in any
+// destination.
 func TestBadArchiveIsRefusedInOneLine(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -78,7 +78,7 @@ func TestBadArchiveIsRefusedInOneLine(t *testing.T) {
 	}
 }
 
-// A node that does not answer is named, and so is why.
+// The error names a node that does not answer, and the reason.
 func TestUnreachableNodeIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -86,7 +86,7 @@ func TestUnreachableNodeIsNamed(t *testing.T) {
 	harness.MustRefuse(t, harness.Converter(t, img.Archive, "--ipfs-api="+node), regexp.QuoteMeta(node)+".*connection refused")
 }
 
-// Whoever forgets the pipe is told so, instead of being waited for.
+// A converter whose standard input is a terminal fails at once, with a message.
 func TestTerminalIsNoInput(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")

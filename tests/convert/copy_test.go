@@ -40,7 +40,7 @@ func TestCopyKeepsTheAddress(t *testing.T) {
 	}
 }
 
-// One address can hold a family of images and tags.
+// With --onto, one address holds several images and tags.
 func TestOntoAddsToAFamilyOfImages(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A hang-up ends a conversion, unless somebody saw to it that none does.
+// A hang-up ends a conversion, except under nohup.
 func TestHangUpEndsConversionUnlessIgnored(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")

@@ -132,8 +132,8 @@ func placesIn(archive []byte, random *rand.Rand) (places []int) {
 	return places
 }
 
-// What claims to be very much, or unfolds to it, costs little memory, and no more
-// disk than has come, and is refused.
+// An archive that claims to be huge, or expands to it, is refused. It costs little
+// memory, and no more disk than bytes have arrived.
 func TestBombStaysWithinMemoryAndDisk(t *testing.T) {
 	harness.Parallel(t)
 	for name, bomb := range map[string]struct {
@@ -327,7 +327,7 @@ func TestLastEntryOfANameCounts(t *testing.T) {
 	harness.MustRefuse(t, harness.Converter(t, archiveOfTars(t, harness.DigestOf(layers[0]), layers[0], last), "--store="+t.TempDir()), "layer 0.tar is .* and the config says")
 }
 
-// What manifest.json names and the archive lacks is named.
+// The error names a file that manifest.json lists and the archive lacks.
 func TestEntryMissingFromArchiveIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	whole := harness.ArchiveOfLayers(t, "app:v1", "content", "of another")
@@ -381,8 +381,8 @@ func (m *meeting) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// A node that is killed while it is sent an image is named, and nothing is
-// reported.
+// When a node is killed during an import, the error names it and no reference is
+// printed.
 func TestNodeKilledDuringImportIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What --json prints, scripts rely on.
+// Scripts rely on the output of --json.
 func TestJSONOutputIsComplete(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -48,7 +48,7 @@ func TestJSONOutputIsComplete(t *testing.T) {
 	}
 }
 
-// On a terminal there are bars, and in the end what there is without one.
+// A terminal shows progress bars, and the same final lines as a pipe.
 func TestTerminalShowsProgressBars(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
@@ -62,8 +62,7 @@ func TestTerminalShowsProgressBars(t *testing.T) {
 	}
 }
 
-// Whoever interrupts a conversion is obeyed, whatever it waits for, and nothing
-// is left of it.
+// An interrupt ends a conversion that waits for input, and nothing is left of it.
 func TestInterruptEndsConversionAndLeavesNothing(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")

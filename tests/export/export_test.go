@@ -214,7 +214,7 @@ func TestExportKeepsIndexesAndArtifacts(t *testing.T) {
 	})
 }
 
-// Images that image2ipfs put on IPFS need no registry any more.
+// An image in image2ipfs's layout can be exported from a node.
 func TestExportReadsImage2ipfsLayout(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -337,7 +337,7 @@ func TestExportRefusesDamagedImages(t *testing.T) {
 	}
 }
 
-// Nobody gets an archive on his screen.
+// Export refuses to write an archive to a terminal.
 func TestTerminalIsNoOutputForArchives(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")

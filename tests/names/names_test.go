@@ -95,7 +95,8 @@ func TestTagMovesWhenNameIsPublishedAgain(t *testing.T) {
 	}
 }
 
-// What a name does not stand for is an error that says so, and no other image.
+// A name without a usable record is answered with an error that says so, never with
+// another image.
 func TestNameWithoutImageIsAnError(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")

@@ -11,7 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The admin endpoint shows what there is, and changes it at once.
+// The admin endpoint lists images and gateways, purges images and reloads lists, each
+// with effect at once.
 func TestAdminShowsPurgesAndReloads(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)

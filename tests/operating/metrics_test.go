@@ -16,8 +16,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What happens is counted, goes on to be counted after a new configuration, and
-// is all on the dashboard and in the documentation.
+// Metrics count requests and failures, go on across reloads, and are all on the
+// dashboard and in the documentation.
 func TestMetricsCountAndAreDocumented(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
@@ -111,7 +111,7 @@ func TestMetricsCountAndAreDocumented(t *testing.T) {
 		`filled_bytes_total{way="copied"}`:                  0,
 		`cache_requests_total{cache="blobs",result="hit"}`:  1,
 		`cache_requests_total{cache="blobs",result="miss"}`: 1,
-		`evictions_total`: 0,
+		`evictions_total`:                                   0,
 	} {
 		if got, there := third[prefix+series]; !there || got != want {
 			t.Errorf("%s is %v after a pull into the cache, want %v", series, got, want)

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What a request is for is in placeholders, for handlers before and after, and
-// in the access log.
+// Placeholders describe the request to handlers before and after ours, and to the access
+// log.
 func TestPlaceholdersAreSetLoggedAndDocumented(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)

@@ -18,8 +18,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What a request waits for are spans below Caddy's, and what goes wrong is an
-// error of theirs.
+// The spans of a request show what it waited for, below Caddy's span, and carry the
+// errors.
 func TestSpansShowWhatARequestWaitsFor(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The demo ends well with whichever client there is. Each turn has a PATH with
-// that client and no other; crane it builds itself.
+// The demo succeeds with each client. The PATH holds only that client; the demo builds
+// crane itself.
 func TestDemoWorksWithAnyClient(t *testing.T) {
 	harness.Parallel(t)
 	for _, client := range []string{"podman", "skopeo", "crane"} {

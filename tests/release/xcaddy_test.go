@@ -11,8 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Whoever builds Caddy with xcaddy and the module from this checkout has the
-// module.
+// A Caddy that xcaddy builds from this checkout has the module.
 func TestXcaddyBuildHasTheModule(t *testing.T) {
 	harness.ParallelFor(t, 15*time.Minute) // it builds Caddy from nothing
 	harness.Need(t, "bin/xcaddy")

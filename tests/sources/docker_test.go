@@ -47,7 +47,7 @@ func TestDockerDaemonGivesAddressOfDockerSave(t *testing.T) {
 	}
 }
 
-// Who has no Docker is told where it was looked for.
+// Without a Docker, the error says where the converter looked for one.
 func TestMissingDockerIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")

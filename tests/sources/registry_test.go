@@ -134,7 +134,7 @@ func TestRecompressedRegistryImageHasAddressOfArchive(t *testing.T) {
 	img.MustBe(t, harness.PullByPodman(t, ref))
 }
 
-// A registry that knows its users is asked as docker and podman ask it.
+// The converter logs in to a registry with the credentials that docker login stored.
 func TestRegistryCredentialsAreThoseOfDocker(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/converter")

@@ -157,7 +157,7 @@ func TestGatewaySendsEachByteOnce(t *testing.T) {
 	third.MustHave(t, path, 1)
 }
 
-// A new version of an image costs what changed.
+// A new version of an image costs the gateway only the changed leaves.
 func TestNewVersionCostsWhatChanged(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
@@ -175,7 +175,7 @@ func TestNewVersionCostsWhatChanged(t *testing.T) {
 	}
 }
 
-// A full disk costs nobody anything: what has no room goes past the cache.
+// On a full disk, blobs are streamed past the cache and no pull fails.
 func TestFullCacheDiskFailsNoPull(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/caddy")

@@ -8,8 +8,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A disk that is full in the middle costs the image that had no room, and no
-// other.
+// A disk that fills during a conversion fails that image, and no other.
 func TestFullDiskCostsOnlyTheImageWithoutRoom(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")

@@ -276,7 +276,7 @@ func TestConvertingAgainMendsTheStore(t *testing.T) {
 	}
 }
 
-// What a client is reading when its image goes, it reads to the end.
+// A client reads a blob to its end even when the image is collected meanwhile.
 func TestBlobBeingReadSurvivesCollection(t *testing.T) {
 	harness.Parallel(t)
 	content := harness.Noise(64 << 20) // more than fits on its way
@@ -303,7 +303,8 @@ func TestBlobBeingReadSurvivesCollection(t *testing.T) {
 	}
 }
 
-// Whoever may only read a store is told so in a line, and can read it.
+// A read-only store can be read, and a command that writes says in one line that it
+// cannot.
 func TestReadOnlyStoreIsReadAndNamed(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A store that cannot be written any more, in the middle of fills, costs nobody
-// anything: what is on its way goes on, and the rest goes past it.
+// When a store becomes read-only during fills, no pull fails: blobs under way go on, and
+// later ones are streamed past the cache.
 func TestPullsGoOnWhenStoreBecomesReadOnly(t *testing.T) {
 	harness.Parallel(t)
 	for name, lose := range map[string]func(t *testing.T, c *harness.Caddy, store string){

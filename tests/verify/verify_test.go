@@ -30,7 +30,7 @@ func mustFind(t *testing.T, what, thing string, args ...string) {
 	}
 }
 
-// Wherever an image was put, it is right.
+// A converted image passes verify in every destination.
 func TestVerifyPassesWhereverAnImageIs(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -99,7 +99,7 @@ func TestVerifyFindsDamageInStore(t *testing.T) {
 	harness.MustVerify(t, ref, ref, "--store="+store)
 }
 
-// Wherever a CAR is damaged, that is found.
+// Verify finds damage at any byte of a CAR.
 func TestVerifyFindsDamageInCAR(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/ipfs")
@@ -134,7 +134,7 @@ func TestVerifyFindsDamageInCAR(t *testing.T) {
 	}
 }
 
-// What a node lacks is named, and where in the blob that is.
+// Verify names a leaf that a node lacks.
 func TestVerifyNamesLeafMissingOnNode(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -154,7 +154,7 @@ func TestVerifyNamesLeafMissingOnNode(t *testing.T) {
 	t.Errorf("no leaf among %v", leaves)
 }
 
-// Looking takes no right to write, and leaves no trace.
+// Verify and inspect work on a read-only store.
 func TestVerifyAndInspectOnlyRead(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")
