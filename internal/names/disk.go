@@ -12,14 +12,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 )
 
-// A disk keeps records over restarts, each in a file of its key's name. It is an
-// aid: on one that cannot be written to, what was seen is forgotten.
+// A disk keeps records over restarts, each in a file of its key's name. A disk that
+// cannot be written to fails no look-up, and is tried again with the next record.
 type disk struct {
-	dir    string // empty for none
-	broken atomic.Bool
+	dir      string       // empty for none
+	reported atomic.Int64 // Unix time in nanoseconds at which a failure was last reported
 }
+
+// reportInterval is how often a disk's failures are reported.
+const reportInterval = time.Minute
 
 func (d *disk) path(n Name) string { return filepath.Join(d.dir, n.String()) }
 
@@ -41,9 +46,10 @@ func (d *disk) load(n Name) (record, error) {
 	return readRecord(data, n)
 }
 
-// save keeps a record in place of an older one. That it cannot is an error once.
+// save keeps a record in place of an older one. It returns one error in each
+// reportInterval.
 func (d *disk) save(n Name, r record, data []byte) error {
-	if d.dir == "" || d.broken.Load() {
+	if d.dir == "" {
 		return nil
 	}
 	var err error
@@ -52,7 +58,11 @@ func (d *disk) save(n Name, r record, data []byte) error {
 	} else {
 		err = d.touch(n)
 	}
-	if err != nil && d.broken.Swap(true) {
+	if err == nil {
+		return nil
+	}
+	now, last := time.Now().UnixNano(), d.reported.Load()
+	if last != 0 && now-last < int64(reportInterval) || !d.reported.CompareAndSwap(last, now) {
 		return nil
 	}
 	return err
@@ -66,32 +76,33 @@ func (d *disk) write(n Name, r record, data []byte) error {
 	if err := d.makeRoom(n); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(d.dir, tempPrefix)
+	f, err := atomicfile.Create(d.dir, tempPrefix, 0o644)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // which fails once it has its name
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = d.replace(n, r, f.Name())
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return err
 	}
-	return err
+	if err := f.Finish(); err != nil {
+		return err
+	}
+	return d.replace(n, r, f.Rename)
 }
 
 // replacing is held from the look at a file until another is in its place. It is
 // one for all disks, since two may be of the same directory.
 var replacing sync.Mutex
 
-// replace gives a written file the key's name, unless somebody else was quicker
-// with a newer record.
-func (d *disk) replace(n Name, r record, file string) error {
+// replace gives a written file the key's name, unless a newer record has taken it
+// meanwhile.
+func (d *disk) replace(n Name, r record, rename func(string) error) error {
 	replacing.Lock()
 	defer replacing.Unlock()
 	if kept, err := d.load(n); err == nil && kept.newer(r) {
 		return nil
 	}
-	return os.Rename(file, d.path(n))
+	return rename(d.path(n))
 }
 
 // touchInterval is how long a file that is in use may look as if it were not.

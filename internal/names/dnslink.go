@@ -32,19 +32,23 @@ const (
 )
 
 // domains looks up what domains stand for. https://dnslink.dev
-type domains struct{ *net.Resolver }
+type domains struct {
+	resolver *net.Resolver
+	server   string            // how errors name the resolver
+	failed   func(Name, error) // may be nil
+}
 
 // newDomains asks the DNS server at the address, or the system's if it is empty.
-func newDomains(server string) domains {
+func newDomains(server string, failed func(Name, error)) domains {
 	if server == "" {
-		return domains{net.DefaultResolver}
+		return domains{net.DefaultResolver, "the system's resolver", failed}
 	}
 	return domains{&net.Resolver{
 		PreferGo: true,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, server)
 		},
-	}}
+	}, "DNS server " + server, failed}
 }
 
 // ParseServer reads the address of a DNS server, and returns it with a port.
@@ -54,7 +58,7 @@ func ParseServer(s string) (string, error) {
 		host, port = strings.Trim(s, "[]"), "53"
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || !isHost(host) {
-		return "", fmt.Errorf("%q is no address of a DNS server: 192.0.2.1 and 192.0.2.1:53 are", s)
+		return "", fmt.Errorf("%q is not the address of a DNS server: write it as 192.0.2.1 or 192.0.2.1:53", s)
 	}
 	return net.JoinHostPort(host, port), nil
 }
@@ -63,26 +67,37 @@ func isHost(s string) bool {
 	return net.ParseIP(s) != nil || label.MatchString(s) || CheckDomain(s) == nil
 }
 
+// lookup returns what a domain stands for. A failure that is not the publisher's
+// choice is reported too: where an older answer is still at hand, nothing else shows
+// it.
 func (d domains) lookup(ctx context.Context, n Name) (link, error) {
-	ctx, cancel := context.WithTimeout(ctx, dnsLimit)
-	defer cancel()
-	texts, err := d.LookupTXT(ctx, dnslinkLabel+n.domain+".")
+	t, err := d.target(ctx, n)
 	if err != nil {
-		return link{}, dnsError(n, err)
-	}
-	t, err := parseTexts(texts)
-	if err != nil {
-		return link{}, fmt.Errorf("the DNSLink of %s: %w", n, err)
+		if d.failed != nil && ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) {
+			d.failed(n, err)
+		}
+		return link{}, err
 	}
 	now := time.Now()
 	return link{t, now.Add(dnslinkTTL), now.Add(dnslinkStale)}, nil
 }
 
-func dnsError(n Name, err error) error {
+// target asks the resolver for the one DNSLink of a domain.
+func (d domains) target(ctx context.Context, n Name) (target, error) {
+	ctx, cancel := context.WithTimeout(ctx, dnsLimit)
+	defer cancel()
+	texts, err := d.resolver.LookupTXT(ctx, dnslinkLabel+n.domain+".")
 	if failed, ok := errors.AsType[*net.DNSError](err); ok && failed.IsNotFound {
-		return fmt.Errorf("%s has no DNSLink, which is a TXT record of %s%s: %w", n, dnslinkLabel, n, fs.ErrNotExist)
+		return target{}, fmt.Errorf("%s has no DNSLink, which is a TXT record of %s%s: %w", n, dnslinkLabel, n, fs.ErrNotExist)
 	}
-	return fmt.Errorf("looking up the DNSLink of %s: %w", n, err)
+	if err != nil {
+		return target{}, fmt.Errorf("asking %s for the DNSLink of %s: %w", d.server, n, err)
+	}
+	t, err := parseTexts(texts)
+	if err != nil {
+		return target{}, fmt.Errorf("the DNSLink of %s from %s: %w", n, d.server, err)
+	}
+	return t, nil
 }
 
 // parseTexts reads the one DNSLink among TXT records. Of two, nobody can say
@@ -107,7 +122,18 @@ func parseTexts(texts []string) (target, error) {
 		}
 		return t, nil
 	}
-	return target{}, fmt.Errorf("there are %d, and only one can be right", len(links))
+	return target{}, fmt.Errorf("there are %d TXT records with a DNSLink (%s) where there must be one: while a record is replaced, remove the old one first", len(links), quoted(links))
+}
+
+// maxQuoted is how many records an error quotes.
+const maxQuoted = 4
+
+func quoted(links []string) string {
+	var s []string
+	for _, l := range links[:min(len(links), maxQuoted)] {
+		s = append(s, fmt.Sprintf("%.100q", l))
+	}
+	return strings.Join(s, ", ")
 }
 
 func isOnIPFS(s string) bool {

@@ -104,14 +104,19 @@ func TestDNSLink(t *testing.T) {
 	}{
 		"strange.example":  {"internal.example is not allowed", false},
 		"circle.example":   {"more than 8 names", true},
-		"two.example":      {"there are 2", false},
+		"two.example":      {"there are 2 TXT records with a DNSLink (\"" + pathOf("x") + "\", \"" + pathOf("y") + "\")", false},
 		"none.example":     {"no TXT record is dnslink=/ipfs/<cid>", true},
 		"upwards.example":  {"dotted parts", true},
 		"nonsense.example": {"not a CID", true},
 		"absent.example":   {"a TXT record of _dnslink.absent.example", true},
-		"broken.example":   {"looking up the DNSLink of broken.example", false},
+		"broken.example":   {"asking DNS server " + server.address + " for the DNSLink of broken.example", false},
 	} {
+		w.forget()
 		err := w.mustNot(Name{domain: domain})
+		reported := domain == "two.example" || domain == "broken.example"
+		if n := len(w.failures); (n == 1) != reported || reported && !strings.Contains(w.failures[0].Error(), server.address) {
+			t.Errorf("%s: reported %v", domain, w.failures)
+		}
 		if !strings.Contains(err.Error(), want.text) || errors.Is(err, fs.ErrNotExist) != want.absent {
 			t.Errorf("%s: %v", domain, err)
 		}
@@ -142,7 +147,7 @@ func TestDNSLinkStale(t *testing.T) {
 		if lookups != 2 {
 			t.Errorf("%d look-ups", lookups)
 		}
-		failure = dnsError(n, &net.DNSError{IsNotFound: true})
+		failure = fs.ErrNotExist
 		clocktest.Advance(retry)
 		w.mustNot(n)
 		failure = errors.New("no resolver answers")

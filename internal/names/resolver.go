@@ -68,7 +68,7 @@ func New(c Config) (*Resolver, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, domains := newKeys(c.Pool, c.Dir, c.Failed), newDomains(c.Server)
+	keys, domains := newKeys(c.Pool, c.Dir, c.Failed), newDomains(c.Server, c.Failed)
 	links := newLinks(func(ctx context.Context, n Name) (link, error) {
 		if n.domain != "" {
 			return domains.lookup(ctx, n)
