@@ -2,10 +2,10 @@
 //
 //	go run ./contrib/release [OS/ARCH...]
 //
-// From one commit and one version of Go come the same bytes, whoever makes them,
-// wherever and whenever: the programs are static and know no path of the machine
-// that built them, and in archives everything has the time of the commit and
-// belongs to root. So anybody can check a release by making it again.
+// One commit and one version of Go always give the same bytes. The programs are static
+// and hold no path of the machine that built them; the files in the archives have the
+// time of the commit and belong to root. So a user can check a release by building it
+// again.
 package main
 
 import (

@@ -52,7 +52,7 @@ type late struct {
 var lateBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // onTheWay is how many pieces there are between the ends, as much as 600 MB a
-// second need. A longer way would take in a whole layer that nobody reads yet.
+// second need. A longer way would take in a whole layer before the client reads it.
 const onTheWay = 256
 
 // forward copies, and closes both ends when one is.

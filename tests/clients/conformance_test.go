@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The tests of the OCI distribution specification itself, of what a registry does
-// that nobody pushes to.
+// The registry passes the conformance tests of the OCI distribution specification for a
+// registry without push.
 func TestDistributionConformance(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/conformance")

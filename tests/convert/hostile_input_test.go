@@ -306,8 +306,8 @@ func archiveOfTars(t *testing.T, diffID string, layers ...[]byte) (file string) 
 	return a.Write(t)
 }
 
-// Of ten thousand entries of one name the last counts, as it does for whoever
-// unpacks them, and no other leaves anything.
+// Of ten thousand entries of one name the last counts, as it does in unpacking. The
+// others leave nothing behind.
 func TestLastEntryOfANameCounts(t *testing.T) {
 	harness.Parallel(t)
 	var layers [][]byte
@@ -403,7 +403,7 @@ func TestNodeKilledDuringImportIsNamed(t *testing.T) {
 	refused := make(chan struct{})
 	go func() {
 		defer close(refused)
-		defer r.Close() // so that nobody writes what is not read
+		defer r.Close() // so that writes do not block
 		harness.MustRefuse(t, cmd, "IPFS node at "+regexp.QuoteMeta(kubo.API)+": ")
 	}()
 	w.Write(image[:48<<20])
@@ -418,8 +418,8 @@ func TestNodeKilledDuringImportIsNamed(t *testing.T) {
 	}
 }
 
-// A node that wants a token is sent images by whoever has it, and says so to
-// others, however large the image is that it does not want to hear of.
+// A node with a token takes images from a converter that has it. Without it, the error
+// names the option, however large the image is.
 func TestWrongNodeTokenIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	repo := harness.NewRepo(t)

@@ -17,8 +17,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The DAGs that are built in-process are those that the real Kubo builds, node
-// for node, or the addresses printed would be nobody else's.
+// The converter builds the same DAGs as Kubo, node for node, so that both give a file
+// the same address.
 func TestDAGsAreThoseOfKubo(t *testing.T) {
 	harness.Parallel(t)
 	for _, tree := range []struct {

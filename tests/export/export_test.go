@@ -236,8 +236,8 @@ func TestExportReadsImage2ipfsLayout(t *testing.T) {
 	img.MustBe(t, d.ID(t, harness.ImageName))
 }
 
-// Wrong bytes do not go out as an image, wherever they are: one line says what is
-// wrong, no file is left, and what was piped already is taken by nobody.
+// Export refuses a damaged image with one line that names the fault. It leaves no file,
+// and no client loads the part that was already written to a pipe.
 func TestExportRefusesDamagedImages(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)

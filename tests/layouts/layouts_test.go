@@ -16,7 +16,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Whoever put an image on IPFS, every client pulls it, and gets the very same.
+// Every client pulls an image in every layout, whole.
 func TestEveryClientPullsEveryLayout(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -41,8 +41,8 @@ func TestEveryClientPullsEveryLayout(t *testing.T) {
 	}
 }
 
-// Every layout is served in every way in which a Caddy can be set up, blobs too
-// that nobody asked a manifest for before.
+// Every layout is served in every configuration, including blobs that are requested
+// before their manifest.
 func TestEveryLayoutIsServedInEveryConfiguration(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -152,9 +152,8 @@ func TestBrokenImage2ipfsImageIsRefusedWithRepairCommand(t *testing.T) {
 	img.MustBe(t, harness.PullByDocker(t, again))
 }
 
-// A stargz layer is read as whoever pulls lazily does: the footer, the table that
-// it leads to, and some files, more than one at a time. Each is the same wherever
-// it comes from.
+// A stargz layer is read as a lazy client does: the footer, then the table that it
+// points to, then several files at once. All ways give the same bytes.
 func TestStargzLayerIsReadByRanges(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)

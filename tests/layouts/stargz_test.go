@@ -15,7 +15,7 @@ import (
 
 // A stargz layer is a gzip file of many members: what is before a file's content,
 // the content of each file, a table of contents, and a footer that says where the
-// table begins. Whoever wants one file reads the footer, the table and that file.
+// table begins. A client that wants one file reads the footer, the table and that file.
 // https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md
 type stargz struct {
 	bytes.Buffer

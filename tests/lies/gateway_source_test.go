@@ -9,9 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// An image is taken from gateways that nobody has to trust: copied, exported,
-// verified and inspected, beside one that lies, and from one that serves nothing
-// but blocks and CARs.
+// The converter copies, exports, verifies and inspects an image from untrusted gateways,
+// of which one lies.
 func TestConverterTakesNoFalseByteFromGateways(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")

@@ -41,7 +41,7 @@ type lyingServer struct {
 	truthful  *httptest.Server // the same server elsewhere, since lies spoil connections
 	others    map[form]*answer // of another image, for lies that tell of it
 	older     *answer          // a record that its key's owner took back
-	elsewhere *httptest.Server // where redirects lead that nobody should follow
+	elsewhere *httptest.Server // the target of redirects that must not be followed
 	strayed   atomic.Int64     // requests to there
 
 	mu       sync.Mutex

@@ -45,7 +45,7 @@ type lyingCase struct {
 
 // Whatever a gateway lies about, wherever it does: alone, it makes clients see
 // an error, and never a wrong byte, nor that something does not exist which
-// does. Beside an honest gateway nobody notices.
+// does. Beside an honest gateway, clients notice nothing.
 func TestNoLieBecomesAWrongAnswer(t *testing.T) {
 	limit := 15 * time.Minute
 	if *allCombinations {
@@ -86,7 +86,7 @@ func roots(pictures []*picture) []string {
 	return cids
 }
 
-// lyingCases are the cases in which somebody is lied to. What each operation
+// lyingCases are the cases in which the registry is lied to. What each operation
 // asks gateways for shows with honest ones, of which it must get what is right.
 func lyingCases(t *testing.T, s *lyingServer, pictures []*picture) []lyingCase {
 	t.Helper()

@@ -18,10 +18,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Gateways die and hang in the middle of answers, and come back. Who asks through
-// a Caddy that has another gateway does not notice that one died; who asks through one
-// that has no other may be refused, and gets all of it in the end. Nobody gets a
-// wrong byte.
+// Gateways die and hang in the middle of answers, and come back. Clients of a Caddy with
+// another gateway notice nothing. Clients of a Caddy without one may be refused, and get
+// everything in the end. No client gets a wrong byte.
 func TestPullsSurviveGatewaysThatDieAndHang(t *testing.T) {
 	harness.Parallel(t)
 	const images, clients = 8, 4
@@ -178,8 +177,8 @@ func (w faultyWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// Configurations come one after another while everybody pulls what nobody has yet.
-// No answer that began breaks off, and each byte comes once from the gateway.
+// Caddy is reloaded again and again while clients pull cold images. No answer breaks
+// off, and each byte comes once from the gateway.
 func TestReloadsUnderLoadBreakNoPull(t *testing.T) {
 	harness.Parallel(t)
 	const images, clients = 12, 4
@@ -189,7 +188,7 @@ func TestReloadsUnderLoadBreakNoPull(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
 	site := fmt.Sprintf("ipfs_registry %s {\nstore %s\n}\nrespond / ", gateway.URL, store)
 	o := harness.NewOperated(t, site+"0")
-	// Caddy closes its listener, and with it whoever was not let in yet.
+	// Caddy closes its listener, and with it connections that it has not accepted.
 	var again atomic.Int64
 	knock := func(url string) (harness.Response, error) {
 		for {

@@ -246,7 +246,7 @@ func TestConvertingAgainMendsTheStore(t *testing.T) {
 		}
 		kinds[strings.SplitN(name, "/", 2)[0]] = true
 		middle := len(content) / 2
-		if strings.HasPrefix(name, "images/") { // of which time is nobody's to check
+		if strings.HasPrefix(name, "images/") { // whose times are not checked
 			middle = strings.Index(content, "sha256:") + 10
 		}
 		other := content[:middle] + string([]byte{content[middle] ^ 1}) + content[middle+1:]

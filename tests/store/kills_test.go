@@ -136,8 +136,7 @@ func (k *killing) convert(t *testing.T, archive string) {
 	})
 }
 
-// mustClear fails the test unless a Caddy that nobody asks for anything clears up
-// what others left.
+// mustClear fails the test unless an idle Caddy removes what killed ones left in tmp.
 func (k *killing) mustClear(t *testing.T, c *harness.Caddy) {
 	t.Helper()
 	c.Await(t, "an empty tmp", func() bool { return len(filesIn(t, k.store, "cache/tmp/*")) == 0 })

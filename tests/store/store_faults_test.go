@@ -21,7 +21,7 @@ func TestPullsGoOnWhenStoreBecomesReadOnly(t *testing.T) {
 	harness.Parallel(t)
 	for name, lose := range map[string]func(t *testing.T, c *harness.Caddy, store string){
 		"read-only": func(t *testing.T, c *harness.Caddy, store string) {
-			// Made elsewhere, since it takes that nobody writes there.
+			// Remounting in place would fail while Caddy writes there.
 			const mount = `mount --bind "$1" "$2"; mount -o remount,bind,ro "$2"; mount --move "$2" "$1"`
 			harness.Run(t, exec.Command("nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", c.Cmd.Process.Pid), "sh", "-ec", mount, "sh", store, t.TempDir()))
 		},

@@ -68,7 +68,7 @@ func TestVerifyFindsDamageInStore(t *testing.T) {
 		thing := strings.TrimSuffix(path.Base(name), ".json")
 		for range 5 {
 			at := random.IntN(len(content))
-			if strings.HasPrefix(name, "images/") { // of which time is nobody's to check
+			if strings.HasPrefix(name, "images/") { // whose times are not checked
 				at = strings.Index(content, "sha256:") + 10
 			}
 			harness.WriteFile(t, file, content[:at]+string([]byte{content[at] ^ 1})+content[at+1:])
