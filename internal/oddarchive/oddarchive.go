@@ -19,6 +19,10 @@ type Case struct {
 	Name string // says what is odd
 	Runs []Run
 
+	// OddLayers says that the layers or the config are odd, and not only the archive
+	// around them, so that clients may differ in what they make of the image.
+	OddLayers bool
+
 	files []file
 	trees []tree
 }
@@ -156,11 +160,11 @@ func In(dir, arg string) string { return strings.ReplaceAll(arg, "{d}", dir) }
 
 // Cases returns all cases.
 func Cases() []*Case {
-	return slices.Concat(
+	layers := slices.Concat(artifactCases(), diffIDCases(), sparseCases(), layerTarCases(), layerEndCases(), layerCountCases(), layerTypeCases())
+	for _, c := range layers {
+		c.OddLayers = true
+	}
+	return slices.Concat(layers,
 		compressionCases(), trailingCases(), mangledCases(), foreignCases(),
-		nameCases(), choiceCases(), artifactCases(), diffIDCases(),
-		builderCases(), documentCases(), entryCases(), sparseCases(),
-		layerTarCases(), layerEndCases(), layerCountCases(), layerTypeCases(),
-		inputCases(),
-	)
+		nameCases(), choiceCases(), builderCases(), documentCases(), entryCases(), inputCases())
 }
