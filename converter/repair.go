@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,6 +24,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
+
+// ErrNothingToRepair is the error of Repair for a root without an image of image2ipfs
+// 0.1.0.
+var ErrNothingToRepair = errors.New("there is nothing to repair")
 
 // Repair puts everything below a root to dst, and the images there that
 // image2ipfs 0.1.0 wrote as they should have been: with layers that go by their
@@ -46,7 +51,7 @@ func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Sele
 		return nil, err
 	}
 	if !r.repaired {
-		return nil, fmt.Errorf("there is nothing to repair below %s: no layer goes by the digest of the tar in it; see `converter verify`", origin.Address(root))
+		return nil, fmt.Errorf("%w below %s: no layer has the digest of its uncompressed tar", ErrNothingToRepair, origin.Address(root))
 	}
 	if err := t.Finish(ws, nil, o.Logf); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/destination"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/remote"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -44,6 +45,21 @@ func hintFor(err error) string {
 	if damaged, ok := errors.AsType[*store.ImageError](err); ok {
 		return fmt.Sprintf("no file of any image was removed; convert or copy this image again, or give it up with `converter rm %s`", origin.Address(damaged.Root))
 	}
+	if refused, ok := errors.AsType[*remote.LoginError](err); ok {
+		return fmt.Sprintf("`docker login %s` may help", refused.Host)
+	}
+	if errors.Is(err, converter.ErrNothingToRepair) {
+		return "see `converter verify`"
+	}
+	if errors.Is(err, kubo.ErrUnauthorized) {
+		return "--ipfs-api-token gives the token of --ipfs-api, and --from-token that of --from"
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fullDiskHint(err)
+	}
+	if failed, ok := errors.AsType[*fs.PathError](err); ok && isInTempDir(failed.Path) {
+		return "TMPDIR chooses another directory for temporary files"
+	}
 	return sourceHint(err)
 }
 
@@ -60,15 +76,6 @@ func sourceHint(err error) string {
 	}
 	if p, ok := errors.AsType[*platform.Error](err); ok && p.Ambiguous {
 		return fmt.Sprintf("name the version of the operating system as well, as in --platform '%s'", p.There[0])
-	}
-	if errors.Is(err, kubo.ErrUnauthorized) {
-		return "--ipfs-api-token gives the token of --ipfs-api, and --from-token that of --from"
-	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fullDiskHint(err)
-	}
-	if failed, ok := errors.AsType[*fs.PathError](err); ok && isInTempDir(failed.Path) {
-		return "TMPDIR chooses another directory for temporary files"
 	}
 	return ""
 }

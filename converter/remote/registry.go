@@ -199,9 +199,9 @@ func (r *Registry) refusal(path string, answer *transport.Error) error {
 	case http.StatusNotFound:
 		return &manifest.MissingError{What: path, Where: r.String()}
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s does not give %s to us: there may be no such image, or `docker login %s` may help", r, r.repository.RepositoryStr(), host)
+		return &LoginError{host, fmt.Sprintf("%s does not allow us to pull %s: there may be no such image", r, r.repository.RepositoryStr())}
 	case http.StatusTooManyRequests:
-		return fmt.Errorf("%s gives no more for now: too many requests. `docker login %s` may help", r, host)
+		return &LoginError{host, fmt.Sprintf("%s refuses more for now: too many requests", r)}
 	}
 	said := http.StatusText(answer.StatusCode)
 	if len(answer.Errors) > 0 {
@@ -209,6 +209,15 @@ func (r *Registry) refusal(path string, answer *transport.Error) error {
 	}
 	return answered{answer.StatusCode, fmt.Sprintf("%s answers %d: %s", r, answer.StatusCode, said)}
 }
+
+// A LoginError is the error of a registry that may give more to a user who has logged
+// in.
+type LoginError struct {
+	Host    string
+	message string
+}
+
+func (e *LoginError) Error() string { return e.message }
 
 // answered is what a registry answered in another way than we know.
 type answered struct {
