@@ -343,7 +343,7 @@ func TestFindDocker(t *testing.T) {
 	}
 	for _, test := range []struct{ host, verify, want string }{
 		{"ssh://root@host.example", "", "docker save IMAGE | converter"},
-		{"npipe:////./pipe/docker_engine", "", "are understood"},
+		{"npipe:////./pipe/docker_engine", "", "use a URL like"},
 		{"tcp://127.0.0.1:1", "1", "reading Docker's certificates"},
 		{"unix://" + filepath.Join(certs, "missing"), "", "no such file"},
 	} {

@@ -2,8 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,85 +9,54 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 )
 
-// defaultDocker is where Docker's daemon listens if nobody says otherwise.
-const defaultDocker = "unix:///var/run/docker.sock"
-
 // A Docker is a Docker daemon, by its Engine API.
 // https://docs.docker.com/reference/api/engine/
 type Docker struct {
-	host      string // as DOCKER_HOST has it
+	endpoint
 	base      url.URL
 	transport *http.Transport
 }
 
-// FindDocker returns the daemon that DOCKER_HOST names, as it does for docker
-// itself.
+// FindDocker returns the daemon that docker itself would use.
 func FindDocker() (*Docker, error) {
-	host := os.Getenv("DOCKER_HOST")
-	if host == "" {
-		host = defaultDocker
-	}
-	u, err := url.Parse(host)
+	e, err := findEndpoint()
 	if err != nil {
-		return nil, fmt.Errorf("DOCKER_HOST: %w", err)
+		return nil, err
 	}
-	d := &Docker{host: host, base: url.URL{Scheme: "http", Host: u.Host}, transport: &http.Transport{DisableKeepAlives: true}}
+	u, err := url.Parse(e.host)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.setting, err)
+	}
+	d := &Docker{endpoint: e, base: url.URL{Scheme: "http", Host: u.Host}, transport: &http.Transport{DisableKeepAlives: true}}
 	switch u.Scheme {
 	case "unix":
-		d.base.Host = "docker" // which is not looked at, and must be there
+		d.base.Host = "docker" // not used, and required in a URL
 		d.transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", u.Path)
 		}
 		return d, nil
 	case "tcp":
-		return d, d.secure()
-	case "ssh":
-		return nil, fmt.Errorf("DOCKER_HOST is %s, and ssh is not spoken here: run `docker save IMAGE | converter` instead", host)
-	}
-	return nil, fmt.Errorf("DOCKER_HOST is %q: unix:///var/run/docker.sock and tcp://127.0.0.1:2375 are understood", host)
-}
-
-// secure has the daemon and its client show certificates, as docker does where
-// DOCKER_TLS_VERIFY is set.
-func (d *Docker) secure() error {
-	if os.Getenv("DOCKER_TLS_VERIFY") == "" {
-		return nil
-	}
-	dir := os.Getenv("DOCKER_CERT_PATH")
-	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return fmt.Errorf("finding Docker's certificates: %w", err)
+		if e.certs == "" && !e.insecure {
+			return d, nil
 		}
-		dir = filepath.Join(home, ".docker")
+		d.base.Scheme = "https"
+		d.transport.TLSClientConfig, err = e.tlsConfig()
+		return d, err
+	case "ssh":
+		return nil, fmt.Errorf("%s is %s, and ssh is not supported here: run `docker save IMAGE | converter` instead", e.setting, e.host)
 	}
-	certificate, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
-	if err != nil {
-		return fmt.Errorf("reading Docker's certificates: %w", err)
-	}
-	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
-	if err != nil {
-		return fmt.Errorf("reading Docker's certificates: %w", err)
-	}
-	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(ca) {
-		return fmt.Errorf("%s has no certificate", filepath.Join(dir, "ca.pem"))
-	}
-	d.base.Scheme = "https"
-	d.transport.TLSClientConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, RootCAs: authorities}
-	return nil
+	return nil, fmt.Errorf("%s is %q: use a URL like unix:///var/run/docker.sock or tcp://127.0.0.1:2375", e.setting, e.host)
 }
 
-// Save asks for an image's archive, as `docker save` does. Docker may take its
-// time before the first byte, in which it writes all of it to its own disk.
+// Save asks for an image's archive, as `docker save` does. Docker writes all of it to
+// its own disk before it sends the first byte, so only silence after that ends the
+// request.
 func (d *Docker) Save(ctx context.Context, name string, patience time.Duration) (io.ReadCloser, error) {
 	u := d.base
 	u.Path = "/images/get"
@@ -103,7 +70,7 @@ func (d *Docker) Save(ctx context.Context, name string, patience time.Duration) 
 	resp, err := d.transport.RoundTrip(req)
 	if err != nil {
 		w.Cancel()
-		return nil, fmt.Errorf("asking Docker at %s, which DOCKER_HOST can change: %w", d.host, err)
+		return nil, fmt.Errorf("asking Docker at %s, which %s can change: %w", d.host, d.setting, err)
 	}
 	resp.Body = w.Body(resp.Body)
 	if resp.StatusCode != http.StatusOK {
@@ -113,7 +80,7 @@ func (d *Docker) Save(ctx context.Context, name string, patience time.Duration) 
 	return resp.Body, nil
 }
 
-// dockerError reads what the daemon says went wrong.
+// dockerError reads the daemon's error message.
 func dockerError(resp *http.Response) error {
 	const most = 64 << 10
 	var answer struct{ Message string }
