@@ -4,20 +4,10 @@ import (
 	"context"
 	"errors"
 
-	"github.com/ipfs/go-cid"
-
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
-
-// A Base is a root that images are put onto: the new root holds what the base holds,
-// and the images.
-type Base struct {
-	From origin.Origin
-	Root cid.Cid
-}
 
 // A Destination is where images go. It is for one Convert.
 type Destination interface {

@@ -140,33 +140,6 @@ func (n writtenName) rescue(as ref) (ref, error) {
 	return ref{}, n.err
 }
 
-// refs returns what an image is called, which is nothing where no program named it.
-// If only some of its names can be pulled, the others are left out.
-func (r *reader) refs(d digest.Digest, names []writtenName) ([]ref, error) {
-	if len(names) == 0 {
-		return []ref{r.want.as}, nil
-	}
-	var refs []ref
-	var unusable []error
-	for _, n := range names {
-		if called, err := n.renamed(r.want.as); err != nil {
-			unusable = append(unusable, err)
-		} else {
-			refs = append(refs, called)
-		}
-	}
-	if len(refs) == 0 {
-		return nil, unusable[0]
-	}
-	for _, err := range unusable {
-		r.logf("a name of image %s is left out: %v", d, err)
-	}
-	if r.want.as != (ref{}) {
-		refs = refs[:1]
-	}
-	return refs, nil
-}
-
 // sameName reports whether two names mean one image: as they are spelled, like those
 // in OCI layouts, or as Docker understands them.
 func sameName(a, b string) bool {

@@ -4,11 +4,21 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
+
+// A Base is a root that images are put onto: the new root holds what the base holds,
+// and the images.
+type Base struct {
+	From origin.Origin
+	Root cid.Cid
+}
 
 // Options change what is written. Their zero value is format 1.
 type Options struct {

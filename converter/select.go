@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -13,15 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/alternatives"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 )
-
-// want says which images of a source are wanted, and what they are to be called.
-type want struct {
-	image    string             // name, digest or @position of one image; all if empty
-	platform *platform.Platform // the one to choose of an index; all if nil
-	as       ref                // what to call the one image instead of its own name
-}
 
 // A NoImageError is the error for a source that has no image of the wanted name.
 type NoImageError struct {
@@ -49,36 +39,6 @@ type entry struct {
 
 	// signs is the manifest that a signature is about by cosign's conventions.
 	signs digest.Digest
-}
-
-// isNumber reports whether an image is wanted by its position, and returns that.
-func (w want) isNumber() (position int, ok bool) {
-	s, found := strings.CutPrefix(w.image, "@")
-	n, err := strconv.Atoi(s)
-	return n, found && err == nil
-}
-
-// digest returns the digest by which an image is wanted, if it is one.
-func (w want) digest() digest.Digest {
-	d := digest.Digest(strings.TrimPrefix(w.image, "@"))
-	if d.Validate() != nil {
-		return ""
-	}
-	return d
-}
-
-// is reports whether one image is the wanted one, by its position, digest or names.
-func (w want) is(position int, d digest.Digest, names []string) bool {
-	if w.image == "" {
-		return true
-	}
-	if n, ok := w.isNumber(); ok {
-		return n == position
-	}
-	if wanted := w.digest(); wanted != "" {
-		return wanted == d
-	}
-	return slices.ContainsFunc(names, func(name string) bool { return sameName(name, w.image) })
 }
 
 // entries returns the wanted entries of the index, and unnamed ones that may be their
@@ -232,6 +192,33 @@ func (r *reader) nameCosign(entries []entry) {
 		entries[i].signs, entries[i].names = signed, []writtenName{{tag, ref{tag: tag}, nil}}
 		entries[i].wanted = entries[image].wanted
 	}
+}
+
+// refs returns what an image is called, which is nothing where no program named it.
+// If only some of its names can be pulled, the others are left out.
+func (r *reader) refs(d digest.Digest, names []writtenName) ([]ref, error) {
+	if len(names) == 0 {
+		return []ref{r.want.as}, nil
+	}
+	var refs []ref
+	var unusable []error
+	for _, n := range names {
+		if called, err := n.renamed(r.want.as); err != nil {
+			unusable = append(unusable, err)
+		} else {
+			refs = append(refs, called)
+		}
+	}
+	if len(refs) == 0 {
+		return nil, unusable[0]
+	}
+	for _, err := range unusable {
+		r.logf("a name of image %s is left out: %v", d, err)
+	}
+	if r.want.as != (ref{}) {
+		refs = refs[:1]
+	}
+	return refs, nil
 }
 
 // resolveNames decides what the entries are called. A signature goes by its own tag
