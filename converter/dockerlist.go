@@ -46,7 +46,7 @@ func (r *reader) listedImages() ([]*image, error) {
 		return nil, noneFits(r.Where, *r.want.platform, unfit)
 	}
 	r.noteUnfit(unfit)
-	return r.finish(images)
+	return images, nil
 }
 
 // wantedListed returns the wanted entries of the list, with their wanted names. Docker

@@ -22,13 +22,13 @@ import (
 // counts, as it does for Docker.
 func (r *reader) images() ([]*image, error) {
 	if r.Index == nil {
-		return r.listedImages()
+		return r.finish(r.listedImages())
 	}
-	images, err := r.indexedImages()
+	images, err := r.finish(r.indexedImages())
 	if err == nil || len(r.DockerList) == 0 || !isMisfit(err) {
 		return images, err
 	}
-	listed, other := r.listedImages()
+	listed, other := r.finish(r.listedImages())
 	if other != nil {
 		return nil, err
 	}
@@ -76,16 +76,18 @@ func (r *reader) indexedImages() ([]*image, error) {
 			images = append(images, &image{ref: called, graph: g, wanted: e.wanted, noName: len(e.names) == 0, signs: e.signs})
 		}
 	}
-	return r.finish(images)
+	return images, nil
 }
 
 // finish attaches referrers and checks that each name means one image.
-func (r *reader) finish(images []*image) ([]*image, error) {
+func (r *reader) finish(images []*image, err error) ([]*image, error) {
+	if err != nil {
+		return nil, err
+	}
 	if len(images) == 0 {
 		return nil, fmt.Errorf("%s holds no image", r.Where)
 	}
-	images, err := r.attachReferrers(images)
-	if err != nil {
+	if images, err = r.attachReferrers(images); err != nil {
 		return nil, err
 	}
 	if r.want.as != (ref{}) {
