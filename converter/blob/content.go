@@ -29,6 +29,7 @@ type Content struct {
 	Broken   error    // why it does not decompress, or nil
 	encoding Encoding // in the archive
 
+	large   bool  // a tar, or too large to be kept as it is
 	kept    *Blob // the bytes of the archive
 	aligned *Blob // the tar, in the form that the layers that we align have
 
@@ -49,10 +50,11 @@ func (ws *Workspace) Read(name string, size int64, r io.Reader) (*Content, error
 		return nil, err
 	}
 	c.encoding = EncodingOf(beginning)
+	c.large = align.IsTar(beginning) || size > maxPlain
 	switch {
 	case c.CameCompressed():
 		err = c.keepCompressed(br, ws.keeper(beginning, size))
-	case !align.IsTar(beginning) && (size <= maxPlain || ws.Compression == Uncompressed):
+	case !align.IsTar(beginning) && (ws.keepsPlain(size) || ws.Compression == Uncompressed):
 		c.kept, err = ws.Keep(br)
 	case ws.Compression == Uncompressed:
 		c.kept, err = ws.align(br, Uncompressed)
@@ -85,10 +87,18 @@ func (ws *Workspace) keeper(beginning []byte, size int64) func(io.Reader) (*Blob
 	return func(r io.Reader) (*Blob, error) { return ws.align(r, Uncompressed) }
 }
 
-// maxPlain is how many bytes of what is no tar are kept as they are. What claims to
-// have more waits compressed, since a little of a compressed archive may stand for
-// any number of bytes.
-const maxPlain = 64 << 20
+// Files that are not tars wait as they are, up to a size for each of them and for all
+// together. Beyond it they wait compressed: a few bytes of a compressed archive may
+// stand for any number of files that no image names.
+const (
+	maxPlain    = 64 << 20
+	maxAllPlain = 256 << 20
+)
+
+// keepsPlain reports whether a file that is not a tar may wait as it is.
+func (ws *Workspace) keepsPlain(size int64) bool {
+	return size <= maxPlain && ws.plain.Add(size) <= maxAllPlain
+}
 
 // tarBlock is the length of a tar's first block, by which it is known.
 const tarBlock = 512
@@ -249,7 +259,12 @@ func (c *Content) rewrite(from *Blob, e Encoding, as Compression) (*Blob, error)
 	}
 	defer tar.Close()
 	sum := digest.SHA256.Digester()
-	blob, err := c.ws.align(io.TeeReader(tar, sum.Hash()), as)
+	var blob *Blob
+	if as == Uncompressed && !c.large {
+		blob, err = c.ws.Keep(io.TeeReader(tar, sum.Hash())) // cut as if it had not waited compressed
+	} else {
+		blob, err = c.ws.align(io.TeeReader(tar, sum.Hash()), as)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}

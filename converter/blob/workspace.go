@@ -35,7 +35,8 @@ type Workspace struct {
 	// must not keep their data.
 	Early func(leaf unixfs.Block) error
 
-	blobs   atomic.Int64
+	blobs   atomic.Int64 // how many were made
+	plain   atomic.Int64 // bytes of files that wait as they are
 	written atomic.Int64
 }
 
