@@ -1,30 +1,40 @@
-// Package converter turns container images into images on IPFS.
+// Package converter turns container images into directories on IPFS, in format 1.
 //
-// They come from a Source: an archive, a running Docker, an OCI layout, a
-// registry. An archive is read once, from front to end, since it comes from a pipe and
-// may be larger than the disk. Its manifest may stand last, so what each entry
-// is for is known only then. A layer is nearly always what a large entry is:
-// entries are compressed as they come, wait in the destination's temporary
-// directory, and what was compressed wrongly is put right from there. Nothing
-// uncompressed is written to disk, and memory does not grow with the image. Of a
-// layout or a registry, what the wanted manifests lead to is read, and no more.
+// Images come from a Source. Package source reads archives, OCI layouts, a running
+// Docker and registries, and package blob makes a blob of every file as it comes: the
+// manifest of an archive may stand last, so what a file is for is known only then. A
+// large file is nearly always a layer, so it is compressed at once and waits in the
+// destination's temporary directory. If it is needed in another form, it is read again
+// from there. Memory does not grow with the image.
 //
-// So here is what manifests mean: which there are, which are made up for an archive
-// and which keep their bytes, and what all of them lead to. Package blob makes blobs
-// of what comes, package tree a directory of images, and package destination puts
-// that where images are kept. What is on IPFS already is read by package origin, to
-// be copied, and looked into by packages inspect and verify; package export is the
-// way back.
+// This package decides which images are wanted, reads their manifests, writes new ones
+// where an archive has none of its own, and makes a tree of files (package tree), which
+// a destination (package destination) puts in its place. Package origin reads what is
+// on IPFS already. Packages inspect and verify look into it, and package export writes
+// it back into an archive.
 //
-// Nothing is published, pinned or reported before everything was read and found
-// to be what the manifests and configs say.
+// Nothing is published, pinned or reported before everything was read and found to be
+// what the manifests and configs say.
 //
-// The same archive with the same options gives the same root everywhere: no
-// time, name, path or environment enters what is written. That is format 1, and it
-// is frozen: where pieces are cut, what the encoder makes of them, how manifests and
-// directories are written and how files are laid out as blocks stay as they are, and
-// TestGoldenRoots says so. Whatever gives other roots is another format, and an
-// option.
+// The same archive with the same options gives the same root everywhere: no time,
+// name, path or environment enters what is written. That is format 1, and it is frozen:
+// where layers are cut, what the encoder makes of each piece, how manifests and
+// directories are written, and how files become blocks. TestGoldenRoots holds it.
+// Anything that gives other roots is an option.
+//
+// The words of this code:
+//
+//   - leaf: a block with bytes of a file. A large file has many, and nodes above them.
+//   - leaf table: the list of a file's leaves, each with its CID, offset and length.
+//   - aligned: said of a layer that is cut and compressed at boundaries that depend on
+//     the files in its tar, so that equal files give equal leaves in every version.
+//   - member: a gzip stream of its own within a file. Each leaf of an aligned layer is one.
+//   - index: a manifest that names other manifests, usually one for each platform.
+//   - referrer: a manifest that is about another one, its subject: a signature, say.
+//   - alias: a second name of a manifest, such as latest, which is not a tag of its own.
+//   - root: the CID of a directory of images. Base: a root that new images are added to.
+//   - place: a store, a Kubo node, a CAR file or gateways. Images are read from an
+//     origin there, and written to a destination.
 package converter
 
 import (

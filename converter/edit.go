@@ -12,12 +12,12 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 )
 
-// An object is a JSON object of which only some fields are understood. The
-// others stay as they are, numbers to the digit.
+// An object is a JSON object of which some fields are edited. The others keep their
+// values to the byte.
 type object map[string]json.RawMessage
 
-// editList edits the entries of a list in a JSON object, leaving out those of
-// which nothing is returned. Keys are sorted then, and there is no white space.
+// editList edits the entries of a list in a JSON object. It leaves out the entries for
+// which edit returns nil. The result has sorted keys and no white space.
 func editList(data []byte, list string, edit func(i int, entry object) (object, error)) ([]byte, error) {
 	var whole object
 	if err := json.Unmarshal(data, &whole); err != nil {
@@ -46,8 +46,8 @@ func editList(data []byte, list string, edit func(i int, entry object) (object, 
 	return manifest.Encode(whole)
 }
 
-// check refuses fields that are spelled almost as those to be edited are: some
-// programs take them for these, as we do when we read, and others do not.
+// check refuses fields that differ from the edited ones in upper and lower case alone.
+// Go's decoder takes both for the same field, and other programs do not.
 func (o object) check(fields ...string) error {
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		for _, field := range fields {
@@ -65,8 +65,8 @@ func (o object) set(field string, value any) error {
 	return err
 }
 
-// describe makes a descriptor, which the object is, one of other bytes. What it
-// says of the old ones goes.
+// describe turns the object, a descriptor, into one of other bytes. It drops what the
+// descriptor says of the old bytes alone.
 func (o object) describe(d v1.Descriptor) error {
 	if err := o.check("data", "annotations", "mediaType", "digest", "size"); err != nil {
 		return err
@@ -83,8 +83,8 @@ func (o object) describe(d v1.Descriptor) error {
 	return nil
 }
 
-// seekable are the beginnings of the annotations that say where files are in a
-// compressed layer: those of eStargz and of zstd:chunked.
+// seekable are the prefixes of the annotations that say where files are in a compressed
+// layer: those of eStargz and of zstd:chunked.
 var seekable = []string{"containerd.io/snapshot/stargz/", "io.github.containers.zstd-chunked."}
 
 func (o object) dropAnnotations() error {

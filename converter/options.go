@@ -20,46 +20,46 @@ type Base struct {
 	Root cid.Cid
 }
 
-// Options change what is written. Their zero value is format 1.
+// Options change what Convert writes. Their zero value is format 1.
 type Options struct {
 	// Profile fixes how files are cut into blocks. Default: unixfs.V1.
 	Profile unixfs.Profile
 
-	// Compression is what layers that come as plain tars become. Default: Gzip.
+	// Compression is the form of layers that come as plain tars. Default: Gzip.
 	Compression blob.Compression
 
-	// Level is the level of Gzip, 1 to MaxLevel. Default: that of format 1.
-	// Another gives other addresses.
+	// Level is the level of Gzip, from 1 to blob.MaxLevel. Default: that of format 1.
+	// Another level gives other addresses.
 	Level int
 
-	// Recompress has layers that come compressed treated as the tars that are
-	// in them. Default: they are kept to the byte.
+	// Recompress aligns layers that come compressed, too, as if they had come as plain
+	// tars. Their manifests change. Default: they are kept to the byte.
 	Recompress bool
 
 	// Image is the one image to take of a source that has several: a name, a digest,
 	// or "@" and its position, from 0 on. Default: all.
 	Image string
 
-	// Platform has an index stand for the one image in it that is for that
-	// platform. Default: the index stays, and so does all that it names.
+	// Platform is the platform of which images are taken, out of indexes too. Default:
+	// all platforms.
 	Platform *platform.Platform
 
-	// Name and Tag are what to call the archive's one image instead of what the
-	// archive calls it. Default: as the archive does.
+	// Name and Tag replace the name and tag of the one image that the source has.
+	// Default: as the source calls it.
 	Name, Tag string
 
-	// Onto is what the new root holds besides. Default: nothing.
+	// Onto is the base: a root whose images the new root holds as well. Default: none.
 	Onto *Base
 
-	// CountReused has a Result say how much of it the destination had before,
-	// where that has at most so many blobs: all of their leaf tables are read.
-	// Default: it does not say.
+	// CountReused is the most blobs in a destination for which a Result says how much
+	// of the images was there before. It takes reading all of their leaf tables.
+	// Default: the Result does not say it.
 	CountReused int
 
-	// Progress is told of larger files while they are read. Default: nobody is.
+	// Progress is told how far larger files have been read. Default: none.
 	Progress blob.Progress
 
-	// Logf reports what happens, a line a call. Default: nobody is told.
+	// Logf reports what is left out or changed, one line a call. Default: none.
 	Logf func(format string, args ...any)
 }
 
@@ -79,10 +79,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// workspace returns one in dir.
+// workspace returns a workspace in dir.
 func (o Options) workspace(ctx context.Context, dir string) (*blob.Workspace, error) {
 	if o.Level < 1 || o.Level > blob.MaxLevel {
-		return nil, fmt.Errorf("level %d of gzip: it is from 1 to %d", o.Level, blob.MaxLevel)
+		return nil, fmt.Errorf("gzip has no level %d: use one from 1 to %d", o.Level, blob.MaxLevel)
 	}
 	return &blob.Workspace{
 		Form:    blob.Form{Profile: o.Profile, Compression: o.Compression, Level: o.Level, Recompress: o.Recompress},
@@ -90,7 +90,7 @@ func (o Options) workspace(ctx context.Context, dir string) (*blob.Workspace, er
 	}, nil
 }
 
-// base reads what the new root is to hold besides, if anything.
+// base reads the base. It returns nil where there is none.
 func (o Options) base(ctx context.Context) (*tree.Tree, error) {
 	if o.Onto == nil {
 		return nil, nil

@@ -66,8 +66,7 @@ type repair struct {
 	repaired bool
 }
 
-// images repairs all images of the tree, one of which must be the one that is
-// meant.
+// images repairs all images of the tree, which must include the selected one.
 func (r *repair) images(s origin.Selection) error {
 	images := r.tree.Images
 	if !slices.ContainsFunc(images, func(img tree.Image) bool { return s.Name == "" || img.Name == s.Name }) {
@@ -91,8 +90,8 @@ func (r *repair) images(s origin.Selection) error {
 	return nil
 }
 
-// image takes an image out of the tree and returns it as it should be, or nil
-// where it is none of image2ipfs 0.1.0.
+// image takes an image of image2ipfs 0.1.0 out of the tree and returns it repaired. It
+// returns nil for any other image.
 func (r *repair) image(img tree.Image) (*image, error) {
 	if img.MediaType != layout.DockerManifest {
 		return nil, nil
@@ -138,8 +137,7 @@ func (r *repair) image(img tree.Image) (*image, error) {
 	return &image{ref: ref{img.Name, img.Tag}, graph: g}, nil
 }
 
-// manifests returns the paths of an image's manifest, and the manifest, which is
-// a small file.
+// manifests returns the paths of an image's manifest, and its bytes.
 func (r *repair) manifests(img tree.Image) (paths []string, data []byte) {
 	for _, p := range slices.Sorted(maps.Keys(r.tree.Files)) {
 		f := r.tree.Files[p]
@@ -195,8 +193,7 @@ func (r *repair) diffIDs(config *blob.Content) ([]digest.Digest, error) {
 	return c.DiffIDs, nil
 }
 
-// isOld reports whether a layer is compressed and goes by the digest that it has
-// uncompressed.
+// isOld reports whether a layer is compressed and named by its digest uncompressed.
 func (r *repair) isOld(name string, diffIDs []digest.Digest, layers []v1.Descriptor) (bool, error) {
 	for _, d := range layers {
 		if !slices.Contains(diffIDs, d.Digest) {
@@ -226,8 +223,7 @@ func (r *repair) isGzip(b *blob.Blob) (bool, error) {
 	return blob.EncodingOf(magic) == blob.Gzipped, nil
 }
 
-// layers reads layers, as many at once as there are processors, and returns them
-// by what they were called.
+// layers reads layers, several at once, and returns them by the digests that name them.
 func (r *repair) layers(name string, descriptors []v1.Descriptor) (map[digest.Digest]*blob.Content, error) {
 	byDigest := map[digest.Digest]v1.Descriptor{}
 	for _, d := range descriptors {

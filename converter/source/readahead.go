@@ -10,8 +10,8 @@ const (
 	readAheadSize    = 256 << 10 // bytes a buffer
 )
 
-// A readAhead reads from a pipe while what came before is still compressed, and
-// gives up at once when its context is done, which a blocked read would not.
+// A readAhead reads from a pipe while earlier bytes are still being compressed. A Read
+// ends at once when the context is done, even if the pipe blocks.
 type readAhead struct {
 	ctx  context.Context
 	full chan chunk
@@ -25,8 +25,8 @@ type chunk struct {
 	err  error
 }
 
-// newReadAhead starts reading r. It goes on until r ends or fails, or ctx is
-// done and the read under way returns.
+// newReadAhead starts to read r, until r ends or fails, or until ctx is done and the
+// current read returns.
 func newReadAhead(ctx context.Context, r io.Reader) *readAhead {
 	a := &readAhead{ctx: ctx, full: make(chan chunk, readAheadBuffers), free: make(chan []byte, readAheadBuffers)}
 	for range readAheadBuffers {

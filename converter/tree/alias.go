@@ -11,9 +11,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// alias gives a name's only manifest the name latest, and a Docker manifest of
-// that name also the one by which image2ipfs servers look for it.
-func (t *Tree) alias() {
+// addAliases gives the only manifest of a name the alias latest. A Docker manifest gets
+// the alias by which servers of image2ipfs look for it as well.
+func (t *Tree) addAliases() {
 	names := map[string][]Image{}
 	for _, img := range append(slices.Clone(t.Images), t.Kept...) {
 		names[img.Name] = append(names[img.Name], img)
@@ -24,7 +24,7 @@ func (t *Tree) alias() {
 			continue
 		}
 		f, found := t.Files[layout.ManifestPath(name, latest.Digest.String())]
-		if !found { // in a layout that keeps manifests by tag only
+		if !found { // in a directory that has manifests by tag only
 			continue
 		}
 		for _, tag := range layout.LatestNames(latest.MediaType) {
@@ -51,7 +51,7 @@ func latestOf(images []Image) *Image {
 	return &images[0]
 }
 
-// DropAliases removes the names that alias gives.
+// DropAliases removes the aliases that addAliases gives.
 func (t *Tree) DropAliases() {
 	dirs := map[string]map[string]cid.Cid{}
 	for p, f := range t.Files {
@@ -75,13 +75,13 @@ func (t *Tree) DropAliases() {
 	slices.Sort(t.hadLatest)
 }
 
-// noteLatest says of which images none goes by the name latest any more: there
-// are several now, and which one was tagged so, if any was, a root does not say.
-func (t *Tree) noteLatest(base *Tree, logf func(string, ...any)) {
+// reportLatest reports the names that lose the alias latest because they have several
+// images now. A root does not tell an alias from a tag.
+func (t *Tree) reportLatest(base *Tree, logf func(string, ...any)) {
 	for _, p := range base.hadLatest {
 		if _, there := t.Files[p]; !there {
 			name := strings.TrimSuffix(path.Dir(path.Dir(p)), ".")
-			logf("%s cannot be pulled without a tag any more, since it has several: give one of them the tag %s with --tag", cmp.Or(name, "the image"), layout.Latest)
+			logf("%s has several images now and cannot be pulled without a tag any more: tag one of them %s", cmp.Or(name, "the image"), layout.Latest)
 		}
 	}
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A File of a tree is a blob, or small enough to be one block.
+// A File of a tree is a blob, or a small file of one block.
 type File struct {
 	Blob  *blob.Blob
 	Small unixfs.Block // where Blob is nil
-	Data  []byte       // what Small holds
+	Data  []byte       // content of Small
 }
 
 func (f File) node() unixfs.Node {
@@ -25,7 +25,7 @@ func (f File) node() unixfs.Node {
 	return unixfs.Node{CID: f.Small.CID, Size: uint64(len(f.Small.Data))}
 }
 
-// Open returns what the file holds.
+// Open returns the content of the file.
 func (f File) Open(ctx context.Context) (io.ReadCloser, error) {
 	if f.Blob == nil {
 		return io.NopCloser(bytes.NewReader(f.Data)), nil
@@ -33,7 +33,7 @@ func (f File) Open(ctx context.Context) (io.ReadCloser, error) {
 	return f.Blob.Open(ctx)
 }
 
-// Read returns what the file holds, at most a manifest's length.
+// Read returns the content of a file of at most layout.MaxManifest bytes.
 func (f File) Read(ctx context.Context) ([]byte, error) {
 	if f.Blob != nil && f.Blob.Size() > layout.MaxManifest {
 		return nil, fmt.Errorf("longer than %d bytes", layout.MaxManifest)
@@ -46,7 +46,7 @@ func (f File) Read(ctx context.Context) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// NewFile makes a file of data: small, if one block can hold it.
+// NewFile makes a file of data: a small one if one block can hold it, and else a blob.
 func NewFile(ws *blob.Workspace, data []byte) (File, error) {
 	if len(data) > ws.Profile.LeafSize() {
 		b, err := ws.Keep(bytes.NewReader(data))

@@ -14,25 +14,25 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A Listing says which images are at an address.
+// A Listing lists the images below a root.
 type Listing struct {
 	Root   cid.Cid
 	Images []Image
 
-	// Latest is what is pulled of a name without a tag, by name.
+	// Latest is the manifest that clients pull of a name without a tag, by name.
 	Latest map[string]digest.Digest
 }
 
-// An Image is a tag of a tree, or a manifest or index that has none.
+// An Image is a tag of a tree, or an untagged manifest or index.
 type Image struct {
 	Name      string // below the root; empty where the root is the image
 	Tag       string // empty for an untagged image
 	MediaType string
 	Digest    digest.Digest
-	Size      int64 // bytes to pull; in a Listing alone
+	Size      int64 // bytes to pull; set in a Listing only
 }
 
-// Listing lists the images of a tree that is finished.
+// Listing lists the images of a finished tree.
 func (t *Tree) Listing(ctx context.Context) Listing {
 	l := Listing{t.Root.CID, slices.Clone(t.Images), t.latest()}
 	for i, img := range l.Images {
@@ -41,7 +41,7 @@ func (t *Tree) Listing(ctx context.Context) Listing {
 	return l
 }
 
-// latest returns the manifests that go by the name latest.
+// latest returns the manifests with the name latest, by the names of their images.
 func (t *Tree) latest() map[string]digest.Digest {
 	latest := map[string]digest.Digest{}
 	for _, img := range t.Images {
@@ -54,8 +54,8 @@ func (t *Tree) latest() map[string]digest.Digest {
 	return latest
 }
 
-// size returns how many bytes are pulled for a manifest at a path, of an image of
-// that name: its own, and those of all that it leads to and that is here.
+// size returns how many bytes a client pulls for the manifest at a path: those of the
+// manifest and of everything in the tree that it leads to.
 func (t *Tree) size(ctx context.Context, manifest, name string) int64 {
 	seen := map[string]bool{}
 	var add func(path string) int64
@@ -91,9 +91,8 @@ func (t *Tree) size(ctx context.Context, manifest, name string) int64 {
 	return add(manifest)
 }
 
-// References returns what to pull: one reference for each image, from the registry
-// host. Where there is only one, and it goes by the name latest as well, the tag is
-// left out.
+// References returns one reference for each image, as clients pull it from the registry
+// at host. The tag is left out for an only image that is latest as well.
 func (l *Listing) References(host string) ([]string, error) {
 	if len(l.Images) == 0 {
 		return nil, nil

@@ -13,8 +13,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// ReadBase reads a root that images are put onto, without its aliases: whether there
-// are any depends on what comes.
+// ReadBase reads a base without its aliases. The images that are added decide which
+// aliases the new root has.
 func ReadBase(ctx context.Context, from origin.Origin, root cid.Cid, p blob.Progress) (*Tree, error) {
 	t, err := Read(ctx, from, root, p)
 	if err != nil {
@@ -29,8 +29,8 @@ func ReadBase(ctx context.Context, from origin.Origin, root cid.Cid, p blob.Prog
 	return t, nil
 }
 
-// putOnto adds what another tree holds. A tag that both have is the new one's,
-// and the old manifest stays under its digest.
+// putOnto adds the files of the base. A tag that both have means the new image, and the
+// old manifest stays under its digest.
 func (t *Tree) putOnto(base *Tree, ws *blob.Workspace, logf func(string, ...any)) error {
 	for _, img := range base.Images {
 		t.keep(img, logf)
@@ -52,7 +52,7 @@ func (t *Tree) putOnto(base *Tree, ws *blob.Workspace, logf func(string, ...any)
 	return nil
 }
 
-// keep notes an image of the base, unless a new one takes its tag.
+// keep adds an image of the base to Kept, unless a new image takes its tag.
 func (t *Tree) keep(old Image, logf func(string, ...any)) {
 	for _, img := range t.Images {
 		if img.Name != old.Name || img.Tag != old.Tag {

@@ -1,9 +1,9 @@
-// Package tree has the directory of images, format 1, before it is anywhere: what a
-// conversion, a copy and a repair make, and what every destination is given.
+// Package tree makes directories of images, in format 1. A conversion, a copy and a
+// repair make a Tree, and every destination stores one.
 //
-// A tree is complete: every directory is built and the root known. Only blobs are
-// read when they are wanted, from a temporary file or from where they were found,
-// since a tree may be larger than memory and disk.
+// A finished tree is complete: its directories are built, and its root is known. A tree
+// may be larger than memory and disk, so blobs are read when a destination wants them,
+// from a temporary file or from the origin where they were found.
 package tree
 
 import (
@@ -16,11 +16,11 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Tree is a directory of images, complete but for being anywhere.
+// A Tree is a directory of images that is not stored yet.
 type Tree struct {
 	Root   unixfs.Node
 	Images []Image
-	Kept   []Image // which the root had already that this one is put onto
+	Kept   []Image // of the base
 
 	hadLatest []string // paths of dropped aliases
 
@@ -35,9 +35,9 @@ type Tree struct {
 	Others []unixfs.Block
 }
 
-// Blobs returns the tree's blobs, each once, in the order of their digests.
-// One that was found with other leaves elsewhere is there with each of them, and
-// one that a new image has as well as the base is the new one.
+// Blobs returns the tree's blobs, each once, in the order of their digests. A blob that
+// occurs with different leaves is returned with each of them. Of a blob that a new image
+// and the base have, the new image's is returned.
 func (t *Tree) Blobs() []*blob.Blob {
 	blobs := map[string]*blob.Blob{}
 	for _, f := range t.Files {
@@ -52,7 +52,7 @@ func (t *Tree) Blobs() []*blob.Blob {
 	return inOrder(blobs)
 }
 
-// SmallFiles returns the blocks of the files that are no blobs, each once.
+// SmallFiles returns the blocks of the files that consist of one block, each once.
 func (t *Tree) SmallFiles() []unixfs.Block {
 	small := map[string]unixfs.Block{}
 	for _, f := range t.Files {
@@ -71,22 +71,22 @@ func inOrder[K ~string, V any](m map[K]V) []V {
 	return values
 }
 
-// Finish puts the tree onto a base, if there is one, names what has no other name
-// to be found by, and builds the directories.
+// Finish adds the base to the tree, if there is one, gives manifests their aliases, and
+// builds the directories.
 func (t *Tree) Finish(ws *blob.Workspace, base *Tree, logf func(format string, args ...any)) error {
 	if base != nil {
 		if err := t.putOnto(base, ws, logf); err != nil {
 			return err
 		}
 	}
-	t.alias()
+	t.addAliases()
 	if base != nil {
-		t.noteLatest(base, logf)
+		t.reportLatest(base, logf)
 	}
 	return t.build(ws)
 }
 
-// build makes the directories.
+// build builds the directories.
 func (t *Tree) build(ws *blob.Workspace) error {
 	nodes := make(map[string]unixfs.Node, len(t.Files))
 	for path, f := range t.Files {
@@ -104,9 +104,9 @@ func (t *Tree) build(ws *blob.Workspace) error {
 	return nil
 }
 
-// WriteBlocks hands every block of the tree to put, in an order that depends on
-// the tree alone: directories from the root down, small files, then each blob's
-// nodes and leaves. put must not keep a block's data.
+// WriteBlocks calls put with every block of the tree, in an order that depends on the
+// tree alone: directories from the root down, small files, then the nodes and leaves of
+// each blob. put must not keep the data.
 func (t *Tree) WriteBlocks(ctx context.Context, put func(unixfs.Block) error) error {
 	for i := len(t.Directories) - 1; i >= 0; i-- {
 		if err := put(t.Directories[i]); err != nil {

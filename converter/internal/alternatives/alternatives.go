@@ -1,5 +1,5 @@
-// Package alternatives lists what there is, for a user who asked for something that
-// there is not. The right name may be a spelling away.
+// Package alternatives lists what there is in place of a name that was not found. The
+// right one may be a spelling away.
 package alternatives
 
 import (
@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// List joins the names, and leaves out most of them if there are many.
+// List returns names, sorted and joined by commas. Of many names it returns the first ten
+// and says how many more there are.
 func List(names []string) string {
 	const most = 10
 	slices.Sort(names)

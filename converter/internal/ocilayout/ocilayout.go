@@ -1,6 +1,6 @@
-// Package ocilayout knows what is where in an OCI image layout, and in the archives
-// of Docker, which since version 25 are layouts with a list of their own beside the
-// index. An archive is read by these names, and written by the same.
+// Package ocilayout has the file names and forms of OCI image layouts and of Docker's
+// archives. Since version 25, Docker's archives are layouts that have a list of images
+// beside the index. Archives are read and written by these names.
 package ocilayout
 
 import (
@@ -9,13 +9,13 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Where it is said which images there are.
+// The files that say which images there are.
 const (
-	Index      = "index.json"    // by OCI, of manifests
-	DockerList = "manifest.json" // by Docker, of configs and layers
+	Index      = "index.json"    // OCI's, of manifests
+	DockerList = "manifest.json" // Docker's, of configs and layers
 )
 
-// A DockerEntry is an image of Docker's list.
+// A DockerEntry is an image in Docker's list.
 // https://github.com/moby/docker-image-spec/blob/main/v1.2.md
 type DockerEntry struct {
 	Config   string
@@ -23,11 +23,11 @@ type DockerEntry struct {
 	Layers   []string
 }
 
-// ContainerdName is the annotation in which containerd, and so Docker, keeps an
-// image's whole name. OCI's own holds the tag alone, or whatever a program likes.
+// ContainerdName is the annotation for the whole name of an image, which containerd and
+// Docker use. OCI's own annotation has the tag alone, or anything else.
 const ContainerdName = "io.containerd.image.name"
 
-// BlobPath returns where an OCI layout has a blob.
+// BlobPath returns the path of a blob in an OCI layout.
 func BlobPath(d digest.Digest) string {
 	return path.Join("blobs", d.Algorithm().String(), d.Encoded())
 }
