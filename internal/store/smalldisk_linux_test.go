@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/citest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -24,7 +25,7 @@ func smallDisk(t *testing.T, size int64) string {
 		t.Fatalf("mounting a small disk: %v", err)
 	}
 	if err != nil {
-		t.Skipf("mounting a small disk: %v", err)
+		citest.Skip(t, fmt.Sprintf("mounting a small disk: %v", err))
 	}
 	t.Cleanup(func() { check(t, syscall.Unmount(dir, 0)) })
 	return dir

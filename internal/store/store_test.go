@@ -16,6 +16,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/citest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -245,7 +246,7 @@ func importOne(t *testing.T, s *Store) error {
 // A store that belongs to a third user is refused, with the command that works.
 func TestStoreOfAnotherUserIsRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can make files of another user")
+		citest.Skip(t, "only root can make files of another user")
 	}
 	for _, name := range []string{"", "blobs", "tmp"} {
 		s := Open(t.TempDir())
