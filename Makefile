@@ -4,7 +4,7 @@ SHELL := bash
 .NOTPARALLEL:
 
 # What has unit tests: all but the end-to-end tests in tests/.
-UNITS := . ./caddymodule/... ./cmd/... ./contrib/... ./converter/... ./internal/... ./tests/dependencies ./tests/internal/... ./tests/report
+UNITS := . ./caddymodule/... ./cmd/... ./contrib/... ./converter/... ./internal/... ./tests/dependencies ./tests/docs ./tests/internal/... ./tests/report
 
 # The race detector takes a C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
