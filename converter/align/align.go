@@ -1,71 +1,70 @@
-// Package align cuts the tar of a layer into pieces such that equal files give
-// equal pieces, in whatever layer, image or version they are. Each piece is
-// compressed on its own and becomes a block of its own on IPFS, so that a new
-// version of an image shares with the old one what did not change.
+// Package align cuts the tar of a layer into pieces such that equal files give equal
+// pieces, in whatever layer, image or version they are. Each piece is compressed on its
+// own and becomes a leaf on IPFS, so a new version of an image shares with the old one
+// all that did not change.
 //
-// Where to cut follows from the entries near by and from nothing else: an
-// insertion moves cuts near it, and none far away.
+// The place of a cut depends only on the entries near it, so an insertion moves the cuts
+// near it and no others.
 //
-//   - Small entries, whole, make up groups of about 128 KiB. A hash of an entry's
-//     name says whether a group may end before it: names stay when times and
+//   - Small entries, whole, make up groups of about 128 KiB. A hash of an entry's name
+//     decides whether a group may end before it, because names stay when times and
 //     contents change.
-//   - The content of a large file begins a piece, and its last piece ends with
-//     its padding, so that neither the entry before nor the one after matters.
-//     Its header belongs to what stands before it. What is longer than a piece
-//     is cut where its own bytes say so.
-//   - Anything that is no tar is cut where its bytes say so.
+//   - The content of a large file begins a piece, and its last piece ends with its
+//     padding, so neither the entry before nor the one after matters. Its header belongs
+//     to the piece before. Content that is longer than a piece is cut at places that a
+//     hash of its own bytes decides.
+//   - A file that is not a tar is cut in that way as well.
 //
-// Smaller pieces share more, compress worse, and are more blocks to store, find
-// and verify; docs/performance.md has the figures.
+// Smaller pieces share more, but compress worse, and are more blocks to store, find and
+// verify. docs/performance.md has the figures.
 //
-// The bytes of the pieces are the bytes that were written, whatever they are:
-// a tar that is damaged or hostile is cut badly, and that is all. Where cuts are
-// is part of format 1.
+// The pieces together are always the bytes that were written: a damaged or hostile tar
+// is only cut badly. The places of the cuts are part of format 1.
 package align
 
-// A file of more than largeFile bytes has pieces of its own. With half as much, a
-// layer of which all times changed costs a third less, and all layers have half
-// as many blocks again.
+// A file of more than largeFile bytes has pieces of its own. With half of that, a layer
+// whose times all changed would cost a third less, and every layer would have half as
+// many blocks again.
 const largeFile = 64 << 10
 
-// Groups of small entries, in bytes: none ends before groupMin if an entry
-// begins in time, most are near groupTarget, and each ends at the first entry
-// after groupMax.
+// Sizes of groups of small entries, in bytes. No group ends before groupMin, unless a
+// large file follows. Most end near groupTarget, and each ends at the first entry after
+// groupMax.
 const (
 	groupMin    = 64 << 10
 	groupTarget = 128 << 10
 	groupMax    = 256 << 10
 )
 
-// Pieces of large files, in bytes. The largest fits an IPFS block of 1 MiB with
-// room to spare, compressible or not.
+// Sizes of pieces of large files, in bytes. The largest fits into an IPFS block of 1 MiB,
+// even if it cannot be compressed.
 const (
 	pieceMin    = 256 << 10
 	pieceTarget = 512 << 10
 	pieceMax    = 1000 << 10
 )
 
-// maxExtension is how many bytes of extension headers (long names, pax records)
-// are kept together with the entry that they are for.
+// maxExtension is the most bytes of extension headers (long names, pax records) that are
+// kept together with their entry.
 const maxExtension = 64 << 10
 
-// MaxPiece is the most bytes of a piece: a group that is almost full, extension
-// headers, and one more small entry; or a piece of a large file.
+// MaxPiece is the most bytes of a piece: those of a group that is almost full, extension
+// headers and one more small entry, or of a piece of a large file.
 const MaxPiece = pieceMax
 
-// A Cutter cuts what is written to it into pieces.
+// A Cutter cuts the bytes that are written to it into pieces.
 type Cutter struct {
 	emit func(piece []byte) ([]byte, error)
-	buf  []byte // the piece under way
+	buf  []byte // the current piece
 
-	block     []byte // the header block under way
+	block     []byte // the current header block
 	extension []byte // headers before that of an entry, and their content
 	left      int64  // bytes of content and padding until the next header
 	state     state
 	gear      gear
 }
 
-// state says what the bytes until the next header are.
+// state says what the bytes before the next header belong to.
 type state int
 
 const (
@@ -74,9 +73,9 @@ const (
 	large                  // of a large file
 )
 
-// NewCutter returns a cutter that gives each piece, of at most MaxPiece bytes, to
-// emit, and puts the next into the memory that emit returns. An error of emit
-// ends the cutting.
+// NewCutter returns a cutter that calls emit with each piece, of at most MaxPiece bytes.
+// It puts the next piece into the memory that emit returns. An error of emit ends the
+// cutting.
 func NewCutter(emit func(piece []byte) (memory []byte, err error)) *Cutter {
 	return &Cutter{
 		emit:  emit,
@@ -85,7 +84,7 @@ func NewCutter(emit func(piece []byte) (memory []byte, err error)) *Cutter {
 	}
 }
 
-// Write takes the layer's next bytes.
+// Write adds the next bytes of the layer.
 func (c *Cutter) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
@@ -107,7 +106,7 @@ func (c *Cutter) Close() error {
 	return c.cut()
 }
 
-// take uses some of p and says how much.
+// take uses the beginning of p and returns how many bytes it used.
 func (c *Cutter) take(p []byte) (int, error) {
 	if c.left == 0 {
 		return c.takeHeader(p)
@@ -140,8 +139,7 @@ func (c *Cutter) takeHeader(p []byte) (int, error) {
 	return len(p), err
 }
 
-// begin is given the block with which an entry begins, or which stands where
-// one should.
+// begin takes a block at a place where a header belongs.
 func (c *Cutter) begin(block []byte) error {
 	h, ok := parseHeader(block)
 	if !ok {
@@ -169,7 +167,7 @@ func (c *Cutter) begin(block []byte) error {
 	return c.cut()
 }
 
-// mayEnd reports whether the group under way ends before the entry.
+// mayEnd reports whether the current group ends before the entry.
 func (c *Cutter) mayEnd(h header) bool {
 	switch n := len(c.buf); {
 	case n < groupMin:
@@ -182,7 +180,7 @@ func (c *Cutter) mayEnd(h header) bool {
 	return true
 }
 
-// opaque takes a block that is no header: the end of an archive, or anything.
+// opaque takes a block that is not a header: the end of an archive, or anything else.
 func (c *Cutter) opaque(block []byte) error {
 	for _, part := range [][]byte{c.extension, block} {
 		for len(part) > 0 {
@@ -197,8 +195,8 @@ func (c *Cutter) opaque(block []byte) error {
 	return nil
 }
 
-// chunk takes p, or as much of it as belongs to the piece under way, which it
-// then ends.
+// chunk takes as much of p as belongs to the current piece. It ends the piece where the
+// rest of p belongs to the next one.
 func (c *Cutter) chunk(p []byte) (int, error) {
 	if n, found := c.gear.find(p, len(c.buf)); found {
 		c.buf = append(c.buf, p[:n]...)

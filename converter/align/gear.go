@@ -5,13 +5,13 @@ import (
 	"encoding/binary"
 )
 
-// A gear is a hash of the last 64 bytes, at one shift and one addition a byte,
-// by which long content is cut where the content itself says so (Xia et al.,
+// A gear is a hash of the last 64 bytes that costs one shift and one addition a byte. Long
+// content is cut where the hash of its own bytes has a certain form (Xia et al.,
 // "FastCDC", USENIX ATC 2016).
 type gear uint64
 
-// Until the target is reached a cut is unlikely, and then likely, so that most
-// pieces are near it. The masks take high bits, which depend on most bytes.
+// A cut is unlikely before the target size and likely after it, so most pieces are near
+// it. The masks use high bits, which depend on the most bytes.
 const (
 	window = 64 // bytes that a gear depends on
 
@@ -19,12 +19,12 @@ const (
 	likely   = (pieceTarget/4 - 1) << 40
 )
 
-// find looks for the end of a piece that has size bytes before p. It returns
-// how many bytes of p the piece ends with, if it ends in p.
+// find looks for the end of a piece that has size bytes before p. If the piece ends in p,
+// it returns how many bytes of p belong to it.
 func (g *gear) find(p []byte, size int) (n int, found bool) {
 	h := uint64(*g)
 	p = p[:min(len(p), pieceMax-size)]
-	i := min(len(p), max(0, pieceMin-window-size)) // before that, what is hashed makes no difference
+	i := min(len(p), max(0, pieceMin-window-size)) // earlier bytes make no difference to the hash
 	for end := min(len(p), pieceMin-1-size); i < end; i++ {
 		h = h<<1 + gears[p[i]]
 	}
@@ -42,7 +42,7 @@ func (g *gear) find(p []byte, size int) (n int, found bool) {
 	return i, size+i == pieceMax
 }
 
-// gears has a number for each byte, which need only look random.
+// gears has a number for each value of a byte. The numbers need only look random.
 var gears = func() (t [256]uint64) {
 	for i := range t {
 		sum := sha256.Sum256([]byte{byte(i)})

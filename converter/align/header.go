@@ -2,11 +2,10 @@ package align
 
 import "hash/fnv"
 
-// blockSize is the size of a tar's blocks, of which an entry has a whole number.
+// blockSize is the size of the blocks of a tar. Each entry is a whole number of blocks.
 const blockSize = 512
 
-// Where the fields of a header are that matter here: ustar, and what GNU and
-// pax made of it.
+// The places of the fields of a header that cutting needs: those of ustar, GNU and pax.
 // https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html
 const (
 	nameEnd     = 100
@@ -19,20 +18,20 @@ const (
 	prefixEnd   = 500
 )
 
-// A header is what cutting needs to know of one.
+// A header is what cutting needs of an entry's header.
 type header struct {
 	size     int64 // bytes of content that follow
-	extends  bool  // the next header, and is no entry itself
+	extends  bool  // it extends the next header, and is not an entry itself
 	nameHash uint32
 }
 
-// padded is the number of bytes until the next header.
+// padded returns the number of bytes before the next header.
 func (h header) padded() int64 { return (h.size + blockSize - 1) &^ (blockSize - 1) }
 
-// maxSize is above what any layer has, and far from overflowing.
+// maxSize is more than any layer has, and far from overflowing.
 const maxSize = 1 << 60
 
-// parseHeader reads a block as a header, if its checksum says that it is one.
+// parseHeader reads a block as a header, if it has a header's checksum.
 func parseHeader(b []byte) (header, bool) {
 	if b[0] == 0 || !checksumMatches(b) {
 		return header{}, false
@@ -56,7 +55,7 @@ func parseHeader(b []byte) (header, bool) {
 	return h, true
 }
 
-// IsTar reports whether what begins so, with a block or more, is a tar.
+// IsTar reports whether a file is a tar by its beginning, of at least one block.
 func IsTar(beginning []byte) bool {
 	if len(beginning) < blockSize {
 		return false
@@ -65,8 +64,8 @@ func IsTar(beginning []byte) bool {
 	return ok
 }
 
-// mix spreads what distinguishes FNV hashes, which is in their high bits too,
-// to the low bits, which are looked at.
+// mix spreads the differences in the high bits of FNV hashes to the low bits, which
+// decide about cuts.
 func mix(h uint32) uint32 { return (h ^ h>>15) * 0x2c1b3c6d >> 16 }
 
 func checksumMatches(b []byte) bool {
@@ -79,13 +78,13 @@ func checksumMatches(b []byte) bool {
 		sum += int64(v)
 	}
 	for _, v := range b[sumStart:sumEnd] {
-		sum += ' ' - int64(v) // counts as blanks
+		sum += ' ' - int64(v) // the checksum's own bytes count as blanks
 	}
 	return sum == want
 }
 
-// number reads a field: octal digits among blanks and zero bytes or, where the
-// first bit is set, a binary number as GNU writes those that are too large.
+// number reads a field: octal digits among blanks and zero bytes or, if the first bit is
+// set, a binary number, as GNU tar writes large ones.
 func number(field []byte) (n int64, ok bool) {
 	if field[0]&0x80 != 0 {
 		return binaryNumber(field)

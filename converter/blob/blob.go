@@ -1,13 +1,13 @@
-// Package blob makes blobs, the files that a registry serves, of what comes in an
-// archive or from anywhere else.
+// Package blob makes blobs, the files that a registry serves, of the files in archives
+// and of files from anywhere else.
 //
-// What a file is for, a layer, a config or anything else, those who name it say
-// only later, and it may be too large to wait for that in memory, or uncompressed on
-// disk. So what looks like a layer is taken for one, and made at once what a layer
-// of ours is; everything else stays as it came. Whoever finds out what it is asks
-// for the form that is right, which nearly always is there.
+// Only the manifests, which may come last, say what a file is for: a layer, a config or
+// anything else. A file may be too large to wait for that in memory, or uncompressed on
+// disk. So a tar is taken for a layer and compressed at once, as layers in format 1 are,
+// and every other file stays as it came. The caller then asks a Content for the form
+// that it needs, which nearly always exists already.
 //
-// Here nothing is known of manifests and names.
+// The package knows nothing of manifests and names.
 package blob
 
 import (
@@ -23,22 +23,21 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Blob is a config, a layer or a large manifest: complete in a file, or still
+// A Blob is a config, a layer or a large manifest. It is complete in a file, or still
 // where it was found.
 type Blob struct {
-	Path   string // empty where it has no file here
+	Path   string // of its file; empty where it has none
 	Digest digest.Digest
 	File   *unixfs.File
 
 	// From opens the blob where Path is empty.
 	From func(context.Context) (io.ReadCloser, error)
 
-	// OfBase says that the blob is of a root that images are put onto, and of none
-	// of these images.
+	// OfBase is set if only the base has the blob, and no new image does.
 	OfBase bool
 }
 
-// Open returns the blob's bytes, which are what File says.
+// Open returns the blob's bytes, in the leaves of File.
 func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 	if b.Path == "" {
 		return b.From(ctx)
@@ -49,8 +48,8 @@ func (b *Blob) Open(ctx context.Context) (io.ReadCloser, error) {
 // Size returns the number of bytes.
 func (b *Blob) Size() int64 { return b.File.Table.Size() }
 
-// recut gives the blob the leaves that end at the given offsets, where the
-// profile leaves a choice.
+// recut gives the blob leaves that end at the given offsets, if the profile has leaves
+// of any length.
 func (b *Blob) recut(ctx context.Context, p unixfs.Profile, ends []int64) error {
 	f, err := os.Open(b.Path)
 	if err != nil {
@@ -72,8 +71,8 @@ func (b *Blob) recut(ctx context.Context, p unixfs.Profile, ends []int64) error 
 	return err
 }
 
-// Fetch returns the blob with a file of its own in dir, and with the digest that
-// its bytes have, whatever it was called.
+// Fetch returns the blob with a file of its own in dir. Its digest is that of its bytes,
+// whatever name it had.
 func (b *Blob) Fetch(ctx context.Context, dir string) (*Blob, error) {
 	r, err := b.Open(ctx)
 	if err != nil {

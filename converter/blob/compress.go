@@ -12,16 +12,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 )
 
-// maxWorkers bounds memory, of which each takes 5 MB.
+// maxWorkers bounds memory: each worker takes 5 MB.
 const maxWorkers = 16
 
-// copySize is how many bytes of a tar are read at once.
+// copySize is the number of bytes of a tar that are read at once.
 const copySize = 256 << 10
 
-// align copies the tar of a layer into a blob whose leaves are the pieces that
-// package align cuts it into: each a gzip member, or as it is. Pieces are
-// compressed and hashed in parallel and written in order, so the blob is the
-// same however many workers there are.
+// align copies the tar of a layer into a blob. Package align cuts the tar into pieces,
+// and each piece becomes a leaf: a gzip member, or the piece as it is. Pieces are
+// compressed and hashed in parallel and written in order, so the number of workers does
+// not change the blob.
 func (ws *Workspace) align(r io.Reader, as Compression) (*Blob, error) {
 	w, err := ws.create()
 	if err != nil {
@@ -34,7 +34,7 @@ func (ws *Workspace) align(r io.Reader, as Compression) (*Blob, error) {
 	if err == nil {
 		err = cutter.Close()
 	}
-	if err == nil && n == 0 && as != Uncompressed { // no bytes have no piece, and yet a member
+	if err == nil && n == 0 && as != Uncompressed { // an empty tar has no piece, and one member
 		_, err = p.put(nil)
 	}
 	if err := p.close(err); err != nil {
@@ -44,7 +44,7 @@ func (ws *Workspace) align(r io.Reader, as Compression) (*Blob, error) {
 	return w.finish()
 }
 
-// pieces turns pieces of a tar into leaves, and writes these in order.
+// pieces turns pieces of a tar into leaves, and writes the leaves in order.
 type pieces struct {
 	encode  func() encoder // for each worker
 	free    chan *piece    // bounds memory
@@ -62,8 +62,8 @@ type piece struct {
 	done   chan struct{}
 }
 
-// spare has pieces for the next layer, each with all the memory that it may
-// need: what grows leaves garbage.
+// spare has pieces for the next layer, each with all the memory that it may need, since
+// growing a buffer leaves garbage.
 var spare = sync.Pool{New: func() any {
 	return &piece{
 		tar:  make([]byte, 0, align.MaxPiece),
@@ -95,8 +95,8 @@ func (ws *Workspace) newPieces(w *blobWriter, as Compression) *pieces {
 	return p
 }
 
-// put takes a piece over, and returns memory for another. Its error is the
-// writer's.
+// put takes a piece, and returns memory for the next one. Its error is that of the
+// writer.
 func (p *pieces) put(tar []byte) ([]byte, error) {
 	select {
 	case next := <-p.free:
@@ -120,13 +120,13 @@ func (p *pieces) work() {
 	}
 }
 
-// write writes leaves in order, until one cannot be written.
+// write writes leaves in order, until writing fails.
 func (p *pieces) write(w *blobWriter) {
 	for next := range p.ordered {
 		<-next.done
 		if err := w.writeLeaf(next.leaf, next.digest); err != nil {
 			p.failed <- err
-			for next := range p.ordered { // whose sender must not wait
+			for next := range p.ordered { // the sender must not block
 				<-next.done
 			}
 			return
@@ -140,7 +140,7 @@ func (p *pieces) write(w *blobWriter) {
 	close(p.failed)
 }
 
-// close waits until everything is written, unless there was an error before.
+// close waits until all leaves are written, or writing has failed.
 func (p *pieces) close(before error) error {
 	close(p.todo)
 	close(p.ordered)
@@ -183,5 +183,5 @@ func (e gzipEncoder) encode(p *piece) []byte {
 
 func (e gzipEncoder) Close() { gzipEncoders[e.level].Put(e.Encoder) }
 
-// gzipEncoders are kept, by level, for the tables that they have.
+// gzipEncoders keeps encoders, by level, because of the tables in them.
 var gzipEncoders [MaxLevel + 1]sync.Pool

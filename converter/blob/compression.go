@@ -12,18 +12,18 @@ const (
 	MaxLevel     = deflate.MaxLevel
 )
 
-// A Compression is a form of layers.
+// A Compression is the form that aligned layers have.
 type Compression string
 
 const (
-	// Gzip compresses layers in pieces, each a leaf.
+	// Gzip compresses each piece of a layer into a member of its own, which is a leaf.
 	Gzip Compression = "gzip"
 
-	// Uncompressed keeps layers as the tars that they are, cut at the same places.
+	// Uncompressed keeps layers as plain tars, cut into the same pieces.
 	Uncompressed Compression = "none"
 )
 
-// ParseCompression returns the compression of that name.
+// ParseCompression returns the compression of a name: gzip or none.
 func ParseCompression(name string) (Compression, error) {
 	switch c := Compression(name); c {
 	case Gzip, Uncompressed:

@@ -14,37 +14,36 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A Content is one file of the archive. It waits in the workspace in the form
-// that it will most likely be wanted in, and is turned into the other when the
-// manifests want that.
+// A Content is one file of a source. It waits in the workspace in the form that its
+// image will most likely need, and is turned into the other form on demand.
 type Content struct {
 	ws     *Workspace
-	Name   string        // in the archive
-	Digest digest.Digest // of its bytes in the archive
-	Size   int64         // of its bytes in the archive
+	Name   string        // in the source
+	Digest digest.Digest // of its bytes in the source
+	Size   int64         // of its bytes in the source
 
-	// DiffID is the digest of what it decompresses to: its own where it is not
-	// compressed, and none where it is broken.
+	// DiffID is the digest of its bytes uncompressed. It is empty where the content
+	// does not decompress.
 	DiffID   digest.Digest
 	Broken   error    // why it does not decompress, or nil
-	encoding Encoding // in the archive
+	encoding Encoding // in the source
 
 	large   bool  // a tar, or too large to be kept as it is
-	kept    *Blob // the bytes of the archive
-	aligned *Blob // the tar, in the form that the layers that we align have
+	kept    *Blob // the bytes of the source, or nil
+	aligned *Blob // the uncompressed bytes in the form of a layer of format 1, or nil
 
-	// By other algorithms than sha256, once asked for.
+	// Digests in other algorithms than sha256, computed on demand.
 	others, otherDiffIDs map[digest.Algorithm]digest.Digest
 }
 
-// Read takes in one file of the archive. A tar is taken for that of a layer, and
-// everything else is kept. The bytes alone decide, and not what somebody says of
-// them: whatever way a content comes, it has the same leaves.
+// Read reads one file of a source. A tar is taken for a layer, and any other file is kept
+// as it is. The bytes alone decide, so a file has the same leaves whatever source it
+// comes from.
 func (ws *Workspace) Read(name string, size int64, r io.Reader) (*Content, error) {
 	c := &Content{ws: ws, Name: name, Size: size}
 	r, end := Watch(ws.Progress, name, size, r)
 	defer end()
-	br := bufio.NewReader(r) // small, so that long reads pass it by
+	br := bufio.NewReader(r) // small, so that long reads go around it
 	beginning, err := br.Peek(tarBlock)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -103,7 +102,7 @@ func (ws *Workspace) keepsPlain(size int64) bool {
 // tarBlock is the length of a tar's first block, by which it is known.
 const tarBlock = 512
 
-// CameCompressed reports whether what came is compressed.
+// CameCompressed reports whether the content was compressed when it came.
 func (c *Content) CameCompressed() bool { return c.encoding != Plain }
 
 // Unpackable reports whether every client unpacks a layer of this encoding. Docker and
@@ -113,7 +112,7 @@ func (c *Content) Unpackable() bool { return c.encoding != XZ && c.encoding != B
 // Encoding returns how the content was compressed when it came.
 func (c *Content) Encoding() Encoding { return c.encoding }
 
-// keepCompressed keeps a compressed layer, and looks into it on the way.
+// keepCompressed keeps a compressed layer, and decompresses it at the same time.
 func (c *Content) keepCompressed(r io.Reader, keep func(io.Reader) (*Blob, error)) error {
 	pr, pw := io.Pipe()
 	var inside inside
@@ -122,9 +121,9 @@ func (c *Content) keepCompressed(r io.Reader, keep func(io.Reader) (*Blob, error
 		defer close(looked)
 		var err error
 		if inside, err = c.look(pr); err != nil {
-			pr.CloseWithError(err) // and so keep fails with it
+			pr.CloseWithError(err) // keep fails with it
 		}
-		// Whatever is wrong inside, the outside is read to its end.
+		// A layer that does not decompress is read to its end all the same.
 		io.Copy(io.Discard, pr)
 	}()
 	blob, err := keep(io.TeeReader(r, pw))
@@ -140,16 +139,16 @@ func (c *Content) keepCompressed(r io.Reader, keep func(io.Reader) (*Blob, error
 	return blob.recut(c.ws.Context, c.ws.Profile, inside.cuts)
 }
 
-// inside is what decompressing a layer shows: nothing where the layer is
-// broken. Whether that matters is for the manifests to say.
+// inside is what decompressing a layer shows. A broken layer is an error only if a
+// manifest names it.
 type inside struct {
 	diffID  digest.Digest
-	cuts    []int64 // where its leaves should end, nil if anywhere
-	aligned *Blob   // where it is to be recompressed
+	cuts    []int64 // offsets at which leaves should end; nil for any
+	aligned *Blob   // where the layer is to be recompressed
 	broken  error   // why it does not decompress, or nil
 }
 
-// look decompresses a layer. An error is not the layer's fault.
+// look decompresses a layer. It returns an error only if the layer is not to blame.
 func (c *Content) look(compressed io.Reader) (inside, error) {
 	z, err := NewDecompressor(compressed, c.encoding)
 	if err != nil {
@@ -173,8 +172,8 @@ func (c *Content) look(compressed io.Reader) (inside, error) {
 	return inside{diffID: sum.Digest(), cuts: z.cuts(), aligned: aligned}, nil
 }
 
-// alignInside aligns what was in a compressed layer. What is no tar, and stays
-// plain, is cut as it would be had it come so.
+// alignInside aligns the content of a compressed layer. Content that is not a tar and
+// stays uncompressed is cut as if it had come uncompressed.
 func (ws *Workspace) alignInside(r io.Reader) (*Blob, error) {
 	br := bufio.NewReader(r)
 	beginning, err := br.Peek(tarBlock)
@@ -201,7 +200,7 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// AsIs returns the blob of the archive's own bytes.
+// AsIs returns a blob of the bytes as they came.
 func (c *Content) AsIs() (*Blob, error) {
 	if c.kept != nil {
 		return c.kept, nil
@@ -211,8 +210,8 @@ func (c *Content) AsIs() (*Blob, error) {
 	return c.kept, err
 }
 
-// AsLayer returns the blob of a layer for a manifest that we write: aligned or,
-// where it came compressed in a way that every client unpacks, perhaps as it came.
+// AsLayer returns the blob of a layer for a manifest that this program writes. The layer
+// is aligned, unless it came compressed and is kept.
 func (c *Content) AsLayer() (*Blob, error) {
 	var err error
 	switch {
@@ -227,31 +226,8 @@ func (c *Content) AsLayer() (*Blob, error) {
 	return c.aligned, err
 }
 
-// recompress makes the aligned blob of a layer that came compressed.
-func (c *Content) recompress() (*Blob, error) {
-	tar, err := c.ws.open(c.kept, c.encoding)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
-	}
-	defer tar.Close()
-	sum := digest.SHA256.Digester()
-	blob, err := c.ws.alignInside(io.TeeReader(tar, sum.Hash()))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
-	}
-	if got := sum.Digest(); got != c.DiffID {
-		os.Remove(blob.Path)
-		return nil, c.readAgainError(c.DiffID, got)
-	}
-	return blob, nil
-}
-
-func (c *Content) readAgainError(before, now digest.Digest) error {
-	return fmt.Errorf("%s was %s, and is %s when read again from %s: the disk or the memory may be broken", c.Name, before, now, c.ws.Dir)
-}
-
-// rewrite makes the one blob of a tar out of the other, having checked that what
-// it has read again is what came.
+// rewrite makes one form of the content out of the other, and checks that the bytes read
+// again are those that came.
 func (c *Content) rewrite(from *Blob, e Encoding, as Compression) (*Blob, error) {
 	tar, err := c.ws.open(from, e)
 	if err != nil {
@@ -309,7 +285,7 @@ func (c *Content) read(most int64) ([]byte, error) {
 	return os.ReadFile(blob.Path)
 }
 
-// Remove takes the content's files away.
+// Remove removes the files of the content.
 func (c *Content) Remove() {
 	for _, b := range []*Blob{c.kept, c.aligned} {
 		if b != nil {
@@ -318,7 +294,7 @@ func (c *Content) Remove() {
 	}
 }
 
-// ContentOf returns the content that a blob is, which was found elsewhere.
+// ContentOf returns a content of a blob that exists already.
 func (ws *Workspace) ContentOf(name string, b *Blob, diffID digest.Digest, e Encoding) *Content {
 	return &Content{ws: ws, Name: name, Digest: b.Digest, Size: b.Size(), DiffID: diffID, encoding: e, kept: b}
 }

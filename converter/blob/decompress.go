@@ -35,7 +35,7 @@ const (
 	bzip2Magic = "BZh"
 )
 
-// MagicSize is how many bytes tell encodings apart.
+// MagicSize is the number of bytes by which encodings are told apart.
 const MagicSize = len(xzMagic)
 
 // EncodingOf returns the encoding of a file that begins so.
@@ -64,7 +64,7 @@ func isSkippable(beginning []byte) bool {
 type Decompressor interface {
 	io.Reader
 	Close()
-	cuts() []int64 // once all is read: where the layer's leaves should end, nil if anywhere
+	cuts() []int64 // after the end: offsets at which leaves should end; nil for any
 }
 
 // ErrTrailing says that other bytes follow after the end of the compressed data.
@@ -164,7 +164,7 @@ func explainBzip2(err error, _ bool) error {
 	return err
 }
 
-// open opens what a blob of that encoding decompresses to.
+// open opens the uncompressed bytes of a blob.
 func (ws *Workspace) open(b *Blob, e Encoding) (io.ReadCloser, error) {
 	f, err := os.Open(b.Path)
 	if err != nil || e == Plain {
@@ -178,7 +178,7 @@ func (ws *Workspace) open(b *Blob, e Encoding) (io.ReadCloser, error) {
 	return &decompressed{z, f}, nil
 }
 
-// decompressed is what a file decompresses to.
+// decompressed reads the uncompressed bytes of a file.
 type decompressed struct {
 	Decompressor
 	file io.Closer
@@ -189,7 +189,7 @@ func (d *decompressed) Close() error {
 	return d.file.Close()
 }
 
-// Decompress writes what a layer holds, if it is compressed, or else itself.
+// Decompress writes the uncompressed bytes of a layer, which may be plain, to w.
 func Decompress(layer io.Reader, to io.Writer) (Encoding, error) {
 	br := bufio.NewReaderSize(layer, 64<<10)
 	magic, err := br.Peek(MagicSize)

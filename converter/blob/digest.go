@@ -8,11 +8,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 )
 
-// Contents are known by their sha256, which is computed as they come. Who wrote
-// an image may have called them by another digest, and then they are read again,
-// once for each algorithm.
+// The sha256 of a content is computed as it comes. A manifest may name it by another
+// algorithm, and then it is read again, once for each algorithm.
 
-// Is reports whether the content has the digest.
+// Is reports whether the content has a digest, in whatever algorithm.
 func (c *Content) Is(d digest.Digest) (bool, error) {
 	if d.Algorithm() == c.Digest.Algorithm() {
 		return c.Digest == d, nil
@@ -31,7 +30,7 @@ func (c *Content) Is(d digest.Digest) (bool, error) {
 	return c.others[d.Algorithm()] == d, nil
 }
 
-// DiffIDBy returns the diffID, computed with that algorithm.
+// DiffIDBy returns the DiffID in the given algorithm.
 func (c *Content) DiffIDBy(algorithm digest.Algorithm) (digest.Digest, error) {
 	if c.DiffID.Algorithm() == algorithm {
 		return c.DiffID, nil
@@ -50,7 +49,7 @@ func (c *Content) DiffIDBy(algorithm digest.Algorithm) (digest.Digest, error) {
 	return c.otherDiffIDs[algorithm], nil
 }
 
-// digest returns the digest of what a blob of that encoding decompresses to.
+// digest returns the digest of the uncompressed bytes of a blob.
 func (ws *Workspace) digest(b *Blob, e Encoding, algorithm digest.Algorithm) (digest.Digest, error) {
 	r, err := ws.open(b, e)
 	if err != nil {

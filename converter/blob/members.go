@@ -11,13 +11,13 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// maxMembers bounds the memory for a layer's cuts. Beyond it a layer is cut like
-// any other file.
+// maxMembers bounds the memory for the cuts of a layer. A layer with more members is cut
+// like any other file.
 const maxMembers = 1 << 18
 
-// memberReader decompresses a gzip file and notes where its members end. A layer
-// that comes compressed is cut there, so that what we wrote, pulled and saved
-// again is made of the same leaves as before, and eStargz shares its files.
+// memberReader decompresses a gzip file and notes where its members end. A layer that
+// comes compressed is cut there. So an aligned layer that was pulled and saved again has
+// the same leaves as before, and the leaves of an eStargz layer are its files.
 type memberReader struct {
 	r    *bufio.Reader
 	read *countingReader // below r
@@ -39,7 +39,7 @@ func newMemberReader(r io.Reader) (*memberReader, error) {
 }
 
 func (m *memberReader) Read(p []byte) (int, error) {
-	if m.err != nil { // who looks ahead may ask again
+	if m.err != nil { // a buffered reader may read again
 		return 0, m.err
 	}
 	n, err := m.z.Read(p)
@@ -66,7 +66,7 @@ func (m *memberReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cuts returns where the members end, if each can be a leaf.
+// cuts returns the offsets at which members end, if each member can be a leaf.
 func (m *memberReader) cuts() []int64 {
 	start := int64(0)
 	for _, end := range m.ends {
@@ -81,7 +81,7 @@ func (m *memberReader) cuts() []int64 {
 	return m.ends
 }
 
-// Close does nothing: nothing is to be given back.
+// Close implements Decompressor.
 func (m *memberReader) Close() {}
 
 type countingReader struct {

@@ -2,22 +2,23 @@ package blob
 
 import "io"
 
-// A Progress is told how far the work is. Its methods are called concurrently.
+// A Progress shows how far files have been read. Its methods are called concurrently.
 type Progress interface {
-	// Start begins a part of the work: a file of so many bytes, by its name.
+	// Start begins a file of the given size in bytes.
 	Start(name string, size int64) Part
 }
 
-// A Part is a file that is read.
+// A Part is a file that is being read.
 type Part interface {
-	Add(n int) // bytes more
-	End()      // of the part, whether it was read to its end or not
+	Add(n int) // n more bytes were read
+	End()      // the file was read to its end, or given up
 }
 
-// smallPart is how many bytes are read before anybody could see them pass.
+// smallPart is the size in bytes below which a file is read too fast to be shown.
 const smallPart = 1 << 20
 
-// Watch returns a reader that tells of what is read, and what to call in the end.
+// Watch returns a reader of r that reports to p, which may be nil, and a function that
+// must be called in the end.
 func Watch(p Progress, name string, size int64, r io.Reader) (watched io.Reader, end func()) {
 	if p == nil || size < smallPart {
 		return r, func() {}

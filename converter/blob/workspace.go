@@ -15,13 +15,13 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Form is how blobs are made of what comes.
+// A Form says how blobs are made.
 type Form struct {
 	Profile     unixfs.Profile
 	Compression Compression
-	Level       int  // of gzip; that of format 1 if 0
-	Recompress  bool // layers that come compressed
-	Workers     int  // that compress; as many as processors if 0
+	Level       int  // of gzip; DefaultLevel if 0
+	Recompress  bool // align layers that come compressed, too
+	Workers     int  // that compress; one for each processor if 0
 }
 
 // A Workspace is the temporary directory in which blobs are made.
@@ -31,8 +31,8 @@ type Workspace struct {
 	Dir      string
 	Progress Progress // or nil
 
-	// Early is given the leaves of aligned layers as they are made, or is nil. It
-	// must not keep their data.
+	// Early is called with the leaves of aligned layers as they are made, if it is not
+	// nil. It must not keep their data.
 	Early func(leaf unixfs.Block) error
 
 	blobs   atomic.Int64 // how many were made
@@ -44,8 +44,7 @@ type Workspace struct {
 // included.
 func (ws *Workspace) Written() int64 { return ws.written.Load() }
 
-// blobWriter writes a blob to a file, computing its digest and leaves on the
-// way.
+// blobWriter writes a blob to a file, and computes its digest and leaves.
 type blobWriter struct {
 	io.Writer
 	file    *os.File
@@ -74,8 +73,7 @@ func (c counter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// writeLeaf writes a run of bytes that is to be a leaf of its own, and has the
-// given digest.
+// writeLeaf writes bytes that are a leaf of their own, with the given digest.
 func (w *blobWriter) writeLeaf(b []byte, digest [sha256.Size]byte) error {
 	if _, err := w.file.Write(b); err != nil {
 		return err
@@ -101,8 +99,8 @@ func (w *blobWriter) finish() (*Blob, error) {
 	return &Blob{Path: w.file.Name(), Digest: w.digest.Digest(), File: file}, nil
 }
 
-// abandon removes what was written. The workspace goes with the destination,
-// but a bad archive should not fill the disk first.
+// abandon removes the file. The workspace is removed with the destination, but a bad
+// archive must not fill the disk before.
 func (w *blobWriter) abandon() {
 	w.file.Close()
 	os.Remove(w.file.Name())

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// downloadTries is how often a download goes on after its connection broke.
+// downloadTries is how often a download is continued after its connection broke.
 const downloadTries = 5
 
-// A download reads a blob of known size from a registry, and goes on where a
+// A download reads a blob of known size from a registry, and continues where a
 // connection broke.
 type download struct {
 	ctx    context.Context
@@ -36,7 +36,7 @@ func (d *download) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// mayGoOn reports whether another connection may do better.
+// mayGoOn reports whether another connection may succeed.
 func (d *download) mayGoOn(err error) bool {
 	return d.ctx.Err() == nil && !errors.Is(err, ErrSilent) && d.tries < downloadTries
 }

@@ -1,10 +1,7 @@
-// Package remote speaks with those from whom images come over the network: a Docker
-// daemon, and registries.
+// Package remote reads images from a Docker daemon and from registries.
 //
-// What they send is held against digests by whoever asked for it. Here it is seen
-// to that it comes: that nobody is waited for who falls silent, that a download goes
-// on where its connection broke, that an answer has an end, and that a refusal says
-// what to do about it.
+// It bounds what they send and how long they may be silent, and continues downloads
+// whose connection broke. The caller checks all that comes against digests.
 package remote
 
 import (
@@ -47,9 +44,9 @@ type Registry struct {
 	patience   time.Duration
 }
 
-// DialRegistry logs in to a repository, with the credentials that docker and podman
-// keep. Where verify is false, the registry need not prove who it is, nor encrypt.
-// Whoever gives nothing for as long as patience is given up.
+// DialRegistry logs in to a repository with the credentials that docker and podman keep.
+// If verify is false, the registry need not prove who it is, nor encrypt. A request
+// fails with ErrSilent if the registry sends nothing for as long as patience.
 func DialRegistry(ctx context.Context, repository name.Repository, verify bool, patience time.Duration) (*Registry, error) {
 	r := &Registry{repository: repository, patience: patience}
 	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, repository)
@@ -102,13 +99,13 @@ func (r *Registry) Fetch(ctx context.Context, d v1.Descriptor) (io.ReadCloser, e
 	return &download{ctx: ctx, open: open, body: body, size: d.Size}, nil
 }
 
-// Document reads what is no blob.
+// Document reads a manifest or list, by its path in the repository.
 func (r *Registry) Document(ctx context.Context, path string) ([]byte, error) {
 	data, _, err := r.Page(ctx, path)
 	return data, err
 }
 
-// Page reads a document that may go on elsewhere, and returns where.
+// Page reads one page of a list, and returns the path of the next one, if there is one.
 func (r *Registry) Page(ctx context.Context, path string) (data []byte, next string, err error) {
 	resp, err := r.get(ctx, path, 0)
 	if err != nil {
@@ -122,11 +119,10 @@ func (r *Registry) Page(ctx context.Context, path string) (data []byte, next str
 	return data, next, err
 }
 
-// nextLink is a link to what follows, with its address.
+// nextLink matches the link to the next page, and its address.
 var nextLink = regexp.MustCompile(`<([^>]*)>[^<]*;\s*rel="?next\b`)
 
-// next returns where in the repository a document goes on, and nothing where it
-// does not.
+// next returns the path of the next page. It is empty where there is none.
 func (r *Registry) next(resp *http.Response) (string, error) {
 	link := nextLink.FindStringSubmatch(strings.Join(resp.Header.Values("Link"), ", "))
 	if link == nil {
@@ -134,11 +130,11 @@ func (r *Registry) next(resp *http.Response) (string, error) {
 	}
 	u, err := resp.Request.URL.Parse(link[1])
 	if err != nil {
-		return "", fmt.Errorf("%s: where a list goes on: %w", r, err)
+		return "", fmt.Errorf("%s: reading the address of the next page of a list: %w", r, err)
 	}
 	path, inside := strings.CutPrefix(u.EscapedPath(), "/v2/"+r.repository.RepositoryStr()+"/")
 	if !inside {
-		return "", fmt.Errorf("%s has a list go on at %s, which is not in %s", r, u.Redacted(), r.repository.RepositoryStr())
+		return "", fmt.Errorf("%s continues a list at %s, which is not in %s", r, u.Redacted(), r.repository.RepositoryStr())
 	}
 	return path + "?" + u.RawQuery, nil
 }
@@ -147,8 +143,8 @@ var acceptable = strings.Join([]string{
 	v1.MediaTypeImageIndex, v1.MediaTypeImageManifest, layout.DockerManifestList, layout.DockerManifest, layout.OCIArtifact,
 }, ", ")
 
-// get asks for what the repository has at a path, from an offset on if the
-// registry can do that. Where there is nothing, the error is a MissingError.
+// get requests a path of the repository, from an offset on if the registry supports that.
+// Where there is nothing, the error is a MissingError.
 func (r *Registry) get(ctx context.Context, path string, offset int64) (*http.Response, error) {
 	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.repository.Scheme(), r.repository.RegistryStr(), r.repository.RepositoryStr(), path)
 	w := ctxio.NewWait(ctx, r.patience, ErrSilent)
@@ -199,7 +195,7 @@ func (r *Registry) refusal(path string, answer *transport.Error) error {
 	case http.StatusNotFound:
 		return &manifest.MissingError{What: path, Where: r.String()}
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return &LoginError{host, fmt.Sprintf("%s does not allow us to pull %s: there may be no such image", r, r.repository.RepositoryStr())}
+		return &LoginError{host, fmt.Sprintf("%s refuses access to %s: there may be no such image", r, r.repository.RepositoryStr())}
 	case http.StatusTooManyRequests:
 		return &LoginError{host, fmt.Sprintf("%s refuses more for now: too many requests", r)}
 	}
@@ -219,7 +215,7 @@ type LoginError struct {
 
 func (e *LoginError) Error() string { return e.message }
 
-// answered is what a registry answered in another way than we know.
+// answered is the error for a status that has no meaning here.
 type answered struct {
 	status  int
 	message string
@@ -227,8 +223,8 @@ type answered struct {
 
 func (a answered) Error() string { return a.message }
 
-// IsUnsupported reports whether an answer is one that some registry gives to what
-// it does not know.
+// IsUnsupported reports whether an error is one with which registries answer a request
+// that they do not support.
 func IsUnsupported(err error) bool {
 	if manifest.IsMissing(err) {
 		return true
@@ -239,7 +235,8 @@ func IsUnsupported(err error) bool {
 	}, answer.status)
 }
 
-// NoSuchImage says that an image is not there, and what is.
+// NoSuchImage returns the error for an image that the registry does not have. It names
+// the tags that it has.
 func (r *Registry) NoSuchImage(ctx context.Context, image name.Reference) error {
 	wanted := strings.TrimPrefix(image.Name(), r.repository.RegistryStr()+"/")
 	var list struct{ Tags []string }

@@ -58,8 +58,8 @@ func NewDocker(images ...Image) []byte {
 	return t.File("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)).Close()
 }
 
-// ContainerdDocker is the archive that Docker writes from the containerd image
-// store: the index as it was pushed, and of its platforms those that are there.
+// ContainerdDocker is the archive that Docker writes from the containerd image store: the
+// index as it was pushed, and the platforms of it that were pulled.
 func ContainerdDocker(img Image) (archive, index []byte) {
 	t := new(Tarball)
 	t.Blob(img.Config)

@@ -1,5 +1,5 @@
-// Package testimage has images for tests, and writes the archives of them that
-// programs have written over the years, in memory and always the same.
+// Package testimage makes images for tests and writes them as archives, in the forms that
+// programs have used over the years. The same call always gives the same bytes.
 package testimage
 
 import (
@@ -11,14 +11,14 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Image is an image of which archives are written, as programs write them.
+// Image is an image that archives are made of.
 type Image struct {
 	RepoTags []string
 	Layers   [][]byte // tars
 	Config   []byte
 }
 
-// New returns an image of those layers, for linux/amd64.
+// New returns an image for linux/amd64.
 func New(repoTags []string, layers ...[]byte) Image {
 	config := v1.Image{Platform: v1.Platform{Architecture: "amd64", OS: "linux"}, RootFS: v1.RootFS{Type: "layers"}}
 	for _, l := range layers {
@@ -34,14 +34,14 @@ func Layer(name string, size int) []byte {
 	return new(Tarball).File(name, content).Close()
 }
 
-// Random is what cannot be compressed, always the same for a seed.
+// Random returns bytes that cannot be compressed, always the same for a seed.
 func Random(seed string, n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8(sha256.Sum256([]byte(seed))).Read(b) // which never fails
 	return b
 }
 
-// GoldenLayer is a tar with what makes a difference to where it is cut.
+// GoldenLayer is a tar with every kind of entry that matters for cutting.
 func GoldenLayer(seed int) []byte {
 	w := new(Tarball)
 	for i := range 500 {
@@ -53,7 +53,7 @@ func GoldenLayer(seed int) []byte {
 	return w.Symlink("usr/lib/lib.so", "lib-1.so").Close()
 }
 
-// Compressible is as compressible as programs are, more or less.
+// Compressible returns bytes that compress about as well as programs do.
 func Compressible(seed string, n int) []byte {
 	b := Random(seed, n)
 	for i := range b {

@@ -34,7 +34,7 @@ func Describe(mediaType string, data []byte) v1.Descriptor {
 	return v1.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 }
 
-// BlobName returns where an OCI layout has a blob.
+// BlobName returns the path of a blob in an OCI layout.
 func BlobName(data []byte) string { return "blobs/sha256/" + HexOf(data) }
 
 // HexOf returns the sha256 of data in hexadecimal.
@@ -71,16 +71,16 @@ func Zstandard(t *testing.T, data []byte) []byte {
 	return z.EncodeAll(data, nil)
 }
 
-// OCIManifest puts a manifest into the archive, without what it speaks of, and
-// describes it.
+// OCIManifest adds a manifest to the archive, without its config and layers, and returns
+// its descriptor.
 func OCIManifest(tb *Tarball, config []byte, mediaType string, layers ...[]byte) v1.Descriptor {
 	m := Marshal(ImageManifest(config, mediaType, layers...))
 	tb.Blob(m)
 	return Describe(v1.MediaTypeImageManifest, m)
 }
 
-// GzippedImage puts an image with gzipped layers into an archive and returns its
-// manifest.
+// GzippedImage adds an image with gzipped layers to the archive and returns the
+// descriptor of its manifest.
 func GzippedImage(tb *Tarball, img Image) v1.Descriptor {
 	tb.Blob(img.Config)
 	var layers [][]byte
@@ -91,18 +91,18 @@ func GzippedImage(tb *Tarball, img Image) v1.Descriptor {
 	return OCIManifest(tb, img.Config, v1.MediaTypeImageConfig, layers...)
 }
 
-// Tagged returns a descriptor with a name as OCI layouts have it.
+// Tagged returns a descriptor with a name in OCI's annotation.
 func Tagged(d v1.Descriptor, name string) v1.Descriptor {
 	d.Annotations = map[string]string{v1.AnnotationRefName: name}
 	return d
 }
 
-// LayoutOf ends an archive with the index of an OCI layout.
+// LayoutOf adds the index of an OCI layout to an archive, and ends it.
 func LayoutOf(tb *Tarball, manifests ...v1.Descriptor) []byte {
 	return tb.File(ocilayout.Index, Marshal(v1.Index{Manifests: manifests})).Close()
 }
 
-// MultiPlatform is an index of two images, each with what buildx attests of it.
+// MultiPlatform is an index of two images, each with an attestation of buildx.
 func MultiPlatform(tb *Tarball) (index v1.Descriptor, amd64, arm64 v1.Descriptor) {
 	amd64 = GzippedImage(tb, New(nil, Layer("amd64", 4000)))
 	amd64.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}

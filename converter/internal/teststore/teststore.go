@@ -1,5 +1,5 @@
-// Package teststore has the stores and CAR files of a test, in which nothing is to
-// fail.
+// Package teststore opens the stores and CAR files of tests, and fails the test on any
+// error.
 package teststore
 
 import (
