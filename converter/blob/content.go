@@ -226,6 +226,30 @@ func (c *Content) AsLayer() (*Blob, error) {
 	return c.aligned, err
 }
 
+// recompress makes the aligned blob of a layer that came compressed.
+func (c *Content) recompress() (*Blob, error) {
+	tar, err := c.ws.open(c.kept, c.encoding)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	defer tar.Close()
+	sum := digest.SHA256.Digester()
+	blob, err := c.ws.alignInside(io.TeeReader(tar, sum.Hash()))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if got := sum.Digest(); got != c.DiffID {
+		os.Remove(blob.Path)
+		return nil, c.readAgainError(c.DiffID, got)
+	}
+	return blob, nil
+}
+
+// readAgainError is the error for bytes that differ when they are read again.
+func (c *Content) readAgainError(before, now digest.Digest) error {
+	return fmt.Errorf("%s was %s, and is %s when read again from %s: the disk or the memory may be broken", c.Name, before, now, c.ws.Dir)
+}
+
 // rewrite makes one form of the content out of the other, and checks that the bytes read
 // again are those that came.
 func (c *Content) rewrite(from *Blob, e Encoding, as Compression) (*Blob, error) {
