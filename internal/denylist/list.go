@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-
-	"gopkg.in/yaml.v3"
 )
 
 // The specification's limits. A longer header is none, and a longer line an
@@ -90,18 +88,53 @@ func readHeader(in *bufio.Reader) (lines int, hints map[string]string, err error
 	return 0, nil, nil
 }
 
+// parseHeader reads what is used of a header: the version, and hints for all rules.
+// Other keys are for people to read. Of YAML it knows mappings, one key a line, and
+// hints may be in braces.
 func parseHeader(text []byte) (hints map[string]string, err error) {
-	var header struct {
-		Version int
-		Hints   map[string]string
+	hints = map[string]string{}
+	section, seen := "", map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(" "+strings.TrimRight(line, " \t\r\n"), " #")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		if nested := line[1:]; strings.TrimLeft(nested, " \t") != nested {
+			if name, value, ok := keyValue(nested); ok && section == "hints" {
+				hints[name] = value
+			}
+			continue
+		}
+		name, value, ok := keyValue(line)
+		if !ok && !strings.HasPrefix(line, " -") {
+			return nil, fmt.Errorf("the header, before ---: %.60q is not of the form `name: value`", line[1:])
+		}
+		if ok && seen[name] {
+			return nil, fmt.Errorf("the header, before ---: %.60q is there twice", name)
+		}
+		seen[name] = true
+		switch section = name; {
+		case name == "version" && value != "1":
+			return nil, fmt.Errorf("the header, before ---: version %.20s is unknown here: only 1 is", value)
+		case name == "hints":
+			for pair := range strings.SplitSeq(strings.Trim(value, "{}"), ",") {
+				if name, value, ok := keyValue(pair); ok {
+					hints[name] = value
+				}
+			}
+		}
 	}
-	if err := yaml.Unmarshal(text, &header); err != nil {
-		return nil, fmt.Errorf("the header, before ---: %s", strings.Join(strings.Fields(err.Error()), " "))
+	return hints, nil
+}
+
+// keyValue splits `name: value`, either of which may be in quotes.
+func keyValue(s string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(s, ":")
+	if value != "" && !strings.HasPrefix(value, " ") && !strings.HasPrefix(value, "\t") {
+		return "", "", false
 	}
-	if header.Version != 0 && header.Version != 1 {
-		return nil, fmt.Errorf("the header, before ---: version %d is unknown here: only 1 is", header.Version)
-	}
-	return header.Hints, nil
+	clean := func(s string) string { return strings.Trim(strings.TrimSpace(s), `"'`) }
+	return clean(name), clean(value), ok
 }
 
 // eachLine calls add for every line that is neither empty nor a comment, without

@@ -210,8 +210,8 @@ func TestMalformed(t *testing.T) {
 		manyFunctions:                            fmt.Sprintf("line %d: ", maxFunctions+1),
 		"\n" + long:                              `line 2: it is longer than 2097152 bytes`,
 		"version: 2\n---\n":                      `the header, before ---: version 2 is unknown here`,
-		"version: 1\nversion: 1\n---\n":          `the header, before ---: yaml: `,
-		"/ipfs/" + aCID + "\n---\n":              `the header, before ---: yaml: `,
+		"version: 1\nversion: 1\n---\n":          `the header, before ---: "version" is there twice`,
+		"/ipfs/" + aCID + "\n---\n":              `the header, before ---: "/ipfs/` + aCID + `" is not of the form`,
 		"version: 1\n/ipfs/" + aCID:              `line 1: "version:": not a rule`,
 		strings.Repeat("#", maxHeader) + "\nx: y\n---\n": `line 2: "x:": not a rule`,
 		"/ipfs/" + strings.Repeat("x\x1b", 1000):         `…`,
@@ -278,4 +278,31 @@ func spellings(t testing.TB, c cid.Cid) []cid.Cid {
 		all = append(all, cid.MustParse(s))
 	}
 	return all
+}
+
+// A header of many keys once took time by the square of their number.
+func TestHeaderIsReadInOnePass(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("version: 1\nhints:\n  gateway_status: '451' # as the law wants\n")
+	for i := 0; b.Len() < maxHeader-1000; i++ {
+		fmt.Fprintf(&b, "k%d: {a: b}\n", i)
+	}
+	header := b.String()
+	l, err := Parse("list.deny", strings.NewReader(header+"---\n/ipfs/"+aCID+"\n"))
+	if err != nil || l.Len() != 1 {
+		t.Fatal(err)
+	}
+	allocs := testing.AllocsPerRun(1, func() {
+		if hints, err := parseHeader([]byte(header)); err != nil || hints["gateway_status"] != "451" {
+			t.Errorf("%v, %v", hints, err)
+		}
+	})
+	if lines := float64(strings.Count(header, "\n")); allocs > 4*lines {
+		t.Errorf("%.0f allocations for %.0f lines", allocs, lines)
+	}
+	for _, bad := range []string{"version: 2\n", "nonsense\n", "a:b\n"} {
+		if _, err := parseHeader([]byte(bad)); err == nil {
+			t.Errorf("%q is a header", bad)
+		}
+	}
 }
