@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
@@ -16,7 +18,7 @@ type Blobs struct {
 	Mode string `json:"mode,omitempty"`
 
 	// The URL of the gateway that clients are redirected to, which they must be
-	// able to reach. Default: the first upstream.
+	// able to reach. Global placeholders are replaced. Default: the first upstream.
 	Gateway string `json:"gateway,omitempty"`
 }
 
@@ -30,7 +32,11 @@ func (b *Blobs) provision(groups []gateway.Group) (*url.URL, error) {
 		b.Mode = modeProxy
 	}
 	if b.Gateway != "" {
-		u, err := gateway.ParseUpstream(b.Gateway, "http")
+		address, err := caddy.NewReplacer().ReplaceOrErr(b.Gateway, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("invalid gateway '%s': %w", b.Gateway, err)
+		}
+		u, err := gateway.ParseUpstream(address, "http")
 		if err != nil {
 			return nil, fmt.Errorf("invalid gateway: %w", err)
 		}

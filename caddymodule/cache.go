@@ -64,10 +64,11 @@ func (c *siteCache) release() error {
 }
 
 // newCacheConfig returns the configuration of a store's cache, which logs and counts.
-func newCacheConfig(s *store.Store, maxSize int64, logger *zap.Logger) store.CacheConfig {
+func newCacheConfig(s *store.Store, maxSize, minFree int64, logger *zap.Logger) store.CacheConfig {
 	dir := zap.String("store", s.Dir())
 	return store.CacheConfig{
 		MaxSize: maxSize,
+		MinFree: minFree,
 		Evicted: countEviction,
 		Switched: func(err error) {
 			if err == nil {

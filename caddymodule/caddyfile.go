@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"math"
+	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -31,12 +33,14 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 //	ipfs_registry [<matcher>] [<gateways...>] {
 //	    gateway <upstreams...> {
+//	        header <name> <value>
 //	        transport http {
 //	            ...
 //	        }
 //	    }
 //	    store [<directory>] {
 //	        max_size <size> | off
+//	        min_free <size> | off
 //	    }
 //	    prefetch <number> | off
 //	    blobs proxy | redirect [<gateway>]
@@ -105,6 +109,10 @@ func (h *Handler) unmarshalGateway(d *caddyfile.Dispenser) error {
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch d.Val() {
+		case "header":
+			if err := g.unmarshalHeader(d); err != nil {
+				return err
+			}
 		case "transport":
 			if err := g.unmarshalTransport(d); err != nil {
 				return err
@@ -122,11 +130,29 @@ func newGateway(d *caddyfile.Dispenser, upstreams []string) (*Gateway, error) {
 		return nil, d.ArgErr()
 	}
 	for _, s := range upstreams {
-		if _, err := gateway.ParseUpstream(s, "http"); err != nil {
+		if err := checkUpstream(s); err != nil {
 			return nil, d.Errf("invalid gateway: %v", err)
 		}
 	}
 	return &Gateway{Upstreams: upstreams}, nil
+}
+
+func (g *Gateway) unmarshalHeader(d *caddyfile.Dispenser) error {
+	var name, value string
+	if !d.AllArgs(&name, &value) {
+		return d.ArgErr()
+	}
+	if err := checkHeaderName(name); err != nil {
+		return d.WrapErr(err)
+	}
+	if _, twice := g.Headers[http.CanonicalHeaderKey(name)]; twice {
+		return d.Errf("header %s already specified", name)
+	}
+	if g.Headers == nil {
+		g.Headers = map[string]string{}
+	}
+	g.Headers[http.CanonicalHeaderKey(name)] = value
+	return nil
 }
 
 func (g *Gateway) unmarshalTransport(d *caddyfile.Dispenser) error {
@@ -161,10 +187,16 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() != "max_size" {
-			return d.Errf("unrecognized store subdirective '%s'", d.Val())
+		var err error
+		switch d.Val() {
+		case "max_size":
+			err = unmarshalSize(d, &h.Store.MaxSize, "10GiB")
+		case "min_free":
+			err = unmarshalSize(d, &h.Store.MinFree, "1GiB")
+		default:
+			err = d.Errf("unrecognized store subdirective '%s'", d.Val())
 		}
-		if err := h.Store.unmarshalMaxSize(d); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -174,23 +206,25 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 // off is said in place of a number.
 const off = "off"
 
-func (s *Store) unmarshalMaxSize(d *caddyfile.Dispenser) error {
-	if s.MaxSize != 0 {
-		return d.Err("max_size already specified")
+// unmarshalSize reads the size of a store's option, which is negative if it is off.
+func unmarshalSize(d *caddyfile.Dispenser, size *int64, example string) error {
+	option := d.Val()
+	if *size != 0 {
+		return d.Errf("%s already specified", option)
 	}
 	var arg string
 	if !d.AllArgs(&arg) {
 		return d.ArgErr()
 	}
 	if arg == off {
-		s.MaxSize = -1
+		*size = -1
 		return nil
 	}
-	size, err := humanize.ParseBytes(arg)
-	if err != nil || size == 0 || size > math.MaxInt64 {
-		return d.Errf("invalid max_size '%s': it is a size, such as 10GiB, or '%s'", arg, off)
+	n, err := humanize.ParseBytes(arg)
+	if err != nil || n == 0 || n > math.MaxInt64 {
+		return d.Errf("invalid %s '%s': write a size, such as %s, or '%s'", option, arg, example, off)
 	}
-	s.MaxSize = int64(size)
+	*size = int64(n)
 	return nil
 }
 
@@ -208,7 +242,7 @@ func (h *Handler) unmarshalPrefetch(d *caddyfile.Dispenser) error {
 	}
 	n, err := strconv.ParseUint(arg, 10, 8)
 	if err != nil || n == 0 {
-		return d.Errf("invalid prefetch '%s': it is how many blobs are fetched at once, up to 255, or '%s'", arg, off)
+		return d.Errf("invalid prefetch '%s': write how many blobs are fetched at once, up to 255, or '%s'", arg, off)
 	}
 	h.Prefetch = int(n)
 	return nil
@@ -229,7 +263,7 @@ func (h *Handler) unmarshalBlobs(d *caddyfile.Dispenser) error {
 	case h.Blobs.Mode == modeRedirect && len(args) == 0:
 	case h.Blobs.Mode == modeRedirect && len(args) == 1:
 		h.Blobs.Gateway = args[0]
-		if _, err := gateway.ParseUpstream(args[0], "http"); err != nil {
+		if _, err := gateway.ParseUpstream(args[0], "http"); err != nil && !strings.Contains(args[0], "{") {
 			return d.Errf("invalid gateway: %v", err)
 		}
 	case h.Blobs.Mode == modeProxy || h.Blobs.Mode == modeRedirect:

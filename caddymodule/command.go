@@ -78,7 +78,7 @@ func newConfig(h Handler, listen string, accessLog, debug bool) *caddy.Config {
 		Listen:            []string{listen},
 		ReadHeaderTimeout: caddy.Duration(10 * time.Second),
 		IdleTimeout:       caddy.Duration(30 * time.Second),
-		MaxHeaderBytes:    1024 * 10,
+		MaxHeaderBytes:    64 << 10, // of a request with many ranges
 		Routes: caddyhttp.RouteList{{
 			HandlersRaw: []json.RawMessage{caddyconfig.JSONModuleObject(h, "handler", "ipfs_registry", nil)},
 		}},

@@ -5,8 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -20,60 +25,134 @@ import (
 type Gateway struct {
 	// The addresses of the gateways: `http` or `https` URLs, with the path that
 	// `/ipfs/` is below if that is not the root. `host:port` is short for an
-	// `http` URL, or for `https` where the transport has TLS enabled.
+	// `http` URL, or for `https` where the transport has TLS enabled. A Unix socket
+	// is written `unix//run/kubo.sock`; logs and metrics show it as
+	// `http://run-kubo.sock`. Global placeholders such as `{env.GATEWAY}` are replaced
+	// when the configuration is loaded.
 	Upstreams []string `json:"upstreams,omitempty"`
+
+	// Header fields that are sent to these gateways with each request, such as an
+	// `Authorization`. Global placeholders in the values are replaced when the
+	// configuration is loaded: write `{env.TOKEN}` or `{file./run/secrets/token}` to
+	// keep secrets out of the configuration. Values appear in no log, error or metric,
+	// and are not sent to where a gateway redirects to.
+	Headers map[string]string `json:"headers,omitempty"`
 
 	// How to connect to them: the `http` transport of the `reverse_proxy` handler,
 	// with its options and defaults but for `max_response_header_size`, 64 KiB here,
 	// and `versions`, whose default here is `["1.1"]`: over HTTP/2, up to 4 MiB are
-	// read ahead for every client that is slow. Its placeholders `{http.reverse_proxy.upstream.address}`, `.hostport`,
-	// `.host` and `.port` are those of the gateway that is asked; there are none
-	// of the client's request. TLS is used for `https` upstreams without being
-	// enabled here.
+	// read ahead for every client that is slow. Its placeholders
+	// `{http.reverse_proxy.upstream.address}`, `.hostport`, `.host` and `.port` are those
+	// of the gateway that is asked; there are none of the client's request. TLS is used
+	// for `https` upstreams without being enabled here.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
-
-	transport *http.Transport
 }
 
-func (g *Gateway) provision(ctx caddy.Context) (gateway.Group, error) {
+// provision returns the group, and the transport whose connections it uses.
+func (g *Gateway) provision(ctx caddy.Context) (gateway.Group, *http.Transport, error) {
+	rt, err := g.loadTransport(ctx)
+	if err != nil {
+		return gateway.Group{}, nil, err
+	}
 	if len(g.Upstreams) == 0 {
-		return gateway.Group{}, errors.New("no upstreams")
+		return gateway.Group{}, nil, errors.New("no upstreams")
 	}
-	var err error
-	g.TransportRaw, err = withDefaults(g.TransportRaw)
-	if err != nil {
-		return gateway.Group{}, fmt.Errorf("setting up transport: %w", err)
+	t := transport{HTTPTransport: rt, hosts: map[string]bool{}, sockets: map[string]string{}}
+	if t.header, err = g.header(); err != nil {
+		return gateway.Group{}, nil, err
 	}
-	module, err := ctx.LoadModule(g, "TransportRaw")
-	if err != nil {
-		return gateway.Group{}, fmt.Errorf("loading transport: %w", err)
-	}
-	rt, ok := module.(*reverseproxy.HTTPTransport)
-	if !ok {
-		return gateway.Group{}, fmt.Errorf("the transport is a %T", module)
-	}
-	if rt.ProxyProtocolEnabled() {
-		return gateway.Group{}, errors.New("proxy_protocol has no use here, since gateways are told nothing about clients")
-	}
-
-	g.transport = rt.Transport
-	group := gateway.Group{Transport: transport{rt}}
-	scheme := "http"
-	secure := rt.TLSEnabled()
-	if secure {
-		scheme = "https"
-	}
+	group := gateway.Group{Transport: t}
 	for _, s := range g.Upstreams {
-		u, err := gateway.ParseUpstream(s, scheme)
+		u, err := t.add(s)
 		if err != nil {
-			return gateway.Group{}, fmt.Errorf("invalid upstream: %w", err)
-		}
-		if secure && u.Scheme == "http" {
-			return gateway.Group{}, fmt.Errorf("upstream %s is plain HTTP, but the transport has TLS enabled", u)
+			return gateway.Group{}, nil, fmt.Errorf("invalid upstream: %w", err)
 		}
 		group.Upstreams = append(group.Upstreams, u)
 	}
-	return group, nil
+	return group, rt.Transport, nil
+}
+
+func (g *Gateway) loadTransport(ctx caddy.Context) (*reverseproxy.HTTPTransport, error) {
+	var err error
+	g.TransportRaw, err = withDefaults(g.TransportRaw)
+	if err != nil {
+		return nil, fmt.Errorf("setting up transport: %w", err)
+	}
+	module, err := ctx.LoadModule(g, "TransportRaw")
+	if err != nil {
+		return nil, fmt.Errorf("loading transport: %w", err)
+	}
+	rt, ok := module.(*reverseproxy.HTTPTransport)
+	if !ok {
+		return nil, fmt.Errorf("the transport is a %T", module)
+	}
+	if rt.ProxyProtocolEnabled() {
+		return nil, errors.New("proxy_protocol has no use here, since gateways are told nothing about clients")
+	}
+	return rt, nil
+}
+
+// header returns the header fields with their placeholders replaced. Errors name a field
+// and not its value.
+func (g *Gateway) header() (http.Header, error) {
+	header := http.Header{}
+	for name, value := range g.Headers {
+		if err := checkHeaderName(name); err != nil {
+			return nil, err
+		}
+		value, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("header %s: a placeholder in its value is unknown or empty", name)
+		}
+		if value = strings.TrimSpace(value); strings.ContainsFunc(value, unicode.IsControl) {
+			return nil, fmt.Errorf("header %s: its value has characters that no header has", name)
+		}
+		header.Set(name, value)
+	}
+	return header, nil
+}
+
+var fieldName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+// checkHeaderName returns why a header field cannot be configured, if so.
+func checkHeaderName(name string) error {
+	switch http.CanonicalHeaderKey(name) {
+	case "Accept", "Accept-Encoding", "Range", "Host", "Connection", "Content-Length", "Transfer-Encoding":
+		return fmt.Errorf("header %s: the registry sets it itself", name)
+	}
+	if !fieldName.MatchString(name) {
+		return fmt.Errorf("%q is not the name of a header field", name)
+	}
+	return nil
+}
+
+// checkUpstream returns why an address cannot be one of a gateway, if so. An address with
+// placeholders is checked when they are replaced.
+func checkUpstream(s string) error {
+	if strings.Contains(s, "{") {
+		return nil
+	}
+	if isSocket(s) {
+		_, _, err := parseSocket(s)
+		return err
+	}
+	_, err := gateway.ParseUpstream(s, "http")
+	return err
+}
+
+func isSocket(s string) bool { return strings.HasPrefix(s, "unix/") || strings.HasPrefix(s, "unix:") }
+
+var notInHost = regexp.MustCompile(`[^a-z0-9.]+`)
+
+// parseSocket returns the path of a Unix socket, and the host by which it is known: names
+// in URLs have no slashes.
+func parseSocket(s string) (path, host string, err error) {
+	path, ok := strings.CutPrefix(s, "unix/")
+	host = strings.Trim(notInHost.ReplaceAllString(strings.ToLower(path), "-"), "-.")
+	if !ok || !strings.HasPrefix(path, "/") || host == "" {
+		return "", "", fmt.Errorf("%s: a Unix socket is written unix//path/to.sock", s)
+	}
+	return path, host, nil
 }
 
 // protocol is the one transport there is. What the others say to their upstreams
@@ -108,7 +187,47 @@ func withDefaults(transport json.RawMessage) (json.RawMessage, error) {
 // transport keeps a transport of reverse_proxy and the client's request apart:
 // it would take the address to dial from the request's variables, and write to
 // them from goroutines of its own.
-type transport struct{ *reverseproxy.HTTPTransport }
+type transport struct {
+	*reverseproxy.HTTPTransport
+	header  http.Header       // to send to the gateways
+	hosts   map[string]bool   // of the gateways, as they are in URLs
+	sockets map[string]string // paths of the Unix sockets among them, by host
+}
+
+// add adds a gateway by its address, and returns its URL.
+func (t transport) add(address string) (*url.URL, error) {
+	address, err := caddy.NewReplacer().ReplaceOrErr(address, true, true)
+	if err != nil {
+		return nil, err
+	}
+	scheme := "http"
+	if t.TLSEnabled() {
+		scheme = "https"
+	}
+	socket := ""
+	if isSocket(address) {
+		path, host, err := parseSocket(address)
+		if err != nil {
+			return nil, err
+		}
+		if other, taken := t.sockets[host]; taken && other != path {
+			return nil, fmt.Errorf("%s looks like unix/%s in logs: name one of the sockets otherwise", address, other)
+		}
+		address, socket = scheme+"://"+host, path
+	}
+	u, err := gateway.ParseUpstream(address, scheme)
+	if err != nil {
+		return nil, err
+	}
+	if t.TLSEnabled() && u.Scheme == "http" {
+		return nil, fmt.Errorf("upstream %s is plain HTTP, but the transport has TLS enabled", u)
+	}
+	t.hosts[u.Host] = true
+	if socket != "" {
+		t.sockets[u.Host] = socket
+	}
+	return u, nil
+}
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	port := req.URL.Port()
@@ -121,7 +240,12 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	repl.Set("http.reverse_proxy.upstream.hostport", address)
 	repl.Set("http.reverse_proxy.upstream.host", req.URL.Hostname())
 	repl.Set("http.reverse_proxy.upstream.port", port)
-	return t.HTTPTransport.RoundTrip(req.WithContext(&bare{req.Context(), repl, map[string]any{}}))
+	req = req.WithContext(&bare{req.Context(), repl, map[string]any{}, t.sockets[req.URL.Host]})
+	if len(t.header) > 0 && t.hosts[req.URL.Host] {
+		req.Header = req.Header.Clone()
+		maps.Copy(req.Header, t.header)
+	}
+	return t.HTTPTransport.RoundTrip(req)
 }
 
 // bare is a context with nothing of a request's but its end.
@@ -129,7 +253,11 @@ type bare struct {
 	context.Context
 	replacer *caddy.Replacer
 	vars     map[string]any
+	socket   string // to dial in place of the request's host, if any
 }
+
+// dialInfoKey is the key under which reverse_proxy's transport looks for what to dial.
+const dialInfoKey caddy.CtxKey = "reverse_proxy.dial_info"
 
 // Value implements context.Context.
 func (b *bare) Value(key any) any {
@@ -138,6 +266,10 @@ func (b *bare) Value(key any) any {
 		return b.replacer
 	case caddyhttp.VarsCtxKey:
 		return b.vars
+	case dialInfoKey:
+		if b.socket != "" {
+			return reverseproxy.DialInfo{Network: "unix", Address: b.socket}
+		}
 	}
 	return nil
 }

@@ -3,14 +3,18 @@ package caddymodule
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 )
@@ -102,7 +106,7 @@ func TestTransportContext(t *testing.T) {
 
 	type key struct{}
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "secret"))
-	b := &bare{ctx, caddy.NewReplacer(), map[string]any{}}
+	b := &bare{ctx, caddy.NewReplacer(), map[string]any{}, ""}
 	if got := b.Value(key{}); got != nil {
 		t.Errorf("the transport is told %v", got)
 	}
@@ -160,4 +164,83 @@ func TestHTTPS(t *testing.T) {
 
 	h.Gateways[0].Upstreams = []string{strings.TrimPrefix(secure.URL, "https://")}
 	newSite(t, h).get(t, 200, im.BlobURL(t, im.Config))
+}
+
+// A header reaches the gateways that it is for, at their own addresses only, and its value
+// is nowhere to be seen.
+func TestGatewayHeaders(t *testing.T) {
+	im := imagestest.New(t)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	guarded, other := im.Gateway(t), im.Gateway(t)
+	guarded.Breaks(func(w http.ResponseWriter, r *http.Request, body []byte) {
+		if r.Header.Get("Authorization") != "Bearer sesame" {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			http.Error(w, "not now", http.StatusInternalServerError)
+			return
+		}
+		imagestest.Honest(w, r, body)
+	})
+	s := newSite(t, Handler{Gateways: []*Gateway{
+		{Upstreams: []string{guarded.URL}, Headers: map[string]string{"Authorization": "Bearer {file." + token + "}"}},
+		{Upstreams: []string{other.URL}},
+	}})
+	s.get(t, 200, im.ManifestURL(t, imagestest.Ours, "v1"))
+	s.get(t, 200, im.BlobURL(t, im.Layer))
+	for _, r := range other.Asked() {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("another gateway is told the secret")
+		}
+	}
+	if config := string(caddyconfig.JSON(s.handler, nil)); strings.Contains(config, "sesame") {
+		t.Errorf("the configuration shows the secret: %s", config)
+	}
+	if states := fmt.Sprint(s.handler.pool.States()); strings.Contains(states, "sesame") {
+		t.Errorf("the states of gateways show the secret: %s", states)
+	}
+	for config, want := range map[string]string{
+		`{"X-Key":"{env.NOT_SET_ANYWHERE}"}`: "header X-Key: a placeholder in its value is unknown or empty",
+		`{"X Key":"x"}`:                      "is not the name of a header field",
+		`{"Host":"x"}`:                       "header Host: the registry sets it itself",
+	} {
+		_, err := provision(t, `{"gateways":[{"upstreams":["http://gw"],"headers":`+config+`}]}`)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", config, err, want)
+		}
+	}
+	t.Setenv("SECRET_KEY", "two\nlines")
+	_, err := provision(t, `{"gateways":[{"upstreams":["http://gw"],"headers":{"X-Key":"{env.SECRET_KEY}"}}]}`)
+	if err == nil || strings.Contains(err.Error(), "lines") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// A gateway on a Unix socket is spelled as Caddy spells it, and addresses may come from
+// the environment.
+func TestGatewayOnUnixSocket(t *testing.T) {
+	im := imagestest.New(t)
+	dir, err := os.MkdirTemp("", "s") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	listener, err := net.Listen("unix", filepath.Join(dir, "kubo.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: im.Gateway(t)}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	t.Setenv("KUBO_GATEWAY", "unix/"+filepath.Join(dir, "kubo.sock"))
+	s := newSite(t, Handler{Gateways: []*Gateway{{Upstreams: []string{"{env.KUBO_GATEWAY}"}}}})
+	s.get(t, 200, im.BlobURL(t, im.Layer))
+	want := "http://" + strings.Trim(notInHost.ReplaceAllString(strings.ToLower(dir), "-"), "-") + "-kubo.sock"
+	if got := s.handler.pool.States()[0].Gateway; got != want {
+		t.Errorf("the gateway is known as %s, want %s", got, want)
+	}
 }

@@ -187,12 +187,12 @@ func (h *Handler) provisionStore() (err error) {
 func (h *Handler) provisionGateways(ctx caddy.Context) ([]gateway.Group, error) {
 	var groups []gateway.Group
 	for i, g := range h.Gateways {
-		group, err := g.provision(ctx)
+		group, transport, err := g.provision(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("setting up gateway group %d: %w", i, err)
 		}
 		groups = append(groups, group)
-		h.transports = append(h.transports, g.transport)
+		h.transports = append(h.transports, transport)
 	}
 	observer, err := newAttempts(ctx)
 	h.pool = newPool(groups, observer)
@@ -205,7 +205,7 @@ func (h *Handler) provisionCache() (err error) {
 		return nil
 	}
 	s := cached(h.stores)
-	h.cache, err = openCache(s, newCacheConfig(s, h.Store.maxSize(), h.logger), h.prefetch())
+	h.cache, err = openCache(s, newCacheConfig(s, h.Store.maxSize(), h.Store.MinFree, h.logger), h.prefetch())
 	return err
 }
 

@@ -106,7 +106,7 @@ func TestRefusedConfig(t *testing.T) {
 		`{"gateways":[{"upstreams":["http://a?b"]}]}`:                                                     "a query has no place in it",
 		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"carrier_pigeon"}}]}`:             `unknown transport "carrier_pigeon": gateways are reached by 'http'`,
 		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"fastcgi"}}]}`:                    "unknown transport",
-		`{"gateways":[{"upstreams":["unix//run/kubo.sock"]}]}`:                                            "not by Unix sockets",
+		`{"gateways":[{"upstreams":["unix/run/kubo.sock"]}]}`:                                             "a Unix socket is written unix//path/to.sock",
 		`{"store":{"directory":"{env.NOT_SET_ANYWHERE}/x"}}`:                                              "setting up the store: invalid directory",
 		`{"store":{"directory":"{nothing}/x"}}`:                                                           "setting up the store: invalid directory",
 		`{"gateways":[{"upstreams":["http://a"],"transport":{"protocol":"http","tls":{}}}]}`:              "is plain HTTP, but the transport has TLS enabled",

@@ -28,6 +28,12 @@ type Store struct {
 	// for as long as the directory cannot be written, as on a full disk.
 	// Default: 10 GiB.
 	MaxSize int64 `json:"max_size,omitempty"`
+
+	// How many bytes of the directory's file system the cache leaves free, also for
+	// conversions into the same store. When less is free, what was used least recently
+	// goes. The disk may be filled if it is negative. Default: 5 % of the file system or
+	// 1 GiB, whichever is less.
+	MinFree int64 `json:"min_free,omitempty"`
 }
 
 // defaultMaxSize is how many bytes of a store are cache unless something else is

@@ -72,6 +72,40 @@ func TestSeveralRanges(t *testing.T) {
 	}
 }
 
+// podman asks for hundreds of parts of one blob: all of them come in one answer, in the
+// order of the request, none merged with another.
+func TestHundredsOfRangesComeInOrder(t *testing.T) {
+	im := imagestest.New(t)
+	var header strings.Builder
+	var from []int
+	for i := range maxRanges {
+		from = append(from, (i*7919)%(len(im.Layer)-10)) // neither sorted nor apart
+		fmt.Fprintf(&header, ",%d-%d", from[i], from[i]+9)
+	}
+	for source, handler := range sources {
+		s := newSite(t, handler(t, im))
+		resp, body := s.get(t, http.StatusPartialContent, im.BlobURL(t, im.Layer), "Range", "bytes="+header.String()[1:])
+		_, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		if err != nil || resp.ContentLength != int64(len(body)) {
+			t.Fatalf("%s: %d bytes of %d, %v", source, len(body), resp.ContentLength, err)
+		}
+		parts := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+		for i, at := range from {
+			part, err := parts.NextPart()
+			if err != nil {
+				t.Fatalf("%s: part %d: %v", source, i, err)
+			}
+			got, err := io.ReadAll(part)
+			if err != nil || !bytes.Equal(got, im.Layer[at:at+10]) {
+				t.Fatalf("%s: part %d: %q, %v", source, i, part.Header.Get("Content-Range"), err)
+			}
+		}
+		if _, err := parts.NextPart(); err != io.EOF {
+			t.Errorf("%s: after all parts: %v", source, err)
+		}
+	}
+}
+
 // A client that wants more parts than are given in one answer gets the whole.
 func TestTooManyRangesGiveTheWhole(t *testing.T) {
 	im := imagestest.New(t)
