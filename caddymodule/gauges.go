@@ -14,9 +14,9 @@ import (
 type gauges struct{}
 
 var (
-	gatewayHealthy = gauge("gateway_healthy", "Whether a gateway is asked in its turn and waited for: 1, or 0 for a while after it failed, and until it answers again.", "gateway")
+	gatewayHealthy = gauge("gateway_healthy", "Whether a gateway is asked in its turn and waited for: 1; or 0 for a while after it failed, while it refuses everybody, and until it answers again.", "gateway")
 	listRules      = gauge("list_rules", "Rules of a deny list, or roots on an allow list, that are in force.", "list", "file")
-	cacheBytes     = gauge("cache_bytes", "Memory that is taken by a cache.", "cache")
+	cacheBytes     = gauge("cache_bytes", "Memory that a cache takes.", "cache")
 	storeBytes     = gauge("store_cache_bytes", "Bytes on disk that the cache of a store takes, as far as is known.", "store")
 )
 

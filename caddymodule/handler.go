@@ -27,9 +27,9 @@ func init() {
 	caddy.RegisterModule(Handler{})
 }
 
-// Handler serves container images that live on IPFS, with the registry protocol
-// that Docker, containerd, Kubernetes, Podman and all other container tools
-// speak. Nothing has to be installed or configured where images are pulled.
+// Handler serves container images that live on IPFS, with the registry protocol that
+// Docker, containerd, Kubernetes, Podman and all other container tools speak. Nothing has
+// to be installed or configured where images are pulled.
 //
 // An image is named by its address, the CID of its directory on IPFS, which the
 // `converter` program prints:
@@ -38,47 +38,45 @@ func init() {
 //	docker pull registry.example.com/ipfs/<cid>[/<name>][:<tag>]
 //
 // The CID is spelled `ciq…`, as the converter prints it, or is a CIDv1 in base32
-// (`bafy…`), base36 (`k2…`) or base16 (`f01…`). An image that is alone in its
-// directory has no name. Images of one directory, the root, can be served by
-// their names alone, and in the place of those of other registries.
+// (`bafy…`), base36 (`k2…`) or base16 (`f01…`). An image that is alone in its directory
+// has no name. The images of one directory, the root, can be served by their names alone,
+// also as a mirror of other registries.
 //
-// Tags are listed, and so are referrers: signatures and bills of materials, say.
+// Tags are listed, and so are referrers, such as signatures and bills of materials.
 //
-// Images come from a store on disk, from IPFS gateways, or from both: then the
-// store is looked at first, and keeps what gateways gave, as long as there is room.
-// However many ask for a blob, it is fetched once. Without either, it is the store
-// in which the converter keeps images by default.
+// Images come from a store on disk, from IPFS gateways, or from both. The store is asked
+// first, and keeps what gateways gave as long as there is room. A blob is fetched once,
+// however many clients ask for it. Without either option, the store is the one in which
+// the converter keeps images by default.
 //
-// Gateways are not trusted. What they send is held against the CID in the
-// image's name, from there through directories and the nodes of files down to the
-// last leaf, and only what is right goes on: tags, manifests, blobs and parts of
-// blobs, and that something does not exist. Gateways that serve no plain files,
-// as most public ones, are asked for CARs or for blocks. That a blob has the
-// digest which it goes by, and which its publisher may have got wrong, is for
-// clients to check, as they all do.
+// Gateways are not trusted. Everything that they send is verified against the CID in the
+// image's name: directories, the nodes of files, every leaf, and the absence of something.
+// Only verified bytes go on to clients. Gateways that serve no plain files, as most public
+// ones, are asked for CARs or for blocks. The publisher chose the digest that a blob goes
+// by, and may have got it wrong; clients check that, as they all do.
 //
-// Where a gateway fails or lies, another goes on, in the middle of an answer too.
-// For a minute, one that failed is asked after all others for the same thing, and
-// for anything else after the others of its group, but never left out. If no
-// gateway could give what was wanted, that is held against none of them.
+// If a gateway fails or lies, another one goes on, in the middle of an answer too. For a
+// minute, the one that failed is asked after all others for the same thing, and after the
+// others of its group for anything else. It is never left out. If no gateway could give
+// something, no gateway is blamed for it.
 //
-// Only requests for `/v2` and below it are answered. All others are passed to
-// the next handler, so a registry can share its site. The registry is read-only.
-// The directive comes before `respond`, so that a site's last words do not
-// swallow `/v2`, and after all that decides who may ask: `basic_auth`,
-// `forward_auth`, `error` and `abort`. To refuse somebody, use one of these,
-// such as `error @denied 403`, or a `route`; a `respond @denied 403` comes too
-// late. Errors of the protocol are answered; what store and gateways fail at is
-// for `handle_errors`, and without it an answer in the protocol's form as well.
+// Only requests for `/v2` and below it are answered. All others are passed to the next
+// handler, so a registry can share its site. The registry is read-only. The directive
+// comes before `respond`, so that a site's catch-all does not swallow `/v2`, and after
+// the directives that decide who may ask: `basic_auth`, `forward_auth`, `error` and
+// `abort`. To refuse a client, use one of these, such as `error @denied 403`, or a
+// `route`; a `respond @denied 403` comes too late. Errors of the protocol are answered.
+// Failures of the store or of all gateways go to `handle_errors`; a site without it
+// answers them in the protocol's form.
 //
 // Content never changes under a CID, so all answers may be kept for a year, by public
 // caches too unless the request was authorised or had a cookie. That holds as long as the
 // address stands in the URL that the client asked for: an answer under a rewritten URL has
-// to be asked for again (`no-cache`), which costs a 304. Compressing any of it again is of
+// to be asked for again (`no-cache`), which costs a 304. Compressing content again is of
 // no use, and answers tell the `encode` handler so.
 //
-// This handler sets placeholders, for `log_append` and other handlers. Access logs
-// have the same in the field `ipfs_registry`.
+// This handler sets placeholders, for `log_append` and other handlers. Access logs have
+// the same in the field `ipfs_registry`.
 //
 // Placeholder | Description
 // ------------|-------------
@@ -88,8 +86,8 @@ func init() {
 // `{http.ipfs_registry.reference}` | The tag or digest
 // `{http.ipfs_registry.source}` | Where the answer is from: `store` or `gateway`
 type Handler struct {
-	// Groups of IPFS gateways, in order of preference. The next group is asked
-	// when none in those before it has what is wanted.
+	// Groups of IPFS gateways, in order of preference. A group is asked when none of
+	// those before it gave what is wanted.
 	Gateways []*Gateway `json:"gateways,omitempty"`
 
 	// The store to serve images from. Default: none if there are gateways,
@@ -105,31 +103,30 @@ type Handler struct {
 	// Default: they are proxied.
 	Blobs *Blobs `json:"blobs,omitempty"`
 
-	// The names that images may be asked for by besides CIDs. Default: none.
+	// The names that images may be asked for by, besides CIDs. Default: none.
 	Names *Names `json:"names,omitempty"`
 
-	// The directory whose images are served under their plain names. Default:
-	// none, images are asked for by an address.
+	// The directory whose images are served under their plain names. Default: none;
+	// images are asked for by an address.
 	Root *Root `json:"root,omitempty"`
 
-	// Whether `/v2/_catalog` lists what the store and the root hold, by the names
-	// by which it can be pulled, without what the lists refuse. Default: `false`.
+	// Whether `/v2/_catalog` lists the images of the store and of the root, by the
+	// names by which they can be pulled. Images that the lists refuse are left out.
+	// Default: `false`.
 	Catalog bool `json:"catalog,omitempty"`
 
-	// Files with what is not served: compact deny lists (IPIP-383, of which
-	// badbits is one) of CIDs, paths below them, and names. What is denied is
-	// answered with 410, or with 451 where the list has the hint
-	// `gateway_status=451`; and so is all that is below it. Of two rules the later
-	// one counts, and later files come after earlier ones. Global placeholders are
-	// replaced. A file that has changed or was replaced is read again within
-	// seconds; if it cannot be read then, what it said before stays in force, and
-	// the log says so. Default: none.
+	// Files that say what is not served: compact deny lists (IPIP-383, such as
+	// badbits) of CIDs, paths below them, and names. A denied image, and everything
+	// below a denied directory, is answered with 410, or with 451 where the list has the
+	// hint `gateway_status=451`. Of two rules the later one counts, and later files come
+	// after earlier ones. Global placeholders are replaced. A file that changes or is
+	// replaced is read again within seconds; if it cannot be read then, its last content
+	// stays in force, and the log says so. Default: none.
 	Deny []string `json:"deny,omitempty"`
 
-	// Files with the roots that alone are served: a CID a line, in any spelling.
-	// What follows `#` is a comment. What is on none of them is answered with 403.
-	// They are read like those of what is denied, which have the last word.
-	// Default: none, all roots are served.
+	// Files with the only roots that are served: a CID a line, in any spelling. `#`
+	// begins a comment. All other roots are answered with 403. The files are read like
+	// those of `deny`, which have the last word. Default: none; all roots are served.
 	Allow []string `json:"allow,omitempty"`
 
 	instance

@@ -11,10 +11,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 )
 
-// metrics are counted for the whole process: Caddy makes a new registry with each
-// configuration, and in all of them it is these that are registered, so they go
-// on where they were. What labels can be is either fixed or in the configuration;
-// nothing that clients say is among it.
+// metrics are counted for the whole process. Caddy makes a new registry with each
+// configuration; the same collectors are registered with all of them, so they go on
+// where they were. The values of labels are fixed or come from the configuration, and
+// never from clients.
 var metrics = struct {
 	requests             *prometheus.CounterVec
 	sentBytes            *prometheus.CounterVec
@@ -29,17 +29,17 @@ var metrics = struct {
 	evictions            prometheus.Counter
 	evictedBytes         prometheus.Counter
 }{
-	requests:             counter("requests_total", "Requests, by what they were for and what became of them.", "kind", "result"),
+	requests:             counter("requests_total", "Requests, by what was asked for and by outcome.", "kind", "result"),
 	sentBytes:            counter("sent_bytes_total", "Bytes of manifests, blobs and lists that were sent to clients, by where they came from.", "source"),
-	cacheRequests:        counter("cache_requests_total", "Times that something was looked for in a cache.", "cache", "result"),
+	cacheRequests:        counter("cache_requests_total", "Look-ups in a cache.", "cache", "result"),
 	gatewayRequests:      counter("gateway_requests_total", "Attempts to get something from a gateway.", "gateway", "result"),
-	verificationFailures: counter("verification_failures_total", "Answers of a gateway that were not what they had to be.", "gateway"),
-	namesResolved:        counter("names_resolved_total", "Times that it was found out what an IPNS key or a domain stands for.", "result"),
-	refusals:             counter("refusals_total", "Requests that were refused, by the kind of list that wants it.", "list"),
-	fills:                counter("fills_total", "Blobs that were on their way into a store's cache, by what became of them.", "result"),
-	filledBytes:          counter("filled_bytes_total", "Bytes that were put into a store's cache, by how they came.", "way"),
-	evictions:            counter("evictions_total", "Files of a store's cache that made way for others.").WithLabelValues(),
-	evictedBytes:         counter("evicted_bytes_total", "Bytes of a store's cache that made way for others.").WithLabelValues(),
+	verificationFailures: counter("verification_failures_total", "Answers of a gateway that were false.", "gateway"),
+	namesResolved:        counter("names_resolved_total", "Look-ups of what an IPNS key or a domain stands for.", "result"),
+	refusals:             counter("refusals_total", "Requests that were refused, by the kind of list that refused them.", "list"),
+	fills:                counter("fills_total", "Blobs that were on their way into a store's cache, by outcome.", "result"),
+	filledBytes:          counter("filled_bytes_total", "Bytes that were put into a store's cache, by where they came from.", "way"),
+	evictions:            counter("evictions_total", "Files that were evicted from a store's cache.").WithLabelValues(),
+	evictedBytes:         counter("evicted_bytes_total", "Bytes that were evicted from a store's cache.").WithLabelValues(),
 	gatewayLatency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace,
 		Subsystem: metricsSubsystem,
@@ -59,7 +59,7 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 }
 
 func init() {
-	// What may be long in coming is shown before it came, as 0.
+	// Series are shown as 0 before anything happens to them.
 	for _, s := range []images.Origin{images.FromStore, images.FromGateway} {
 		metrics.sentBytes.WithLabelValues(string(s))
 	}
@@ -131,20 +131,20 @@ func countLook(cache string, hit bool) {
 	metrics.cacheRequests.WithLabelValues(cache, result).Inc()
 }
 
-// How bytes come into a store's cache.
+// Where bytes in a store's cache come from.
 const (
 	wayGateway = "gateway"
 	wayCopied  = "copied" // from other blobs of the store
 )
 
-// countFill counts a fill that is over.
+// countFill counts a fill that has ended.
 func countFill(o fill.Outcome) {
 	metrics.fills.WithLabelValues(string(o.Result)).Inc()
 	metrics.filledBytes.WithLabelValues(wayGateway).Add(float64(o.Fetched))
 	metrics.filledBytes.WithLabelValues(wayCopied).Add(float64(o.Copied))
 }
 
-// countEviction counts a file that made way.
+// countEviction counts a file that was evicted.
 func countEviction(bytes int64) {
 	metrics.evictions.Inc()
 	metrics.evictedBytes.Add(float64(bytes))
@@ -171,7 +171,7 @@ func nameResult(err error) string {
 	return resultGatewayError
 }
 
-// What became of a request.
+// The outcomes of requests.
 const (
 	resultOK           = "ok"
 	resultNotModified  = "not_modified"

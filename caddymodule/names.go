@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -17,31 +18,30 @@ import (
 //
 //	docker pull registry.example.com/ipns/<key or domain>[/<name>][:<tag>]
 //
-// What a tag is under a name may be cached for as long as the name's owner says,
-// though at least 5 seconds and at most an hour. Who began to pull an image before
-// a name moved gets the rest of the same image, for an hour.
+// What a tag is under a name may be cached for as long as the name's owner says, though
+// at least 5 seconds and at most an hour. A client that began to pull an image before a
+// name moved gets the rest of the same image, for an hour.
 type Names struct {
-	// Whether images may be asked for by IPNS keys (`k51…` or `bafz…`), whoever's
-	// they are. Their records come from the gateways, two of which are asked, and
-	// are verified. The newest that was ever seen is believed; with a store, that
-	// is remembered in its directory `names`, if that can be written to.
+	// Whether images may be asked for by any IPNS key (`k51…` or `bafz…`). The
+	// gateways give the records of keys, which are verified; two gateways are asked.
+	// The newest record that was ever seen counts. A store remembers it in its
+	// directory `names`, if that can be written to.
 	IPNS bool `json:"ipns,omitempty"`
 
-	// The domains that images may be asked for by, subdomains not included. What a
-	// domain stands for is said by its DNSLink, a TXT record of
-	// `_dnslink.<domain>` such as `dnslink=/ipfs/<cid>`, which is as safe as the way
-	// to the DNS server. It is asked for again every minute. One that names an IPNS
-	// key is followed, whether or not others may be asked for.
+	// The domains that images may be asked for by, subdomains not included. The
+	// DNSLink of a domain says what it stands for: a TXT record of
+	// `_dnslink.<domain>` such as `dnslink=/ipfs/<cid>`, which is as safe as the way to
+	// the DNS server. It is asked for again every minute. A DNSLink that names an IPNS
+	// key is followed, whether or not other keys may be asked for.
 	DNSLink []string `json:"dnslink,omitempty"`
 
 	// The address of the DNS server to ask for DNSLinks. Its port is `53` unless
-	// stated. Default: those that this machine asks.
+	// stated. Default: the servers that this machine asks.
 	Resolver string `json:"resolver,omitempty"`
 }
 
-// newResolver returns what names are resolved by, nil if there are none. Names of the
-// zero value are none but the root. Records of keys are kept below dir, if that is not
-// empty.
+// newResolver returns the resolver of names, nil if neither the options nor the root have
+// any. It keeps records of keys below dir, if that is not empty.
 func newResolver(n *Names, root *registry.Root, pool *gateway.Pool, dir string, logger *zap.Logger) (*names.Resolver, error) {
 	if n == nil {
 		if !root.IsName() {
@@ -75,7 +75,7 @@ func (n *Names) validate(gateways bool, root *registry.Root) error {
 	case n == nil:
 		return nil
 	case !n.IPNS && len(n.DNSLink) == 0 && !root.IsName():
-		return errors.New("names are neither 'ipns' nor 'dnslink': choose what images may be asked for by")
+		return errors.New("names has neither 'ipns' nor 'dnslink': choose what images may be asked for by")
 	case n.IPNS && !gateways:
 		return errors.New("there is no gateway to get the records of 'ipns' from")
 	}
@@ -129,6 +129,9 @@ func logName(logger *zap.Logger, n names.Name, err error) {
 		if !f.Strike {
 			level = zap.DebugLevel
 		}
+	}
+	if failed, ok := errors.AsType[*net.DNSError](err); ok && failed.Server != "" {
+		fields = append(fields, zap.String("resolver", failed.Server))
 	}
 	if c := logger.Check(level, "trouble with a name"); c != nil {
 		c.Write(fields...)

@@ -6,36 +6,35 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
-// Root is a directory on IPFS whose images are served under their plain names,
-// as any other registry serves its own, and as a mirror of other registries:
+// Root is a directory on IPFS whose images are served under their plain names, as any
+// other registry serves its own, and as a mirror of other registries:
 //
 //	docker pull registry.example.com/<name>[:<tag>]
 //
-// A repository that begins with an address means the same with a root as
-// without. A tag is one that `tags/list` has: `latest` is answered where an image
-// is tagged so, and not where it is only how the image is found when nobody names
-// a tag. Where it stands beside the only other tag of an image, nothing tells
-// which of the two it is, and it is not answered. What a plain name stands for
-// changes with the configuration, so tags have to be asked for again (`no-cache`),
-// which costs a 304.
+// A repository that begins with an address means the same with a root as without. Only
+// the tags that `tags/list` has are answered. So `latest` is answered where an image is
+// tagged so, and not where it is only an alias, by which the image is found when a client
+// names no tag. If it stands beside the only other tag of an image, it may be either, and
+// is not answered. What a plain name stands for changes with the configuration, so tags
+// have to be asked for again (`no-cache`), which costs a 304.
 type Root struct {
-	// The directory: a CID in any spelling, an IPNS key or a domain with a
-	// DNSLink. To name it here is to allow it, whatever `names` says; what it
-	// stands for is looked up, and may be cached, as there.
+	// The directory: a CID in any spelling, an IPNS key or a domain with a DNSLink.
+	// Naming it here allows it, whatever `names` says. It is looked up, and may be
+	// cached, as the names there.
 	Address string `json:"address,omitempty"`
 
-	// The registries that the images are from. containerd says which one it wants
-	// an image of when it asks a mirror (`?ns=<host>`); images of others than
-	// these and of this host are not found then. `library/` is left out of
-	// names where `docker.io` is meant.
+	// The registries that the images are from. containerd tells a mirror whose image it
+	// wants (`?ns=<host>`); images of other registries than these, and than this site,
+	// are not found then. Where Docker Hub (`docker.io`) is meant, in any of its
+	// spellings, `library/` is left out of names.
 	//
-	// The directory does not tell where an image is from, so of several hosts each
-	// is one that all images in it are from as far as clients can tell: name
-	// several only if no two of them have different images of one name. Docker
-	// asks its `registry-mirrors` for images of `docker.io` only, and does not
-	// say so. A server that is one must have a root with nothing else in it.
+	// The directory does not tell where an image is from, so clients find each of its
+	// images under each of these hosts. Name several hosts only if no two of them have
+	// different images of one name. Docker asks its `registry-mirrors` only for images
+	// of `docker.io`, and does not say so: a server that is one must have a root with
+	// nothing else in it.
 	//
-	// Default: none. Then `?ns=` of any host but this is not found.
+	// Default: none. Then `?ns=` of any host but this one is not found.
 	For []string `json:"for,omitempty"`
 }
 

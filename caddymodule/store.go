@@ -10,15 +10,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// Store is a directory of images on disk, as the converter fills it, and where what
-// gateways gave is cached.
+// Store is a directory of images on disk, as the converter fills it, in which the module
+// also caches what gateways gave.
 type Store struct {
-	// The directory. It need not exist yet, and may be filled while Caddy runs.
-	// It is only read, but for `cache` in it, and for `names`, where records of IPNS
-	// keys are kept if names are configured. Global placeholders such as `{env.HOME}`
-	// are replaced when the configuration is loaded. Default: wherever the converter
-	// keeps images when it is not told either, so both `/var/lib/ipfs-registry`
-	// and `ipfs-registry` in the data directory of the user that Caddy runs as
+	// The directory. It need not exist yet, and may be filled while Caddy runs. It is
+	// only read, but for its directories `cache` and, if names are configured, `names`,
+	// which holds records of IPNS keys. Global placeholders such as `{env.HOME}` are
+	// replaced when the configuration is loaded. Default: the directories in which the
+	// converter keeps images by default, so both `/var/lib/ipfs-registry` and
+	// `ipfs-registry` in the data directory of the user that Caddy runs as
 	// (`$XDG_DATA_HOME`, `~/.local/share`).
 	Directory string `json:"directory,omitempty"`
 
@@ -40,8 +40,8 @@ type Store struct {
 // configured.
 const defaultMaxSize = 10 << 30
 
-// provision opens the store, which by default is more than one directory: which
-// of them the converter will use can change while we run, and with who runs it.
+// provision opens the store. By default that is more than one directory: which of them
+// the converter uses depends on the user who runs it, and can change while Caddy runs.
 func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 	dirs := store.DefaultDirs()
 	if s.Directory != "" {
@@ -66,7 +66,7 @@ func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 	}
 	logger.Info("images on disk are served", zap.Strings("store", dirs))
 	if len(absent) == len(dirs) {
-		logger.Warn("there is no store yet, which the converter makes", zap.Errors("errors", absent))
+		logger.Warn("there is no store yet; the converter makes it", zap.Errors("errors", absent))
 	}
 	return stores, nil
 }
