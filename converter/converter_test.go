@@ -300,7 +300,7 @@ func TestBadArchives(t *testing.T) {
 		"not JSON":       {layered().File(ocilayout.DockerList, []byte("hello")).Close(), "reading manifest.json"},
 		"long JSON":      {new(testimage.Tarball).File(ocilayout.DockerList, make([]byte, layout.MaxManifest+1)).Close(), "manifest.json"},
 		"no image":       {new(testimage.Tarball).File(ocilayout.DockerList, []byte("[]")).Close(), "holds no image"},
-		"bad name":       {testimage.OldDocker(testimage.New([]string{"app/blobs:1"}, img.Layers[0])), "is no image name here"},
+		"bad name":       {testimage.OldDocker(testimage.New([]string{"app/blobs:1"}, img.Layers[0])), "is not a valid image name here"},
 		"two of a name":  {testimage.OldDocker(img, testimage.New([]string{"app:1.0"}, testimage.Layer("b", 10))), "names two different images"},
 		"bad config":     {new(testimage.Tarball).File("c.json", []byte("{")).File(ocilayout.DockerList, list(ocilayout.DockerEntry{Config: "c.json"})).Close(), "config c.json: it is not the config of an image"},
 		"lying blob":     {new(testimage.Tarball).File(ocilayout.Index, testimage.Marshal(v1.Index{Manifests: []v1.Descriptor{testimage.Describe("", []byte("x"))}})).File(testimage.BlobName([]byte("x")), []byte("{}")).Close(), "has the digest"},

@@ -12,11 +12,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A directory is an image as format 1 has it, and ipdr since 0.1.7.
+// A directory is an image in format 1, which ipdr writes since 0.1.7 as well.
 type directory struct{ Image }
 
-// detectDirectory tells the form of a directory with manifests. Where the only one
-// has image2ipfs' name, it is that program's.
+// detectDirectory returns the form of a directory with manifests. It is image2ipfs' if the
+// only manifest has that program's name for it.
 func detectDirectory(ctx context.Context, tree Tree, img Image) (shape, error) {
 	entries, err := tree.ReadDir(ctx, img.Root, ManifestsDir(img.Name))
 	if err != nil {
@@ -42,11 +42,11 @@ func (f directory) Manifest(ctx context.Context, tree Tree, reference string) (M
 	return m, err
 }
 
-// maxUnnamed is how many manifests are read to find one by its digest.
+// maxUnnamed is how many manifests are read at most to find one by its digest.
 const maxUnnamed = 16
 
-// unnamed looks for a digest among the manifests that no digest names, of which
-// there are none where the converter or ipdr wrote them.
+// unnamed looks for a digest among the manifests that are not named by their digest. The
+// converter and ipdr leave no such manifests.
 func (f directory) unnamed(ctx context.Context, tree Tree, d digest.Digest) (Manifest, error) {
 	dir := ManifestsDir(f.Name)
 	entries, err := tree.ReadDir(ctx, f.Root, dir)
@@ -68,7 +68,7 @@ func (f directory) unnamed(ctx context.Context, tree Tree, d digest.Digest) (Man
 	return Manifest{}, fmt.Errorf("no manifest in %s is %s: %w", dir, d, fs.ErrNotExist)
 }
 
-// unnamed returns one name of each manifest that no digest names, sorted.
+// unnamed returns one name of each manifest that is not named by its digest, sorted.
 func unnamed(entries map[string]cid.Cid) (names []string) {
 	seen := map[cid.Cid]bool{}
 	for name, c := range entries {

@@ -16,8 +16,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// A disco is an image as disco keeps it: a table of which CID each digest is, and
-// tags as Docker's registry has them on disk.
+// A disco is an image as disco keeps it: a table with the CID of each digest, and tags as
+// Docker's registry has them on disk.
 type disco struct {
 	Image
 	known map[digest.Digest]cid.Cid
@@ -27,7 +27,7 @@ const (
 	discoFile = "disco.json"
 	discoTags = "_manifests/tags"
 
-	// maxLink is more than the bytes of any file that has a digest and no more.
+	// maxLink is more than the bytes of any file that holds only a digest.
 	maxLink = 1 << 10
 )
 
@@ -41,7 +41,7 @@ func detectDisco(ctx context.Context, tree Tree, img Image) (shape, error) {
 		Blobs json.RawMessage `json:"blobs"`
 	}
 	if err := json.Unmarshal(data, &table); err != nil {
-		return nil, unknownForm(discoFile + " is none of disco")
+		return nil, unknownForm(discoFile + " was not written by disco")
 	}
 	if err := each(table.Blobs, f.add); err != nil {
 		return nil, unknownForm(fmt.Sprintf("%s: %v", discoFile, err))

@@ -8,7 +8,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A document is a manifest or index, and what it leads to.
+// A document is what a manifest or index leads to.
 type document struct {
 	Manifests descriptors    `json:"manifests"`
 	Config    *v1.Descriptor `json:"config"`
@@ -16,8 +16,8 @@ type document struct {
 	Blobs     descriptors    `json:"blobs"` // of an artifact
 }
 
-// parseDocument reads what a manifest or index leads to, and leaves out what has
-// no digest by which anybody could ask for it.
+// parseDocument reads a manifest or index. It leaves out descriptors without a valid
+// digest: no client could ask for them.
 func parseDocument(data []byte) (document, error) {
 	var d document
 	if err := json.Unmarshal(data, &d); err != nil {
@@ -29,7 +29,7 @@ func parseDocument(data []byte) (document, error) {
 	return d, nil
 }
 
-// descriptors are those in a list that have a digest.
+// descriptors are those of a list that have a valid digest.
 type descriptors []v1.Descriptor
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -43,9 +43,9 @@ func (l *descriptors) UnmarshalJSON(data []byte) error {
 	})
 }
 
-// each calls use with the elements of a JSON array, one after the other: a
-// manifest has room for a million of them that say nothing, and together they would
-// take two hundred times as much memory as it does. Null is an array of none.
+// each calls use with the elements of a JSON array, one after the other. A manifest has
+// room for a million empty elements, which together would take two hundred times its own
+// memory. Null is an empty array.
 func each[T any](data []byte, use func(*T) error) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	switch token, err := decoder.Token(); {
@@ -54,7 +54,7 @@ func each[T any](data []byte, use func(*T) error) error {
 	case token == nil:
 		return nil
 	case token != json.Delim('['):
-		return fmt.Errorf("%v where an array is due", token)
+		return fmt.Errorf("%v in place of an array", token)
 	}
 	element := new(T)
 	for decoder.More() {

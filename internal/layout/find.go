@@ -12,33 +12,32 @@ import (
 
 // A Tree reads what is below CIDs.
 type Tree interface {
-	// ReadFile returns the content of the file at the slash-separated path
-	// below root, of at most limit bytes. Where there is no such file, the
-	// error is fs.ErrNotExist; where it is larger, unixfs.ErrTooLarge.
+	// ReadFile returns the content of the file at the slash-separated path below root,
+	// of at most limit bytes. If there is no such file, the error is fs.ErrNotExist; if
+	// it is larger, unixfs.ErrTooLarge.
 	ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error)
 
-	// ReadDir returns the entries of the directory at the slash-separated path
-	// below root by name, nil where there is a file. Where there is nothing, the
-	// error is fs.ErrNotExist.
+	// ReadDir returns the entries of the directory at the slash-separated path below
+	// root by name, nil if that is a file. If there is nothing, the error is
+	// fs.ErrNotExist.
 	ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error)
 }
 
-// ErrLacking says that a tree lacks what would tell whether something is there, as
-// one may that has parts of images. Like all that is not to be had from a tree, it
-// is fs.ErrNotExist.
+// ErrLacking says that a tree, which may have only parts of an image, does not have
+// something, and that the image may have it all the same. It is fs.ErrNotExist, too.
 var ErrLacking = fmt.Errorf("a part of the image is not here: %w", fs.ErrNotExist)
 
-// isAbsent reports whether an error says of something that it is not there.
+// isAbsent reports whether an error proves that the image does not have something.
 func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrLacking)
 }
 
-// ReadManifest reads the manifest of a tag or digest from where format 1 and ipdr
-// have it, with one look: for most images, that is all it takes. Where it is not
-// there, the error is fs.ErrNotExist, and Detect finds out where to look next.
+// ReadManifest reads the manifest of a tag or digest from its place in format 1, which ipdr
+// uses as well. For most images that is enough. If the manifest is not there, the error is
+// fs.ErrNotExist, and Detect finds out where to look next.
 func ReadManifest(ctx context.Context, tree Tree, img Image, reference string) (Manifest, error) {
 	if reference == latestV1 || reference == latestV2 {
-		return Manifest{}, fmt.Errorf("%s is no tag: %w", reference, fs.ErrNotExist)
+		return Manifest{}, fmt.Errorf("%s is not a tag: %w", reference, fs.ErrNotExist)
 	}
 	m, err := readManifest(ctx, tree, Place{Root: img.Root, Path: ManifestPath(img.Name, reference)})
 	if err == nil && IsDigest(reference) {
@@ -47,10 +46,10 @@ func ReadManifest(ctx context.Context, tree Tree, img Image, reference string) (
 	return m, err
 }
 
-// FindManifest reads the manifest of a tag or digest from an image's directory:
-// as format 1 and ipdr keep it, or image2ipfs, whose only manifest has the one
-// name latest-v2. What is found by digest has that digest. What image2ipfs broke
-// is found as well.
+// FindManifest reads the manifest of a tag or digest from an image's directory: from its
+// place in format 1, or as image2ipfs keeps its only manifest, under the name latest-v2. A
+// manifest that is found by digest has that digest. It also finds manifests that image2ipfs
+// wrote wrong.
 func FindManifest(ctx context.Context, tree Tree, img Image, reference string) (Manifest, error) {
 	m, err := ReadManifest(ctx, tree, img, reference)
 	if !isAbsent(err) {
@@ -63,7 +62,7 @@ func FindManifest(ctx context.Context, tree Tree, img Image, reference string) (
 	d := digest.Digest(reference)
 	switch {
 	case alias != nil && errors.Is(alias, errNotManifest) && IsDigest(reference):
-		return Manifest{}, err // what is there is not what was asked for
+		return Manifest{}, err // another file than the manifest that is wanted
 	case alias != nil:
 		return Manifest{}, missing(err, alias)
 	case !IsDigest(reference):
@@ -74,8 +73,8 @@ func FindManifest(ctx context.Context, tree Tree, img Image, reference string) (
 	return Manifest{}, err
 }
 
-// missing is the error for what is under neither of two names, if that is what
-// their errors say. It wraps both, since each may know that only in part.
+// missing combines the errors of two names that both do not exist. Either may be
+// ErrLacking. Any other error of the second name is returned alone.
 func missing(err, alias error) error {
 	if !errors.Is(alias, fs.ErrNotExist) {
 		return alias
@@ -96,7 +95,7 @@ func readManifest(ctx context.Context, tree Tree, at Place) (Manifest, error) {
 	return m, nil
 }
 
-// readAs is readManifest for one whose digest is known.
+// readAs is readManifest for a manifest whose digest is known.
 func readAs(ctx context.Context, tree Tree, at Place, d digest.Digest) (Manifest, error) {
 	m, err := readManifest(ctx, tree, at)
 	if err != nil {
@@ -105,11 +104,10 @@ func readAs(ctx context.Context, tree Tree, at Place, d digest.Digest) (Manifest
 	return m.as(d)
 }
 
-// ErrDigest says that content does not have the digest that it goes by.
+// ErrDigest says that content does not have the digest that it is published under.
 var ErrDigest = errors.New("content does not match its digest")
 
-// as returns the manifest under d, a digest in whatever algorithm it was asked
-// for by.
+// as returns the manifest with the digest d, in the algorithm that was asked for.
 func (m Manifest) as(d digest.Digest) (Manifest, error) {
 	if !m.is(d) {
 		return Manifest{}, fmt.Errorf("manifest %s: %w", d, ErrDigest)

@@ -14,20 +14,20 @@ import (
 // A Place is where on IPFS a file is.
 type Place = ipfspath.Place
 
-// Place is the directory of an image, or the file that is one.
+// Place returns the place of the image's directory, or of the file that is the image.
 func (img Image) Place() Place { return Place{Root: img.Root, Path: img.Name} }
 
-// A Form is the way in which an image lies on IPFS. What is below a CID never
-// changes, so a form may be remembered for ever. Its methods may be called
-// concurrently, with any tree that has the image.
+// A Form is the way in which an image is kept on IPFS. Content below a CID never changes,
+// so a form may be remembered for ever. Its methods may be called concurrently, with any
+// tree that has the image.
 type Form struct {
 	image Image
 	shape
 }
 
 type shape interface {
-	// Manifest reads the manifest of a tag or digest. Where there is none, the
-	// error is fs.ErrNotExist. What is found by digest has that digest.
+	// Manifest reads the manifest of a tag or digest. If there is none, the error is
+	// fs.ErrNotExist. A manifest that is found by digest has that digest.
 	Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error)
 
 	// Blob returns where the blob of a digest is, if there is one.
@@ -37,8 +37,7 @@ type shape interface {
 	Tags(ctx context.Context, tree Tree) ([]string, error)
 }
 
-// Native returns the form that is the first to be tried: that of format 1, and
-// of ipdr since 0.1.7. It takes nothing to be read.
+// Native returns the form of format 1, and of ipdr since 0.1.7, without reading anything.
 func Native(img Image) Form { return Form{img, directory{img}} }
 
 // IsNative reports whether blobs are where BlobPath says, in the image's own
@@ -48,11 +47,11 @@ func (f Form) IsNative() bool {
 	return is
 }
 
-// Detect finds out which form an image has. Where it has none that is known, the
-// error is fs.ErrNotExist.
+// Detect returns the form of an image. If it has none that is known, the error is
+// fs.ErrNotExist.
 //
-// One listing tells most forms that are directories apart, a second one those with
-// manifests, and one small file all others.
+// Listing the image's directory tells most forms apart; forms with a directory of manifests
+// take a second listing, and all others one small file.
 func Detect(ctx context.Context, tree Tree, img Image) (Form, error) {
 	entries, err := tree.ReadDir(ctx, img.Root, img.Name)
 	if err != nil {
@@ -74,13 +73,13 @@ func Detect(ctx context.Context, tree Tree, img Image) (Form, error) {
 	return Form{img, s}, err
 }
 
-// unknownForm is the error for what is no image.
+// unknownForm returns the error that there is no image, and why.
 func unknownForm(why string) error { return fmt.Errorf("%s: %w", why, fs.ErrNotExist) }
 
-// Referrers returns the descriptors of the manifests that have a digest for their
-// subject, as the image's directory says, and the tag by which clients say it
-// that know of no referrers. Where neither is there, the error is fs.ErrNotExist;
-// where one of them cannot be known, it is not taken for absent.
+// Referrers returns the descriptors of the manifests whose subject has a digest. They are
+// in an index of the image's directory, and in one under the tag that clients write which do
+// not know the API. If neither exists, the error is fs.ErrNotExist. If the tree lacks one of
+// them, that index is not taken for absent.
 func (f Form) Referrers(ctx context.Context, tree Tree, d digest.Digest) ([]v1.Descriptor, error) {
 	index, err := Manifest{}, fs.ErrNotExist
 	if f.IsNative() {
@@ -109,19 +108,19 @@ func (f Form) Referrers(ctx context.Context, tree Tree, d digest.Digest) ([]v1.D
 	return all, nil
 }
 
-// fallbackTag is the tag of the referrers of a digest where there is no API.
+// fallbackTag returns the tag of the referrers of a digest for clients without the API.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 func fallbackTag(d digest.Digest) string {
 	return fmt.Sprintf("%.32s-%.64s", d.Algorithm(), d.Encoded())
 }
 
-// indexed returns what an index names, if there is one.
+// indexed returns the descriptors of an index that was read, or the error of reading it.
 func indexed(index Manifest, err error) ([]v1.Descriptor, error) {
 	if err != nil {
 		return nil, err
 	}
 	if index.MediaType != v1.MediaTypeImageIndex {
-		return nil, fmt.Errorf("%s is no index: %w", index.At, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s is not an index: %w", index.At, fs.ErrNotExist)
 	}
 	leads, err := parseDocument(index.Data)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// An image2ipfs is an image as image2ipfs keeps it since 0.0.4, and ipdr did
-// before 0.1.7: one manifest by the one name latest-v2. With ipdr, the config is
-// the only file in a directory of its name.
+// An image2ipfs is an image as image2ipfs keeps it since 0.0.4, and ipdr did before 0.1.7:
+// one manifest, under the name latest-v2. ipdr keeps the config as the only file in a
+// directory of its name.
 type image2ipfs struct {
 	Image
 	digest   digest.Digest // of the manifest
@@ -23,10 +23,9 @@ type image2ipfs struct {
 	broken   error
 }
 
-// ErrUncompressedDigest says that a layer is stored compressed and goes by the
-// digest that it has uncompressed, as image2ipfs 0.1.0 wrote all layers. No
-// client takes it.
-var ErrUncompressedDigest = errors.New("it is compressed and goes by the digest that it has uncompressed, as image2ipfs 0.1.0 wrote it")
+// ErrUncompressedDigest says that a layer is stored compressed under the digest of its
+// uncompressed form, as image2ipfs 0.1.0 wrote all layers. Clients refuse it.
+var ErrUncompressedDigest = errors.New("it is stored compressed under the digest of its uncompressed form, as image2ipfs 0.1.0 wrote layers")
 
 func detectImage2ipfs(ctx context.Context, tree Tree, img Image) (shape, error) {
 	m, err := readManifest(ctx, tree, Place{Root: img.Root, Path: ManifestPath(img.Name, latestV2)})
@@ -66,8 +65,8 @@ func (f image2ipfs) findConfig(ctx context.Context, tree Tree) (string, error) {
 	return at, nil
 }
 
-// checkLayers reports whether a layer that is said to be compressed has the
-// digest of one that is not.
+// checkLayers returns ErrUncompressedDigest if a layer that is said to be compressed goes by
+// the digest of its uncompressed form.
 func checkLayers(leads document, config []byte) error {
 	var image struct {
 		RootFS struct {
@@ -92,7 +91,7 @@ func checkLayers(leads document, config []byte) error {
 // Manifest implements shape.
 func (f image2ipfs) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
 	if reference != Latest && reference != latestV2 && !IsDigest(reference) {
-		return Manifest{}, fmt.Errorf("image2ipfs knows no tag but %s: %w", Latest, fs.ErrNotExist)
+		return Manifest{}, fmt.Errorf("image2ipfs has no tag but %s: %w", Latest, fs.ErrNotExist)
 	}
 	m, err := readAs(ctx, tree, Place{Root: f.Root, Path: ManifestPath(f.Name, latestV2)}, f.digest)
 	if err != nil {

@@ -18,18 +18,18 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A linked is an image in no directory: every descriptor says by an URL which CID
-// its content is. nerdctl's and stargz-snapshotter's root is a descriptor, gantry's
-// the manifest itself.
+// A linked is an image without a directory: every descriptor has a URL with the CID of its
+// content. The root of nerdctl and stargz-snapshotter is a descriptor, that of gantry the
+// manifest itself.
 //
-// What leads where is learned as manifests are read, so that a pull, which begins
-// with them, never reads one for nothing.
+// Links are learned as manifests are read. A pull begins with manifests, so none is read
+// only for its links.
 type linked struct {
 	top digest.Digest
 
 	mu        sync.Mutex
 	known     map[digest.Digest]cid.Cid
-	unread    []digest.Digest // manifests and indexes, in the order in which they were come by
+	unread    []digest.Digest // manifests and indexes, in the order in which they were found
 	documents int             // how many of these there were
 }
 
@@ -37,8 +37,8 @@ const (
 	// maxLinks is how many parts of one image are remembered.
 	maxLinks = 2048
 
-	// maxDocuments is how many manifests and indexes of one image are read to find
-	// where a blob is.
+	// maxDocuments is how many manifests and indexes of one image are read at most to
+	// find a blob.
 	maxDocuments = 128
 )
 
@@ -61,7 +61,7 @@ func detectLinked(ctx context.Context, tree Tree, root cid.Cid) (shape, error) {
 	}
 	m, err := ParseManifest(data)
 	if err != nil {
-		return nil, unknownForm("there is a file that describes no image")
+		return nil, unknownForm("there is a file that does not describe an image")
 	}
 	f.top, f.known[m.Digest] = m.Digest, root
 	return f, f.learn(m)
@@ -87,8 +87,8 @@ func (f *linked) Manifest(ctx context.Context, tree Tree, reference string) (Man
 	return m, f.learn(m)
 }
 
-// Blob implements shape. It reads the manifests that were not read yet until one
-// of them says where the blob is.
+// Blob implements shape. It reads manifests that were not read yet until one of them has a
+// link to the blob.
 func (f *linked) Blob(ctx context.Context, tree Tree, d digest.Digest) (Place, error) {
 	for {
 		at, next, err := f.lookUp(d)
@@ -108,8 +108,8 @@ func (f *linked) Blob(ctx context.Context, tree Tree, d digest.Digest) (Place, e
 	}
 }
 
-// lookUp returns where the blob of a digest is, or else the place and digest of a
-// manifest that may say it.
+// lookUp returns the place of a blob, or else the place and digest of a manifest that may
+// have a link to it.
 func (f *linked) lookUp(d digest.Digest) (at Place, next digest.Digest, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -122,7 +122,7 @@ func (f *linked) lookUp(d digest.Digest) (at Place, next digest.Digest, err erro
 	return Place{Root: f.known[f.unread[0]]}, f.unread[0], nil
 }
 
-// learn remembers where a manifest leads.
+// learn remembers the links of a manifest.
 func (f *linked) learn(m Manifest) error {
 	leads, err := parseDocument(m.Data)
 	if err != nil {
@@ -140,7 +140,7 @@ func (f *linked) learn(m Manifest) error {
 	return nil
 }
 
-// add remembers where a descriptor leads, if that is on IPFS.
+// add remembers the link of a descriptor, if it has one to IPFS. The caller holds mu.
 func (f *linked) add(d v1.Descriptor) {
 	c, ok := linkOf(d)
 	if _, known := f.known[d.Digest]; known || !ok || len(f.known) == maxLinks {
@@ -153,8 +153,8 @@ func (f *linked) add(d v1.Descriptor) {
 	}
 }
 
-// linkOf returns the CID that a descriptor's first URL on IPFS is of. With gantry,
-// it is the CID alone.
+// linkOf returns the CID in the first URL of a descriptor that is on IPFS. gantry writes the
+// CID alone.
 func linkOf(d v1.Descriptor) (cid.Cid, bool) {
 	for _, u := range d.URLs {
 		c, err := cidname.ParseAny(strings.TrimPrefix(u, "ipfs://"))

@@ -15,17 +15,16 @@ import (
 // that of a file.
 type Lister func(ctx context.Context, dir cid.Cid) (map[string]cid.Cid, error)
 
-// maxDirectories is how many directories are looked into for the names of one
-// root.
+// maxDirectories is how many directories below one root are searched for names at most.
 const maxDirectories = 1 << 14
 
-// Names returns the names below which a root has images of format 1, image2ipfs or
-// ipdr, sorted. The empty name is among them where the root is an image itself.
+// Names returns the sorted names of the images of format 1, image2ipfs or ipdr below a
+// root. The name of an image that is the root itself is empty.
 func Names(ctx context.Context, list Lister, root cid.Cid) ([]string, error) {
 	return findNames(ctx, list, root, func(entries map[string]cid.Cid) bool { return has(entries, manifests) })
 }
 
-// AllNames is Names for images in whatever form.
+// AllNames is Names for images in any form.
 func AllNames(ctx context.Context, list Lister, root cid.Cid) ([]string, error) {
 	return findNames(ctx, list, root, func(entries map[string]cid.Cid) bool {
 		return has(entries, manifests) || has(entries, discoFile) ||
@@ -78,14 +77,13 @@ func (n *names) add(name string, dir cid.Cid) error {
 	return nil
 }
 
-// MayBeAlias reports whether an image may be found by a reference that is none of
-// its tags, and no digest.
+// MayBeAlias reports whether an image may be found by a reference that is neither one of
+// its tags nor a digest.
 func MayBeAlias(reference string) bool { return reference == Latest || reference == latestV2 }
 
-// Tags returns the tags among the entries of an image's manifests, sorted, and
-// not the aliases. Where latest stands beside another tag of the only manifest
-// that is tagged, it is taken for the alias that it would be if nobody had
-// tagged anything latest: nothing tells the two apart.
+// Tags returns the sorted tags among the entries of an image's manifests, without aliases.
+// If latest stands beside another tag of the only tagged manifest, it may be a tag or an
+// alias, and counts as an alias.
 func Tags(entries map[string]cid.Cid) []string {
 	tagged := map[string]cid.Cid{}
 	for name, c := range entries {
@@ -103,8 +101,8 @@ func Tags(entries map[string]cid.Cid) []string {
 	return slices.Sorted(maps.Keys(tagged))
 }
 
-// Aliases returns the entries of an image's manifests that are no tags but other
-// names of what has one, or a digest.
+// Aliases returns the entries of an image's manifests that are not tags, but further names
+// of a manifest that has a tag or a digest.
 func Aliases(entries map[string]cid.Cid) []string {
 	tags := Tags(entries)
 	var aliases []string
@@ -121,23 +119,4 @@ func Aliases(entries map[string]cid.Cid) []string {
 		}
 	}
 	return aliases
-}
-
-// ManifestsDir returns where an image keeps what ManifestPath names.
-func ManifestsDir(name string) string { return path.Join(name, manifests) }
-
-// BlobsDir is ManifestsDir for blobs.
-func BlobsDir(name string) string { return path.Join(name, blobs) }
-
-// ReferrersDir is ManifestsDir for indexes of referrers.
-func ReferrersDir(name string) string { return path.Join(name, referrers) }
-
-// IsReferrersPath reports whether a path is that of an index of referrers.
-func IsReferrersPath(p string) bool { return path.Base(path.Dir(p)) == referrers }
-
-// IsBlobPath reports whether a path is that of a config or layer, or of nothing
-// that layout knows: of no manifest and no index of referrers.
-func IsBlobPath(p string) bool {
-	dir := path.Base(path.Dir(p))
-	return dir != manifests && dir != referrers
 }

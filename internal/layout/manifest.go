@@ -9,8 +9,8 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// MaxManifest is the most bytes of a manifest or index, the 4 MiB that
-// registries are advised to accept.
+// MaxManifest is how many bytes a manifest or index has at most: the 4 MiB that registries
+// are advised to accept.
 const MaxManifest = 4 << 20
 
 // Docker's media types, from before there were OCI's.
@@ -24,7 +24,7 @@ const (
 	DockerLayerZstd    = DockerLayer + ".zstd"
 	DockerForeignLayer = "application/vnd.docker.image.rootfs.foreign.diff.tar" // and .gzip of it
 
-	// OCIArtifact is of a release candidate, and still in use.
+	// OCIArtifact comes from a release candidate, and is still in use.
 	OCIArtifact = "application/vnd.oci.artifact.manifest.v1+json"
 )
 
@@ -37,8 +37,8 @@ func IsManifestType(mediaType string) bool {
 	return false
 }
 
-// A Manifest is a manifest or index: the bytes that its digest covers, and the
-// media type that makes clients read it as what it is.
+// A Manifest is a manifest or index: the bytes that its digest covers, and the media type
+// by which clients know what it is.
 type Manifest struct {
 	Data      []byte
 	Digest    digest.Digest
@@ -47,8 +47,8 @@ type Manifest struct {
 	At Place // where it was read
 }
 
-// ErrInvalid says of what is at an address that it is not what an image has there,
-// whoever gives it.
+// ErrInvalid says that a file is not what an image has at its place. Every source of the
+// file would give the same.
 var ErrInvalid = errors.New("this is not what an image has here")
 
 // An invalidError is an ErrInvalid that says why.
@@ -60,10 +60,9 @@ func (e invalidError) Is(target error) bool { return target == ErrInvalid }
 
 const errNotManifest invalidError = "not an image manifest or index"
 
-// ParseManifest tells which of the known kinds of manifest data is.
-// Gateways take every manifest for application/json, with which no client pulls,
-// so what is inside decides; and it decides among known types only, since the
-// result becomes a response header.
+// ParseManifest returns the manifest or index that data is. Gateways take every manifest for
+// application/json, with which clients do not pull, so the content decides. The media type
+// is always a known one, since it becomes a response header.
 func ParseManifest(data []byte) (Manifest, error) {
 	if len(data) > MaxManifest {
 		return Manifest{}, fmt.Errorf("longer than %d bytes: %w", MaxManifest, errNotManifest)

@@ -23,8 +23,8 @@ var (
 	tag       = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 )
 
-// MaxName is the most characters that clients allow for a repository, its
-// registry host not counted.
+// MaxName is how many characters clients allow for a repository, without its registry
+// host.
 const MaxName = 255
 
 // An Image is a directory on IPFS that holds an image.
@@ -37,7 +37,7 @@ type Image struct {
 // ipfs/<cid>[/<name>] as nerdctl spells it.
 func ParseImage(repository string) (Image, error) {
 	if len(repository) > MaxName {
-		return Image{}, fmt.Errorf("a name of %d characters, longer than %d", len(repository), MaxName)
+		return Image{}, fmt.Errorf("the name has %d characters, more than %d", len(repository), MaxName)
 	}
 	first, name, _ := strings.Cut(strings.TrimPrefix(repository, "ipfs/"), "/")
 	root, err := cidname.Parse(first)
@@ -56,23 +56,23 @@ func ParseImage(repository string) (Image, error) {
 	return Image{root, name}, nil
 }
 
-// CheckName reports why no image can be kept under the name, if so.
+// CheckName returns why an image cannot have the name, if so.
 func CheckName(name string) error {
 	for c := range strings.SplitSeq(name, "/") {
 		if !component.MatchString(c) {
-			return fmt.Errorf("%q is no image name: lower-case letters and digits, separated by '.', '_', '-' and '/', are", name)
+			return fmt.Errorf("%q is not a valid image name: use lower-case letters and digits, separated by '.', '_', '-' or '/'", name)
 		}
 		if slices.Contains([]string{manifests, blobs, referrers}, c) {
-			return fmt.Errorf("%q is no image name here, since %q is a directory of every image", name, c)
+			return fmt.Errorf("%q is not a valid image name here: every image has a directory %q", name, c)
 		}
 	}
 	return nil
 }
 
-// CheckTag reports why clients could not ask for the tag, if so.
+// CheckTag returns why clients cannot ask for the tag, if so.
 func CheckTag(t string) error {
 	if !tag.MatchString(t) {
-		return fmt.Errorf("%q is no tag: up to 128 letters, digits, '_', '.' and '-', beginning with none of the last two, are", t)
+		return fmt.Errorf("%q is not a valid tag: use up to 128 letters, digits, '_', '.' and '-', starting with a letter, digit or '_'", t)
 	}
 	return nil
 }

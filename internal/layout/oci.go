@@ -19,14 +19,14 @@ import (
 type oci struct {
 	Image
 	tagged map[string]digest.Digest
-	only   digest.Digest // the one manifest or index, if there are no others
+	only   digest.Digest // of the manifest or index, if there is just one
 }
 
-// containerdName is the annotation with the whole name that an image had in
-// Docker or containerd.
+// containerdName is the annotation with the full name of an image in Docker or
+// containerd.
 const containerdName = "io.containerd.image.name"
 
-// maxTags is how many tags an index has that are remembered.
+// maxTags is how many tags an index has at most.
 const maxTags = 2048
 
 func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
@@ -36,7 +36,7 @@ func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
 	}
 	leads, err := parseDocument(data)
 	if err != nil || len(leads.Manifests) == 0 {
-		return nil, unknownForm(v1.ImageIndexFile + " is none of an OCI layout")
+		return nil, unknownForm(v1.ImageIndexFile + " is not that of an OCI layout")
 	}
 	f := oci{Image: img, tagged: map[string]digest.Digest{}, only: leads.Manifests[0].Digest}
 	several := map[string]bool{}
@@ -49,7 +49,7 @@ func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
 			continue
 		}
 		if before, known := f.tagged[tag]; known && before != d.Digest {
-			several[tag] = true // which of them is meant, nobody says
+			several[tag] = true // and nothing says which of them is meant
 		}
 		if f.tagged[tag] = d.Digest; len(f.tagged) > maxTags {
 			return nil, invalidError(fmt.Sprintf("more than %d tags in %s", maxTags, v1.ImageIndexFile))
@@ -59,8 +59,8 @@ func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
 	return f, nil
 }
 
-// tagOf returns the tag of a descriptor in an index, empty if it has none. There
-// are programs that write the image's whole name there.
+// tagOf returns the tag of a descriptor in an index, empty if it has none. Some programs
+// write the full name of the image there.
 func tagOf(d v1.Descriptor) string {
 	for _, annotation := range []string{v1.AnnotationRefName, containerdName} {
 		name := d.Annotations[annotation]
@@ -95,8 +95,8 @@ func (f oci) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
 	return Place{Root: f.Root, Path: path.Join(f.Name, v1.ImageBlobsDir, d.Algorithm().String(), d.Encoded())}, nil
 }
 
-// Tags implements shape. That the only image is found as the latest makes it none
-// that is tagged so.
+// Tags implements shape. The only image of a layout is found as latest, but that is not one
+// of its tags.
 func (f oci) Tags(context.Context, Tree) ([]string, error) {
 	return slices.Sorted(maps.Keys(f.tagged)), nil
 }
