@@ -1,0 +1,29 @@
+package registry
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
+)
+
+// Clients such as podman wait if they are told to, and give up at a 502. So what the only
+// gateways say about their limits reaches the client, in the protocol's form.
+func TestBusyGatewaysMakeClientsWait(t *testing.T) {
+	im := imagestest.New(t)
+	path := im.BlobURL(t, im.Layer)
+	for status, code := range map[int]string{429: "TOOMANYREQUESTS", 503: "UNAVAILABLE"} {
+		busy := func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(status)
+		}
+		s := newSite(t, gateways(im.Gateway(t).Breaks(busy), im.Gateway(t).Breaks(faults["fails"])))
+		s.alone = true
+		resp := checkError(t, s, http.MethodGet, path, code, status)
+		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 7 {
+			t.Errorf("%d: Retry-After: %q", status, resp.Header.Get("Retry-After"))
+		}
+		newSite(t, gateways(im.Gateway(t).Breaks(busy), im.Gateway(t))).get(t, 200, path)
+	}
+}
