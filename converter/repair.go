@@ -29,11 +29,12 @@ import (
 // 0.1.0.
 var ErrNothingToRepair = errors.New("there is nothing to repair")
 
-// Repair puts everything below a root to dst, and the images there that
-// image2ipfs 0.1.0 wrote as they should have been: with layers that go by their
-// own digests, and a manifest that says so. Configs and layers keep their bytes,
-// and their leaves. Where there is no such image, that is an error. Of the
-// options, Profile, Progress and Logf count.
+// Repair writes the images of image2ipfs 0.1.0 anew, and puts them to dst with
+// everything else below the root. image2ipfs 0.1.0 named compressed layers by the
+// digests of the tars in them. Repaired, layers have their own digests and the manifest
+// says so; configs and layers keep their bytes and leaves. Where there is no such image,
+// the error is ErrNothingToRepair. Of the options, it uses Profile, Progress,
+// CountReused and Logf.
 func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Selection, dst Destination, o Options) (*Result, error) {
 	o = o.withDefaults()
 	ctx, cancel := context.WithCancel(ctx)
