@@ -73,6 +73,7 @@ func linkCases(i image, f []entry) []*Case {
 		{"unused hard link to a later file", hardLink("x", "manifest.json")},
 		{"unused symlink to itself", symlink("x", "x")},
 		{"unused hard link out of the archive", hardLink("x", "../y")},
+		{"unused file out of the archive", regular("../x", []byte("hello"))},
 	} {
 		cases = append(cases, newCase(unused.name).file("a.tar", tarOf(append([]entry{unused.entry}, f...))).run(want, "-i", "{d}/a.tar"))
 	}

@@ -159,10 +159,10 @@ func TestBombStaysWithinMemoryAndDisk(t *testing.T) {
 		}, "8m", `ends early, in "config.json"`},
 		"a long manifest.json": {func(w io.Writer) error {
 			return tarOf(w, declared("manifest.json", 100_000_000, jsonOf(100_000_000)))
-		}, "8m", `"manifest.json".*longer than`},
+		}, "8m", `manifest.json has 100000000 bytes, and the most is`},
 		"a long index.json": {func(w io.Writer) error {
 			return tarOf(w, declared("index.json", 100_000_000, jsonOf(100_000_000)))
-		}, "8m", `"index.json".*longer than`},
+		}, "8m", `index.json has 100000000 bytes, and the most is`},
 		"a long config": {func(w io.Writer) error {
 			manifest := `[{"Config":"config.json"}]`
 			return tarOf(w, declared("config.json", 100_000_000, jsonOf(100_000_000)), declared("manifest.json", int64(len(manifest)), strings.NewReader(manifest)))

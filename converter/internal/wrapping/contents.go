@@ -129,9 +129,9 @@ func (c *Contents) Explain() error {
 	case c.legacy:
 		return errors.New("the archive is in the format of before Docker 1.10: load it with `docker load` into a Docker before 29, and save it again with `docker save IMAGE`")
 	case len(c.archives) == 1 && !c.image:
-		return fmt.Errorf("the archive holds another one: read that, `tar -xOf FILE %.200q | converter`", c.archives[0])
+		return fmt.Errorf("the archive has neither manifest.json nor index.json, but holds another one: read that, `tar -xOf FILE %.200q | converter`", c.archives[0])
 	case len(c.archives) > 1 && !c.image:
-		return fmt.Errorf("the archive holds other archives: read them one at a time, `tar -xOf FILE %.200q | converter`", c.archives[0])
+		return fmt.Errorf("the archive has neither manifest.json nor index.json, but holds other archives: read them one at a time, `tar -xOf FILE %.200q | converter`", c.archives[0])
 	}
 	return errors.New("the input is no image archive, or ends early: it has neither manifest.json nor index.json, one of which `docker save IMAGE` writes")
 }
