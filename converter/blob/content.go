@@ -77,10 +77,10 @@ func (ws *Workspace) Read(name string, size int64, r io.Reader) (*Content, error
 
 // keeper returns how a compressed file is cut into leaves. In format 1 a file is
 // known to be compressed by the first bytes of gzip and zstd alone, and any other
-// large file is cut as a layer is.
+// large file is cut as a layer is, unless layers stay uncompressed.
 func (ws *Workspace) keeper(beginning []byte, size int64) func(io.Reader) (*Blob, error) {
 	known := bytes.HasPrefix(beginning, []byte(gzipMagic)) || bytes.HasPrefix(beginning, []byte(zstdMagic))
-	if known || size <= maxPlain {
+	if known || size <= maxPlain || ws.Compression == Uncompressed {
 		return ws.Keep
 	}
 	return func(r io.Reader) (*Blob, error) { return ws.align(r, Uncompressed) }

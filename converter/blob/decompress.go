@@ -32,11 +32,18 @@ const (
 	gzipMagic  = "\x1f\x8b"
 	zstdMagic  = "\x28\xb5\x2f\xfd"
 	xzMagic    = "\xfd7zXZ\x00"
-	bzip2Magic = "BZh"
+	bzip2Magic = "BZh" // and a level from 1 to 9
+)
+
+// What follows the magic of bzip2: the first block, or the end where there is none. A tar
+// whose first file is called BZh1 does not go on so.
+const (
+	bzip2Block = "\x31\x41\x59\x26\x53\x59"
+	bzip2End   = "\x17\x72\x45\x38\x50\x90"
 )
 
 // MagicSize is the number of bytes by which encodings are told apart.
-const MagicSize = len(xzMagic)
+const MagicSize = len(bzip2Magic) + 1 + len(bzip2Block)
 
 // EncodingOf returns the encoding of a file that begins so.
 func EncodingOf(beginning []byte) Encoding {
@@ -47,10 +54,16 @@ func EncodingOf(beginning []byte) Encoding {
 		return Zstandard
 	case bytes.HasPrefix(beginning, []byte(xzMagic)):
 		return XZ
-	case bytes.HasPrefix(beginning, []byte(bzip2Magic)) && len(beginning) > 3 && '1' <= beginning[3] && beginning[3] <= '9':
+	case isBzip2(beginning):
 		return Bzip2
 	}
 	return Plain
+}
+
+func isBzip2(beginning []byte) bool {
+	rest, found := bytes.CutPrefix(beginning, []byte(bzip2Magic))
+	return found && len(rest) > 0 && '1' <= rest[0] && rest[0] <= '9' &&
+		(bytes.HasPrefix(rest[1:], []byte(bzip2Block)) || bytes.HasPrefix(rest[1:], []byte(bzip2End)))
 }
 
 // isSkippable reports whether a file begins with one of zstd's skippable frames, with

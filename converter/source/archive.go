@@ -2,6 +2,7 @@ package source
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -46,11 +47,12 @@ func (s archive) Open(ws *blob.Workspace) (*Layout, error) {
 type archiveReader struct {
 	*Layout
 	entries  int
+	holes    int64 // bytes of zeros that sparse files may still have
 	contents wrapping.Contents
 }
 
 func readArchive(ws *blob.Workspace, r io.Reader, where string) (*Layout, error) {
-	a := archiveReader{Layout: newLayout(ws, where)}
+	a := archiveReader{Layout: newLayout(ws, where), holes: maxHoles}
 	return a.Layout, a.readAll(r)
 }
 
@@ -116,7 +118,7 @@ func (a *archiveReader) readFile(name string, header *tar.Header, r io.Reader) e
 		return err
 	}
 	if isSparse(header) {
-		r = &sparseReader{r: r, holes: maxHoles}
+		r = &sparseReader{r: r, left: &a.holes}
 	}
 	c, err := a.ws.Read(name, header.Size, r)
 	if err == nil {
@@ -226,26 +228,21 @@ func isSparse(header *tar.Header) bool {
 	return false
 }
 
-// maxHoles is how many bytes of zeros the holes of one file may have. A few bytes of
-// an archive stand for any number of them.
+// maxHoles is how many bytes of zeros the sparse files of an archive may have together.
+// A few bytes of an archive stand for any number of them.
 const maxHoles = 4 << 30
 
-// A sparseReader reads a file with holes, and fails where it has more zeros than
-// holes may have.
+// A sparseReader reads a file with holes, and fails once there were more zeros than
+// are left to sparse files.
 type sparseReader struct {
-	r     io.Reader
-	holes int64
+	r    io.Reader
+	left *int64
 }
 
 func (s *sparseReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	for _, b := range p[:n] {
-		if b == 0 {
-			s.holes--
-		}
-	}
-	if s.holes < 0 {
-		return 0, fmt.Errorf("a sparse file with more than %d bytes of zeros", int64(maxHoles))
+	if *s.left -= int64(bytes.Count(p[:n], []byte{0})); *s.left < 0 {
+		return 0, fmt.Errorf("sparse files with more than %d bytes of zeros: unpack the archive and pack it without tar's -S", int64(maxHoles))
 	}
 	return n, err
 }

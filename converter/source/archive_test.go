@@ -4,6 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,5 +86,50 @@ func TestCompressedArchiveCannotFillDisk(t *testing.T) {
 	const most = 512 << 20
 	if n := ws.Written(); n > most {
 		t.Errorf("%d bytes were written, want at most %d", n, most)
+	}
+}
+
+// A few bytes of an archive stand for any number of zeros in sparse files, so these are
+// bounded for all files together.
+func TestSparseFilesAreBoundedTogether(t *testing.T) {
+	const size = 1 << 20
+	archive := slices.Concat(sparseEntry("first", size), sparseEntry("second", size), make([]byte, 1024))
+	a := archiveReader{Layout: newLayout(workspace(t), "the archive"), holes: 3 * size / 2}
+	err := a.readAll(bytes.NewReader(archive))
+	if err == nil || !strings.Contains(err.Error(), `"second"`) || !strings.Contains(err.Error(), "sparse") {
+		t.Errorf("got %v, want an error about the second sparse file", err)
+	}
+}
+
+// sparseEntry returns an entry of GNU tar for a file that is one hole.
+func sparseEntry(name string, size int64) []byte {
+	header := make([]byte, 512)
+	copy(header, name)
+	for at, field := range map[int]string{
+		100: "0000644", 108: "0000000", 116: "0000000", 124: "00000000000", 136: "00000000000",
+		148: "        ", 156: "S", 257: "ustar  ",
+		386: fmt.Sprintf("%011o", size), 398: "00000000000", // the only part: no bytes at the end
+		483: fmt.Sprintf("%011o", size),
+	} {
+		copy(header[at:], field)
+	}
+	sum := 0
+	for _, b := range header {
+		sum += int(b)
+	}
+	copy(header[148:], fmt.Sprintf("%06o\x00 ", sum))
+	return header
+}
+
+// A registry or a layout may claim any size for a blob.
+func TestBlobOfAnySizeIsReadToItsEnd(t *testing.T) {
+	for _, size := range []int64{math.MinInt64, -1, 0, 2, 4, math.MaxInt64} {
+		data, err := io.ReadAll(&exactReader{strings.NewReader("abc"), size})
+		if err == nil {
+			t.Errorf("3 bytes are read as %q where %d were to come", data, size)
+		}
+	}
+	if data, err := io.ReadAll(&exactReader{strings.NewReader("abc"), 3}); err != nil || string(data) != "abc" {
+		t.Errorf("got %q, %v", data, err)
 	}
 }

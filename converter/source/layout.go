@@ -233,7 +233,10 @@ type exactReader struct {
 var errLonger = errors.New("it is longer than its descriptor says")
 
 func (e *exactReader) Read(p []byte) (int, error) {
-	n, err := e.r.Read(p[:min(int64(len(p)), max(e.n, 0)+1)])
+	if most := max(e.n, 0); int64(len(p)) > most {
+		p = p[:most+1] // one byte more shows that r is longer
+	}
+	n, err := e.r.Read(p)
 	e.n -= int64(n)
 	switch {
 	case e.n < 0:
