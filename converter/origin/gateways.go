@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 
@@ -99,15 +98,30 @@ type headerTransport struct {
 }
 
 func (t headerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	i := slices.IndexFunc(t.upstreams, func(u *url.URL) bool {
-		return req.URL.Host == u.Host && strings.HasPrefix(req.URL.Path, u.Path+"/") ||
-			strings.HasSuffix(req.URL.Host, "."+u.Host)
-	})
-	if i >= 0 && len(t.headers[i]) > 0 {
+	if i := t.gatewayOf(req.URL); i >= 0 && len(t.headers[i]) > 0 {
 		req = req.Clone(req.Context())
 		maps.Copy(req.Header, t.headers[i])
 	}
 	return t.RoundTripper.RoundTrip(req)
+}
+
+// gatewayOf returns the index of the gateway that a URL belongs to, or -1. One gateway may
+// be a subdomain of another, or below its path, so the longest address counts.
+func (t headerTransport) gatewayOf(u *url.URL) int {
+	found, longest := -1, 0
+	for i, g := range t.upstreams {
+		length := 0
+		switch {
+		case u.Host == g.Host && strings.HasPrefix(u.Path, g.Path+"/"):
+			length = len(g.Host + g.Path)
+		case strings.HasSuffix(u.Host, "."+g.Host):
+			length = len(g.Host)
+		}
+		if length > longest {
+			found, longest = i, length
+		}
+	}
+	return found
 }
 
 type atGateways struct {
