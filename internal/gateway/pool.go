@@ -13,7 +13,7 @@
 // change, since somebody preferred it. Only the path with which it failed is
 // asked for at all other gateways before, so that trying again does better even
 // where the preferred group has but the one; and a gateway that hangs keeps its
-// place with a head start only (quiet). An exchange in which every gateway failed
+// place with a head start only (silence). An exchange in which every gateway failed
 // says more about what was asked for than about any of them: beyond that path, it
 // is held against none.
 //
@@ -72,7 +72,7 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 		strikes []strike
 		good    bool
 	)
-	for turns := p.turns(p.order(x, time.Now())); len(turns) > 0; turns = turns[1:] {
+	for turns := newTurns(p.order(x, time.Now()), p.patience); len(turns) > 0; turns = turns[1:] {
 		t, began := turns[0], time.Now()
 		if busy, ok := t.rest.until(began); ok {
 			failed = append(failed, Failure{t.base.String(), busy, false})
@@ -98,7 +98,7 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 		if v.strike {
 			now := time.Now()
 			s := t.strike(now)
-			s.silenced = errors.Is(err, errSilent) && t.quiet.begin(began)
+			s.silenced = errors.Is(err, errSilent) && t.silence.begin(began)
 			strikes = append(strikes, s)
 			p.marks.add(t.gateway, x.Path, now)
 		}
@@ -108,8 +108,8 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 		if v.stop {
 			return v.error
 		}
-		if p.isShort(t) && errors.Is(err, errSilent) {
-			turns = append(turns, turn{t.gateway, p.patience})
+		if t.isHeadStart() && errors.Is(err, errSilent) {
+			turns = append(turns, t.again())
 			continue
 		}
 		failed = append(failed, f)
@@ -126,11 +126,11 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 // attempt asks one gateway once, under the eyes of the observer.
 func (p *Pool) attempt(ctx context.Context, t turn, x Exchange) error {
 	if p.observer == nil {
-		return t.attempt(ctx, x, p.patience)
+		return t.attempt(ctx, x)
 	}
 	ctx, seen := p.observer(ctx, t.base.String(), x)
 	x.answered = seen.Answered
-	err := t.attempt(ctx, x, p.patience)
+	err := t.attempt(ctx, x)
 	if err == nil || errors.Is(err, ErrMore) {
 		seen.Ended(nil)
 		return err

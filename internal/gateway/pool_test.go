@@ -25,7 +25,7 @@ var errWrong = errors.New("something else than what was asked for")
 type fake = gatewaytest.Fake
 
 var (
-	silence  = gatewaytest.Silence
+	hangs    = gatewaytest.Silence
 	status   = gatewaytest.Status
 	says     = gatewaytest.Says
 	response = gatewaytest.Response
@@ -83,7 +83,7 @@ func TestFailover(t *testing.T) {
 		"limited":   status(429),
 		"broken":    status(500),
 		"refused":   status(403),
-		"silent":    silence,
+		"silent":    hangs,
 		"encoded": func(*http.Request) *http.Response {
 			return response(200, http.Header{"Content-Encoding": {"gzip"}}, strings.NewReader("right"))
 		},
@@ -291,8 +291,8 @@ func TestErrors(t *testing.T) {
 	}{
 		{[]fake{status(404), status(410)}, fs.ErrNotExist, true},
 		{[]fake{status(404), status(500)}, fs.ErrNotExist, false},
-		{[]fake{silence, silence}, ErrStalled, true},
-		{[]fake{silence, status(404)}, ErrStalled, false},
+		{[]fake{hangs, hangs}, ErrStalled, true},
+		{[]fake{hangs, status(404)}, ErrStalled, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &farm{gateways: test.gateways}
@@ -316,7 +316,7 @@ func TestErrors(t *testing.T) {
 func TestClientLeaves(t *testing.T) {
 	left := errors.New("left")
 	for name, gateway := range map[string]fake{
-		"before the header": silence,
+		"before the header": hangs,
 		"in the body": func(r *http.Request) *http.Response {
 			return response(200, nil, io.MultiReader(strings.NewReader("ri"), hung{r.Context()}))
 		},

@@ -23,12 +23,12 @@ func isRedirect(status int) bool {
 // <cid>.ipfs.<their host>, and from http to https. Everything else is refused:
 // a gateway must not make us send requests to whomever it likes, such as to
 // services that only this machine can reach.
-func (g *gateway) follow(at *url.URL, location string) (*url.URL, error) {
+func follow(base, at *url.URL, location string) (*url.URL, error) {
 	to, err := at.Parse(location)
 	if err != nil {
 		return nil, errors.New("redirects to something that is not a URL")
 	}
-	host := g.base.Hostname()
+	host := base.Hostname()
 	upgraded := at.Scheme == "http" && to.Scheme == "https" && to.Port() == ""
 	switch {
 	case to.Hostname() != host && !strings.HasSuffix(to.Hostname(), "."+host),

@@ -26,7 +26,7 @@ func (p *Pool) States() []State {
 	var states []State
 	for i, group := range p.groups {
 		for _, g := range group.gateways {
-			s := State{Gateway: g.base.String(), Group: i, PutBack: time.Unix(0, g.penalty.Load()), Silent: g.quiet.silent.Load(), Away: g.away.Load(), Refusing: g.refusals.ofAll()}
+			s := State{Gateway: g.base.String(), Group: i, PutBack: time.Unix(0, g.penalty.Load()), Silent: g.silence.silent.Load(), Away: g.away.Load(), Refusing: g.refusals.ofAll()}
 			if busy, ok := g.rest.until(now); ok {
 				s.Busy = busy.Until
 			}

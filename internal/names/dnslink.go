@@ -14,11 +14,6 @@ import (
 )
 
 const (
-	dnslinkLabel = "_dnslink."
-	dnslinkKey   = "dnslink="
-)
-
-const (
 	// dnslinkTTL is how long a DNSLink is believed. The system's resolver, which
 	// knows how to ask wherever this runs, does not tell the TTL; but it obeys
 	// that itself, so that asking it once a minute costs no more than that.

@@ -13,28 +13,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
-// maxNames bounds the memory for names, which anybody can make.
-const maxNames = 4096
-
 const (
-	// hurry is how long a request waits for something better where something is
-	// at hand: for a newer answer, or for a second gateway's.
+	// hurry is how long a request waits for a better answer than the one at hand: for
+	// a newer link, or for a second gateway's record.
 	hurry = 3 * time.Second
 
-	// retry is how long what is at hand is used after a look-up failed.
-	retry = 30 * time.Second
-
-	// limit is how long a look-up goes on. In a distributed hash table it may
-	// take a gateway half a minute.
+	// limit is how long one look-up may take. In a distributed hash table a gateway
+	// may need half a minute.
 	limit = 2 * time.Minute
 )
-
-// A link is what a name stands for, and for how long.
-type link struct {
-	target
-	fresh time.Time // until it is to be looked up again
-	valid time.Time // until it may be used where that fails
-}
 
 // links remembers what names stand for, and looks each up once at a time,
 // however many ask.
@@ -176,10 +163,4 @@ func (l *links) land(f *flight) {
 	if l.flights[f.name] == f {
 		delete(l.flights, f.name)
 	}
-}
-
-// stale is the link after it could not be looked up again.
-func (l link) stale() link {
-	l.fresh = earlier(time.Now().Add(retry), l.valid)
-	return l
 }

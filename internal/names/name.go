@@ -114,3 +114,11 @@ func parseLinked(s string) (Name, error) {
 	c := name.Cid()
 	return Name{key: c}, checkKey(c)
 }
+
+// maxNames bounds the memory for names, which anybody can make.
+const maxNames = 4096
+
+const (
+	dnslinkLabel = "_dnslink."
+	dnslinkKey   = "dnslink="
+)

@@ -93,10 +93,3 @@ func (r record) link() link {
 	fresh := time.Now().Add(min(max(r.ttl, minTTL), maxTTL))
 	return link{r.target, earlier(fresh, r.expires), r.expires}
 }
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}

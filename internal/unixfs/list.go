@@ -90,21 +90,3 @@ func ReadDir(ctx context.Context, get Getter, root cid.Cid, path string) (map[st
 	}
 	return entries, nil
 }
-
-// limited returns a getter of so many bytes in all, however often one block is
-// among them: nodes may name one another's blocks again and again.
-func limited(get Getter, bytes int, beyond string) Getter {
-	return func(ctx context.Context, c cid.Cid) ([]byte, error) {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		data, err := get(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		if bytes -= max(len(data), 1<<10); bytes < 0 {
-			return nil, errors.New(beyond)
-		}
-		return data, nil
-	}
-}

@@ -3,7 +3,6 @@ package unixfs
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 
 	dag "github.com/ipfs/boxo/ipld/merkledag"
@@ -12,20 +11,6 @@ import (
 	ipld "github.com/ipfs/go-ipld-format"
 	mh "github.com/multiformats/go-multihash"
 )
-
-const (
-	maxLeaves    = 1 << 21 // of a file: half a terabyte in leaves of `ipfs add`
-	maxFileDepth = 16      // nodes above a leaf
-
-	// maxNodes is how many bytes the nodes of a file may have, which is enough
-	// for as many leaves.
-	maxNodes = 128 << 20
-)
-
-// ErrShape says that a file's DAG is none that a table can stand for, though it
-// may be a right one: leaves are dag-pb as `ipfs add` makes them or raw, of
-// sha2-256 and at most MaxLeaf bytes, and everything above them only links.
-var ErrShape = errors.New("a file of an unusual shape")
 
 // ReadFile reads the nodes of a file above its leaves and returns the file with
 // its table. Leaves are not read, but for a file that is one: what they hold is
@@ -145,17 +130,6 @@ func (r *fileReader) child(l *ipld.Link, bytes uint64, depth int) error {
 	return r.leaf(l.Cid, int64(bytes))
 }
 
-// isLeaf reports whether a link of a file's node, with n of the file's bytes
-// below, leads to a leaf. A link says how many bytes all blocks below it have,
-// which is not enough for a node between. Where it lies, the leaf's bytes do not
-// match.
-func isLeaf(l *ipld.Link, n int) bool {
-	if l.Cid.Type() == cid.Raw {
-		return true
-	}
-	return l.Size == uint64(wrappedLen(n))
-}
-
 func (r *fileReader) leaf(c cid.Cid, n int64) error {
 	prefix := c.Prefix()
 	wrapped := prefix.Codec == cid.DagProtobuf
@@ -174,22 +148,4 @@ func (r *fileReader) leaf(c cid.Cid, n int64) error {
 	r.table.Wrapped = wrapped
 	r.table.Leaves = append(r.table.Leaves, Leaf{[sha256.Size]byte(digest.Digest), r.table.Size() + n})
 	return nil
-}
-
-func decodeFile(c cid.Cid, data []byte) (*dag.ProtoNode, *ft.FSNode, error) {
-	if c.Type() != cid.DagProtobuf {
-		return nil, nil, fmt.Errorf("%s: %w", c, ErrShape)
-	}
-	nd, err := dag.DecodeProtobuf(data)
-	if err != nil {
-		return nil, nil, fmt.Errorf("decoding %s: %w", c, err)
-	}
-	fsn, err := ft.FSNodeFromBytes(nd.Data())
-	if err != nil {
-		return nil, nil, fmt.Errorf("decoding %s: %w", c, err)
-	}
-	if t := fsn.Type(); t != ft.TFile && t != ft.TRaw {
-		return nil, nil, fmt.Errorf("%s is no file", c)
-	}
-	return nd, fsn, nil
 }

@@ -12,6 +12,7 @@
 package unixfs
 
 import (
+	"errors"
 	"fmt"
 
 	uio "github.com/ipfs/boxo/ipld/unixfs/io"
@@ -65,14 +66,13 @@ func (p Profile) builder() cid.Builder {
 	return cid.V1Builder{Codec: cid.DagProtobuf, MhType: mh.SHA2_256}
 }
 
-// A Block is the unit that IPFS stores and addresses.
-type Block struct {
-	CID  cid.Cid
-	Data []byte
-}
-
 // A Node is what a directory records about an entry.
 type Node struct {
 	CID  cid.Cid
 	Size uint64 // bytes of all blocks below and including this one, as links state it
 }
+
+// ErrShape says that a file's DAG is none that a table can stand for, though it
+// may be a right one: leaves are dag-pb as `ipfs add` makes them or raw, of
+// sha2-256 and at most MaxLeaf bytes, and everything above them only links.
+var ErrShape = errors.New("a file of an unusual shape")

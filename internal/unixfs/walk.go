@@ -10,10 +10,6 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// A Getter returns the data of the block that c addresses. What it returns is
-// trusted to be that block's.
-type Getter func(ctx context.Context, c cid.Cid) ([]byte, error)
-
 // Walk follows the slash-separated path below root through directories, sharded
 // ones included, and returns the CID it ends at, whose own block is not read.
 // Where a directory does not have the next name, the error is fs.ErrNotExist.

@@ -5,26 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	ft "github.com/ipfs/boxo/ipld/unixfs"
 	"github.com/ipfs/go-cid"
 )
 
 // ErrTooLarge says that a file is larger than whoever reads it whole allows.
 var ErrTooLarge = errors.New("too large a file for what it should be")
-
-// FileSize returns the number of bytes of a file, given its first block.
-func FileSize(b Block) (int64, error) {
-	if b.CID.Type() == cid.Raw {
-		return int64(len(b.Data)), nil
-	}
-	_, fsn, err := decodeFile(b.CID, b.Data)
-	if err != nil {
-		return 0, err
-	}
-	return partSizes(b.CID, fsn)
-}
-
-const maxFileSize = 1 << 50 // bytes
 
 // ReadAll returns the content of a file of at most limit bytes. One with more is
 // ErrTooLarge.
@@ -76,14 +61,6 @@ type streamer struct {
 }
 
 var errTooDeep = errors.New("a file of more blocks, or deeper, than any image's")
-
-// maxBlocks returns how many blocks a file of size bytes may have. Files of a few
-// bytes a block cost far more work than they have bytes, and nobody makes them by
-// accident.
-func maxBlocks(size int64) int { return 2048 + int(min(size/minMeanLeaf, 2*maxLeaves)) }
-
-// minMeanLeaf is how many bytes the leaves of a file have on average, at least.
-const minMeanLeaf = 128
 
 // node streams what is below a node, which has so many bytes, or any number if
 // size is negative.
@@ -148,21 +125,6 @@ func (s *streamer) dagNode(b Block, size int64, depth int) error {
 		}
 	}
 	return nil
-}
-
-// partSizes returns the number of bytes that a node and all below it have, in as
-// far as the node knows, if it does not contradict itself.
-func partSizes(c cid.Cid, fsn *ft.FSNode) (int64, error) {
-	sum := uint64(len(fsn.Data()))
-	for i := range fsn.NumChildren() {
-		if sum += fsn.BlockSize(i); fsn.BlockSize(i) > maxFileSize || sum > maxFileSize {
-			return 0, fmt.Errorf("%s says that it has more bytes than any file", c)
-		}
-	}
-	if sum != fsn.FileSize() {
-		return 0, fmt.Errorf("%s has %d bytes, and it says that it has %d", c, sum, fsn.FileSize())
-	}
-	return int64(sum), nil
 }
 
 // write emits what of data is wanted.

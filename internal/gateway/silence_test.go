@@ -15,7 +15,7 @@ import (
 // others a moment; and it is itself again with its first answer.
 func TestHangingGatewayIsNotWaitedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &farm{gateways: []fake{silence, says("right")}}
+		f := &farm{gateways: []fake{hangs, says("right")}}
 		p := f.groups()
 		paths := 0
 		ask := func(asked string, took time.Duration) {
@@ -84,17 +84,17 @@ func TestWhatIsNotFoundMakesNobodySilent(t *testing.T) {
 			}
 		}
 		bad.Path = "nowhere"
-		if err := p.Do(t.Context(), bad); err == nil || p.groups[0].gateways[0].quiet.silent.Load() {
+		if err := p.Do(t.Context(), bad); err == nil || p.groups[0].gateways[0].silence.silent.Load() {
 			t.Errorf("what nobody has: %v", err)
 		}
 		f.gateways[1] = says("right")
 		bad.Path = "elsewhere"
 		time.AfterFunc(Patience/2, func() { p.Do(t.Context(), good) })
-		if err := p.Do(t.Context(), bad); err != nil || p.groups[0].gateways[0].quiet.silent.Load() {
+		if err := p.Do(t.Context(), bad); err != nil || p.groups[0].gateways[0].silence.silent.Load() {
 			t.Errorf("what is elsewhere, while it answers others: %v", err)
 		}
 		bad.Path = "elsewhere too"
-		if err := p.Do(t.Context(), bad); err != nil || !p.groups[0].gateways[0].quiet.silent.Load() {
+		if err := p.Do(t.Context(), bad); err != nil || !p.groups[0].gateways[0].silence.silent.Load() {
 			t.Errorf("what is elsewhere, while it answers nobody: %v", err)
 		}
 		mustBeFirst("silent")

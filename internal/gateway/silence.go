@@ -25,7 +25,7 @@ func beforeAnswer(err error) error {
 // one is asked.
 const headStart = time.Second
 
-// A quiet is whether a gateway is silent: it began no answer to anybody in all the
+// A silence is whether a gateway is silent: it began no answer to anybody in all the
 // time that one request had, which another gateway could answer. That ends with
 // its next answer, to whatever.
 //
@@ -34,49 +34,20 @@ const headStart = time.Second
 // cannot give what is wanted, it is asked again and has its time. So whoever has a
 // node look for what it does not find takes nothing off it of what it has: that it
 // gives at once, and is silent no more.
-type quiet struct {
+type silence struct {
 	heard  atomic.Int64 // Unix time in nanoseconds at which the last answer began
 	silent atomic.Bool
 }
 
-func (q *quiet) end(now time.Time) {
-	q.heard.Store(now.UnixNano())
-	q.silent.Store(false)
+func (s *silence) end(now time.Time) {
+	s.heard.Store(now.UnixNano())
+	s.silent.Store(false)
 }
 
 // begin notes that a request was waited for in vain since some time, and reports
 // whether that made the gateway silent.
-func (q *quiet) begin(since time.Time) bool {
-	return q.heard.Load() < since.UnixNano() && q.silent.CompareAndSwap(false, true)
+func (s *silence) begin(since time.Time) bool {
+	return s.heard.Load() < since.UnixNano() && s.silent.CompareAndSwap(false, true)
 }
 
-func (q *quiet) forgive() { q.silent.Store(false) }
-
-// A turn is a gateway that is to be asked, and how long it has to begin.
-type turn struct {
-	*gateway
-	patience time.Duration
-}
-
-// turns are those of gateways, in their order. Where all are silent, there is
-// nobody to be asked soon in place of one.
-func (p *Pool) turns(gateways []*gateway) []turn {
-	turns := make([]turn, len(gateways))
-	silent := 0
-	for i, g := range gateways {
-		turns[i] = turn{g, p.patience}
-		if g.quiet.silent.Load() {
-			turns[i].patience = min(headStart, p.patience)
-			silent++
-		}
-	}
-	if silent == len(gateways) {
-		for i := range turns {
-			turns[i].patience = p.patience
-		}
-	}
-	return turns
-}
-
-// isShort reports whether a turn was only a head start.
-func (p *Pool) isShort(t turn) bool { return t.patience < p.patience }
+func (s *silence) forgive() { s.silent.Store(false) }

@@ -1,0 +1,107 @@
+package unixfs
+
+import (
+	"fmt"
+
+	dag "github.com/ipfs/boxo/ipld/merkledag"
+	ft "github.com/ipfs/boxo/ipld/unixfs"
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+)
+
+const (
+	maxLeaves    = 1 << 21 // of a file: half a terabyte in leaves of `ipfs add`
+	maxFileDepth = 16      // nodes above a leaf
+
+	// maxNodes is how many bytes the nodes of a file may have, which is enough
+	// for as many leaves.
+	maxNodes = 128 << 20
+)
+
+func decodeFile(c cid.Cid, data []byte) (*dag.ProtoNode, *ft.FSNode, error) {
+	if c.Type() != cid.DagProtobuf {
+		return nil, nil, fmt.Errorf("%s: %w", c, ErrShape)
+	}
+	nd, err := dag.DecodeProtobuf(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("decoding %s: %w", c, err)
+	}
+	fsn, err := ft.FSNodeFromBytes(nd.Data())
+	if err != nil {
+		return nil, nil, fmt.Errorf("decoding %s: %w", c, err)
+	}
+	if t := fsn.Type(); t != ft.TFile && t != ft.TRaw {
+		return nil, nil, fmt.Errorf("%s is no file", c)
+	}
+	return nd, fsn, nil
+}
+
+// FileSize returns the number of bytes of a file, given its first block.
+func FileSize(b Block) (int64, error) {
+	if b.CID.Type() == cid.Raw {
+		return int64(len(b.Data)), nil
+	}
+	_, fsn, err := decodeFile(b.CID, b.Data)
+	if err != nil {
+		return 0, err
+	}
+	return partSizes(b.CID, fsn)
+}
+
+// partSizes returns the number of bytes that a node and all below it have, in as
+// far as the node knows, if it does not contradict itself.
+func partSizes(c cid.Cid, fsn *ft.FSNode) (int64, error) {
+	sum := uint64(len(fsn.Data()))
+	for i := range fsn.NumChildren() {
+		if sum += fsn.BlockSize(i); fsn.BlockSize(i) > maxFileSize || sum > maxFileSize {
+			return 0, fmt.Errorf("%s says that it has more bytes than any file", c)
+		}
+	}
+	if sum != fsn.FileSize() {
+		return 0, fmt.Errorf("%s has %d bytes, and it says that it has %d", c, sum, fsn.FileSize())
+	}
+	return int64(sum), nil
+}
+
+const maxFileSize = 1 << 50 // bytes
+
+// maxBlocks returns how many blocks a file of size bytes may have. Files of a few
+// bytes a block cost far more work than they have bytes, and nobody makes them by
+// accident.
+func maxBlocks(size int64) int { return 2048 + int(min(size/minMeanLeaf, 2*maxLeaves)) }
+
+// minMeanLeaf is how many bytes the leaves of a file have on average, at least.
+const minMeanLeaf = 128
+
+// isLeaf reports whether a link of a file's node, with n of the file's bytes
+// below, leads to a leaf. A link says how many bytes all blocks below it have,
+// which is not enough for a node between. Where it lies, the leaf's bytes do not
+// match.
+func isLeaf(l *ipld.Link, n int) bool {
+	if l.Cid.Type() == cid.Raw {
+		return true
+	}
+	return l.Size == uint64(wrappedLen(n))
+}
+
+// InnerNodes returns those of a file's node's children that are no leaves, so
+// that they can be fetched at the same time.
+func InnerNodes(b Block) ([]cid.Cid, error) {
+	if b.CID.Type() == cid.Raw {
+		return nil, nil
+	}
+	nd, fsn, err := decodeFile(b.CID, b.Data)
+	if err != nil {
+		return nil, err
+	}
+	if fsn.NumChildren() != len(nd.Links()) {
+		return nil, fmt.Errorf("%s: %w", b.CID, ErrShape)
+	}
+	var inner []cid.Cid
+	for i, l := range nd.Links() {
+		if n := fsn.BlockSize(i); n > MaxLeaf || !isLeaf(l, int(n)) {
+			inner = append(inner, l.Cid)
+		}
+	}
+	return inner, nil
+}
