@@ -2,18 +2,22 @@ package destination
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -22,14 +26,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // What a node says when something went wrong, in every place where it may say
 // so, never passes for success. What a real node does is tested in tests/.
 func TestKuboFailures(t *testing.T) {
 	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 2<<20)))
-	testOver := make(chan struct{})
 	for name, test := range map[string]struct {
 		answer http.HandlerFunc
 		want   string // in the error
@@ -63,10 +68,6 @@ func TestKuboFailures(t *testing.T) {
 			io.CopyN(io.Discard, r.Body, 1<<20)
 			panic(http.ErrAbortHandler)
 		}, "adding to the IPFS node"},
-		"silent in the middle": {func(_ http.ResponseWriter, r *http.Request) {
-			io.CopyN(io.Discard, r.Body, 1<<20)
-			<-testOver
-		}, "neither takes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			node := httptest.NewServer(test.answer)
@@ -74,10 +75,6 @@ func TestKuboFailures(t *testing.T) {
 			dst, err := ToKubo(newNode(t, node.URL, "secret"), t.Logf)
 			if err != nil {
 				t.Fatal(err)
-			}
-			if test.want == "neither takes" { // the others answer, however busy the machine is
-				dst.stall = 300 * time.Millisecond
-				dst.pin = 300 * time.Millisecond
 			}
 			_, err = converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, converter.Options{Compression: blob.Uncompressed})
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
@@ -89,51 +86,63 @@ func TestKuboFailures(t *testing.T) {
 			if _, err := os.Stat(dst.TempDir()); !os.IsNotExist(err) {
 				t.Errorf("the temporary directory is left: %v", err)
 			}
-			if name == "silent in the middle" {
-				close(testOver) // or the server would wait for its handler
-			}
 		})
 	}
 }
 
-// A node that falls silent when all is pinned does not keep the result.
+// A node that neither takes blocks nor answers is given up.
+func TestKuboThatFallsSilentIsGivenUp(t *testing.T) {
+	image := oneLayer(t, 8<<20)
+	var over chan struct{}
+	node := func(_ http.ResponseWriter, r *http.Request) {
+		io.CopyN(io.Discard, r.Body, 1<<20)
+		<-over
+	}
+	testKuboInBubble(t, node, func(t *testing.T, dst *Kubo) {
+		over = make(chan struct{})
+		defer close(over)
+		err := send(t.Context(), dst, image)
+		if !errors.Is(err, errStalled) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
+
+// An image that is pinned stays so when the node does not answer the request that names
+// the pin.
 func TestKuboThatDoesNotNameThePin(t *testing.T) {
-	testOver := make(chan struct{})
-	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/pin/add") {
-			<-testOver
+	image := oneLayer(t, 10)
+	var over chan struct{}
+	node := func(w http.ResponseWriter, r *http.Request) {
+		if isCall(r, "pin/add") {
+			<-over
 			return
 		}
 		afterReading(func(w http.ResponseWriter, root string) { answerRoot(w, root, "") })(w, r)
-	}))
-	defer node.Close()
-	defer close(testOver)
-	var notes []string
-	dst, err := ToKubo(newNode(t, node.URL+"/api/v0/", ""), func(format string, args ...any) {
-		notes = append(notes, fmt.Sprintf(format, args...))
+	}
+	testKuboInBubble(t, node, func(t *testing.T, dst *Kubo) {
+		over = make(chan struct{})
+		defer close(over)
+		var notes notes
+		dst.logf = notes.add
+		if err := send(t.Context(), dst, image); err != nil {
+			t.Error(err)
+		}
+		if len(notes.all()) != 1 || !strings.Contains(notes.all()[0], "could not be named") {
+			t.Errorf("notes are %q", notes.all())
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dst.Close()
-	dst.pin = 200 * time.Millisecond
-	if _, err := converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 10))))), dst, converter.Options{}); err != nil {
-		t.Error(err)
-	}
-	if len(notes) != 1 || !strings.Contains(notes[0], "could not be named") {
-		t.Errorf("notes are %q", notes)
-	}
 }
 
-// An import into which nothing comes for too long is given up, since the node
-// can collect no garbage meanwhile, and everything is sent again in the end.
-func TestKuboWhileTheArchiveRests(t *testing.T) {
-	archive := testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 3<<20)))
-	gaveUp := make(chan struct{})
+// An import into which nothing comes for too long is given up, since the node can
+// collect no garbage meanwhile. In the end everything is sent again.
+func TestKuboWhileTheSourceRests(t *testing.T) {
+	image := oneLayer(t, 3<<20)
+	var gaveUp chan struct{}
 	var imports atomic.Int32
-	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	node := func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case strings.HasSuffix(r.URL.Path, "/pin/add"):
+		case !isCall(r, "dag/import"):
 		case imports.Add(1) == 1:
 			if _, err := io.Copy(io.Discard, r.Body); err == nil {
 				t.Error("the first import ends as if it were complete")
@@ -142,67 +151,57 @@ func TestKuboWhileTheArchiveRests(t *testing.T) {
 		default:
 			afterReading(func(w http.ResponseWriter, root string) { answerRoot(w, root, "") })(w, r)
 		}
-	}))
-	defer node.Close()
-	dst, err := ToKubo(newNode(t, node.URL, ""), t.Logf)
-	if err != nil {
-		t.Fatal(err)
 	}
-	defer dst.Close()
-	dst.stall = 500 * time.Millisecond
-	rests := io.MultiReader(bytes.NewReader(archive[:2<<20]), waitFor(gaveUp), bytes.NewReader(archive[2<<20:]))
-	if _, err := converter.Convert(t.Context(), source.FromArchive(rests), dst, converter.Options{Compression: blob.Uncompressed}); err != nil {
-		t.Error(err)
-	}
-	if n := imports.Load(); n != 2 {
-		t.Errorf("there are %d imports, want 2", n)
-	}
+	testKuboInBubble(t, node, func(t *testing.T, dst *Kubo) {
+		gaveUp = make(chan struct{})
+		sent := 0
+		err := image.WriteBlocks(t.Context(), func(b unixfs.Block) error {
+			if sent < 2<<20 && sent+len(b.Data) >= 2<<20 {
+				<-gaveUp
+			}
+			sent += len(b.Data)
+			return dst.PutEarly(t.Context(), b)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if err := dst.Commit(t.Context(), image); err != nil {
+			t.Error(err)
+		}
+		if n := imports.Load(); n != 2 {
+			t.Errorf("there are %d imports, want 2", n)
+		}
+	})
 }
 
 // A node that takes nothing and is alive, as during garbage collection, is waited for,
 // and one line says so.
 func TestKuboThatCollectsGarbageIsWaitedFor(t *testing.T) {
-	archive := testimage.OldDocker(testimage.New(nil, testimage.Layer("a", 8<<20)))
-	var (
-		asked     atomic.Int32
-		collected = make(chan struct{})
-		mu        sync.Mutex
-		notes     []string
-		before    int // how many notes there were when garbage was collected
-	)
-	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	image := oneLayer(t, 8<<20)
+	var imports, asked atomic.Int32
+	node := func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case strings.HasSuffix(r.URL.Path, "/version"):
-			if asked.Add(1) == 3 {
-				mu.Lock()
-				before = len(notes)
-				mu.Unlock()
-				close(collected)
-			}
-		case strings.HasSuffix(r.URL.Path, "/dag/import"):
-			<-collected
+		case isCall(r, "version"):
+			asked.Add(1)
+		case isCall(r, "dag/import"):
+			imports.Add(1)
+			time.Sleep(3*kuboStall + kuboStall/2) // the garbage collection, by the bubble's clock
 			afterReading(func(w http.ResponseWriter, root string) { answerRoot(w, root, "") })(w, r)
 		}
-	}))
-	defer node.Close()
-	dst, err := ToKubo(newNode(t, node.URL, ""), func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		notes = append(notes, fmt.Sprintf(format, args...))
+	}
+	testKuboInBubble(t, node, func(t *testing.T, dst *Kubo) {
+		var notes notes
+		dst.logf = notes.add
+		if err := send(t.Context(), dst, image); err != nil {
+			t.Error(err)
+		}
+		if imports.Load() != 1 || asked.Load() != 3 {
+			t.Errorf("there are %d imports, want 1, and the node was asked %d times whether it is alive, want 3", imports.Load(), asked.Load())
+		}
+		if len(notes.all()) != 1 || !strings.Contains(notes.all()[0], "alive and takes nothing for now") {
+			t.Errorf("notes are %q, want one", notes.all())
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dst.Close()
-	dst.stall, dst.pin = 200*time.Millisecond, 200*time.Millisecond
-	if _, err := converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), dst, converter.Options{Compression: blob.Uncompressed}); err != nil {
-		t.Error(err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if before != 1 || !strings.Contains(notes[0], "alive and takes nothing for now") {
-		t.Errorf("%d notes, of all of %q", before, notes)
-	}
 }
 
 // A node that stops in the middle is named as such.
@@ -226,12 +225,110 @@ func TestKuboThatStopsIsNamed(t *testing.T) {
 	}
 }
 
-// waitFor is a reader without bytes that ends when done is closed.
-type waitFor <-chan struct{}
+// testKuboInBubble runs a test with a destination in a node that is reached through
+// memory. The clock of the bubble stands still while anything runs, so waits have the
+// lengths that users see, and no load of the machine makes one too long.
+func testKuboInBubble(t *testing.T, node http.HandlerFunc, test func(t *testing.T, dst *Kubo)) {
+	synctest.Test(t, func(t *testing.T) {
+		connections := make(memoryListener)
+		server := &http.Server{Handler: node}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			server.Serve(connections)
+		}()
+		client := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			connections <- theirs
+			return ours, nil
+		}}
+		defer func(real http.RoundTripper) { http.DefaultTransport = real }(http.DefaultTransport)
+		http.DefaultTransport = client
+		dst, err := ToKubo(newNode(t, "http://node.example", ""), t.Logf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		test(t, dst)
+		if err := dst.Close(); err != nil {
+			t.Error(err)
+		}
+		client.CloseIdleConnections()
+		server.Close()
+		<-served
+	})
+}
 
-func (done waitFor) Read([]byte) (int, error) {
-	<-done
-	return 0, io.EOF
+// A memoryListener accepts the connections that are sent to it.
+type memoryListener chan net.Conn
+
+func (l memoryListener) Accept() (net.Conn, error) {
+	c, open := <-l
+	if !open {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l memoryListener) Close() error {
+	close(l)
+	return nil
+}
+
+func (l memoryListener) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "unix"} }
+
+// notes are the lines that a destination logs.
+type notes struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (n *notes) add(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lines = append(n.lines, fmt.Sprintf(format, args...))
+}
+
+func (n *notes) all() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.lines)
+}
+
+func isCall(r *http.Request, command string) bool { return r.URL.Path == "/api/v0/"+command }
+
+// oneLayer returns the tree of an image that has one layer of so many bytes.
+func oneLayer(t *testing.T, size int) *tree.Tree {
+	t.Helper()
+	archive := testimage.OldDocker(testimage.New(nil, testimage.Layer("a", size)))
+	dst := treeKeeper{dir: t.TempDir()}
+	if _, err := converter.Convert(t.Context(), source.FromArchive(bytes.NewReader(archive)), &dst, converter.Options{Compression: blob.Uncompressed}); err != nil {
+		t.Fatal(err)
+	}
+	return dst.tree
+}
+
+// A treeKeeper is a destination that keeps the tree.
+type treeKeeper struct {
+	dir  string
+	tree *tree.Tree
+}
+
+func (k *treeKeeper) TempDir() string { return k.dir }
+
+func (k *treeKeeper) Commit(_ context.Context, t *tree.Tree) error {
+	k.tree = t
+	return nil
+}
+
+func (k *treeKeeper) Close() error { return nil }
+
+// send sends all blocks of a tree early, as a conversion does with those of its layers,
+// and then the tree.
+func send(ctx context.Context, dst *Kubo, image *tree.Tree) error {
+	if err := image.WriteBlocks(ctx, func(b unixfs.Block) error { return dst.PutEarly(ctx, b) }); err != nil {
+		return err
+	}
+	return dst.Commit(ctx, image)
 }
 
 func TestKuboIsGivenTheToken(t *testing.T) {
