@@ -1,7 +1,6 @@
 package converter
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
@@ -230,27 +230,20 @@ func (r *repair) layers(name string, descriptors []v1.Descriptor) (map[digest.Di
 	for _, d := range descriptors {
 		byDigest[d.Digest] = d
 	}
-	var (
-		mu     sync.Mutex
-		failed error
-		wg     sync.WaitGroup
-	)
+	var mu sync.Mutex
 	layers := map[digest.Digest]*blob.Content{}
-	free := make(chan struct{}, runtime.GOMAXPROCS(0))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, called := range slices.Sorted(maps.Keys(byDigest)) {
-		d := byDigest[called]
-		free <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-free }()
-			c, err := r.layer(name, d)
+		g.Go(func() error {
+			c, err := r.layer(name, byDigest[called])
 			mu.Lock()
 			defer mu.Unlock()
-			layers[d.Digest] = c
-			failed = cmp.Or(failed, err)
+			layers[called] = c
+			return err
 		})
 	}
-	wg.Wait()
-	return layers, failed
+	return layers, g.Wait()
 }
 
 func (r *repair) layer(name string, d v1.Descriptor) (*blob.Content, error) {
