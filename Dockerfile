@@ -14,8 +14,8 @@ RUN cd /image \
 
 FROM scratch
 COPY --from=build /image /
-# As in Caddy's own image: certificates are in /data, what was last configured by
-# the API in /config.
+# As in Caddy's own image: certificates are in /data, the last configuration from
+# the API is in /config.
 ENV PATH=/usr/bin XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data
 LABEL org.opencontainers.image.title="caddy-ipfs-registry" \
 	org.opencontainers.image.description="Container images on IPFS: the registry and the converter" \

@@ -3,10 +3,10 @@ SHELL := bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 
-# What has unit tests: all but the end-to-end tests in tests/.
+# The packages with unit tests: all but the end-to-end tests in tests/.
 UNITS := . ./caddymodule/... ./cmd/... ./contrib/... ./converter/... ./internal/... ./tests/dependencies ./tests/docs ./tests/internal/... ./tests/report
 
-# The race detector takes a C compiler.
+# The race detector needs a C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 build: ## build both programs into bin
@@ -15,7 +15,7 @@ build: ## build both programs into bin
 run: build ## serve the default store on :5000
 	bin/caddy run --config Caddyfile.example --adapter caddyfile
 
-demo: build ## convert, serve and pull an image of its own
+demo: build ## make an image, convert, serve and pull it
 	tests/demo/demo.sh
 
 check: build lint ## format, vet, lint and unit tests: no other programs, a minute or two
@@ -35,8 +35,8 @@ fmt: bin/golangci-lint ## format Go and Caddyfile
 	bin/golangci-lint fmt
 	go run ./cmd/caddy fmt --overwrite Caddyfile.example
 
-# What is released (see contrib/release) builds for every platform, and what is
-# only compiled for macOS or Windows is vetted.
+# Builds the released programs (see contrib/release) for every platform, and vets
+# the files that are compiled only for macOS or Windows.
 cross: ## build and vet for the platforms of a release
 	GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/caddy
 	GOOS=linux GOARCH=arm64 go build -o /dev/null ./cmd/converter
@@ -49,17 +49,17 @@ cross: ## build and vet for the platforms of a release
 race: ## the unit tests with the race detector, where there is a C compiler
 	$(if $(RACE),go test $(RACE) $(UNITS))
 
-test: check cross race e2e ## all that CI runs: fetches what it needs, takes half an hour or more
+test: check cross race e2e ## everything that CI runs: downloads its tools, takes half an hour or more
 
-# Tests of one package run beside one another, and packages one after the other:
-# together they would be too much for two processors.
+# Tests of one package run in parallel, and packages one after the other: all
+# packages at once would be too much for two processors.
 E2E ?= ./tests/...
 e2e: build ## the end-to-end tests, or those of E2E=./tests/store alone
 	tests/setup.sh
 	go test -json -count=1 -p 1 -timeout 40m $(E2E) | go run ./tests/report
 
 KILLS ?= 1000
-soak: build ## kill programs KILLS times under load, and go over all lies: hours
+soak: build ## kill programs KILLS times under load, and test every lie of a gateway: hours
 	tests/setup.sh
 	go test -count=1 -v -timeout 5h ./tests/store -run '^TestKilledProgramsLoseNoImage$$' -kills $(KILLS)
 	go test -count=1 -v -timeout 5h ./tests/lies -run '^TestNoLieBecomesAWrongAnswer$$' -lies
@@ -76,7 +76,7 @@ bench: build ## measure against skopeo, docker-registry and Kubo
 	tests/setup.sh
 	go run ./tests/bench
 
-vulnerabilities: ## ask vuln.go.dev, which takes the internet, for known vulnerabilities
+vulnerabilities: ## look for known vulnerabilities at vuln.go.dev
 	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
 DOCKER ?= docker

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds a Caddy with the module from this checkout, the way that users of the
-# module build theirs: with xcaddy, and with the Caddy version in go.mod.
+# Builds Caddy with the module from this checkout, as users of the module do: with
+# xcaddy. The version of Caddy is the one in go.mod.
 #
 # Usage: xcaddy.sh [OUTPUT]     (default: bin/caddy-xcaddy)
 set -euo pipefail
@@ -11,12 +11,12 @@ if (($# > 0)) && [[ $output != /* ]]; then
 fi
 cd -- "$(dirname -- "$0")"
 
-# The pinned one. Go's build cache knows whether there is anything to do.
+# The pinned version of xcaddy. Go's build cache makes this quick if it is built.
 xcaddy=$PWD/bin/xcaddy
 go build -C tests/tools/xcaddy -o "$xcaddy" github.com/caddyserver/xcaddy/cmd/xcaddy
 
 module=$(go list -m)
 caddy=$(go list -m -f '{{.Version}}' github.com/caddyserver/caddy/v2)
 
-# A version is given lest one be looked up, and "." is this directory.
+# The version keeps xcaddy from looking one up; "." is this directory.
 exec "$xcaddy" build "$caddy" --with "$module@v0.0.0=." --output "$output"

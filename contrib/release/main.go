@@ -2,10 +2,9 @@
 //
 //	go run ./contrib/release [OS/ARCH...]
 //
-// One commit and one version of Go always give the same bytes. The programs are static
-// and hold no path of the machine that built them; the files in the archives have the
-// time of the commit and belong to root. So a user can check a release by building it
-// again.
+// The same commit and version of Go always give the same bytes. The programs are static
+// and contain no path of the build machine. The files in the archives have the time of
+// the commit and belong to root. So a user can check a release by building it again.
 package main
 
 import (
@@ -21,7 +20,7 @@ import (
 	"time"
 )
 
-// A target is a platform, and the programs that there are for it.
+// A target is a platform, and the programs released for it.
 type target struct {
 	os, arch string
 	programs []string
@@ -39,7 +38,7 @@ var targets = []target{
 
 func (t target) String() string { return t.os + "/" + t.arch }
 
-// A release is a commit that archives are made of.
+// A release is the commit that the archives are built from.
 type release struct {
 	version string
 	time    time.Time
@@ -94,7 +93,7 @@ func choose(names []string) ([]target, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(targets, func(t target) bool { return t.String() == name })
 		if i < 0 {
-			return nil, fmt.Errorf("nothing is released for %s, but for %v", name, targets)
+			return nil, fmt.Errorf("no release for %s: choose from %v", name, targets)
 		}
 		chosen = append(chosen, targets[i])
 	}
@@ -107,7 +106,7 @@ func atHead() (release, error) {
 		return release{}, err
 	}
 	if changes != "" {
-		return release{}, fmt.Errorf("a release is of a commit, and this is not in it:\n%s", changes)
+		return release{}, fmt.Errorf("the work tree has changes; commit or remove them first:\n%s", changes)
 	}
 	version, err := output("git", "describe", "--tags", "--always")
 	if err != nil {
@@ -121,7 +120,7 @@ func atHead() (release, error) {
 	return release{strings.TrimPrefix(version, "v"), time.Unix(seconds, 0).UTC()}, err
 }
 
-// archive makes the archive for a target, and returns its name.
+// archive writes the archive for a target, and returns its name.
 func (r release) archive(t target) (string, error) {
 	built, err := os.MkdirTemp("", "release")
 	if err != nil {
@@ -164,8 +163,8 @@ func (r release) archive(t target) (string, error) {
 	return name, w.Close()
 }
 
-// texts returns what an archive has beside the programs, as it is named in the
-// repository: licences, the README and all that it links to.
+// texts returns the paths of the archive's other files in the repository: licences, the
+// README and every file that it links to.
 func (t target) texts() ([]string, error) {
 	texts := []string{"CHANGELOG.md", "LICENSE", "NOTICE", "README.md"}
 	docs, err := filepath.Glob("docs/*")
@@ -184,7 +183,7 @@ func (t target) texts() ([]string, error) {
 	return texts, nil
 }
 
-// build has Go write into the programs which commit they are of.
+// build builds the programs into dir. They record the commit that they are built from.
 func (t target) build(dir string) error {
 	args := []string{"build", "-buildvcs=true", "-trimpath", "-ldflags=-s -w", "-o", dir + string(filepath.Separator)}
 	for _, program := range t.programs {
