@@ -112,7 +112,12 @@ func (r *reader) addReferrers(entries []entry) ([]entry, error) {
 
 // noteFixed notes which manifests others name by digest.
 func (r *reader) noteFixed(entries []entry) ([]entry, error) {
+	walked := map[digest.Digest]bool{}
 	for _, e := range entries {
+		if walked[e.Digest] {
+			continue
+		}
+		walked[e.Digest] = true
 		err := r.graph.Walk(e.Descriptor, func(s manifest.Step) error {
 			if s.Subject != nil {
 				r.fixed[s.Subject.Digest] = true

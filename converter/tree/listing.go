@@ -35,8 +35,13 @@ type Image struct {
 // Listing lists the images of a finished tree.
 func (t *Tree) Listing(ctx context.Context) Listing {
 	l := Listing{t.Root.CID, slices.Clone(t.Images), t.latest()}
+	sizes := map[string]int64{} // by path: an image may have many tags
 	for i, img := range l.Images {
-		l.Images[i].Size = t.size(ctx, layout.ManifestPath(img.Name, img.Digest.String()), img.Name)
+		path := layout.ManifestPath(img.Name, img.Digest.String())
+		if _, known := sizes[path]; !known {
+			sizes[path] = t.size(ctx, path, img.Name)
+		}
+		l.Images[i].Size = sizes[path]
 	}
 	return l
 }

@@ -19,8 +19,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
+// MaxPaths is how many files and directories a root may have.
+const MaxPaths = 1 << 18
+
 const (
-	maxPaths      = 1 << 18   // files and directories below a root that is read
 	maxPathLength = 1024      // bytes
 	maxSmall      = 128 << 20 // bytes of small files and other blocks, which are kept in memory
 )
@@ -77,8 +79,8 @@ func (r *treeReader) directory(ctx context.Context, at string, c cid.Cid) error 
 		return r.otherwise(ctx, c, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		if r.paths++; r.paths > maxPaths {
-			return fmt.Errorf("it has more than %d files and directories", maxPaths)
+		if r.paths++; r.paths > MaxPaths {
+			return fmt.Errorf("it has more than %d files and directories", MaxPaths)
 		}
 		if len(at)+len(name) > maxPathLength {
 			return fmt.Errorf("it has a path of more than %d bytes, beginning with %.40q", maxPathLength, at)
