@@ -17,6 +17,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/teststore"
@@ -111,6 +112,36 @@ func TestExportedPlatform(t *testing.T) {
 		if got != test.want || !strings.Contains(line, test.says) || (line == "") != (test.says == "") {
 			t.Errorf("of %v, Docker's list names %q, and what is said is %q", test.platforms, got, line)
 		}
+	}
+}
+
+// A signature may be signed, and that signature too. Only indexes must not be nested
+// deeper than manifest.MaxNesting.
+func TestLongChainOfReferrersIsExported(t *testing.T) {
+	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000))
+	tb := new(testimage.Tarball)
+	subject := testimage.GzippedImage(tb, img)
+	tb.Blob([]byte("{}"))
+	manifests := []v1.Descriptor{testimage.Tagged(subject, "app:1.0")}
+	for n := range manifest.MaxNesting + 1 {
+		text := fmt.Append(nil, "signature ", n)
+		signature := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON, text)
+		signature.ArtifactType, signature.Subject = "application/x.signature", &subject
+		tb.Blob(text).Blob(testimage.Marshal(signature))
+		subject = testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(signature))
+		manifests = append(manifests, subject)
+	}
+	store := filepath.Join(t.TempDir(), "store")
+	result := convertTo(t, teststore.To(t, store), testimage.LayoutOf(tb, manifests...), converter.Options{})
+	exported := exportFrom(t, teststore.From(t, store), result.Root, nil)
+	for _, d := range manifests {
+		if fileIn(t, exported, ocilayout.BlobPath(d.Digest)) == nil {
+			t.Errorf("%s is not in the archive", d.Digest)
+		}
+	}
+	again := convertTo(t, teststore.To(t, filepath.Join(t.TempDir(), "again")), exported, converter.Options{})
+	if again.Root != result.Root {
+		t.Errorf("converted again, the image is at %s, and was at %s", again.Root, result.Root)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/teststore"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
@@ -317,6 +318,35 @@ func TestVerifyIsBounded(t *testing.T) {
 	v := New(from, func(Fault) { faults++ }, t.Logf)
 	if verified, err := v.Verify(t.Context(), root, origin.Selection{}); err != ErrFaults || verified != nil || faults != maxFaults {
 		t.Errorf("%d faults, then %v", faults, err)
+	}
+}
+
+// All manifests and configs of a root are in memory together, and a stranger's root may
+// have any number of them.
+func TestManifestsAndConfigsAreBoundedTogether(t *testing.T) {
+	d := directory{}
+	m := d.image(func(*v1.Manifest, *v1.Image) {})
+	from, root := teststore.Of(t, d)
+	for _, test := range []struct {
+		room int64
+		want string // what exceeds the bound
+	}{
+		{m.Size - 1, "app/manifests/"},
+		{m.Size, "app/blobs/"},
+		{m.Size + 1<<10, ""},
+	} {
+		var faults []Fault
+		check := newRootCheck(from, root, origin.Selection{}, func(f Fault) { faults = append(faults, f) })
+		check.bytes = manifest.MaxBytes - int(test.room)
+		check.list(t.Context())
+		check.follow(t.Context())
+		newBlobReader(from).read(t.Context(), check)
+		switch {
+		case test.want == "" && len(faults) > 0:
+			t.Errorf("room for %d bytes: %v", test.room, faults)
+		case test.want != "" && (len(faults) == 0 || !strings.HasPrefix(faults[0].Path, test.want) || !strings.Contains(faults[0].Error(), "more than 134217728 bytes")):
+			t.Errorf("room for %d bytes: the faults are %v, want one at %s", test.room, faults, test.want)
+		}
 	}
 }
 

@@ -1,0 +1,83 @@
+package tree
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// written puts small files, by their paths, into a CAR file.
+func written(t *testing.T, files map[string]string) (origin.Origin, cid.Cid) {
+	t.Helper()
+	ws := &blob.Workspace{Context: t.Context(), Dir: t.TempDir(), Form: blob.Form{Profile: unixfs.V1}}
+	image := &Tree{Files: map[string]File{}}
+	for p, data := range files {
+		f, err := NewFile(ws, []byte(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		image.Files[p] = f
+	}
+	if err := image.Finish(ws, nil, t.Logf); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "app.car")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w, err := car.NewWriter(f, image.Root.CID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := image.WriteBlocks(t.Context(), w.Put); err != nil {
+		t.Fatal(err)
+	}
+	from, _, err := origin.FromCAR(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { from.Close() })
+	return from, image.Root.CID
+}
+
+// Small files are kept in memory, and a stranger's root may have any number of them.
+func TestSmallFilesAreBoundedTogether(t *testing.T) {
+	files := map[string]string{}
+	size := 0
+	for n := range 10 {
+		data := fmt.Sprintf(`{"schemaVersion":%d}`, n)
+		files[fmt.Sprintf("app/manifests/v%d", n)] = data
+		size += len(data)
+	}
+	from, root := written(t, files)
+	for room, want := range map[int]string{size: "", size - 1: "more than 134217728 bytes"} {
+		r := treeReader{from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, small: maxSmall - room}
+		err := r.directory(t.Context(), "", root)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("room for %d bytes: the error is %v, want %q", room, err, want)
+		}
+		if want == "" && len(r.tree.Files) != len(files) {
+			t.Errorf("%d files were read, want %d", len(r.tree.Files), len(files))
+		}
+	}
+}
+
+// The number of paths is bounded, too: a file may be below any number of directories.
+func TestPathsAreBounded(t *testing.T) {
+	from, root := written(t, map[string]string{"app/manifests/v1": "{}"})
+	r := treeReader{from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, paths: maxPaths - 2}
+	if err := r.directory(t.Context(), "", root); err == nil || !strings.Contains(err.Error(), "more than 262144 files and directories") {
+		t.Errorf("the error is %v", err)
+	}
+}
