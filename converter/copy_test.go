@@ -20,8 +20,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Through every place an image comes to, it stays the same, and a CAR of a copy
-// is the CAR of the conversion.
+// An image stays the same wherever it is copied, and the CAR file of a copy equals that
+// of the conversion.
 func TestCopy(t *testing.T) {
 	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 3<<19), testimage.Layer("b", 10)))
 	for _, profile := range []unixfs.Profile{unixfs.V1, unixfs.V0} {
@@ -44,7 +44,7 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-// Of what is not what its CID says, nothing is copied.
+// A block that does not match its CID is not copied.
 func TestCopyVerifies(t *testing.T) {
 	dir := t.TempDir()
 	car := filepath.Join(dir, "app.car")

@@ -31,8 +31,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// What a node says when something went wrong, in every place where it may say
-// so, never passes for success. What a real node does is tested in tests/.
+// A node can report an error in several places. None of them passes for success. Real
+// nodes are tested in tests/.
 func TestKuboFailures(t *testing.T) {
 	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 2<<20)))
 	for name, test := range map[string]struct {

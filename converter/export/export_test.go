@@ -27,8 +27,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Exported and converted again, images have the address that they had, and the
-// archive does not depend on where they were.
+// An exported image that is converted again has the address that it had. The archive
+// does not depend on where the image was read.
 func TestExport(t *testing.T) {
 	archive := testimage.OldDocker(
 		testimage.New([]string{"app:1.0", "app:1.1"}, testimage.Layer("a", 3<<19), testimage.Layer("b", 10)),
@@ -49,8 +49,7 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// Whatever byte of a CAR is another, no archive comes of it that anybody would
-// take for whole.
+// A CAR file with one changed byte never gives an archive that looks complete.
 func TestExportVerifies(t *testing.T) {
 	car := filepath.Join(t.TempDir(), "app.car")
 	result := convertTo(t, teststore.ToCAR(t, car), testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 400_000))), converter.Options{})

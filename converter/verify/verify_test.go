@@ -54,7 +54,7 @@ func (d directory) image(spoil func(m *v1.Manifest, config *v1.Image)) v1.Descri
 	return d.tag(m, "v1")
 }
 
-// verify returns what is wrong, a line each, and what was said besides.
+// verify returns the faults and the lines of the log.
 func verify(t *testing.T, from origin.Origin, root cid.Cid, s origin.Selection) (verified *Verified, faults, said []string) {
 	t.Helper()
 	v := New(from,
@@ -70,7 +70,7 @@ func verify(t *testing.T, from origin.Origin, root cid.Cid, s origin.Selection) 
 	return verified, faults, said
 }
 
-// Every block may be what its CID says, and the image wrong nevertheless.
+// An image may be wrong although each of its blocks matches its CID.
 func TestVerifyFinds(t *testing.T) {
 	keep := func(*v1.Manifest, *v1.Image) {}
 	elsewhere := testimage.Describe(v1.MediaTypeImageManifest, []byte("elsewhere"))
@@ -244,7 +244,7 @@ func TestVerifyFinds(t *testing.T) {
 	}
 }
 
-// What an index names and nobody had is said, and no fault.
+// A manifest that an index lists and the root lacks is logged. It is not a fault.
 func TestVerifyPartialIndex(t *testing.T) {
 	d := directory{}
 	is := d.image(func(*v1.Manifest, *v1.Image) {})
@@ -261,7 +261,7 @@ func TestVerifyPartialIndex(t *testing.T) {
 	}
 }
 
-// An image that is right stays so beside one that is not.
+// A selected image is right even if another one below its root is not.
 func TestVerifySelection(t *testing.T) {
 	d := directory{}
 	is := d.image(func(*v1.Manifest, *v1.Image) {})
@@ -291,8 +291,8 @@ func TestVerifySelection(t *testing.T) {
 	}
 }
 
-// There is an end to what is said of one thing that is all wrong, and to what a
-// layer that decompresses to very much takes.
+// The number of faults is bounded, and so is what a layer that decompresses to very
+// much takes.
 func TestVerifyIsBounded(t *testing.T) {
 	d := directory{}
 	d.image(func(m *v1.Manifest, c *v1.Image) {
