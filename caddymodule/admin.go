@@ -21,8 +21,8 @@ func init() {
 	caddy.RegisterModule(adminAPI{})
 }
 
-// adminAPI is the part of Caddy's admin API below /ipfs_registry/. It is about all
-// handlers that run, and is documented in docs/operations.md.
+// adminAPI is the part of Caddy's admin API below /ipfs_registry/. It covers all running
+// handlers, and is documented in docs/operations.md.
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -43,7 +43,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 	}
 }
 
-// onlyMethod makes a handler of what answers one method, with JSON.
+// onlyMethod returns a handler for one method, which answers with the JSON of a value.
 func onlyMethod(method string, answer func(*http.Request) (any, error)) caddy.AdminHandler {
 	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != method {
@@ -66,7 +66,7 @@ func onlyMethod(method string, answer func(*http.Request) (any, error)) caddy.Ad
 
 func apiError(status int, err error) error { return caddy.APIError{HTTPStatus: status, Err: err} }
 
-// A storedImage is what a store has below one root, or why it cannot say so.
+// A storedImage is the record of one root in a store, or the error of reading it.
 type storedImage struct {
 	Store string `json:"store"`
 	*store.Record
@@ -87,15 +87,15 @@ func listImages(r *http.Request) (any, error) {
 	return images, nil
 }
 
-// A purge says what went with an image.
+// A purge is what was removed with an image.
 type purge struct {
 	Files  int   `json:"files"`
 	Bytes  int64 `json:"bytes"`
 	Memory int   `json:"memory"` // manifests that were remembered
 }
 
-// purgeImage removes an image from all stores, what it alone had included, and
-// from memory.
+// purgeImage removes an image from memory and from all stores, with the files that only
+// this image needs.
 func purgeImage(r *http.Request) (any, error) {
 	root, err := cidname.ParseAny(r.PathValue("cid"))
 	if err != nil {
@@ -124,12 +124,12 @@ func purgeImage(r *http.Request) (any, error) {
 	return gone, nil
 }
 
-// from removes an image from a store, and reports whether that had any of it.
+// from removes an image from a store, and reports whether the store had any of it.
 func (p *purge) from(ctx context.Context, s *store.Store, root cid.Cid) (had bool, err error) {
 	forgotten, err := s.Forget(ctx, root)
 	p.add(forgotten)
 	if err != nil {
-		return false, fmt.Errorf("removing what is cached: %w", err)
+		return false, fmt.Errorf("removing cached files: %w", err)
 	}
 	switch err := s.Remove(ctx, root); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -140,7 +140,7 @@ func (p *purge) from(ctx context.Context, s *store.Store, root cid.Cid) (had boo
 	collected, err := s.Collect(ctx, false)
 	p.add(collected)
 	if err != nil {
-		return true, fmt.Errorf("the record is gone, and what it led to is still there: %w", err)
+		return true, fmt.Errorf("the record is removed, but its files are not; run converter gc: %w", err)
 	}
 	return true, nil
 }
@@ -150,28 +150,28 @@ func (p *purge) add(c store.Collected) {
 	p.Bytes += c.Bytes
 }
 
-// A gatewayState is what is thought of a gateway by the handler that has it.
+// A gatewayState is the state of a gateway in one handler.
 type gatewayState struct {
 	Gateway string `json:"gateway"`
 	Group   int    `json:"group"`
 	Healthy bool   `json:"healthy"`
 
-	// PutBack is until when a gateway that failed comes last.
+	// PutBack is the time until which a gateway that failed is asked last.
 	PutBack time.Time `json:"put_back_until,omitzero"`
 
-	// Away is whether nothing came back when it was asked last.
+	// Away reports whether the last attempt got no response.
 	Away bool `json:"away,omitempty"`
 
-	// Silent is whether it answers nobody, and is not waited for as long.
+	// Silent reports whether it responds to nothing, and so gets less time.
 	Silent bool `json:"silent,omitempty"`
 
-	// Refusing is whether it refuses everybody, as far as is known.
+	// Refusing reports whether it seems to refuse everything.
 	Refusing bool `json:"refusing,omitempty"`
 
-	// Busy is until when it is not asked, because it said so.
+	// Busy is the end of the pause that it asked for.
 	Busy time.Time `json:"busy_until,omitzero"`
 
-	// Refuses is in what forms it does not serve content, as far as is known.
+	// Refuses lists the forms of content that it is known not to serve.
 	Refuses []string `json:"refuses,omitempty"`
 }
 
@@ -198,15 +198,15 @@ func listGateways(*http.Request) (any, error) {
 	return states, nil
 }
 
-// A listState is a file of rules that are in force.
+// A listState describes the rules in force of one file.
 type listState struct {
 	List  string `json:"list"`
 	File  string `json:"file"`
 	Rules int    `json:"rules"`
 }
 
-// reloadLists reads all lists again. If one of them cannot be read, what it said
-// before stays in force, and the error names it.
+// reloadLists reads all lists again. If a list cannot be read, its old rules stay in
+// force, and the error names it.
 func reloadLists(*http.Request) (any, error) {
 	lists := []listState{}
 	var failed []error
@@ -219,7 +219,7 @@ func reloadLists(*http.Request) (any, error) {
 		}
 	}
 	if err := errors.Join(failed...); err != nil {
-		return nil, fmt.Errorf("what these lists said before stays in force: %w", err)
+		return nil, fmt.Errorf("the old rules of these lists stay in force: %w", err)
 	}
 	return lists, nil
 }

@@ -19,17 +19,17 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
-// The spans of a request, below that of Caddy's tracing handler.
+// The spans of a request, below the span of Caddy's tracing handler.
 const (
-	spanResolve = "ipfs_registry.resolve" // what a name or a reference stands for
-	spanFetch   = "ipfs_registry.fetch"   // an attempt to get something from a gateway
-	spanVerify  = "ipfs_registry.verify"  // the part of it in which the answer is read and verified
+	spanResolve = "ipfs_registry.resolve" // the look-up of a name or a reference
+	spanFetch   = "ipfs_registry.fetch"   // one attempt at one gateway
+	spanVerify  = "ipfs_registry.verify"  // the part of a fetch that reads and verifies the answer
 )
 
-// attributes is the prefix of our attributes of spans.
+// attributes is the prefix of the module's span attributes.
 const attributes = "ipfs_registry."
 
-// startSpan starts a span below that of ctx, if that is recorded.
+// startSpan starts a span below the span of ctx, if that one is recorded.
 func startSpan(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
 	parent := trace.SpanFromContext(ctx)
 	if !parent.IsRecording() {
@@ -39,7 +39,7 @@ func startSpan(ctx context.Context, name string, attrs ...attribute.KeyValue) (c
 	return tracer.Start(ctx, name, trace.WithAttributes(attrs...))
 }
 
-// endSpan ends a span. A client that left is no error.
+// endSpan ends a span. A client that left does not count as an error.
 func endSpan(ctx context.Context, span trace.Span, err error) {
 	if err != nil && ctx.Err() == nil {
 		span.SetStatus(codes.Error, err.Error())
@@ -47,24 +47,24 @@ func endSpan(ctx context.Context, span trace.Span, err error) {
 	span.End()
 }
 
-// resolving starts the span in which a name or a reference is looked up. It is the
+// resolving starts the span of looking up a name or a reference. It is the
 // registry.Hooks.Resolving.
 func resolving(ctx context.Context, key, value string) (_ context.Context, end func(error)) {
 	ctx, span := startSpan(ctx, spanResolve, attribute.String(attributes+key, value))
 	return ctx, func(err error) { endSpan(ctx, span, err) }
 }
 
-// eventVerificationFailed is the event that a gateway's answer was false.
+// eventVerificationFailed is the event that a gateway's answer failed verification.
 const eventVerificationFailed = "ipfs_registry.verification_failed"
 
-// attempts measures, counts and traces the attempts to get something from gateways, and
-// emits events about them.
+// attempts measures, counts and traces the attempts at gateways, and emits events about
+// them.
 type attempts struct {
 	ctx    caddy.Context
 	events *caddyevents.App
 }
 
-// An attempt is one of them, the gateway.Attempt.
+// An attempt is one attempt at one gateway, as a gateway.Attempt.
 type attempt struct {
 	attempts
 	ctx      context.Context
@@ -72,7 +72,7 @@ type attempt struct {
 	exchange gateway.Exchange
 	began    time.Time
 	fetch    trace.Span
-	verify   trace.Span // nil until something is verified
+	verify   trace.Span // nil until verification begins
 }
 
 // begin is the gateway.Observer.

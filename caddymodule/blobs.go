@@ -12,13 +12,13 @@ import (
 
 // Blobs says how blobs that are not in the store reach clients.
 type Blobs struct {
-	// Either `proxy`, through this server, or `redirect`: clients are sent to a
-	// gateway, which costs this server no traffic, and clients check what they
-	// get. Manifests are never redirected. Default: `proxy`.
+	// Either `proxy`, through this server, or `redirect`: clients are sent to a gateway,
+	// which saves this server the traffic. They verify the blobs themselves. Manifests
+	// are never redirected. Default: `proxy`.
 	Mode string `json:"mode,omitempty"`
 
-	// The URL of the gateway that clients are redirected to, which they must be
-	// able to reach. Global placeholders are replaced. Default: the first upstream.
+	// The URL of the gateway that clients are redirected to. They must be able to reach
+	// it. Global placeholders are replaced. Default: the first upstream.
 	Gateway string `json:"gateway,omitempty"`
 }
 
@@ -51,9 +51,9 @@ func (b *Blobs) provision(groups []gateway.Group) (*url.URL, error) {
 func (b *Blobs) validate(target *url.URL) error {
 	switch {
 	case b.Mode != modeProxy && b.Mode != modeRedirect:
-		return fmt.Errorf("unknown mode of blobs '%s': it is '%s' or '%s'", b.Mode, modeProxy, modeRedirect)
+		return fmt.Errorf("unknown mode of blobs '%s': write '%s' or '%s'", b.Mode, modeProxy, modeRedirect)
 	case b.Mode == modeProxy && b.Gateway != "":
-		return fmt.Errorf("a gateway for blobs is of use in mode '%s' only", modeRedirect)
+		return fmt.Errorf("a gateway for blobs needs the mode '%s'", modeRedirect)
 	case b.Mode == modeRedirect && target == nil:
 		return errors.New("no gateway to redirect blobs to")
 	}

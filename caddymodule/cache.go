@@ -8,15 +8,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// defaultPrefetch is how many blobs are fetched ahead of clients, as many as Docker asks
-// for at the same time.
+// defaultPrefetch is how many blobs are fetched at a time ahead of clients: as many as
+// Docker requests at the same time.
 const defaultPrefetch = 3
 
-// caches are those that are in use, by directory. All sites with one store share its
-// cache, and blobs on their way into it go on when the configuration changes.
+// caches are the caches in use, by directory. All sites with one store share its cache,
+// and its fills continue when the configuration changes.
 var caches = caddy.NewUsagePool()
 
-// A sharedCache is one of them.
+// A sharedCache is the cache of one store.
 type sharedCache struct {
 	filler *fill.Filler
 	cache  *store.Cache
@@ -25,14 +25,14 @@ type sharedCache struct {
 // Destruct implements caddy.Destructor.
 func (c sharedCache) Destruct() error { return c.filler.Close() }
 
-// A siteCache is a shared cache and what one configuration wants it to be.
+// A siteCache is a shared cache and one configuration's settings for it.
 type siteCache struct {
 	sharedCache
 	config   store.CacheConfig
 	prefetch int
 }
 
-// openCache returns the cache of a store, which the caller must release.
+// openCache returns the cache of a store. The caller must release it.
 func openCache(s *store.Store, config store.CacheConfig, prefetch int) (*siteCache, error) {
 	shared, _, err := caches.LoadOrNew(s.Dir(), func() (caddy.Destructor, error) {
 		c := s.NewCache(config)
@@ -46,10 +46,10 @@ func openCache(s *store.Store, config store.CacheConfig, prefetch int) (*siteCac
 	return c, nil
 }
 
-// configure makes the shared cache as this configuration wants it.
+// configure applies this configuration's settings to the shared cache.
 func (c *siteCache) configure() {
 	c.cache.Configure(c.config)
-	if c.prefetch > 0 { // another site with the store may have it on
+	if c.prefetch > 0 { // another site with this store may prefetch
 		c.filler.SetPrefetch(c.prefetch)
 	}
 }
@@ -63,7 +63,7 @@ func (c *siteCache) release() error {
 	return err
 }
 
-// newCacheConfig returns the configuration of a store's cache, which logs and counts.
+// newCacheConfig returns the configuration of a store's cache, with logs and metrics.
 func newCacheConfig(s *store.Store, maxSize, minFree int64, logger *zap.Logger) store.CacheConfig {
 	dir := zap.String("store", s.Dir())
 	return store.CacheConfig{

@@ -17,7 +17,7 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("ipfs_registry", parseCaddyfile)
-	// Only /v2 is answered, so whatever serves the rest of a site comes after.
+	// The handler answers only /v2, so the handlers for the rest of a site come after it.
 	httpcaddyfile.RegisterDirectiveOrder("ipfs_registry", httpcaddyfile.Before, "respond")
 }
 
@@ -57,9 +57,9 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    allow <files...>
 //	}
 //
-// Gateways after the directive are a group of their own, asked before those in
-// blocks. The transport is the http one of the reverse_proxy directive. With neither
-// gateways nor a store, images are served from the converter's own store.
+// Gateways after the directive form the first group, asked before those in the block.
+// The transport is the http transport of the reverse_proxy directive. With neither
+// gateways nor a store, images are served from the converter's default store.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	if gateways := d.RemainingArgs(); len(gateways) > 0 {
@@ -163,7 +163,7 @@ func (g *Gateway) unmarshalTransport(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	if d.Val() != protocol {
-		return d.Errf("unknown transport '%s': gateways are reached by '%s'", d.Val(), protocol)
+		return d.Errf("unknown transport '%s': gateways support only '%s'", d.Val(), protocol)
 	}
 	module, err := caddyfile.UnmarshalModule(d, "http.reverse_proxy.transport."+protocol)
 	if err != nil {
@@ -203,10 +203,10 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// off is said in place of a number.
+// off stands in place of a number.
 const off = "off"
 
-// unmarshalSize reads the size of a store's option, which is negative if it is off.
+// unmarshalSize reads the size of a store's option; off gives a negative size.
 func unmarshalSize(d *caddyfile.Dispenser, size *int64, example string) error {
 	option := d.Val()
 	if *size != 0 {
@@ -242,7 +242,7 @@ func (h *Handler) unmarshalPrefetch(d *caddyfile.Dispenser) error {
 	}
 	n, err := strconv.ParseUint(arg, 10, 8)
 	if err != nil || n == 0 {
-		return d.Errf("invalid prefetch '%s': write how many blobs are fetched at once, up to 255, or '%s'", arg, off)
+		return d.Errf("invalid prefetch '%s': write the number of blobs to fetch at a time, up to 255, or '%s'", arg, off)
 	}
 	h.Prefetch = int(n)
 	return nil
@@ -269,7 +269,7 @@ func (h *Handler) unmarshalBlobs(d *caddyfile.Dispenser) error {
 	case h.Blobs.Mode == modeProxy || h.Blobs.Mode == modeRedirect:
 		return d.ArgErr()
 	default:
-		return d.Errf("unknown mode of blobs '%s': it is '%s' or '%s'", h.Blobs.Mode, modeProxy, modeRedirect)
+		return d.Errf("unknown mode of blobs '%s': write '%s' or '%s'", h.Blobs.Mode, modeProxy, modeRedirect)
 	}
 	return nil
 }
@@ -285,9 +285,9 @@ func (h *Handler) unmarshalCatalog(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// refuseTrust tells an operator what became of an option that was removed.
+// refuseTrust explains what became of the removed option trust.
 func refuseTrust(d *caddyfile.Dispenser) error {
-	return d.Err("'trust' does not exist any more: gateways are always verified; remove this line")
+	return d.Err("'trust' was removed: gateways are always verified; delete this line")
 }
 
 func (h *Handler) unmarshalNames(d *caddyfile.Dispenser) error {

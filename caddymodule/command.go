@@ -20,11 +20,11 @@ func init() {
 		Usage: "[--listen <addr>] [--gateway <url>]... [--store <directory>] [--redirect] [--access-log] [--debug]",
 		Short: "Spins up a container registry for images on IPFS",
 		Long: `
-A read-only container registry whose images are directories on IPFS. Useful
-on one's own machine and for trying things out; it speaks plain HTTP.
+A read-only container registry whose images are directories on IPFS. It is
+meant for local use and for trying things out, and speaks plain HTTP.
 
-Images come from the IPFS gateways named with --gateway, which are not trusted,
-and from the store on disk named with --store. With neither, they come from the
+Images come from the IPFS gateways given with --gateway, which are not trusted,
+and from the store on disk given with --store. With neither, they come from the
 store in which the converter keeps images by default.
 
 With --redirect, clients fetch the layers of images from the first gateway
@@ -58,7 +58,7 @@ func run(fs caddycmd.Flags) (int, error) {
 	select {}
 }
 
-// newHandler returns what the flags describe. All gateways are one group.
+// newHandler returns the handler that the flags describe. All gateways are one group.
 func newHandler(gateways []string, directory string, redirect bool) Handler {
 	var h Handler
 	if len(gateways) > 0 {

@@ -10,13 +10,13 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
-// answerFailure answers when neither store nor gateways could. A site that has
-// handle_errors is told as by any other handler: it may want to ask another registry.
-// Without, Caddy's answer would be empty, and clients are programs that show their users
-// a body in the protocol's form, so this answers in that form, and writes the log.
+// answerFailure answers a request that neither store nor gateways could answer. If the
+// site has handle_errors, it returns the error as any other handler does: the site may
+// want to ask another registry. Otherwise Caddy's answer would be empty. Clients show
+// their users a body in the protocol's form, so answerFailure writes one, and logs the
+// failure.
 //
-// The reason may name addresses that are no client's business, so it is in the log
-// alone.
+// The reason may contain internal addresses, so only the log has it.
 func answerFailure(w http.ResponseWriter, r *http.Request, failure *registry.Failure, logger *zap.Logger) error {
 	failed := caddyhttp.Error(failure.Status, failure.Err)
 	if failure.Status == registry.StatusClientClosedRequest || handlesErrors(r, failed) {
@@ -36,8 +36,8 @@ func handlesErrors(r *http.Request, err error) bool {
 	return handles(server.Errors.Routes, server.Errors.WithError(r, err))
 }
 
-// handles reports whether one of the routes does something with the request. All sites
-// of a server are routes of one list.
+// handles reports whether one of the routes handles the request. All sites of a server
+// are routes of one list.
 func handles(routes caddyhttp.RouteList, r *http.Request) bool {
 	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
 		if ok, err := route.MatcherSets.AnyMatchWithError(r); !ok || err != nil {

@@ -20,12 +20,12 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
-// Gateway is a group of IPFS gateways that are as good as one another. They take
-// turns, and stand in for each other.
+// Gateway is a group of equivalent IPFS gateways. They take turns, and stand in for each
+// other.
 type Gateway struct {
-	// The addresses of the gateways: `http` or `https` URLs, with the path that
-	// `/ipfs/` is below if that is not the root. `host:port` is short for an
-	// `http` URL, or for `https` where the transport has TLS enabled. A Unix socket
+	// The addresses of the gateways: `http` or `https` URLs, with a path if `/ipfs/` is
+	// not at the root. `host:port` is short for an `http` URL, or for `https` if the
+	// transport has TLS enabled. A Unix socket
 	// is written `unix//run/kubo.sock`; logs and metrics show it as
 	// `http://run-kubo.sock`. Global placeholders such as `{env.GATEWAY}` are replaced
 	// when the configuration is loaded.
@@ -35,20 +35,19 @@ type Gateway struct {
 	// `Authorization`. Global placeholders in the values are replaced when the
 	// configuration is loaded: write `{env.TOKEN}` or `{file./run/secrets/token}` to
 	// keep secrets out of the configuration. Values appear in no log, error or metric,
-	// and are not sent to where a gateway redirects to.
+	// and are not sent to hosts that a gateway redirects to.
 	Headers map[string]string `json:"headers,omitempty"`
 
-	// How to connect to them: the `http` transport of the `reverse_proxy` handler,
-	// with its options and defaults but for `max_response_header_size`, 64 KiB here,
-	// and `versions`, whose default here is `["1.1"]`: over HTTP/2, up to 4 MiB are
-	// read ahead for every client that is slow. Its placeholders
-	// `{http.reverse_proxy.upstream.address}`, `.hostport`, `.host` and `.port` are those
-	// of the gateway that is asked; there are none of the client's request. TLS is used
-	// for `https` upstreams without being enabled here.
+	// How to connect to them: the `http` transport of the `reverse_proxy` handler, with
+	// its options and defaults, except for two defaults: `max_response_header_size` is
+	// 64 KiB, and `versions` is `["1.1"]`, because over HTTP/2 up to 4 MiB are read ahead
+	// for every slow client. The placeholders `{http.reverse_proxy.upstream.address}`,
+	// `.hostport`, `.host` and `.port` are those of the requested gateway; placeholders of
+	// the client's request are empty. `https` upstreams use TLS without enabling it here.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 }
 
-// provision returns the group, and the transport whose connections it uses.
+// provision returns the group, and the transport that holds its connections.
 func (g *Gateway) provision(ctx caddy.Context) (gateway.Group, *http.Transport, error) {
 	rt, err := g.loadTransport(ctx)
 	if err != nil {
@@ -87,13 +86,13 @@ func (g *Gateway) loadTransport(ctx caddy.Context) (*reverseproxy.HTTPTransport,
 		return nil, fmt.Errorf("the transport is a %T", module)
 	}
 	if rt.ProxyProtocolEnabled() {
-		return nil, errors.New("proxy_protocol has no use here, since gateways are told nothing about clients")
+		return nil, errors.New("proxy_protocol is not supported: gateways learn nothing about clients; remove it")
 	}
 	return rt, nil
 }
 
-// header returns the header fields with their placeholders replaced. Errors name a field
-// and not its value.
+// header returns the header fields with their placeholders replaced. Errors name the
+// field, not its value.
 func (g *Gateway) header() (http.Header, error) {
 	header := http.Header{}
 	for name, value := range g.Headers {
@@ -105,7 +104,7 @@ func (g *Gateway) header() (http.Header, error) {
 			return nil, fmt.Errorf("header %s: a placeholder in its value is unknown or empty", name)
 		}
 		if value = strings.TrimSpace(value); strings.ContainsFunc(value, unicode.IsControl) {
-			return nil, fmt.Errorf("header %s: its value has characters that no header has", name)
+			return nil, fmt.Errorf("header %s: its value has characters that are not allowed in headers", name)
 		}
 		header.Set(name, value)
 	}
@@ -114,7 +113,7 @@ func (g *Gateway) header() (http.Header, error) {
 
 var fieldName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
-// checkHeaderName returns why a header field cannot be configured, if so.
+// checkHeaderName returns an error if a header field cannot be configured.
 func checkHeaderName(name string) error {
 	switch http.CanonicalHeaderKey(name) {
 	case "Accept", "Accept-Encoding", "Range", "Host", "Connection", "Content-Length", "Transfer-Encoding":
@@ -126,7 +125,7 @@ func checkHeaderName(name string) error {
 	return nil
 }
 
-// checkUpstream returns why an address cannot be one of a gateway, if so. An address with
+// checkUpstream returns an error if an address cannot be a gateway's. An address with
 // placeholders is checked when they are replaced.
 func checkUpstream(s string) error {
 	if strings.Contains(s, "{") {
@@ -144,8 +143,8 @@ func isSocket(s string) bool { return strings.HasPrefix(s, "unix/") || strings.H
 
 var notInHost = regexp.MustCompile(`[^a-z0-9.]+`)
 
-// parseSocket returns the path of a Unix socket, and the host by which it is known: names
-// in URLs have no slashes.
+// parseSocket returns the path of a Unix socket, and the host that stands for it in URLs,
+// where names have no slashes.
 func parseSocket(s string) (path, host string, err error) {
 	path, ok := strings.CutPrefix(s, "unix/")
 	host = strings.Trim(notInHost.ReplaceAllString(strings.ToLower(path), "-"), "-.")
@@ -155,16 +154,16 @@ func parseSocket(s string) (path, host string, err error) {
 	return path, host, nil
 }
 
-// protocol is the one transport there is. What the others say to their upstreams
-// they take from the client's request.
+// protocol is the only supported transport. The other transports build their requests
+// from the client's request.
 const protocol = "http"
 
 // withDefaults returns the configuration of a transport with our defaults.
 //
 // Over HTTP/2, Go reads up to 4 MiB of each answer ahead, and has no option to read
-// less: 32 clients that read nothing made the heap grow by 127 MiB, and by 21 over
-// HTTP/1.1, which leaves the rest to the kernel. There are few requests at a time on
-// one connection here, which is what HTTP/2 is good for.
+// less: 32 clients that read nothing made the heap grow by 127 MiB. Over HTTP/1.1, which
+// leaves the rest to the kernel, it grew by 21 MiB. HTTP/2 would help with many
+// concurrent requests on one connection, which are rare here.
 func withDefaults(transport json.RawMessage) (json.RawMessage, error) {
 	config := map[string]json.RawMessage{"protocol": json.RawMessage(`"` + protocol + `"`)}
 	if len(transport) > 0 {
@@ -173,7 +172,7 @@ func withDefaults(transport json.RawMessage) (json.RawMessage, error) {
 		}
 	}
 	if p := string(config["protocol"]); p != `"`+protocol+`"` {
-		return nil, fmt.Errorf("unknown transport %s: gateways are reached by '%s'", p, protocol)
+		return nil, fmt.Errorf("unknown transport %s: gateways support only '%s'", p, protocol)
 	}
 	if _, ok := config["versions"]; !ok {
 		config["versions"] = json.RawMessage(`["1.1"]`)
@@ -184,9 +183,9 @@ func withDefaults(transport json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(config)
 }
 
-// transport keeps a transport of reverse_proxy and the client's request apart:
-// it would take the address to dial from the request's variables, and write to
-// them from goroutines of its own.
+// transport keeps reverse_proxy's transport away from the client's request. Otherwise it
+// would take the address to dial from the request's variables, and write to them from its
+// own goroutines.
 type transport struct {
 	*reverseproxy.HTTPTransport
 	header  http.Header       // to send to the gateways
@@ -211,7 +210,7 @@ func (t transport) add(address string) (*url.URL, error) {
 			return nil, err
 		}
 		if other, taken := t.sockets[host]; taken && other != path {
-			return nil, fmt.Errorf("%s looks like unix/%s in logs: name one of the sockets otherwise", address, other)
+			return nil, fmt.Errorf("%s would look like unix/%s in logs: rename one of the sockets", address, other)
 		}
 		address, socket = scheme+"://"+host, path
 	}
@@ -248,7 +247,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.HTTPTransport.RoundTrip(req)
 }
 
-// bare is a context with nothing of a request's but its end.
+// bare is a context that keeps only the cancellation of a request's context.
 type bare struct {
 	context.Context
 	replacer *caddy.Replacer
@@ -256,7 +255,7 @@ type bare struct {
 	socket   string // to dial in place of the request's host, if any
 }
 
-// dialInfoKey is the key under which reverse_proxy's transport looks for what to dial.
+// dialInfoKey is the key under which reverse_proxy's transport looks up the address to dial.
 const dialInfoKey caddy.CtxKey = "reverse_proxy.dial_info"
 
 // Value implements context.Context.

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 )
 
-// gauges are about all handlers that run, at the moment. Where several have the same
-// gateway, list or cache, there is one value for them.
+// gauges are read from all running handlers when metrics are collected. A gateway, list
+// or cache of several handlers has one value.
 type gauges struct{}
 
 var (
@@ -67,7 +67,7 @@ func (gauges) Collect(all chan<- prometheus.Metric) {
 	all <- prometheus.MustNewConstMetric(cacheBytes, prometheus.GaugeValue, float64(memory), images.CacheManifests)
 }
 
-// isHealthy reports whether a gateway is asked in its turn and waited for.
+// isHealthy reports whether a gateway is asked in its turn and gets its full time.
 func isHealthy(s gateway.State) bool {
 	return !isPutBack(s) && !s.Silent && !s.Away && !s.Refusing && !time.Now().Before(s.Busy)
 }

@@ -1,9 +1,10 @@
 // Package caddymodule is the Caddy module http.handlers.ipfs_registry: a read-only
 // container registry whose images are directories on IPFS.
 //
-// It is Caddy and nothing else: Caddyfile and JSON, provisioning, metrics, admin API,
-// events and traces. The protocol is internal/registry, and where images come from is
-// internal/images. Only this package and cmd/caddy import Caddy.
+// The package contains the parts that are about Caddy: Caddyfile and JSON, provisioning,
+// metrics, admin API, events and traces. Package internal/registry implements the
+// protocol, and internal/images finds the images. Only this package and cmd/caddy import
+// Caddy.
 package caddymodule
 
 import (
@@ -27,9 +28,9 @@ func init() {
 	caddy.RegisterModule(Handler{})
 }
 
-// Handler serves container images that live on IPFS, with the registry protocol that
-// Docker, containerd, Kubernetes, Podman and all other container tools speak. Nothing has
-// to be installed or configured where images are pulled.
+// Handler serves container images from IPFS through the registry protocol that Docker,
+// containerd, Kubernetes, Podman and all other container tools speak. Clients need
+// neither extra software nor configuration.
 //
 // An image is named by its address, the CID of its directory on IPFS, which the
 // `converter` program prints:
@@ -38,102 +39,102 @@ func init() {
 //	docker pull registry.example.com/ipfs/<cid>[/<name>][:<tag>]
 //
 // The CID is spelled `ciq…`, as the converter prints it, or is a CIDv1 in base32
-// (`bafy…`), base36 (`k2…`) or base16 (`f01…`). An image that is alone in its directory
-// has no name. The images of one directory, the root, can be served by their names alone,
-// also as a mirror of other registries.
+// (`bafy…`), base36 (`k2…`) or base16 (`f01…`). An image that is the whole directory has
+// no name. The images of one directory, the root, can also be served under plain names,
+// for instance as a mirror of other registries.
 //
-// Tags are listed, and so are referrers, such as signatures and bills of materials.
+// The handler also lists tags and referrers, such as signatures and bills of materials.
 //
-// Images come from a store on disk, from IPFS gateways, or from both. The store is asked
-// first, and keeps what gateways gave as long as there is room. A blob is fetched once,
-// however many clients ask for it. Without either option, the store is the one in which
-// the converter keeps images by default.
+// Images come from a store on disk, from IPFS gateways, or from both. The handler reads
+// the store first, and caches content from gateways in it as long as there is room. It
+// fetches a blob once, however many clients ask for it. Without either option, it serves
+// the store in which the converter keeps images by default.
 //
-// Gateways are not trusted. Everything that they send is verified against the CID in the
-// image's name: directories, the nodes of files, every leaf, and the absence of something.
-// Only verified bytes go on to clients. Gateways that serve no plain files, as most public
-// ones, are asked for CARs or for blocks. The publisher chose the digest that a blob goes
-// by, and may have got it wrong; clients check that, as they all do.
+// Gateways are not trusted. The handler verifies their answers against the CID in the
+// image's name: directories, the nodes of files, every leaf, and the absence of content.
+// Only verified bytes go to clients. Gateways that do not serve plain files, such as most
+// public ones, are asked for CARs or for blocks. The publisher chose the digest of each
+// blob, and may have got it wrong; all clients check that.
 //
-// If a gateway fails or lies, another one goes on, in the middle of an answer too. For a
-// minute, the one that failed is asked after all others for the same thing, and after the
-// others of its group for anything else. It is never left out. If no gateway could give
-// something, no gateway is blamed for it.
+// If a gateway fails or lies, another one continues, even in the middle of an answer. For
+// a minute, the gateway that failed is asked after all others for the same content, and
+// after the others of its group for anything else. It is never left out. If no gateway can
+// deliver some content, this counts against none of them.
 //
-// Only requests for `/v2` and below it are answered. All others are passed to the next
-// handler, so a registry can share its site. The registry is read-only. The directive
+// The handler answers only requests for `/v2` and below it. It passes all others to the
+// next handler, so a registry can share its site. The registry is read-only. The directive
 // comes before `respond`, so that a site's catch-all does not swallow `/v2`, and after
-// the directives that decide who may ask: `basic_auth`, `forward_auth`, `error` and
-// `abort`. To refuse a client, use one of these, such as `error @denied 403`, or a
-// `route`; a `respond @denied 403` comes too late. Errors of the protocol are answered.
-// Failures of the store or of all gateways go to `handle_errors`; a site without it
-// answers them in the protocol's form.
+// the directives for access control: `basic_auth`, `forward_auth`, `error` and `abort`. To
+// refuse a client, use one of these, such as `error @denied 403`, or a `route`; a
+// `respond @denied 403` comes too late. The handler answers errors of the protocol itself.
+// Failures of the store or of all gateways go to `handle_errors`; on a site without it,
+// the handler answers them in the protocol's form.
 //
-// Content never changes under a CID, so all answers may be kept for a year, by public
-// caches too unless the request was authorised or had a cookie. That holds as long as the
-// address stands in the URL that the client asked for: an answer under a rewritten URL has
-// to be asked for again (`no-cache`), which costs a 304. Compressing content again is of
-// no use, and answers tell the `encode` handler so.
+// Content never changes under a CID, so all answers may be cached for a year, by public
+// caches too unless the request was authorised or had a cookie. This requires the address
+// in the URL that the client requested: an answer under a rewritten URL must be
+// revalidated (`no-cache`), which costs a 304. Blobs are already compressed, and answers
+// tell the `encode` handler to leave them alone.
 //
 // This handler sets placeholders, for `log_append` and other handlers. Access logs have
-// the same in the field `ipfs_registry`.
+// the same values in the field `ipfs_registry`.
 //
 // Placeholder | Description
 // ------------|-------------
-// `{http.ipfs_registry.kind}` | What is asked for: `base`, `manifest`, `blob`, `tags`, `referrers` or `catalog`
+// `{http.ipfs_registry.kind}` | The kind of request: `base`, `manifest`, `blob`, `tags`, `referrers` or `catalog`
 // `{http.ipfs_registry.cid}` | The image's root
 // `{http.ipfs_registry.name}` | The image's name below the root
 // `{http.ipfs_registry.reference}` | The tag or digest
-// `{http.ipfs_registry.source}` | Where the answer is from: `store` or `gateway`
+// `{http.ipfs_registry.source}` | The source of the answer: `store` or `gateway`
 type Handler struct {
-	// Groups of IPFS gateways, in order of preference. A group is asked when none of
-	// those before it gave what is wanted.
+	// Groups of IPFS gateways, in order of preference. A group is asked if no earlier
+	// group delivered the content.
 	Gateways []*Gateway `json:"gateways,omitempty"`
 
 	// The store to serve images from. Default: none if there are gateways,
 	// otherwise the converter's.
 	Store *Store `json:"store,omitempty"`
 
-	// How many blobs of an image are fetched from gateways into the store's cache at
-	// once, ahead of clients, when its manifest is asked for. None if it is negative.
-	// Default: `3`.
+	// How many blobs of an image are fetched at a time from gateways into the store's
+	// cache, ahead of the client, after a client asked for the image's manifest. A
+	// negative number turns this off. Default: `3`.
 	Prefetch int `json:"prefetch,omitempty"`
 
 	// How blobs (layers and configs) that come from IPFS reach clients.
 	// Default: they are proxied.
 	Blobs *Blobs `json:"blobs,omitempty"`
 
-	// The names that images may be asked for by, besides CIDs. Default: none.
+	// The names under which images are served, besides CIDs. Default: none.
 	Names *Names `json:"names,omitempty"`
 
 	// The directory whose images are served under their plain names. Default: none;
-	// images are asked for by an address.
+	// clients ask for images by address.
 	Root *Root `json:"root,omitempty"`
 
-	// Whether `/v2/_catalog` lists the images of the store and of the root, by the
-	// names by which they can be pulled. Images that the lists refuse are left out.
-	// Default: `false`.
+	// Whether `/v2/_catalog` lists the images of the store and of the root, by the names
+	// to pull them under. Images that the lists refuse are left out. Default: `false`.
 	Catalog bool `json:"catalog,omitempty"`
 
-	// Files that say what is not served: compact deny lists (IPIP-383, such as
-	// badbits) of CIDs, paths below them, and names. A denied image, and everything
-	// below a denied directory, is answered with 410, or with 451 where the list has the
-	// hint `gateway_status=451`. Of two rules the later one counts, and later files come
-	// after earlier ones. Global placeholders are replaced. A file that changes or is
-	// replaced is read again within seconds; if it cannot be read then, its last content
-	// stays in force, and the log says so. Default: none.
+	// Files that list refused content: compact deny lists (IPIP-383, such as badbits) of
+	// CIDs, paths below them, and names. A denied image, and everything below a denied
+	// directory, is answered with 410, or with 451 if the list has the hint
+	// `gateway_status=451`. Later rules override earlier ones, and later files override
+	// earlier files. Global placeholders are replaced. A changed or replaced file is read
+	// again within seconds; if it cannot be read then, its last content stays in force,
+	// and the log says so. Default: none.
 	Deny []string `json:"deny,omitempty"`
 
-	// Files with the only roots that are served: a CID a line, in any spelling. `#`
-	// begins a comment. All other roots are answered with 403. The files are read like
-	// those of `deny`, which have the last word. Default: none; all roots are served.
+	// Files that list the only roots that are served: one CID a line, in any spelling. `#`
+	// begins a comment. All other roots are answered with 403. Changed files are read
+	// again like those of `deny`, which override them. Default: none; all roots are
+	// served.
 	Allow []string `json:"allow,omitempty"`
 
 	instance
 	logger     *zap.Logger
 	registry   *registry.Registry
 	transports []*http.Transport // of the gateways
-	configured context.Context   // until another configuration takes the place of this one
+	configured context.Context   // done when another configuration replaces this one
 }
 
 // CaddyModule returns the Caddy module information.
@@ -196,7 +197,7 @@ func (h *Handler) provisionGateways(ctx caddy.Context) ([]gateway.Group, error) 
 	return groups, err
 }
 
-// provisionCache opens the cache that keeps what gateways give, if there is a store.
+// provisionCache opens the cache for content from gateways, if there is a store.
 func (h *Handler) provisionCache() (err error) {
 	if h.pool == nil || len(h.stores) == 0 || !h.Store.keeps() {
 		return nil
@@ -261,21 +262,21 @@ func (h *Handler) newLibrary(ctx caddy.Context) *images.Library {
 	return images.New(ctx, config)
 }
 
-// Validate ensures that what is configured can work.
+// Validate checks that the options fit together.
 func (h *Handler) Validate() error {
 	if h.Catalog && len(h.stores) == 0 && h.registry.Root == nil {
-		return errors.New("'catalog' has no images to list: there is neither a store nor a root")
+		return errors.New("'catalog' has no images to list: there is neither a store nor a root; configure one of them or remove 'catalog'")
 	}
 	if err := h.Names.validate(h.pool != nil, h.registry.Root); err != nil {
 		return err
 	}
 	if h.lists != nil && h.registry.Redirect != nil && h.pool == nil {
-		return errors.New("blobs are redirected, and there is no gateway that tells what the deny and allow lists have to know of them")
+		return errors.New("cannot check redirected blobs against the deny and allow lists without a gateway: configure 'gateway', or remove 'blobs redirect'")
 	}
 	return h.Blobs.validate(h.registry.Redirect)
 }
 
-// ServeHTTP answers what is under /v2 and passes on the rest.
+// ServeHTTP answers requests under /v2 and passes on all others.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	if !registry.Serves(r.URL.Path) {
 		return next.ServeHTTP(w, r)
@@ -301,8 +302,8 @@ func (h *Handler) answer(o *observation, r *http.Request) error {
 	return err
 }
 
-// closeIdle closes the connections that an answer has left idle after the
-// configuration was replaced: nobody will want them again.
+// closeIdle closes idle connections once the configuration has been replaced: no
+// request will use them again.
 func (h *Handler) closeIdle() {
 	if h.configured.Err() == nil {
 		return
@@ -312,8 +313,8 @@ func (h *Handler) closeIdle() {
 	}
 }
 
-// Cleanup is called when the configuration is not in use any more, whether or not
-// it was provisioned.
+// Cleanup releases what the handler holds. Caddy calls it when the configuration is no
+// longer in use, also if Provision failed.
 func (h *Handler) Cleanup() error { return h.stop() }
 
 // Interface guards

@@ -14,19 +14,17 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// An instance is what a provisioned handler consists of, as far as it is seen from
-// outside: by metrics and by the admin API.
+// An instance has the parts of a provisioned handler that metrics and the admin API use.
 type instance struct {
-	lists   *denylist.Lists // nil if all may be served
+	lists   *denylist.Lists // nil if there are no lists
 	stores  []*store.Store
 	pool    *gateway.Pool // nil if there are no gateways
-	cache   *siteCache    // nil if nothing is kept
+	cache   *siteCache    // nil if there is no cache
 	library *images.Library
 }
 
-// running are the instances that are configured now, in the order in which they came.
-// While a configuration takes the place of another, those of both are. An instance
-// that is not running any more still answers the requests that it has.
+// running are the configured instances, oldest first. While one configuration replaces
+// another, it has the instances of both. A stopped instance still finishes its requests.
 var running struct {
 	sync.Mutex
 	instances []*instance
@@ -38,8 +36,8 @@ func (i *instance) start() {
 	running.instances = append(running.instances, i)
 }
 
-// stop is called when the configuration is not in use any more, whether or not the
-// instance was started.
+// stop releases what the instance holds. It may be called on an instance that was never
+// started.
 func (i *instance) stop() error {
 	running.Lock()
 	running.instances = slices.DeleteFunc(running.instances, func(other *instance) bool { return other == i })
@@ -52,17 +50,17 @@ func (i *instance) stop() error {
 	if i.cache == nil {
 		return nil
 	}
-	return i.cache.release() // which may take as long as writing a blob does
+	return i.cache.release() // may take as long as writing a blob
 }
 
-// runningInstances are those that run at the moment.
+// runningInstances returns a copy of the running instances.
 func runningInstances() []*instance {
 	running.Lock()
 	defer running.Unlock()
 	return slices.Clone(running.instances)
 }
 
-// runningStores are the stores of all instances that run, each once.
+// runningStores returns the stores of all running instances, each once.
 func runningStores() []*store.Store {
 	var stores []*store.Store
 	for _, i := range runningInstances() {
@@ -84,13 +82,13 @@ func newAttempts(ctx caddy.Context) (attempts, error) {
 	return attempts{ctx, app.(*caddyevents.App)}, nil
 }
 
-// newPool returns the pool of the configured gateways, nil if there are none.
+// newPool returns the pool of the configured gateways, or nil if there are none.
 func newPool(groups []gateway.Group, a attempts) *gateway.Pool {
 	if len(groups) == 0 {
 		return nil
 	}
 	p := gateway.NewPool(gateway.Config{Groups: groups, Observer: a.begin})
-	for _, s := range p.States() { // so that they are seen before anything happens
+	for _, s := range p.States() { // so that their series exist from the start
 		metrics.verificationFailures.WithLabelValues(s.Gateway)
 		metrics.gatewayLatency.WithLabelValues(s.Gateway)
 	}

@@ -10,11 +10,11 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 )
 
-// listsInterval is how often lists are looked at. One that has changed is in force after
-// twice that.
+// listsInterval is how often list files are checked. A changed file takes effect within
+// twice that time.
 const listsInterval = 2 * time.Second
 
-// openLists reads the deny and allow lists, and goes on looking at them until ctx is
+// openLists reads the deny and allow lists, and checks them for changes until ctx is
 // done. It returns nil if there are none. Placeholders in the file names are replaced.
 func openLists(ctx caddy.Context, deny, allow []string, logger *zap.Logger) (*denylist.Lists, error) {
 	if len(deny) == 0 && len(allow) == 0 {
@@ -32,10 +32,10 @@ func openLists(ctx caddy.Context, deny, allow []string, logger *zap.Logger) (*de
 	if err != nil {
 		return nil, err
 	}
-	logger.Info("lists of what may be served are in force", zap.Strings("deny", deny), zap.Strings("allow", allow))
+	logger.Info("deny and allow lists are in force", zap.Strings("deny", deny), zap.Strings("allow", allow))
 	go lists.Watch(ctx, listsInterval, func(file string, rules int, err error) {
 		if err != nil {
-			logger.Error("list cannot be read, what it said before stays in force", zap.String("file", file), zap.Error(err))
+			logger.Error("list cannot be read, its old rules stay in force", zap.String("file", file), zap.Error(err))
 			return
 		}
 		logger.Info("list has changed", zap.String("file", file), zap.Int("rules", rules))

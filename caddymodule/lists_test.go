@@ -72,7 +72,7 @@ func TestListChanges(t *testing.T) {
 		}
 		replace("nginx")
 		clocktest.Advance(10 * listsInterval)
-		failed := logs.FilterMessage("list cannot be read, what it said before stays in force").All()
+		failed := logs.FilterMessage("list cannot be read, its old rules stay in force").All()
 		if lists.Check(root, "app") == nil || len(failed) != 1 || failed[0].Level != zap.ErrorLevel {
 			t.Errorf("not denied, or not logged: %v", logs.All())
 		}

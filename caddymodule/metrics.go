@@ -12,9 +12,9 @@ import (
 )
 
 // metrics are counted for the whole process. Caddy makes a new registry with each
-// configuration; the same collectors are registered with all of them, so they go on
-// where they were. The values of labels are fixed or come from the configuration, and
-// never from clients.
+// configuration. The same collectors are registered with all of them, so counters
+// continue through reloads. Label values are fixed or come from the configuration, never
+// from clients.
 var metrics = struct {
 	requests             *prometheus.CounterVec
 	sentBytes            *prometheus.CounterVec
@@ -29,22 +29,22 @@ var metrics = struct {
 	evictions            prometheus.Counter
 	evictedBytes         prometheus.Counter
 }{
-	requests:             counter("requests_total", "Requests, by what was asked for and by outcome.", "kind", "result"),
-	sentBytes:            counter("sent_bytes_total", "Bytes of manifests, blobs and lists that were sent to clients, by where they came from.", "source"),
+	requests:             counter("requests_total", "Requests, by kind and result.", "kind", "result"),
+	sentBytes:            counter("sent_bytes_total", "Bytes of manifests, blobs and lists sent to clients, by source.", "source"),
 	cacheRequests:        counter("cache_requests_total", "Look-ups in a cache.", "cache", "result"),
-	gatewayRequests:      counter("gateway_requests_total", "Attempts to get something from a gateway.", "gateway", "result"),
-	verificationFailures: counter("verification_failures_total", "Answers of a gateway that were false.", "gateway"),
-	namesResolved:        counter("names_resolved_total", "Look-ups of what an IPNS key or a domain stands for.", "result"),
-	refusals:             counter("refusals_total", "Requests that were refused, by the kind of list that refused them.", "list"),
-	fills:                counter("fills_total", "Blobs that were on their way into a store's cache, by outcome.", "result"),
-	filledBytes:          counter("filled_bytes_total", "Bytes that were put into a store's cache, by where they came from.", "way"),
-	evictions:            counter("evictions_total", "Files that were evicted from a store's cache.").WithLabelValues(),
-	evictedBytes:         counter("evicted_bytes_total", "Bytes that were evicted from a store's cache.").WithLabelValues(),
+	gatewayRequests:      counter("gateway_requests_total", "Attempts at a gateway, by result.", "gateway", "result"),
+	verificationFailures: counter("verification_failures_total", "Answers of a gateway that failed verification.", "gateway"),
+	namesResolved:        counter("names_resolved_total", "Look-ups of IPNS keys and domains, by result.", "result"),
+	refusals:             counter("refusals_total", "Requests refused by a deny or allow list.", "list"),
+	fills:                counter("fills_total", "Finished fills of a store's cache, by result.", "result"),
+	filledBytes:          counter("filled_bytes_total", "Bytes written by fills of a store's cache, by where they came from.", "way"),
+	evictions:            counter("evictions_total", "Files evicted from a store's cache.").WithLabelValues(),
+	evictedBytes:         counter("evicted_bytes_total", "Bytes evicted from a store's cache.").WithLabelValues(),
 	gatewayLatency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace,
 		Subsystem: metricsSubsystem,
 		Name:      "gateway_latency_seconds",
-		Help:      "Time until a gateway answered with a header.",
+		Help:      "Time until the header of a gateway's answer arrived.",
 		Buckets:   append([]float64{.001, .0025}, append(prometheus.DefBuckets, gateway.Patience.Seconds())...),
 	}, []string{"gateway"}),
 }
@@ -79,8 +79,8 @@ func init() {
 	metrics.namesResolved.WithLabelValues(resultOK)
 }
 
-// registerMetrics registers everything with a configuration's registry, where
-// another handler of the same configuration may have done so.
+// registerMetrics registers all collectors with a configuration's registry, unless
+// another handler of the same configuration did.
 func registerMetrics(registry *prometheus.Registry, current prometheus.Collector) error {
 	for _, c := range []prometheus.Collector{
 		metrics.requests,
@@ -122,7 +122,7 @@ const (
 	cacheMiss = "miss"
 )
 
-// countLook counts a look into a cache. It is the images.Config.Looked.
+// countLook counts a look-up in a cache. It is the images.Config.Looked.
 func countLook(cache string, hit bool) {
 	result := cacheMiss
 	if hit {
@@ -131,20 +131,20 @@ func countLook(cache string, hit bool) {
 	metrics.cacheRequests.WithLabelValues(cache, result).Inc()
 }
 
-// Where bytes in a store's cache come from.
+// The ways by which bytes come into a store's cache.
 const (
 	wayGateway = "gateway"
 	wayCopied  = "copied" // from other blobs of the store
 )
 
-// countFill counts a fill that has ended.
+// countFill counts a finished fill.
 func countFill(o fill.Outcome) {
 	metrics.fills.WithLabelValues(string(o.Result)).Inc()
 	metrics.filledBytes.WithLabelValues(wayGateway).Add(float64(o.Fetched))
 	metrics.filledBytes.WithLabelValues(wayCopied).Add(float64(o.Copied))
 }
 
-// countEviction counts a file that was evicted.
+// countEviction counts an evicted file.
 func countEviction(bytes int64) {
 	metrics.evictions.Inc()
 	metrics.evictedBytes.Add(float64(bytes))
@@ -155,7 +155,7 @@ func countRefusal(err error) {
 	metrics.refusals.WithLabelValues(listName(errors.Is(err, denylist.ErrNotAllowed))).Inc()
 }
 
-// countName counts a name that was looked up. It is the registry.Hooks.NameResolved.
+// countName counts a look-up of a name. It is the registry.Hooks.NameResolved.
 func countName(err error) { metrics.namesResolved.WithLabelValues(nameResult(err)).Inc() }
 
 func nameResult(err error) string {
@@ -171,7 +171,7 @@ func nameResult(err error) string {
 	return resultGatewayError
 }
 
-// The outcomes of requests.
+// The results of requests.
 const (
 	resultOK           = "ok"
 	resultNotModified  = "not_modified"

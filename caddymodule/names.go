@@ -14,34 +14,32 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
-// Names says which names, whose meaning can change, images may be asked for by:
+// Names configures names, whose meaning can change, in place of addresses:
 //
 //	docker pull registry.example.com/ipns/<key or domain>[/<name>][:<tag>]
 //
-// What a tag is under a name may be cached for as long as the name's owner says, though
-// at least 5 seconds and at most an hour. A client that began to pull an image before a
-// name moved gets the rest of the same image, for an hour.
+// Clients may cache a tag under a name for as long as the name's owner says, but at least
+// 5 seconds and at most an hour. A client that began to pull an image before a name moved
+// gets the rest of the same image for an hour.
 type Names struct {
-	// Whether images may be asked for by any IPNS key (`k51…` or `bafz…`). The
-	// gateways give the records of keys, which are verified; two gateways are asked.
-	// The newest record that was ever seen counts. A store remembers it in its
-	// directory `names`, if that can be written to.
+	// Whether clients may use any IPNS key (`k51…` or `bafz…`). The records of keys come
+	// from two gateways, and are verified. The newest record ever seen counts. A store
+	// keeps it in its directory `names`, if that is writable.
 	IPNS bool `json:"ipns,omitempty"`
 
-	// The domains that images may be asked for by, subdomains not included. The
-	// DNSLink of a domain says what it stands for: a TXT record of
-	// `_dnslink.<domain>` such as `dnslink=/ipfs/<cid>`, which is as safe as the way to
-	// the DNS server. It is asked for again every minute. A DNSLink that names an IPNS
-	// key is followed, whether or not other keys may be asked for.
+	// The domains that clients may use, without their subdomains. A domain resolves by
+	// its DNSLink: a TXT record of `_dnslink.<domain>` such as `dnslink=/ipfs/<cid>`. It
+	// is only as trustworthy as the path to the DNS server. It is looked up again every
+	// minute. A DNSLink that names an IPNS key is followed even if `ipns` is off.
 	DNSLink []string `json:"dnslink,omitempty"`
 
-	// The address of the DNS server to ask for DNSLinks. Its port is `53` unless
-	// stated. Default: the servers that this machine asks.
+	// The address of the DNS server for DNSLinks, with port `53` if it names none.
+	// Default: the servers that this machine uses.
 	Resolver string `json:"resolver,omitempty"`
 }
 
-// newResolver returns the resolver of names, nil if neither the options nor the root have
-// any. It keeps records of keys below dir, if that is not empty.
+// newResolver returns the resolver of names, or nil if neither the options nor the root
+// use names. It keeps the records of keys below dir, unless dir is empty.
 func newResolver(n *Names, root *registry.Root, pool *gateway.Pool, dir string, logger *zap.Logger) (*names.Resolver, error) {
 	if n == nil {
 		if !root.IsName() {
@@ -71,13 +69,13 @@ func newResolver(n *Names, root *registry.Root, pool *gateway.Pool, dir string, 
 func (n *Names) validate(gateways bool, root *registry.Root) error {
 	switch {
 	case root.IsName() && root.Name.Domain() == "" && !gateways:
-		return fmt.Errorf("there is no gateway to get the records of the root %s from", root.Name)
+		return fmt.Errorf("the root %s is an IPNS key, whose records come from gateways: configure a gateway", root.Name)
 	case n == nil:
 		return nil
 	case !n.IPNS && len(n.DNSLink) == 0 && !root.IsName():
-		return errors.New("names has neither 'ipns' nor 'dnslink': choose what images may be asked for by")
+		return errors.New("names has neither 'ipns' nor 'dnslink': configure at least one of them")
 	case n.IPNS && !gateways:
-		return errors.New("there is no gateway to get the records of 'ipns' from")
+		return errors.New("'ipns' needs a gateway to fetch records from: configure a gateway")
 	}
 	return nil
 }
@@ -121,7 +119,7 @@ func (n *Names) unmarshal(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// logName logs what went wrong while a name was resolved.
+// logName logs an error of resolving a name.
 func logName(logger *zap.Logger, n names.Name, err error) {
 	level, fields := zap.WarnLevel, []zap.Field{zap.Stringer("ipns", n), zap.Error(err)}
 	if f, ok := errors.AsType[gateway.Failure](err); ok {

@@ -7,9 +7,9 @@ import (
 
 func TestRefusedNames(t *testing.T) {
 	for config, want := range map[string]string{
-		`{"names":{}}`:                                              "choose what images may be asked for by",
-		`{"names":{"resolver":"127.0.0.1"}}`:                        "choose what images may be asked for by",
-		`{"names":{"ipns":true}}`:                                   "there is no gateway to get the records of 'ipns' from",
+		`{"names":{}}`:                                              "configure at least one of them",
+		`{"names":{"resolver":"127.0.0.1"}}`:                        "configure at least one of them",
+		`{"names":{"ipns":true}}`:                                   "'ipns' needs a gateway",
 		`{"names":{"dnslink":["*.example.com"]}}`:                   "setting up names: \"*.example.com\" is no domain",
 		`{"names":{"dnslink":["example.com"],"resolver":"udp://"}}`: "setting up names: invalid resolver",
 	} {

@@ -17,9 +17,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
-// An observation is what is noted about one request for the server's operator:
-// placeholders, fields of the access log and of the trace, and metrics. It is the
-// http.ResponseWriter that the request is answered through, so it knows the outcome.
+// An observation collects the data about one request for the server's operator:
+// placeholders, fields of the access log and of the trace, and metrics. The answer is
+// written through it as an http.ResponseWriter, so it knows the result.
 type observation struct {
 	*caddyhttp.ResponseWriterWrapper
 	request  *http.Request
@@ -33,7 +33,7 @@ type observation struct {
 	sent   int64
 }
 
-// placeholders is the prefix of our placeholders.
+// placeholders is the prefix of the module's placeholders.
 const placeholders = "http.ipfs_registry."
 
 // observe begins to observe a request.
@@ -70,8 +70,8 @@ func (o *observation) source() string {
 
 type note struct{ key, value string }
 
-// notes returns what is known about the request. There is a placeholder for each, even
-// where it is empty.
+// notes returns the known values about the request. Each has a placeholder, even if it is
+// empty.
 func (o *observation) notes() []note {
 	s := o.subject
 	return []note{{"kind", s.Kind}, {"cid", s.CID}, {"name", s.Name}, {"reference", s.Reference}, {"source", o.source()}}
@@ -109,8 +109,8 @@ func (o *observation) wrote(n int64) {
 	}
 }
 
-// end notes the outcome of the request: the error that Caddy is told, if any, and
-// whether the handler returned, which it does not if it cuts the connection.
+// end records the result of the request: the error that Caddy gets, if any, and whether
+// the handler returned. It panics instead of returning to cut the connection.
 func (o *observation) end(err error, returned bool) {
 	kind := "other"
 	if o.known {
@@ -175,7 +175,7 @@ func (o *observation) result(err error, returned bool) string {
 	return resultError
 }
 
-// isCut reports whether the answer has fewer bytes than its header said.
+// isCut reports whether the answer has fewer bytes than its header announced.
 func (o *observation) isCut() bool {
 	if o.request.Method == http.MethodHead || o.status >= 300 {
 		return false

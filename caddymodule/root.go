@@ -6,39 +6,39 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
-// Root is a directory on IPFS whose images are served under their plain names, as any
-// other registry serves its own, and as a mirror of other registries:
+// Root is a directory on IPFS whose images are served under plain names, like those of
+// any other registry, also as a mirror of other registries:
 //
 //	docker pull registry.example.com/<name>[:<tag>]
 //
-// A repository that begins with an address means the same with a root as without. Only
-// the tags that `tags/list` has are answered. So `latest` is answered where an image is
-// tagged so, and not where it is only an alias, by which the image is found when a client
-// names no tag. If it stands beside the only other tag of an image, it may be either, and
-// is not answered. What a plain name stands for changes with the configuration, so tags
-// have to be asked for again (`no-cache`), which costs a 304.
+// A root does not change the meaning of repositories that begin with an address. Only tags
+// in `tags/list` are answered. So `latest` is answered if an image is tagged so, but not if
+// it is only an alias for clients that name no tag. If all tags of an image lead to one
+// manifest, `latest` beside another tag counts as an alias and is not answered. Plain names
+// can change with the configuration, so tags must be revalidated (`no-cache`), which costs
+// a 304.
 type Root struct {
-	// The directory: a CID in any spelling, an IPNS key or a domain with a DNSLink.
-	// Naming it here allows it, whatever `names` says. It is looked up, and may be
-	// cached, as the names there.
+	// The directory: a CID in any spelling, an IPNS key or a domain with a DNSLink. It
+	// need not be allowed in `names`. It is resolved, and may be cached, like the names
+	// there.
 	Address string `json:"address,omitempty"`
 
-	// The registries that the images are from. containerd tells a mirror whose image it
-	// wants (`?ns=<host>`); images of other registries than these, and than this site,
-	// are not found then. Where Docker Hub (`docker.io`) is meant, in any of its
-	// spellings, `library/` is left out of names.
+	// The registries that the images come from. containerd tells a mirror which registry
+	// it means (`?ns=<host>`). Requests for registries other than these and this site get
+	// 404. For Docker Hub (`docker.io`, in any of its spellings), `library/` is left out
+	// of names.
 	//
-	// The directory does not tell where an image is from, so clients find each of its
-	// images under each of these hosts. Name several hosts only if no two of them have
-	// different images of one name. Docker asks its `registry-mirrors` only for images
-	// of `docker.io`, and does not say so: a server that is one must have a root with
-	// nothing else in it.
+	// The directory does not record where an image came from, so clients find each image
+	// under each of these hosts. Name several hosts only if no two of them have different
+	// images under the same name. Docker asks its `registry-mirrors` only for images of
+	// `docker.io`, without saying so: the root of such a mirror must contain only images
+	// from there.
 	//
-	// Default: none. Then `?ns=` of any host but this one is not found.
+	// Default: none. Then requests with `?ns=` of any host but this one get 404.
 	For []string `json:"for,omitempty"`
 }
 
-// provision reads the root. A nil Root is none.
+// provision reads the root. For a nil Root it returns nil.
 func (r *Root) provision() (*registry.Root, error) {
 	if r == nil {
 		return nil, nil

@@ -12,7 +12,7 @@ func TestRefusedRoots(t *testing.T) {
 		`{"root":{"address":"bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"}}`: "is a file, not a directory of images",
 		`{"root":{"address":"` + aCID + `","for":["https://r.test"]}}`:                       `"https://r.test" is not the host of a registry`,
 		`{"root":{"address":"` + aCID + `","for":["r.test/x"]}}`:                             "is not the host of a registry",
-		`{"root":{"address":"` + aKey + `"}}`:                                                "no gateway to get the records of the root " + aKey + " from",
+		`{"root":{"address":"` + aKey + `"}}`:                                                "the root " + aKey + " is an IPNS key, whose records come from gateways",
 		`{"catalog":true,"gateways":[{"upstreams":["http://gw"]}]}`:                          "there is neither a store nor a root",
 	} {
 		if _, err := provision(t, config); err == nil || !strings.Contains(err.Error(), want) {

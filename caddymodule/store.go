@@ -10,38 +10,36 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// Store is a directory of images on disk, as the converter fills it, in which the module
-// also caches what gateways gave.
+// Store is a directory of images on disk that the converter fills. The module also caches
+// content from gateways in it.
 type Store struct {
-	// The directory. It need not exist yet, and may be filled while Caddy runs. It is
-	// only read, but for its directories `cache` and, if names are configured, `names`,
-	// which holds records of IPNS keys. Global placeholders such as `{env.HOME}` are
-	// replaced when the configuration is loaded. Default: the directories in which the
-	// converter keeps images by default, so both `/var/lib/ipfs-registry` and
+	// The directory. It need not exist yet, and may be filled while Caddy runs. Caddy
+	// writes only to its folders `cache` and, if names are configured, `names`, which has
+	// the records of IPNS keys. Global placeholders such as `{env.HOME}` are replaced when
+	// the configuration is loaded. Default: the directories in which the converter keeps
+	// images by default, both `/var/lib/ipfs-registry` and
 	// `ipfs-registry` in the data directory of the user that Caddy runs as
 	// (`$XDG_DATA_HOME`, `~/.local/share`).
 	Directory string `json:"directory,omitempty"`
 
-	// How many bytes of what gateways gave are kept in the directory, besides the
-	// images that the converter put there. The least recently used go first. Blobs
-	// that are larger than that are not kept. Nothing is kept if it is negative, or
-	// for as long as the directory cannot be written, as on a full disk.
-	// Default: 10 GiB.
+	// How many bytes of content from gateways are cached in the directory, besides the
+	// images of the converter. The least recently used content is evicted first. Larger
+	// blobs are not cached. A negative size turns the cache off. The cache also pauses
+	// while the directory cannot be written, as on a full disk. Default: 10 GiB.
 	MaxSize int64 `json:"max_size,omitempty"`
 
 	// How many bytes of the directory's file system the cache leaves free, also for
-	// conversions into the same store. When less is free, what was used least recently
-	// goes. The disk may be filled if it is negative. Default: 5 % of the file system or
-	// 1 GiB, whichever is less.
+	// conversions into the same store. When less is free, the least recently used content
+	// is evicted. With a negative size, the cache may fill the disk. Default: 5 % of the
+	// file system or 1 GiB, whichever is less.
 	MinFree int64 `json:"min_free,omitempty"`
 }
 
-// defaultMaxSize is how many bytes of a store are cache unless something else is
-// configured.
+// defaultMaxSize is the default size of a store's cache in bytes.
 const defaultMaxSize = 10 << 30
 
-// provision opens the store. By default that is more than one directory: which of them
-// the converter uses depends on the user who runs it, and can change while Caddy runs.
+// provision opens the store. By default it has several directories: the one that the
+// converter uses depends on the user who runs it, and can change while Caddy runs.
 func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 	dirs := store.DefaultDirs()
 	if s.Directory != "" {
@@ -79,8 +77,8 @@ func (s *Store) writable() (string, error) {
 	return store.DefaultDir()
 }
 
-// cached returns the store whose cache is filled: of the default ones, the one that the
-// user who runs Caddy may write.
+// cached returns the store whose cache is used: of the default stores, the one that
+// Caddy's user may write.
 func cached(stores []*store.Store) *store.Store {
 	if os.Geteuid() == 0 {
 		return stores[0]
@@ -88,7 +86,7 @@ func cached(stores []*store.Store) *store.Store {
 	return stores[len(stores)-1]
 }
 
-// keeps reports whether anything is kept in the cache.
+// keeps reports whether the cache is on.
 func (s *Store) keeps() bool { return s.MaxSize >= 0 }
 
 func (s *Store) maxSize() int64 {

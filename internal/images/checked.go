@@ -11,9 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// checked is a source of which only that can be read that the lists allow, by where
-// it is, and by the CIDs of it and of the directories that lead there: what is denied
-// may be linked from any root.
+// checked is a source that reads only what the lists allow, by its path and by the CIDs
+// of the content and of the directories on the way: any root may link to denied content.
 type checked struct {
 	Source
 	lists *denylist.Lists

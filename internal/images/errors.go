@@ -14,19 +14,19 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Class is what an error says about the thing that was asked for.
+// A Class is what an error says about the requested content.
 type Class int
 
 // The classes of errors.
 const (
 	Fault       Class = iota // a failure of this machine or program
 	Absent                   // proved: no source can have it
-	Lacking                  // not here; perhaps elsewhere
-	False                    // what is there is not what its name says, whichever source has it
-	Broken                   // an image that image2ipfs 0.1.0 wrote wrong: converter repair mends it
+	Lacking                  // not in this source, but perhaps in another
+	False                    // the content does not match its name, in every source
+	Broken                   // an image that image2ipfs 0.1.0 wrote wrong: converter repair fixes it
 	Denied                   // by the lists
-	Unavailable              // no gateway could give it
-	Late                     // no gateway gave it in time
+	Unavailable              // no gateway could deliver it
+	Late                     // no gateway delivered it in time
 	Gone                     // the client left, or does not want it any more
 )
 
@@ -100,7 +100,7 @@ func classOf(err error) Class {
 	return Fault
 }
 
-// isFalse reports whether an error is about content that is not what its name says.
+// isFalse reports whether an error is about content that does not match its name.
 func isFalse(err error) bool {
 	for _, falsity := range []error{layout.ErrInvalid, layout.ErrDigest, fill.ErrDigest, unixfs.ErrMismatch, unixfs.ErrTooLarge, errContent} {
 		if errors.Is(err, falsity) {
@@ -110,5 +110,5 @@ func isFalse(err error) bool {
 	return false
 }
 
-// errContent is the class of what the blocks at an address say that gateways proved.
+// errContent marks errors in content that gateways proved to be at the address.
 var errContent = errors.New("the content at this address is not as it should be")

@@ -1,17 +1,17 @@
-// Package images finds images wherever they are, and decides what may be served.
+// Package images finds images in stores and at gateways, and checks them against the deny
+// and allow lists.
 //
 // A Library has sources, which it asks in order: stores on disk first, then IPFS
-// gateways. Each of them is a Source, read in the same way, and find is the one
-// place that goes from one to the next. What an error means is known where it is
-// made; Classify names it, and every caller goes by that class.
+// gateways. Each of them is a Source, read in the same way, and only find goes from
+// one source to the next. Classify gives every error a Class, and callers decide by
+// that class.
 //
-// Every read passes the deny and allow lists: what a source hands out was reached
-// through directories and files none of which is refused. That holds for all that
-// an answer is made of, so a denied referrers index, fallback tag or directory of
-// manifests is not read either.
+// Every read passes the deny and allow lists: they refuse none of the directories and
+// files on the way to the content. This covers every part of an answer, so a denied
+// referrers index, fallback tag or directory of manifests is not read either.
 //
-// What is below a CID never changes. So the forms of images are remembered, and so
-// are the manifests that gateways proved.
+// Content below a CID never changes. So the library remembers the forms of images, and
+// the manifests that gateways proved.
 package images
 
 import (
@@ -64,13 +64,13 @@ type File = trustless.File
 // An Origin is the kind of a source.
 type Origin string
 
-// The origins that there are.
+// The origins.
 const (
 	FromStore   Origin = "store"
 	FromGateway Origin = "gateway"
 )
 
-// A Query is what is asked of a library: an image, and one part of it.
+// A Query asks a library for an image, or for one part of it.
 type Query struct {
 	Image     layout.Image
 	Via       string        // the IPNS key or domain that led to the image, for the log
@@ -94,7 +94,7 @@ func (q Query) Fields(more ...zap.Field) []zap.Field {
 	return append(fields, more...)
 }
 
-// path is where the part of the image that is asked for has its native place.
+// path returns the native place of the requested part of the image.
 func (q Query) path() string {
 	switch {
 	case q.Reference != "":
@@ -105,7 +105,7 @@ func (q Query) path() string {
 	return q.Image.Name
 }
 
-// nativeBlob is where most images have the blob.
+// nativeBlob returns the place where most images have the blob.
 func (q Query) nativeBlob() layout.Place {
 	return layout.Place{Root: q.Image.Root, Path: layout.BlobPath(q.Image.Name, q.Digest)}
 }

@@ -34,7 +34,7 @@ const (
 	CacheBlobs     = "blobs"     // in a store
 )
 
-// A Library is all images that can be served. Its methods may be called
+// A Library has all images that can be served. Its methods may be called
 // concurrently. Their errors are classified: see Classify.
 type Library struct {
 	config  Config
@@ -43,7 +43,7 @@ type Library struct {
 	memory  memory
 }
 
-// New returns a library. What it does in the background ends with ctx.
+// New returns a library. Its background work ends with ctx.
 func New(ctx context.Context, c Config) *Library {
 	if c.Looked == nil {
 		c.Looked = func(string, bool) {}
@@ -67,7 +67,7 @@ func (l *Library) Forget(root cid.Cid) int {
 	return l.memory.forget(root)
 }
 
-// ManifestBytes is how many bytes of memory manifests are remembered in.
+// ManifestBytes returns how many bytes of memory the remembered manifests take.
 func (l *Library) ManifestBytes() int {
 	return l.memory.manifests.Bytes()
 }
@@ -114,7 +114,7 @@ func find[T any](ctx context.Context, l *Library, q Query, read func(view) (T, e
 	return none, "", err
 }
 
-// report logs what a store failed at. Failures of gateways are logged one by one, as
+// report logs the failure of a store. Failures of gateways are logged one by one, when
 // they happen.
 func (l *Library) report(o origin, q Query, e *Error) {
 	if o.kind != FromStore {

@@ -9,9 +9,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 )
 
-// A memory is what a library remembers. None of it is about anything that changes.
+// A memory is what a library remembers: only facts that never change.
 type memory struct {
-	// Manifests that gateways proved, by what they were asked for by. Finding and
+	// Manifests that gateways proved, by request. Finding and
 	// parsing a manifest again took a third of the time of an answer.
 	manifests *memo.Cache[manifestKey, layout.Manifest]
 

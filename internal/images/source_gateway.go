@@ -18,7 +18,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A gatewaySource is what IPFS gateways give, verified down to the last leaf.
+// A gatewaySource reads from IPFS gateways and verifies everything down to the last leaf.
 type gatewaySource struct {
 	session trustless.Session
 	filler  *fill.Filler // nil if nothing is kept

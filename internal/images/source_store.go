@@ -71,8 +71,8 @@ type storedBlob struct{ *store.File }
 func (b storedBlob) Size(context.Context) (int64, error) { return b.File.Size, nil }
 
 // Copy implements Blob. A sink that is an io.ReaderFrom is given the file itself
-// wherever the part ends with it, so that it can be sent by sendfile(2): limits around
-// a file, of which Caddy adds one, hide it from package net.
+// if the part ends with the file, so that it can be sent by sendfile(2). A limit around
+// the file would hide it from package net, and Caddy adds one itself.
 func (b storedBlob) Copy(_ context.Context, part *Range, sink Sink) error {
 	from, to := int64(0), b.File.Size
 	if part != nil {

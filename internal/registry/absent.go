@@ -15,8 +15,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// Answers about what is absent say what there is instead, as far as that is known
-// soon.
+// Answers about absent content name what exists instead, if that is found quickly.
 
 const (
 	// explainingTakes is how long a client waits for such an explanation.
@@ -68,8 +67,8 @@ func explained(e *protocolError, separator, explanation string) error {
 	return &protocolError{e.code, e.message + separator + explanation}
 }
 
-// whatIsThere says what an address leads to where there is no image, nothing if that is
-// not known. Clients of plain names have no address that could be wrong.
+// whatIsThere describes what an address without an image leads to, or returns nothing if
+// that is not known. Clients of plain names have no address that could be wrong.
 func (g *Registry) whatIsThere(ctx context.Context, q request) string {
 	if q.rooted {
 		return ""

@@ -27,8 +27,8 @@ var (
 	codeUnsupported     = errorCode{"UNSUPPORTED", http.StatusMethodNotAllowed}
 	codeBadQuery        = errorCode{"UNSUPPORTED", http.StatusBadRequest}
 
-	// What this registry serves to nobody. A 404 would make people look for mistakes
-	// in an address that has none, and a 401 would make clients ask for a password.
+	// Content that the lists refuse. A 404 would make users look for mistakes in a
+	// correct address, and a 401 would make clients ask for a password.
 	codeNotAllowed = errorCode{"DENIED", http.StatusForbidden}
 	codeGone       = errorCode{"DENIED", http.StatusGone}
 	codeLegal      = errorCode{"DENIED", http.StatusUnavailableForLegalReasons}
@@ -38,8 +38,8 @@ var (
 	codeNotOffered = errorCode{"UNSUPPORTED", http.StatusNotFound}
 )
 
-// What may succeed the next time. The specification has codes for a part of it only;
-// the others are those of Docker's registry.
+// Errors of requests that may succeed the next time. The specification has codes for
+// some of them; the others are those of Docker's registry.
 const (
 	nameUnavailable = "UNAVAILABLE"
 	nameTooMany     = "TOOMANYREQUESTS"
@@ -60,12 +60,12 @@ func isNotFound(err error) bool {
 	return ok && e.code.status == http.StatusNotFound
 }
 
-// StatusClientClosedRequest is the status of a request that no client waits for any
-// more, as Caddy and nginx have it.
+// StatusClientClosedRequest is the status of a request whose client has left, as in
+// Caddy and nginx.
 const StatusClientClosedRequest = 499
 
-// A Failure is why a request could not be answered, when nothing was written. What is
-// in Err may name gateways and files, so clients are not told.
+// A Failure is the reason why a request could not be answered. Nothing was written. Err
+// may name gateways and files, so clients do not see it.
 type Failure struct {
 	Status     int
 	RetryAfter time.Duration // how long clients are to wait; 0 if that is not known
@@ -84,7 +84,7 @@ func (f *Failure) Answer(w http.ResponseWriter, r *http.Request, id string) erro
 	return writeError(w, r, errorCode{f.code, f.Status}, f.message+"; the registry's log says why, under "+id)
 }
 
-// uncacheable is the Cache-Control of what is not to be kept: errors.
+// uncacheable is the Cache-Control of errors, which must not be cached.
 const uncacheable = "no-store, no-transform"
 
 func writeError(w http.ResponseWriter, r *http.Request, c errorCode, message string) error {

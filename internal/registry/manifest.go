@@ -42,8 +42,7 @@ func (g *Registry) findManifest(ctx context.Context, q request) (m layout.Manife
 }
 
 // checkTag returns the answer to a tag that a plain name does not have. A mirror must
-// not say of an image that it is another registry's latest one because nobody named a
-// tag here.
+// not serve an alias as another registry's latest image when the client named no tag.
 func (g *Registry) checkTag(ctx context.Context, q request) error {
 	if !q.rooted || !layout.MayBeAlias(q.Reference) {
 		return nil

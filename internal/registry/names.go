@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
-// resolve returns what a name stands for. Its error is a *protocolError or a *Failure.
+// resolve returns what a name resolves to. Its error is a *protocolError or a *Failure.
 func (g *Registry) resolve(ctx context.Context, n names.Name) (names.Resolved, error) {
 	ctx, end := g.Hooks.Resolving(ctx, "ipns", n.String())
 	found, err := g.lookUp(ctx, n)

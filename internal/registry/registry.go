@@ -2,13 +2,12 @@
 // only, from the images of a library.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 //
-// A path is parsed once, into a request (path.go). What serves it asks the library for
-// an image, or a part of one, and writes that to the client. What an error of the
-// library means in the protocol is decided in one place (errors.go).
+// A path is parsed once, into a request (path.go). The serve functions ask the library
+// for an image, or a part of one, and write it to the client. One place maps the
+// library's errors to answers (answers.go).
 //
-// The package is an http.Handler in all but its signature: the server around it knows
-// things about a request that the request does not say, and wants to be told what
-// became of it.
+// A Registry is an http.Handler in all but its signature: a Request also has what the
+// server around it knows about the client, and the server observes the outcome.
 package registry
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
-// A Config says what a Registry serves, and how. Only the library and the logger are
+// A Config is the configuration of a Registry. Only the library and the logger are
 // required.
 type Config struct {
 	Library  *images.Library
@@ -77,13 +76,13 @@ type Request struct {
 
 // An Observation is told about a request while it is answered.
 type Observation interface {
-	// Asked says what the request is for. It is called again when it is known what a
-	// name stands for.
+	// Asked gets the subject of the request. It is called again when a name has been
+	// resolved.
 	Asked(Subject)
 
 	// From says where the content of the answer comes from.
 	From(images.Origin)
 }
 
-// A Subject is what a request is for. What does not apply is empty.
+// A Subject is what a request is for. Fields that do not apply are empty.
 type Subject struct{ Kind, CID, Name, Reference string }
