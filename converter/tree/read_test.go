@@ -76,7 +76,7 @@ func TestSmallFilesAreBoundedTogether(t *testing.T) {
 // The number of paths is bounded, too: a file may be below any number of directories.
 func TestPathsAreBounded(t *testing.T) {
 	from, root := written(t, map[string]string{"app/manifests/v1": "{}"})
-	r := treeReader{from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, paths: maxPaths - 2}
+	r := treeReader{from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, paths: MaxPaths - 2}
 	if err := r.directory(t.Context(), "", root); err == nil || !strings.Contains(err.Error(), "more than 262144 files and directories") {
 		t.Errorf("the error is %v", err)
 	}
