@@ -149,6 +149,16 @@ func (c *Cache) failed(err error) {
 	}
 }
 
+// offIfDiskFull turns the cache off if the disk has no room for n bytes, and would have
+// none without the cached blobs either.
+func (c *Cache) offIfDiskFull(n int64) {
+	spare, _ := c.spare()
+	if spare+c.room.evictable() >= n {
+		return
+	}
+	c.failed(fmt.Errorf("%s: the disk has no more free space than must stay free (min_free)", c.store.cached.dir))
+}
+
 // worked turns the cache on again, after it was written to.
 func (c *Cache) worked() {
 	c.mu.Lock()

@@ -39,7 +39,11 @@ func (c *Cache) BeginBlob(id cid.Cid, size int64) (*Partial, error) {
 	if !c.IsOn() {
 		return nil, ErrOff
 	}
-	if !c.room.fits(size) || !c.room.hasSpare(0) {
+	if !c.room.fits(size) {
+		return nil, ErrTooLarge
+	}
+	if !c.room.hasSpare(0) {
+		c.offIfDiskFull(1)
 		return nil, ErrTooLarge
 	}
 	p := &Partial{cache: c, size: size, path: c.partialPath(id)}
@@ -147,6 +151,7 @@ func (p *Partial) Grow(n int64) error {
 		return nil // bytes that are written again take no room
 	}
 	if !p.cache.room.take(n) {
+		p.cache.offIfDiskFull(n)
 		return ErrTooLarge
 	}
 	p.taken += n

@@ -41,6 +41,13 @@ func (r *room) free() int64 {
 	return max(0, min(r.limit-r.placed-r.coming, spare-low))
 }
 
+// evictable returns how many bytes could be evicted, as far as is known.
+func (r *room) evictable() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(0, r.placed-r.inUse)
+}
+
 func (r *room) resize(limit int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -35,10 +35,11 @@ func testReload(t *testing.T, cache string) {
 	site := fmt.Sprintf("ipfs_registry %s {\nstore %s {\nmax_size %s\n}\ndeny %s\n}\nrespond /", slow.URL, store, cache, deny)
 	o := harness.NewOperated(t, site+"0 200")
 	const size = 32 << 20 // more than sockets hold
-	content := harness.Noise(size)
+	noise := harness.Noise(size + 4<<20)
+	content := noise[:size]
 	near := harness.Convert(t, harness.ArchiveOfLayers(t, "near:v1", content), "--store="+store, "--registry="+o.URL)
 	far := harness.Convert(t, harness.ArchiveOfLayers(t, "far:v1", content[1:]), "--ipfs-api="+kubo.API, "--registry="+o.URL)
-	other := harness.Convert(t, harness.ArchiveOfLayers(t, "other:v1", content[2:4<<20]), "--ipfs-api="+kubo.API, "--registry="+o.URL)
+	other := harness.Convert(t, harness.ArchiveOfLayers(t, "other:v1", noise[size:]), "--ipfs-api="+kubo.API, "--registry="+o.URL)
 
 	number := 0
 	reload := func() {
