@@ -242,7 +242,7 @@ func testKuboInBubble(t *testing.T, node http.HandlerFunc, test func(t *testing.
 			connections <- theirs
 			return ours, nil
 		}}
-		defer func(real http.RoundTripper) { http.DefaultTransport = real }(http.DefaultTransport)
+		defer func(original http.RoundTripper) { http.DefaultTransport = original }(http.DefaultTransport)
 		http.DefaultTransport = client
 		dst, err := ToKubo(newNode(t, "http://node.example", ""), t.Logf)
 		if err != nil {

@@ -101,7 +101,7 @@ func readContext(dir, name string) (endpoint, error) {
 	}
 	docker := meta.Endpoints["docker"]
 	if docker.Host == "" {
-		return endpoint{}, fmt.Errorf("Docker context %q names no daemon", name) //nolint:staticcheck // Docker is a name
+		return endpoint{}, fmt.Errorf("Docker context %q names no daemon", name)
 	}
 	e := endpoint{host: docker.Host, setting: fmt.Sprintf("Docker context %q", name), insecure: docker.SkipTLSVerify}
 	certs := filepath.Join(dir, "contexts", "tls", id, "docker")

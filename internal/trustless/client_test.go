@@ -193,33 +193,33 @@ func TestVerified(t *testing.T) {
 	}
 }
 
-func (pub *published) check(t *testing.T, s Session) error {
+func (p *published) check(t *testing.T, s Session) error {
 	t.Helper()
-	got, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v1", 1000)
-	if err != nil || !bytes.Equal(got, pub.manifest) {
+	got, err := s.ReadFile(t.Context(), p.root, "app/manifests/v1", 1000)
+	if err != nil || !bytes.Equal(got, p.manifest) {
 		return fmt.Errorf("the manifest is %q, %w", got, err)
 	}
-	if size, err := s.Stat(t.Context(), pub.at("app/blobs/b")); err != nil || size != int64(len(pub.blob)) {
+	if size, err := s.Stat(t.Context(), p.at("app/blobs/b")); err != nil || size != int64(len(p.blob)) {
 		return fmt.Errorf("the size is %d, %w", size, err)
 	}
 	for _, part := range []*gateway.Range{nil, {First: 0, Last: 0}, {First: 199, Last: 200}, {First: 1000, Last: 250_000}, {First: 299_999, Last: -1}, {First: -1, Last: -1}, {First: 0, Last: -1}} {
 		var k sink
-		from, to := int64(0), int64(len(pub.blob))
+		from, to := int64(0), int64(len(p.blob))
 		if part != nil {
 			from, to = part.Resolve(to)
 		}
-		if err := s.Copy(t.Context(), pub.at("app/blobs/b"), part, &k); err != nil {
+		if err := s.Copy(t.Context(), p.at("app/blobs/b"), part, &k); err != nil {
 			return fmt.Errorf("copying %v: %w", part, err)
 		}
-		if !bytes.Equal(k.Bytes(), pub.blob[from:to]) || k.from != from || k.to != to {
+		if !bytes.Equal(k.Bytes(), p.blob[from:to]) || k.from != from || k.to != to {
 			return fmt.Errorf("copying %v gives %d other bytes of [%d, %d)", part, k.Len(), k.from, k.to)
 		}
 	}
 	var k sink
-	if err := s.Copy(t.Context(), pub.at("app/blobs/empty"), nil, &k); err != nil || k.Len() > 0 || k.starts != 1 {
+	if err := s.Copy(t.Context(), p.at("app/blobs/empty"), nil, &k); err != nil || k.Len() > 0 || k.starts != 1 {
 		return fmt.Errorf("nothing is %d bytes, %w", k.Len(), err)
 	}
-	if err := s.Copy(t.Context(), pub.at("app/blobs/b"), &gateway.Range{First: 400_000, Last: -1}, &k); !errors.Is(err, gateway.ErrRange) {
+	if err := s.Copy(t.Context(), p.at("app/blobs/b"), &gateway.Range{First: 400_000, Last: -1}, &k); !errors.Is(err, gateway.ErrRange) {
 		return fmt.Errorf("beyond the end: %w", err)
 	}
 	return nil

@@ -191,7 +191,7 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	left := errors.New("the client left")
 	asked := 0
-	_, err = ReadAll(ctx, func(ctx context.Context, c cid.Cid) ([]byte, error) {
+	_, err = ReadAll(ctx, func(_ context.Context, c cid.Cid) ([]byte, error) {
 		if asked++; asked == 10 {
 			cancel(left)
 		}

@@ -163,7 +163,7 @@ func TestOperationsPageExplainsRealMessages(t *testing.T) {
 	_, messages, _ := strings.Cut(harness.ReadFile(t, harness.InRepo("docs/operations.md")), "\n## Messages\n")
 	var code strings.Builder
 	for _, dir := range []string{"caddymodule", "internal", "converter", "cmd"} {
-		err := filepath.WalkDir(harness.InRepo(dir), func(path string, d os.DirEntry, err error) error {
+		err := filepath.WalkDir(harness.InRepo(dir), func(path string, _ os.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
 				code.WriteString(harness.ReadFile(t, path))
 			}

@@ -102,7 +102,7 @@ func TestRegistryImagesKeepTheirManifests(t *testing.T) {
 	}
 	for suffix, says := range map[string]string{
 		":v2":            "has no team/app:v2: there is arm64, multi, v1",
-		"/blobs:v1":      `"blobs" is a directory of every image.*--name`,
+		"/blobs:v1":      `every image has a directory "blobs".*--name`,
 		":v1 --platform": "has no image for windows/amd64: there is linux/amd64",
 	} {
 		source, flag, _ := strings.Cut("docker://"+repository+suffix, " ")

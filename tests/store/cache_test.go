@@ -165,8 +165,11 @@ func TestNewVersionCostsWhatChanged(t *testing.T) {
 	v1 := cachedImage(t, node, "app:v1", content[:20<<20])
 	v2 := cachedImage(t, node, "app:v2", content, "a layer more")
 	gateway := newMeter(t, node.Gateway, 0)
-	c := withCache(t, filepath.Join(t.TempDir(), "store"), gateway.URL)
+	store := filepath.Join(t.TempDir(), "store")
+	c := withCache(t, store, gateway.URL)
 	c.MustHave(t, v1, 1)
+	c.StopGently() // which keeps the blobs
+	c = withCache(t, store, gateway.URL)
 	gateway.bytes.Store(0)
 	size := c.MustHave(t, v2, 5)
 	share := float64(gateway.bytes.Load()) / float64(size)
