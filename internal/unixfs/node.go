@@ -71,7 +71,7 @@ const maxFileSize = 1 << 50 // bytes
 func maxBlocks(size int64) int { return 2048 + int(min(size/minMeanLeaf, 2*maxLeaves)) }
 
 // minMeanLeaf is how many bytes the leaves of a file have on average, at least.
-const minMeanLeaf = 128
+const minMeanLeaf = 64
 
 // isLeaf reports whether a link of a file's node, with n of the file's bytes
 // below, leads to a leaf. A link says how many bytes all blocks below it have,

@@ -179,6 +179,8 @@ func TestWhatIsAnImage(t *testing.T) {
 		{v1.MediaTypeImageConfig, `{"architecture":"","os":""}`, layer, false, false},
 		{v1.MediaTypeImageConfig, `{"rootfs":{"type":"layers"}}`, nil, true, false},
 		{v1.MediaTypeImageConfig, `{"rootfs":{"type":"layers"}}`, layer, false, false},
+		{v1.MediaTypeImageConfig, `{"rootfs":{"type":"layers","diff_ids":[]}}`, nil, true, false},
+		{v1.MediaTypeImageConfig, `{"rootfs":{"type":"layers","diff_ids":[]}}`, layer, false, false},
 		{v1.MediaTypeImageConfig, `{"rootfs":{"diff_ids":["x"]}}`, layer, false, true},
 		{v1.MediaTypeImageConfig, `no JSON`, layer, false, true},
 		{"application/octet-stream", `no JSON`, layer, false, false},

@@ -107,8 +107,8 @@ type Config struct {
 // It returns nil, and no error, for an artifact.
 //
 // A manifest is an image's when its config has rootfs.diff_ids, whatever the media
-// types of config and layers are. An image without layers may leave them out. The
-// layers of an artifact can be anything.
+// types of config and layers are. An image without layers may leave them out, and
+// layers that an empty list of them goes with are an artifact's, which can be anything.
 func (n *Node) ParseConfig(data []byte) (*Config, error) {
 	if n.Config == nil {
 		return nil, nil
@@ -120,7 +120,7 @@ func (n *Node) ParseConfig(data []byte) (*Config, error) {
 		return nil, fmt.Errorf("config %s: %w", n.Config.Digest, err)
 	case err != nil:
 		return nil, nil
-	case c.DiffIDs != nil, isImageType && hasRootFS && len(n.Layers) == 0:
+	case len(c.DiffIDs) > 0, len(n.Layers) == 0 && (c.DiffIDs != nil || isImageType && hasRootFS):
 		return c, nil
 	}
 	return nil, nil
