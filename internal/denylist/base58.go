@@ -15,16 +15,16 @@ var base58Digits = func() (digits [256]int8) {
 	return digits
 }()
 
-// parseQm reads "Qm…", a sha2-256 multihash as all of them are spelled in
-// base58. Most of what long lists have is of that kind, and decoders for base58
-// of any length take longer than all else that is done with a line.
+// parseQm reads a sha2-256 multihash in base58, "Qm…". Most rules of long lists have
+// one, and a decoder for base58 of any length takes longer than everything else about a
+// line.
 func parseQm(s string) (key, bool) {
 	if len(s) != 46 {
 		return key{}, false
 	}
 	var number [5]uint64 // the lowest word first
 	for len(s) > 0 {
-		chunk := s[:min(len(s), 10)] // of digits, as many as a word can hold
+		chunk := s[:min(len(s), 10)] // as many digits as a word can hold
 		s = s[len(chunk):]
 		carry, scale := uint64(0), uint64(1)
 		for _, char := range []byte(chunk) {

@@ -1,21 +1,84 @@
 package denylist
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
+	"crypto/sha256"
 	"strings"
+
+	"github.com/ipfs/go-cid"
+	mh "github.com/multiformats/go-multihash"
 )
 
-// The specification's limits. A longer header is none, and a longer line an
-// error.
-const (
-	maxHeader = 1 << 20
-	maxLine   = 2 << 20
-)
+// A Verdict is the effect of the last rule that matches. It is zero if none does.
+type Verdict struct {
+	Line   int // line of the rule, from 1
+	Allow  bool
+	Status int // HTTP status of a denial
+}
+
+// Match returns the verdict on exactly this path below a CID. Unlike Lists.Check it
+// does not look at the directories above.
+func (l *List) Match(c cid.Cid, path string) Verdict { return l.verdict(newContent(c), path) }
+
+// MatchName returns the verdict on exactly this path below an IPNS key or DNSLink
+// domain.
+func (l *List) MatchName(name, path string) Verdict { return l.verdict(newName(name), path) }
+
+// A function is a hash function of double hashes, other than sha2-256.
+type function struct {
+	code   uint64
+	length int
+}
+
+func (f function) key(of []byte) key {
+	h, err := mh.Sum(of, f.code, f.length)
+	if err != nil {
+		panic(err) // parsing the list tried it
+	}
+	return keyOf(h)
+}
+
+// verdict returns the verdict on exactly this path below a subject.
+func (l *List) verdict(of subject, path string) Verdict {
+	rules := l.content
+	if of.name {
+		rules = l.names
+	}
+	v := l.last(rules.find(of.key), path)
+	if len(l.hashed) == 0 {
+		return v
+	}
+	// A hash in hex does not say which of the two texts it is of, so both are tried.
+	var space [256]byte
+	text := append(append(append(space[:0], of.legacy...), '/'), path...)
+	v = v.or(l.last(l.hashed.find(sha256.Sum256(text)), ""))
+	text = append(space[:0], of.modern...)
+	if path != "" {
+		text = append(append(text, '/'), path...)
+	}
+	v = v.or(l.last(l.hashed.find(sha256.Sum256(text)), ""))
+	for _, f := range l.functions {
+		v = v.or(l.last(l.hashed.find(f.key(text)), ""))
+	}
+	return v
+}
+
+// last returns the verdict of the last rule that covers the path.
+func (l *List) last(rules table, path string) Verdict {
+	for i := len(rules) - 1; i >= 0; i-- {
+		if a := l.actions[rules[i].action]; a.covers(path) {
+			return Verdict{int(rules[i].line), a.allow, a.status}
+		}
+	}
+	return Verdict{}
+}
+
+// or returns the verdict of the later rule.
+func (v Verdict) or(other Verdict) Verdict {
+	if other.Line > v.Line {
+		return other
+	}
+	return v
+}
 
 // A List is one deny list.
 type List struct {
@@ -27,149 +90,18 @@ type List struct {
 	actions   []action
 }
 
-// Len returns the number of rules, of which a hash that can be read in both of
-// its spellings is two.
+// Len returns the number of rules. A hash that is valid in both spellings counts as two.
 func (l *List) Len() int { return len(l.content) + len(l.names) + len(l.hashed) }
 
-// An action is what a rule does beyond naming something. Most rules of a list
-// share one.
+// An action is the effect of a rule. Most rules of a list share one.
 type action struct {
 	allow  bool
-	prefix bool   // for all paths that begin with path
-	path   string // below what the rule names
+	prefix bool   // whether the rule covers all paths that begin with path
+	path   string // below the rule's CID or name
 	status int
 }
 
+// covers reports whether a rule with this action applies to a path.
 func (a action) covers(path string) bool {
 	return path == a.path || a.prefix && strings.HasPrefix(path, a.path)
-}
-
-// Parse reads a list. Errors say in which line, but not of which file.
-func Parse(file string, r io.Reader) (*List, error) {
-	in := bufio.NewReaderSize(r, maxLine)
-	skipped, hints, err := readHeader(in)
-	if err != nil {
-		return nil, err
-	}
-	b := builder{list: &List{file: file}, interned: map[action]uint32{}, status: http.StatusGone}
-	for name, value := range hints {
-		b.status = status(b.status, name, value)
-	}
-	if err := eachLine(in, skipped, b.add); err != nil {
-		return nil, err
-	}
-	return b.finish(), nil
-}
-
-// readHeader reads the YAML before a line "---", if there is one, and returns
-// how many lines that were.
-func readHeader(in *bufio.Reader) (lines int, hints map[string]string, err error) {
-	start, err := in.Peek(maxHeader)
-	if err != nil && err != io.EOF {
-		return 0, nil, err
-	}
-	whole := err == io.EOF
-	for at := 0; at < len(start); {
-		line, _, ended := bytes.Cut(start[at:], []byte("\n"))
-		if !ended && !whole {
-			break
-		}
-		lines++
-		if string(bytes.TrimRight(line, " \t\r")) != "---" {
-			at += len(line) + len("\n")
-			continue
-		}
-		if hints, err = parseHeader(start[:at]); err != nil {
-			return 0, nil, err
-		}
-		_, err = in.Discard(min(at+len(line)+len("\n"), len(start)))
-		return lines, hints, err
-	}
-	return 0, nil, nil
-}
-
-// parseHeader reads what is used of a header: the version, and hints for all rules.
-// Other keys are for people to read. Of YAML it knows mappings, one key a line, and
-// hints may be in braces.
-func parseHeader(text []byte) (hints map[string]string, err error) {
-	hints = map[string]string{}
-	section, seen := "", map[string]bool{}
-	for line := range strings.Lines(string(text)) {
-		line, _, _ = strings.Cut(" "+strings.TrimRight(line, " \t\r\n"), " #")
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		if nested := line[1:]; strings.TrimLeft(nested, " \t") != nested {
-			if name, value, ok := keyValue(nested); ok && section == "hints" {
-				hints[name] = value
-			}
-			continue
-		}
-		name, value, ok := keyValue(line)
-		if !ok && !strings.HasPrefix(line, " -") {
-			return nil, fmt.Errorf("the header, before ---: %.60q is not of the form `name: value`", line[1:])
-		}
-		if ok && seen[name] {
-			return nil, fmt.Errorf("the header, before ---: %.60q is there twice", name)
-		}
-		seen[name] = true
-		switch section = name; {
-		case name == "version" && value != "1":
-			return nil, fmt.Errorf("the header, before ---: version %.20s is unknown here: only 1 is", value)
-		case name == "hints":
-			for pair := range strings.SplitSeq(strings.Trim(value, "{}"), ",") {
-				if name, value, ok := keyValue(pair); ok {
-					hints[name] = value
-				}
-			}
-		}
-	}
-	return hints, nil
-}
-
-// keyValue splits `name: value`, either of which may be in quotes.
-func keyValue(s string) (name, value string, ok bool) {
-	name, value, ok = strings.Cut(s, ":")
-	if value != "" && !strings.HasPrefix(value, " ") && !strings.HasPrefix(value, "\t") {
-		return "", "", false
-	}
-	clean := func(s string) string { return strings.Trim(strings.TrimSpace(s), `"'`) }
-	return clean(name), clean(value), ok
-}
-
-// eachLine calls add for every line that is neither empty nor a comment, without
-// the space around it.
-func eachLine(in *bufio.Reader, skipped int, add func(line []byte, number int) error) error {
-	for number := skipped + 1; ; number++ {
-		line, err := in.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return fmt.Errorf("line %d: it is longer than %d bytes", number, in.Size())
-		}
-		if err != nil && err != io.EOF {
-			return err
-		}
-		if text := bytes.TrimSpace(line); len(text) > 0 && text[0] != '#' {
-			if err := add(text, number); err != nil {
-				return fmt.Errorf("line %d: %w", number, err)
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-	}
-}
-
-// status is the HTTP status after a hint. The specification wants hints that
-// are not known to be ignored.
-func status(before int, name, value string) int {
-	if name != "gateway_status" {
-		return before
-	}
-	switch value {
-	case "410":
-		return http.StatusGone
-	case "451":
-		return http.StatusUnavailableForLegalReasons
-	}
-	return before
 }

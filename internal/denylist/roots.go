@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// roots is an allow list: a CID a line, in any spelling, and comments from "#"
-// to the end of a line.
+// roots is an allow list: one CID on each line, in any spelling, and comments from "#"
+// to the end of the line.
 type roots struct{ sorted []key }
 
 func parseRoots(_ string, r io.Reader) (*roots, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,19 +15,19 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// A builder makes a list out of lines.
+// A builder makes a list from its lines.
 type builder struct {
 	list     *List
 	content  pile
 	names    pile
 	doubles  pile
-	interned map[action]uint32 // where list.actions has it
-	status   int               // of rules without a hint of their own
+	interned map[action]uint32 // index of each action in list.actions
+	status   int               // HTTP status of rules without a hint
 }
 
-var errNoRule = errors.New("not a rule: those begin with /ipfs/, /ipns/ or //, or with ! before that")
+var errNoRule = errors.New("not a rule: a rule begins with /ipfs/, /ipns/ or //, or with ! and one of them")
 
-// add reads one line: a rule, and hints after it.
+// add reads a line: a rule and hints after it.
 func (b *builder) add(line []byte, number int) error {
 	rule, hints := string(line), ""
 	if i := strings.IndexAny(rule, " \t"); i >= 0 {
@@ -78,8 +79,8 @@ func (b *builder) rule(rule string, a action, line uint32) error {
 	return nil
 }
 
-// setPath reads the path of a rule, with a wildcard at its end if the "*" there
-// is not encoded.
+// setPath sets the path of a rule. A "*" at its end that is not percent-encoded is a
+// wildcard.
 func (a *action) setPath(raw string) error {
 	raw, a.prefix = strings.CutSuffix(raw, "*")
 	path, err := url.PathUnescape(raw)
@@ -90,8 +91,8 @@ func (a *action) setPath(raw string) error {
 	return nil
 }
 
-// hashed adds the rule of a double hash: a multihash, or sha2-256 in hex as
-// badbits has it. What can be read as both is both.
+// hashed adds the rule of a double hash: a multihash in base58, or a sha2-256 digest in
+// hex as in badbits. A hash that is valid in both spellings adds two rules.
 func (b *builder) hashed(hash string, a action, line uint32) error {
 	var legacy key
 	n, notHex := hex.Decode(legacy[:], []byte(hash[:min(len(hash), hex.EncodedLen(len(legacy)))]))
@@ -99,7 +100,7 @@ func (b *builder) hashed(hash string, a action, line uint32) error {
 	if isLegacy {
 		b.doubles.add(legacy, line, b.intern(a))
 		if strings.Contains(hash, "0") {
-			return nil // no digit of base58, as in nearly all
+			return nil // "0" is not a digit of base58
 		}
 	}
 	modern, err := b.function(hash)
@@ -111,11 +112,11 @@ func (b *builder) hashed(hash string, a action, line uint32) error {
 	return nil
 }
 
-// maxFunctions bounds what checks cost: every one uses all functions of a list.
+// maxFunctions bounds the cost of a check, which uses all hash functions of a list.
 const maxFunctions = 16
 
-// function reads a double hash that says of itself how it was made, and makes
-// sure that checks will make it.
+// function reads a double hash that is a multihash, and adds its hash function to the
+// list's.
 func (b *builder) function(hash string) (key, error) {
 	if k, ok := parseQm(hash); ok {
 		return k, nil
@@ -133,10 +134,10 @@ func (b *builder) function(hash string) (key, error) {
 		return keyOf(h), nil
 	}
 	if f.code == mh.IDENTITY {
-		return key{}, errors.New("a double hash that is no hash")
+		return key{}, errors.New("the double hash has the identity function, which hashes nothing")
 	}
 	if _, err := mh.Sum(nil, f.code, f.length); err != nil {
-		return key{}, fmt.Errorf("the hash function 0x%x, of %d bytes, is unknown here", f.code, f.length)
+		return key{}, fmt.Errorf("the hash function 0x%x with %d bytes is not known", f.code, f.length)
 	}
 	if len(b.list.functions) == maxFunctions {
 		return key{}, fmt.Errorf("more than %d hash functions in one list", maxFunctions)
@@ -165,8 +166,8 @@ func (b *builder) finish() *List {
 	return b.list
 }
 
-// parseContent reads what a rule is about: a CID, the spelling of one in an
-// image name, or a bare multihash, which the specification allows, too.
+// parseContent reads the CID of a rule: in any base, as spelled in an image name, or as a
+// bare multihash, which the specification allows.
 func parseContent(s string) (key, error) {
 	if k, ok := parseQm(s); ok {
 		return k, nil
@@ -184,17 +185,17 @@ func parseContent(s string) (key, error) {
 	return keyOf(h), nil
 }
 
-// harmless are empty files and directories, by which everything could be denied
-// that has one. Rules against them are mistakes, and nopfs ignores them, too.
+// harmless are the empty files and directories. A rule against one would deny everything
+// that contains it, and is a mistake, which nopfs ignores as well.
 var harmless = map[key]bool{}
 
 func init() {
 	for _, s := range []string{
-		"QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn", // a directory
-		"bafyaabakaieac", // a directory, in its own CID
-		"QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH",              // a file
+		"QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn", // an empty directory
+		"bafyaabakaieac", // an empty directory, inline
+		"QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH",              // an empty file
 		"bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", // no bytes
-		"bafkqaaa", // no bytes, in its own CID
+		"bafkqaaa", // no bytes, inline
 		"bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua",   // dag-cbor
 		"baguqeeraiqjw7i2vwntyuekgvulpp2det2kpwt6cd7tx5ayqybqpmhfk76fa", // dag-json
 	} {
@@ -202,11 +203,26 @@ func init() {
 	}
 }
 
-// quote spells what is wrong in a line, short enough for a log.
+// quote quotes a part of a line for an error, shortened for logs.
 func quote(s string) string {
 	const most = 80
 	if len(s) > most {
 		return fmt.Sprintf("%.*q…", most, s)
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// status returns the HTTP status after a hint. The specification requires that unknown
+// hints are ignored.
+func status(before int, name, value string) int {
+	if name != "gateway_status" {
+		return before
+	}
+	switch value {
+	case "410":
+		return http.StatusGone
+	case "451":
+		return http.StatusUnavailableForLegalReasons
+	}
+	return before
 }

@@ -11,8 +11,8 @@ import (
 	mh "github.com/multiformats/go-multihash"
 )
 
-// A key is what tables are sorted by: the digest of a multihash that is sha2-256,
-// as nearly all are, and the hash of any other.
+// A key stands for a multihash in tables: the digest of a sha2-256 multihash, which
+// nearly all are, or the sha2-256 digest of any other multihash.
 type key [sha256.Size]byte
 
 func keyOf(h mh.Multihash) key {
@@ -29,25 +29,25 @@ func (k key) compare(other key) int {
 	return bytes.Compare(k[:], other[:])
 }
 
-// An entry is a rule, in 40 bytes.
+// An entry is a rule in 40 bytes.
 type entry struct {
 	key    key
 	line   uint32
 	action uint32 // in List.actions
 }
 
-// A table is sorted by key, and then by line.
+// A table holds rules sorted by key, and then by line.
 type table []entry
 
-// A pile is what becomes a table. It is sorted by the first byte from the start,
-// since much less is to be done to sort many short tables than a long one.
+// A pile collects rules for a table, apart by the first byte of their key: sorting many
+// short tables takes less work than sorting a long one.
 type pile [256]table
 
 func (p *pile) add(k key, line, action uint32) {
 	p[k[0]] = append(p[k[0]], entry{k, line, action})
 }
 
-// table returns the sorted table, of no more memory than it has entries.
+// table returns the sorted table, without spare capacity.
 func (p *pile) table() table {
 	for _, t := range p {
 		slices.SortFunc(t, func(a, b entry) int {
@@ -60,7 +60,7 @@ func (p *pile) table() table {
 	return slices.Clip(slices.Concat(p[:]...))
 }
 
-// find returns the entries with the key, in the order of their lines.
+// find returns the entries with a key, in the order of their lines.
 func (t table) find(k key) table {
 	first := sort.Search(len(t), func(i int) bool { return t[i].key.compare(k) >= 0 })
 	last := first

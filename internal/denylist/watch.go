@@ -3,48 +3,20 @@ package denylist
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
-// maxFile is the most bytes of a list: some ten million rules.
-const maxFile = 1 << 30
-
-// A source is a file, and what is known of it.
-type source struct {
-	file  string
-	allow bool
-	load  func(*snapshot) (rules int, err error)
-	rules atomic.Int64 // that are in force
-
-	read     os.FileInfo // what the file was like when it was last read
-	seen     os.FileInfo // what it was like at the last look, nil if it was not there
-	reported string      // what is wrong with it and known to be
-}
-
-func (src *source) open(s *snapshot) error {
-	info, err := look(src.file)
-	if err != nil {
-		return err
-	}
-	src.read, src.seen = info, info
-	rules, err := src.load(s)
-	src.rules.Store(int64(rules))
-	return err
-}
-
-// Watch looks at all files again and again, until ctx is done, and takes in those
-// that have changed or been replaced. A file is read when it is the same at two
-// looks, so that one that is being written is not. What cannot be read then
-// leaves in force what was read last. Either is reported, a failure once.
+// Watch looks at all files in every interval until ctx is done, and reads those that
+// have changed or were replaced. A file is read once it is the same at two looks, so
+// that a file is not read while it is written. If a file cannot be read, the list that
+// was read last stays in force. report is called after each read, but once only for
+// an error that stays the same.
 //
-// Files are looked at and not subscribed to, since that works in every file
-// system, for files that other files replace, and through symbolic links.
+// Watch polls rather than subscribes to changes, since polling works in every file
+// system, for replaced files, and through symbolic links.
 func (l *Lists) Watch(ctx context.Context, interval time.Duration, report func(file string, rules int, err error)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -58,14 +30,15 @@ func (l *Lists) Watch(ctx context.Context, interval time.Duration, report func(f
 	}
 }
 
+// look looks at all files once.
 func (l *Lists) look(report func(file string, rules int, err error)) {
 	l.looking.Lock()
 	defer l.looking.Unlock()
 	for _, src := range l.sources {
-		info, err := look(src.file)
-		settled := same(info, src.seen)
+		info, err := stat(src.file)
+		settled := isSame(info, src.seen)
 		src.seen = info
-		if !settled || same(info, src.read) {
+		if !settled || isSame(info, src.read) {
 			continue
 		}
 		rules, err := l.reload(src, info, err)
@@ -73,7 +46,28 @@ func (l *Lists) look(report func(file string, rules int, err error)) {
 	}
 }
 
-// reload takes in a file as it is now, if a look at it found no fault.
+// Reload reads all files at once, even those that look unchanged. The caller knows
+// that the files are complete. If a file cannot be read, the list that was read last
+// stays in force, and the error has the reason.
+func (l *Lists) Reload() error {
+	if l == nil {
+		return nil
+	}
+	l.looking.Lock()
+	defer l.looking.Unlock()
+	var failed []error
+	for _, src := range l.sources {
+		info, err := stat(src.file)
+		src.seen = info
+		if _, err = l.reload(src, info, err); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// reload reads a file and puts its list in force. info and err are those of a look
+// just before. It must be called with looking held.
 func (l *Lists) reload(src *source, info os.FileInfo, err error) (rules int, _ error) {
 	src.read = info
 	if err == nil {
@@ -84,54 +78,8 @@ func (l *Lists) reload(src *source, info os.FileInfo, err error) (rules int, _ e
 			src.rules.Store(int64(rules))
 		}
 	}
-	if _, mayPass := errors.AsType[*fs.PathError](err); mayPass && info != nil {
-		src.read = nil // so it is read again although it has not changed
+	if _, temporary := errors.AsType[*fs.PathError](err); temporary && info != nil {
+		src.read = nil // reads an unchanged file again
 	}
 	return rules, err
-}
-
-func (src *source) report(rules int, err error, report func(string, int, error)) {
-	if err == nil {
-		src.reported = ""
-	} else if src.reported == err.Error() {
-		return
-	} else {
-		src.reported = err.Error()
-	}
-	report(src.file, rules, err)
-}
-
-// look is os.Stat for what can be read to its end.
-func look(file string) (os.FileInfo, error) {
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", file)
-	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s has %d bytes, more than a list may have (%d)", file, info.Size(), maxFile)
-	}
-	return info, nil
-}
-
-func same(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
-}
-
-func readFile[T any](file string, parse func(file string, r io.Reader) (T, error)) (T, error) {
-	var none T
-	f, err := os.Open(file)
-	if err != nil {
-		return none, err
-	}
-	defer f.Close()
-	list, err := parse(file, io.LimitReader(f, maxFile))
-	if err != nil {
-		return none, fmt.Errorf("%s: %w", file, err)
-	}
-	return list, nil
 }

@@ -56,7 +56,7 @@ func TestWatch(t *testing.T) {
 			must(os.Symlink("other", filepath.Join(dir, "new")))
 			must(os.Rename(filepath.Join(dir, "new"), link))
 		}, true, []string{"link: 2 rules, <nil>"}},
-		{"malformed", func() { put(other, "nginx\n") }, true, []string{`link: 0 rules, ` + link + `: line 1: "nginx": not a rule: those begin with /ipfs/, /ipns/ or //, or with ! before that`}},
+		{"malformed", func() { put(other, "nginx\n") }, true, []string{`link: 0 rules, ` + link + `: line 1: "nginx": not a rule: a rule begins with /ipfs/, /ipns/ or //, or with ! and one of them`}},
 		{"mended", func() { put(other, "/ipfs/"+aCID+"\n") }, true, []string{"link: 1 rules, <nil>"}},
 		{"removed", func() { must(os.Remove(other)) }, true, []string{"link: 0 rules, stat " + link + ": no such file or directory"}},
 		{"a directory", func() { must(os.Mkdir(other, 0o700)) }, true, nil}, // nothing to read, as before

@@ -29,7 +29,7 @@ const (
 )
 
 // ErrRefused says that a gateway does not serve a format.
-var ErrRefused = errors.New("the gateway does not serve it in this form")
+var ErrRefused = errors.New("this form is not served")
 
 // ask adds to a request what asks for the format: once in the query and once in
 // the header, since there are gateways that look at one only.

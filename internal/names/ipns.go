@@ -64,7 +64,7 @@ func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 			}
 			newest = r
 			if r.expired() {
-				return gateway.Soft(expired(n, r))
+				return gateway.Soft(expiredError(n, r))
 			}
 			if answers++; answers == opinions {
 				return nil
@@ -80,7 +80,7 @@ func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 	case newest == nil:
 		return link{}, fmt.Errorf("looking for a record of %s: %w", n, err)
 	case newest.expired():
-		return link{}, expired(n, newest)
+		return link{}, expiredError(n, newest)
 	case newest.useless != "":
 		return link{}, fmt.Errorf("the record of %s: %s: %w", n, newest.useless, errUseless)
 	case answers == 0:
@@ -89,7 +89,7 @@ func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 	return newest.link(), nil
 }
 
-func expired(n Name, r *record) error {
+func expiredError(n Name, r *record) error {
 	return fmt.Errorf("the record of %s expired on %s: %w", n, r.expires.UTC().Format(time.DateTime), ErrExpired)
 }
 

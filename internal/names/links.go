@@ -23,9 +23,9 @@ const (
 	limit = 2 * time.Minute
 )
 
-// links remembers what names stand for, and looks each up once at a time,
+// A linkCache remembers links, and looks each name up once at a time,
 // however many ask.
-type links struct {
+type linkCache struct {
 	lookup func(context.Context, Name) (link, error)
 
 	mu      sync.Mutex
@@ -33,12 +33,12 @@ type links struct {
 	flights map[Name]*flight
 }
 
-func newLinks(lookup func(context.Context, Name) (link, error)) *links {
+func newLinkCache(lookup func(context.Context, Name) (link, error)) *linkCache {
 	known, err := simplelru.NewLRU[Name, link](maxNames, nil)
 	if err != nil {
 		panic(err) // the size is positive
 	}
-	return &links{lookup: lookup, known: known, flights: map[Name]*flight{}}
+	return &linkCache{lookup: lookup, known: known, flights: map[Name]*flight{}}
 }
 
 // A flight is a look-up that is under way.
@@ -56,7 +56,7 @@ type flight struct {
 
 // get returns what n stands for. Who has to wait too long gets what was known
 // before, if that is still valid.
-func (l *links) get(ctx context.Context, n Name) (link, error) {
+func (l *linkCache) get(ctx context.Context, n Name) (link, error) {
 	now := time.Now()
 	l.mu.Lock()
 	last, known := l.known.Get(n)
@@ -86,7 +86,7 @@ func (l *links) get(ctx context.Context, n Name) (link, error) {
 
 // join returns the look-up that is under way, or begins one. It has a context of
 // its own, so that nobody takes the answer with them who leaves.
-func (l *links) join(n Name, kept bool) *flight {
+func (l *linkCache) join(n Name, kept bool) *flight {
 	f := l.flights[n]
 	if f == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -100,7 +100,7 @@ func (l *links) join(n Name, kept bool) *flight {
 
 // leave ends a look-up that nobody waits for, unless the name is one that is
 // known to be in use.
-func (l *links) leave(f *flight) {
+func (l *linkCache) leave(f *flight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f.waiting--
@@ -109,7 +109,7 @@ func (l *links) leave(f *flight) {
 	}
 }
 
-func (l *links) fly(ctx context.Context, f *flight) {
+func (l *linkCache) fly(ctx context.Context, f *flight) {
 	got, err := l.try(ctx, f.name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,7 +123,7 @@ func (l *links) fly(ctx context.Context, f *flight) {
 
 // try is lookup, with an error for a panic: what decodes hostile bytes should not
 // panic, and if it does, that is no reason for a server to end.
-func (l *links) try(ctx context.Context, n Name) (got link, err error) {
+func (l *linkCache) try(ctx context.Context, n Name) (got link, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("looking up %s: panic: %v", n, p)
@@ -133,7 +133,7 @@ func (l *links) try(ctx context.Context, n Name) (got link, err error) {
 }
 
 // learn remembers what a look-up has found, and returns what is known now.
-func (l *links) learn(n Name, got link, err error) (link, error) {
+func (l *linkCache) learn(n Name, got link, err error) (link, error) {
 	if err == nil {
 		l.known.Add(n, got)
 		return got, nil
@@ -158,7 +158,7 @@ func isGone(err error) bool {
 }
 
 // land takes a look-up from those that can be joined.
-func (l *links) land(f *flight) {
+func (l *linkCache) land(f *flight) {
 	f.cancel()
 	if l.flights[f.name] == f {
 		delete(l.flights, f.name)

@@ -97,8 +97,8 @@ func (n Name) String() string {
 	return encode(n.key, multibase.Base36)
 }
 
-// record returns the name as those of records are.
-func (n Name) record() (ipns.Name, error) { return ipns.NameFromCid(n.key) }
+// ipnsName returns the name of the key as boxo has it.
+func (n Name) ipnsName() (ipns.Name, error) { return ipns.NameFromCid(n.key) }
 
 // parseLinked reads a name that somebody published, in any spelling that is in
 // use.

@@ -61,7 +61,7 @@ func TestParse(t *testing.T) {
 const base32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 func peerID(o owner) string {
-	name, err := o.name.record()
+	name, err := o.name.ipnsName()
 	if err != nil {
 		return ""
 	}

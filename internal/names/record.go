@@ -28,7 +28,7 @@ type record struct {
 // points to nothing that we serve is still the owner's word, so it is returned as
 // well: nothing older counts.
 func readRecord(data []byte, key Name) (record, error) {
-	name, err := key.record()
+	name, err := key.ipnsName()
 	if err != nil {
 		return record{}, err
 	}

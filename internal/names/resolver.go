@@ -51,7 +51,7 @@ type Config struct {
 // concurrently.
 type Resolver struct {
 	config Config
-	links  *links
+	links  *linkCache
 
 	mu      sync.Mutex
 	history *simplelru.LRU[Name, []stay]
@@ -69,7 +69,7 @@ func New(c Config) (*Resolver, error) {
 		return nil, err
 	}
 	keys, domains := newKeys(c.Pool, c.Dir, c.Failed), newDomains(c.Server, c.Failed)
-	links := newLinks(func(ctx context.Context, n Name) (link, error) {
+	links := newLinkCache(func(ctx context.Context, n Name) (link, error) {
 		if n.domain != "" {
 			return domains.lookup(ctx, n)
 		}
