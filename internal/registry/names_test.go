@@ -201,7 +201,7 @@ func TestNamesThatStandForNothing(t *testing.T) {
 	keys.get(t, http.StatusBadGateway, "/v2/ipns/"+aKey+"/manifests/v1")
 	server.set("")
 	domains.get(t, http.StatusBadGateway, "/v2/ipns/example.org/manifests/v1")
-	if err := <-domains.errs; !strings.Contains(err.Error(), "looking up the DNSLink of example.org") {
+	if err := <-domains.errs; !strings.Contains(err.Error(), "for the DNSLink of example.org") {
 		t.Error(err)
 	}
 	gateway.Close()
