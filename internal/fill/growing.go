@@ -60,7 +60,10 @@ const (
 
 // begin begins the file, in a phase.
 func (g *growing) begin(p phase, t *unixfs.Table, open func() (*os.File, func(), error)) {
-	g.phase, g.table, g.leaves, g.prefix = p, t, make([]state, len(t.Leaves)), 0
+	if g.table == nil { // else it is the same: readers have it, and read it without mu
+		g.table = t
+	}
+	g.phase, g.leaves, g.prefix = p, make([]state, len(t.Leaves)), 0
 	g.open, g.version = open, g.version+1
 	g.broadcast()
 }

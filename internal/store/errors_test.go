@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -62,6 +63,31 @@ func TestDamagedCachedDirectoryProvesNothing(t *testing.T) {
 		check(t, os.WriteFile(s.cached.nodePath(spoiled.CID), []byte("spoiled"), 0o644))
 		if _, err := s.ReadDir(t.Context(), root.CID, "app/blobs/other"); !errors.Is(err, ErrLacking) {
 			t.Errorf("below a directory that was damaged: %v, want %v", err, ErrLacking)
+		}
+	}
+}
+
+// A kept directory may rot so that it no longer names what it named. That proves
+// nothing: another source may have the image.
+func TestRottenKeptDirectoryProvesNothing(t *testing.T) {
+	s := Open(t.TempDir())
+	root := fill(t, s, unixfs.V1, true)
+	app := must(s.Trail(t.Context(), root, "app"))(t)[0]
+	path := s.nodePath(app)
+	data := must(os.ReadFile(path))(t)
+	rotten := bytes.ReplaceAll(data, []byte("blobs"), []byte("blobz"))
+	if bytes.Equal(rotten, data) {
+		t.Fatal("the directory does not name blobs")
+	}
+	check(t, os.Chmod(path, 0o600))
+	check(t, os.WriteFile(path, rotten, 0o600))
+	_, opened := s.Open(t.Context(), root, "app/blobs/b")
+	_, read := s.ReadFile(t.Context(), root, "app/blobs/b", 100)
+	_, listed := s.ReadDir(t.Context(), root, "app/blobs")
+	_, followed := s.Trail(t.Context(), root, "app/blobs/b")
+	for i, err := range []error{opened, read, listed, followed} {
+		if !errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%d: %v", i, err)
 		}
 	}
 }

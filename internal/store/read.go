@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func (f *File) HasDigest(ctx context.Context, d digest.Digest) (bool, error) {
 // is fs.ErrNotExist if there is no such blob, and ErrLacking if the store does not
 // have it.
 func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, error) {
-	c, err := unixfs.Walk(ctx, s.node, root, path)
+	c, err := s.walk(ctx, root, path)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (s *Store) OpenBlob(d digest.Digest, size int64) (*os.File, error) {
 // The error is fs.ErrNotExist if there is no such file, ErrLacking if the store does
 // not have it, and unixfs.ErrTooLarge if it has more than limit bytes.
 func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
-	c, err := unixfs.Walk(ctx, s.node, root, path)
+	c, err := s.walk(ctx, root, path)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +137,11 @@ func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[str
 	if !errors.Is(err, fs.ErrNotExist) {
 		return entries, err
 	}
-	c, walked := unixfs.Walk(ctx, s.node, root, path)
-	if walked == nil && (s.exists(s.filePath(c)) || s.cached.exists(s.cached.filePath(c))) {
+	c, walked := s.walk(ctx, root, path)
+	if walked != nil {
+		return nil, walked
+	}
+	if s.exists(s.filePath(c)) || s.cached.exists(s.cached.filePath(c)) {
 		return nil, nil
 	}
 	return nil, err
@@ -147,7 +151,31 @@ func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[str
 // last. The error is fs.ErrNotExist if the path does not exist, and ErrLacking if
 // the store does not have a directory on it.
 func (s *Store) Trail(ctx context.Context, root cid.Cid, path string) ([]cid.Cid, error) {
-	return unixfs.Trail(ctx, s.node, root, path)
+	trail, err := unixfs.Trail(ctx, s.node, root, path)
+	return trail, s.proved(ctx, root, path, err)
+}
+
+// walk returns the CID at the end of the slash-separated path below root.
+func (s *Store) walk(ctx context.Context, root cid.Cid, path string) (cid.Cid, error) {
+	c, err := unixfs.Walk(ctx, s.node, root, path)
+	return c, s.proved(ctx, root, path, err)
+}
+
+// proved returns the error of a walk. If it says that the path does not exist, proved
+// verifies the directories that say so: kept ones are read unverified, and one that
+// rotted proves nothing.
+func (s *Store) proved(ctx context.Context, root cid.Cid, path string, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrLacking) {
+		return err
+	}
+	_, again := unixfs.Walk(ctx, func(ctx context.Context, c cid.Cid) ([]byte, error) {
+		data, err := s.node(ctx, c)
+		if err == nil && (unixfs.Block{CID: c, Data: data}).Verify() != nil {
+			err = fmt.Errorf("%s is %w: its bytes are not those that its name says", s.nodePath(c), ErrDamaged)
+		}
+		return data, err
+	}, root, path)
+	return cmp.Or(again, err)
 }
 
 // Size returns how many bytes everything at the slash-separated path below root has,

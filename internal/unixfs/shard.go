@@ -127,10 +127,18 @@ func findInShards(ctx context.Context, get Getter, block []byte, name string) (c
 		if len(link.name) > 0 {
 			return next, nil
 		}
-		if block, err = get(ctx, next); err != nil {
+		if block, err = getShard(ctx, get, next); err != nil {
 			return cid.Undef, err
 		}
 	}
+}
+
+// getShard gets the block of a node. A raw block is a file, whatever its bytes are.
+func getShard(ctx context.Context, get Getter, c cid.Cid) ([]byte, error) {
+	if c.Type() != cid.DagProtobuf {
+		return nil, fmt.Errorf("%s for a node of a sharded directory", c)
+	}
+	return get(ctx, c)
 }
 
 func (s shard) find(slot uint64) (shardLink, bool) {
@@ -167,7 +175,7 @@ func listShards(ctx context.Context, get Getter, block []byte, slots []uint64, a
 		if _, ok := nameHash(0).slot(len(at), s.fanout); !ok {
 			return fmt.Errorf("a directory of shards deeper than a hash")
 		}
-		below, err := get(ctx, c)
+		below, err := getShard(ctx, get, c)
 		if err != nil {
 			return err
 		}

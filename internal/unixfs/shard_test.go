@@ -107,6 +107,14 @@ func TestHostileShardsCostLittle(t *testing.T) {
 			}
 			return shardOf(t, blocks, full(256), links...)
 		},
+		"a file for a node": func(blocks blockMap) cid.Cid {
+			below := shardOf(t, blocks, full(0))
+			c := cid.NewCidV1(cid.Raw, below.Hash())
+			node, err := blocks.get(t.Context(), below)
+			check(t, err)
+			check(t, blocks.put(Block{c, node}))
+			return shardOf(t, blocks, full(1), &ipld.Link{Name: "00", Cid: c})
+		},
 		"deeper than a hash": func(blocks blockMap) cid.Cid {
 			c := shardOf(t, blocks, full(0))
 			for range 20 {
