@@ -237,7 +237,7 @@ func TestRename(t *testing.T) {
 		{[]testimage.Image{one}, "team/app", "", ref{"team/app", "1"}, ""},
 		{[]testimage.Image{two}, "", "4", ref{"c", "4"}, ""},
 		{[]testimage.Image{one}, "team/app", "5", ref{"team/app", "5"}, ""},
-		{[]testimage.Image{two}, "Team", "", ref{}, "no image name"},
+		{[]testimage.Image{two}, "Team", "", ref{}, "not a valid image name"},
 		{[]testimage.Image{one, two}, "app", "", ref{}, "several images"},
 		{[]testimage.Image{one}, "", "", ref{"b", "2"}, ""},
 		{[]testimage.Image{reserved}, "", "", ref{}, `image name "app/blobs:1"`},

@@ -90,6 +90,9 @@ func (r *reader) listedConfig(name string) (*manifest.Config, error) {
 	if d := configDigest(name); d != "" && d != content.Digest {
 		return nil, fmt.Errorf("config %s has the digest %s", name, content.Digest)
 	}
+	if c := r.listed[content]; c != nil {
+		return c, nil
+	}
 	data, err := content.Config()
 	if err != nil {
 		return nil, err
@@ -98,6 +101,7 @@ func (r *reader) listedConfig(name string) (*manifest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config %s: %w", name, err)
 	}
+	r.listed[content] = config
 	return config, nil
 }
 

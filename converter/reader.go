@@ -70,6 +70,7 @@ type reader struct {
 	fixed map[digest.Digest]bool
 
 	configs map[digest.Digest]*manifest.Config // nil for those of artifacts
+	listed  map[*blob.Content]*manifest.Config // those that Docker's list names
 }
 
 func newReader(l *source.Layout, ws *blob.Workspace, w want, logf func(string, ...any)) *reader {
@@ -78,6 +79,7 @@ func newReader(l *source.Layout, ws *blob.Workspace, w want, logf func(string, .
 		written: map[digest.Digest]*blob.Content{},
 		fixed:   map[digest.Digest]bool{},
 		configs: map[digest.Digest]*manifest.Config{},
+		listed:  map[*blob.Content]*manifest.Config{},
 	}
 	r.graph = manifest.NewGraph(func(d v1.Descriptor) ([]byte, error) {
 		c, err := r.blob(d)
