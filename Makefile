@@ -64,6 +64,9 @@ soak: build ## kill programs KILLS times under load, and test every lie of a gat
 	go test -count=1 -v -timeout 5h ./tests/store -run '^TestKilledProgramsLoseNoImage$$' -kills $(KILLS)
 	go test -count=1 -v -timeout 5h ./tests/lies -run '^TestNoLieBecomesAWrongAnswer$$' -lies
 
+abuse: build ## what hostile clients, publishers and gateways cost, beside the bars: ten minutes
+	go test -count=1 -v -timeout 20m ./tests/abuse -run '^TestStrangersStayWithinTheirBars$$' -abuse
+
 FUZZTIME ?= 20s
 fuzz: ## every fuzz test for FUZZTIME
 	@for p in $$(go list ./...); do \
@@ -89,4 +92,4 @@ release: ## static archives of this commit for all platforms in dist, with check
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | sort | column -t -s '|'
 
-.PHONY: build run demo check lint fmt cross race test e2e soak fuzz bench vulnerabilities image release help
+.PHONY: build run demo check lint fmt cross race test e2e soak abuse fuzz bench vulnerabilities image release help

@@ -23,6 +23,17 @@ type Operated struct {
 // NewOperated starts a Caddy with one site, and adds variables to its environment.
 func NewOperated(t *testing.T, site string, environment ...string) *Operated {
 	t.Helper()
+	return NewOperatedBy(t, site, func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(name, args...)
+		cmd.Env = append(os.Environ(), environment...)
+		return cmd
+	})
+}
+
+// NewOperatedBy is NewOperated for a Caddy that a command starts, such as one with a
+// limit of memory.
+func NewOperatedBy(t *testing.T, site string, command func(string, ...string) *exec.Cmd) *Operated {
+	t.Helper()
 	port, admin, storage := FreePort(t), FreePort(t), t.TempDir()
 	o := &Operated{admin: fmt.Sprintf("http://127.0.0.1:%d", admin)}
 	o.caddyfile = func(site string) string {
@@ -42,11 +53,7 @@ http://localhost:%d http://127.0.0.1:%[3]d {
 }
 `, admin, storage, port, site)
 	}
-	d := StartCaddy(t, "caddy", o.caddyfile(site), func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(name, args...)
-		cmd.Env = append(os.Environ(), environment...)
-		return cmd
-	})
+	d := StartCaddy(t, "caddy", o.caddyfile(site), command)
 	o.Caddy = &Caddy{d, fmt.Sprintf("http://localhost:%d", port)}
 	return o
 }

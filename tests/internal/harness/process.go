@@ -99,6 +99,16 @@ func (d *Daemon) AwaitLine(t *testing.T, text string) {
 	d.Await(t, fmt.Sprintf("%q", text), func() bool { return strings.Contains(d.Log.String(), text) })
 }
 
+// Stopped reports whether the daemon has ended.
+func (d *Daemon) Stopped() bool {
+	select {
+	case <-d.Ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Stop sends the daemon its StopSignal, and kills it if it is still there ten seconds
 // later.
 func (d *Daemon) Stop() {

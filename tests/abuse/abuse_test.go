@@ -1,0 +1,188 @@
+package abuse
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var playAll = flag.Bool("abuse", false, "TestStrangersStayWithinTheirBars plays all attacks, which takes minutes")
+
+// An attack is something that a client asks for and that a publisher made, or what a
+// gateway answers.
+type attack struct {
+	finding string // the number of the finding, with a letter for another of its kind
+	sent    string // what it is, for the table
+	store   bool   // whether the registry has a cache
+	options string // more lines of the directive
+	clients int    // at once; 0 for 64
+	wanted  bool   // whether clients read what the registry asks of gateways
+
+	// prepare makes what is attacked with, and returns what one client does. It is done
+	// once by one client, and then again and again by all.
+	prepare func(*arena) func(*stranger)
+}
+
+// crowd is how many clients attack at once.
+const crowd = 64
+
+// How long the parts of an attack take.
+const (
+	aloneTime  = 2 * time.Second // the honest client pulls
+	crowdTime  = 5 * time.Second // all clients attack
+	singleTime = 20 * time.Second
+	settleTime = 2 * time.Second // in which nothing may go on any more
+)
+
+// The bars.
+const (
+	maxPeak    = 400 << 20
+	maxHeap    = 100 << 20 // afterwards
+	maxCPU     = 1.0       // seconds for one request
+	maxIdleCPU = 0.1       // seconds of settleTime, after all left
+	maxDisk    = maxSize + maxSize/10
+	minRate    = 0.5 // of another client's pull, against alone
+
+	// What one request makes the registry ask of gateways. Blocks are asked for whole,
+	// so little is allowed whatever was sent.
+	maxAsked    = 64 << 20
+	maxRatio    = 200
+	alwaysAsked = 4 << 20
+)
+
+// A cost is what an attack cost.
+type cost struct {
+	sent, asked      int64 // by one request: both ways between client and registry; of gateways
+	peak, heap, disk int64
+	cpu, idleCPU     float64
+	rate             float64
+}
+
+func TestStrangersStayWithinTheirBars(t *testing.T) {
+	if !*playAll {
+		t.Skip("make abuse plays all attacks")
+	}
+	var table strings.Builder
+	fmt.Fprintf(&table, "| finding | what was sent | asked of gateways | memory, most | heap after | CPU, one request | CPU after | disk beyond max_size | other client's rate | |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, a := range slices.Concat(directoryAttacks) {
+		t.Run(a.finding+" "+a.sent, func(t *testing.T) {
+			row := a.row(play(t, a))
+			fmt.Print(row)
+			table.WriteString(row)
+			if strings.Contains(row, "OVER") {
+				t.Error("over its bar")
+			}
+		})
+	}
+	fmt.Print("\n", table.String())
+}
+
+// row prints what an attack cost, with a mark at what is over its bar.
+func (a attack) row(c cost) string {
+	verdict := "ok"
+	over := func(is bool, value string) string {
+		if !is {
+			return value
+		}
+		verdict = "**OVER**"
+		return "**" + value + "**"
+	}
+	asked := max(min(maxAsked, maxRatio*c.sent), alwaysAsked)
+	cells := []string{
+		a.finding, a.sent,
+		over(!a.wanted && c.asked > asked, mib(c.asked)),
+		over(c.peak > maxPeak, mib(c.peak)),
+		over(c.heap > maxHeap, mib(c.heap)),
+		over(c.cpu > maxCPU, fmt.Sprintf("%.2f s", c.cpu)),
+		over(c.idleCPU > maxIdleCPU, fmt.Sprintf("%.2f s", c.idleCPU)),
+		"–",
+		over(c.rate < minRate, fmt.Sprintf("%.2f", c.rate)),
+	}
+	if a.store {
+		cells[7] = over(c.disk > maxDisk, mib(max(0, c.disk-maxSize)))
+	}
+	return "| " + strings.Join(append(cells, verdict), " | ") + " |\n"
+}
+
+func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+// play has one client attack once, and then a crowd again and again, while an honest
+// client pulls.
+func play(t *testing.T, a attack) (c cost) {
+	r := newArena(t, a)
+	do := a.prepare(r)
+	r.open()
+	honest := r.honest.pull(t, r.site)
+	time.Sleep(aloneTime)
+	alone := honest.stop()
+
+	r.site.forgetPeak(t)
+	before, asked := r.site.cpu(t), r.gateway.sent.Load()
+	single := r.stranger(t, singleTime, 0)
+	do(single)
+	single.leave()
+	c.cpu = r.site.cpu(t) - before
+	settle()
+	c.idleCPU = r.idleCPU(t)
+	c.sent, c.asked = single.wire.Load(), r.gateway.sent.Load()-asked
+
+	honest = r.honest.pull(t, r.site)
+	stop := r.watchDisk(&c.disk)
+	r.crowd(t, do)
+	c.rate = honest.stop() / alone
+	c.idleCPU = max(c.idleCPU, r.idleCPU(t))
+	stop()
+	c.peak, c.heap = r.site.peak(t), r.site.heap(t)
+	if r.site.Stopped() {
+		t.Fatalf("Caddy ended:\n%s", r.site.Log)
+	}
+	return c
+}
+
+// idleCPU returns the processor time that the registry takes while nobody asks.
+func (r *arena) idleCPU(t *testing.T) float64 {
+	settle()
+	before := r.site.cpu(t)
+	time.Sleep(settleTime)
+	return r.site.cpu(t) - before
+}
+
+// settle waits until what ends at once has ended.
+func settle() { time.Sleep(500 * time.Millisecond) }
+
+// crowd has all clients attack for crowdTime, and then leave.
+func (r *arena) crowd(t *testing.T, do func(*stranger)) {
+	n := r.attack.clients
+	if n == 0 {
+		n = crowd
+	}
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			s := r.stranger(t, crowdTime, i+1)
+			defer s.leave()
+			for s.ctx.Err() == nil {
+				do(s)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// watchDisk notes the most bytes that the cache takes, until it is stopped.
+func (r *arena) watchDisk(most *int64) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			*most = max(*most, r.site.disk())
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	return func() { cancel(); watching.Wait() }
+}

@@ -1,0 +1,186 @@
+package abuse
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// An arena is where one attack is played: a registry, the attacker's gateway and the
+// honest one.
+type arena struct {
+	t      *testing.T
+	attack attack
+	dag    // of the attacker
+	site   *site
+
+	gateway *gateway // the attacker's
+	honest  *honest
+}
+
+func newArena(t *testing.T, a attack) *arena {
+	d := dag{}
+	return &arena{t: t, attack: a, dag: d, gateway: newGateway(t, d), honest: newHonest(t)}
+}
+
+// open starts the registry.
+func (r *arena) open() {
+	r.site = newSite(r.t, r.attack.store, r.attack.options, r.gateway.URL, r.honest.URL)
+}
+
+// A stranger is a client that attacks.
+type stranger struct {
+	http.Client
+	number int
+	url    string
+	wire   atomic.Int64 // bytes, both ways
+	ctx    context.Context
+	leave  func()
+}
+
+func (r *arena) stranger(t *testing.T, patience time.Duration, number int) *stranger {
+	s := &stranger{number: number, url: r.site.URL}
+	transport := &http.Transport{
+		DisableCompression: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			return wire{c, &s.wire}, err
+		},
+	}
+	s.Transport = transport
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	s.ctx = ctx
+	s.leave = func() { cancel(); transport.CloseIdleConnections() }
+	return s
+}
+
+// A wire counts the bytes of a connection.
+type wire struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (w wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.n.Add(int64(n))
+	return n, err
+}
+
+func (w wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.n.Add(int64(n))
+	return n, err
+}
+
+// ask sends a request, whose header has the given names and values in turns, and hands
+// the body of the answer to read. Errors are what an attacker expects.
+func (s *stranger) ask(method, path string, read func(io.Reader), header ...string) {
+	req, err := http.NewRequestWithContext(s.ctx, method, s.url+path, nil)
+	if err != nil {
+		panic(err) // the path is no URL's
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	resp, err := s.Do(req)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	read(resp.Body)
+}
+
+// get asks for a path and reads all of the answer.
+func (s *stranger) get(path string, header ...string) { s.ask(http.MethodGet, path, drain, header...) }
+
+func drain(body io.Reader) { io.Copy(io.Discard, body) }
+
+// stall asks for a path and then reads nothing until it must leave.
+func (s *stranger) stall(path string) {
+	s.ask(http.MethodGet, path, func(io.Reader) { <-s.ctx.Done() })
+}
+
+// honest is a gateway with an image that nobody attacks, and its client.
+type honest struct {
+	*gateway
+	repository string
+	blobs      []string
+}
+
+const (
+	honestBlobs = 48
+	honestBlob  = 4 << 20 // bytes
+	honestLeaf  = 1 << 20
+	honestRate  = 16 << 20 // bytes a second of one answer
+)
+
+var honestDAG = sync.OnceValues(func() (dag, []string) {
+	d := dag{}
+	var blobs []link
+	var digests []string
+	for i := range honestBlobs {
+		content := noise(i, honestBlob)
+		var leaves []link
+		for at := 0; at < honestBlob; at += honestLeaf {
+			leaves = append(leaves, d.raw(content[at:at+honestLeaf]))
+		}
+		digests = append(digests, digest(content))
+		blobs = append(blobs, d.file(leaves...).named(digests[i]))
+	}
+	root := d.image([]link{d.small(manifestOf(digests...)).named("v1")}, blobs)
+	return d, append([]string{root.cid.String()}, digests...)
+})
+
+func newHonest(t *testing.T) *honest {
+	d, names := honestDAG()
+	g := newGateway(t, d)
+	g.rate = honestRate
+	return &honest{gateway: g, repository: names[0], blobs: names[1:]}
+}
+
+// A pulling is an honest client that pulls one blob after the other.
+type pulling struct {
+	bytes  atomic.Int64
+	began  time.Time
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+func (h *honest) pull(t *testing.T, s *site) *pulling {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &pulling{began: time.Now(), cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		for i := 0; ctx.Err() == nil; i++ {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/v2/"+h.repository+"/blobs/"+h.blobs[i%len(h.blobs)], nil)
+			if err != nil {
+				panic(err)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				continue
+			}
+			io.Copy(p, resp.Body)
+			resp.Body.Close()
+		}
+	}()
+	return p
+}
+
+// Write implements io.Writer.
+func (p *pulling) Write(b []byte) (int, error) {
+	p.bytes.Add(int64(len(b)))
+	return len(b), nil
+}
+
+// stop ends the client, and returns how many bytes a second it got.
+func (p *pulling) stop() float64 {
+	p.cancel()
+	<-p.ended
+	return float64(p.bytes.Load()) / time.Since(p.began).Seconds()
+}
