@@ -44,13 +44,13 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 }
 
 // onlyMethod returns a handler for one method, which answers with the JSON of a value.
-func onlyMethod(method string, answer func(*http.Request) (any, error)) caddy.AdminHandler {
+func onlyMethod(method string, endpoint func(*http.Request) (any, error)) caddy.AdminHandler {
 	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != method {
 			w.Header().Set("Allow", method)
 			return apiError(http.StatusMethodNotAllowed, errors.New("method not allowed"))
 		}
-		value, err := answer(r)
+		value, err := endpoint(r)
 		if err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func purgeImage(r *http.Request) (any, error) {
 		}
 	}
 	for _, s := range runningStores() {
-		had, err := gone.from(r.Context(), s, root)
+		had, err := gone.removeFrom(r.Context(), s, root)
 		if err != nil {
 			return nil, fmt.Errorf("purging %s: %w", s.Dir(), err)
 		}
@@ -124,10 +124,10 @@ func purgeImage(r *http.Request) (any, error) {
 	return gone, nil
 }
 
-// from removes an image from a store, and reports whether the store had any of it.
-func (p *purge) from(ctx context.Context, s *store.Store, root cid.Cid) (had bool, err error) {
+// removeFrom removes an image from a store, and reports whether the store had any of it.
+func (p *purge) removeFrom(ctx context.Context, s *store.Store, root cid.Cid) (had bool, err error) {
 	forgotten, err := s.Forget(ctx, root)
-	p.add(forgotten)
+	p.count(forgotten)
 	if err != nil {
 		return false, fmt.Errorf("removing cached files: %w", err)
 	}
@@ -138,14 +138,14 @@ func (p *purge) from(ctx context.Context, s *store.Store, root cid.Cid) (had boo
 		return false, fmt.Errorf("removing the record: %w", err)
 	}
 	collected, err := s.Collect(ctx, false)
-	p.add(collected)
+	p.count(collected)
 	if err != nil {
 		return true, fmt.Errorf("the record is removed, but its files are not; run converter gc: %w", err)
 	}
 	return true, nil
 }
 
-func (p *purge) add(c store.Collected) {
+func (p *purge) count(c store.Collected) {
 	p.Files += c.Files
 	p.Bytes += c.Bytes
 }

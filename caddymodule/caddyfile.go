@@ -203,10 +203,10 @@ func (h *Handler) unmarshalStore(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// off stands in place of a number.
-const off = "off"
+// turnedOff stands in place of a number.
+const turnedOff = "off"
 
-// unmarshalSize reads the size of a store's option; off gives a negative size.
+// unmarshalSize reads the size of a store's option; turnedOff gives a negative size.
 func unmarshalSize(d *caddyfile.Dispenser, size *int64, example string) error {
 	option := d.Val()
 	if *size != 0 {
@@ -216,13 +216,13 @@ func unmarshalSize(d *caddyfile.Dispenser, size *int64, example string) error {
 	if !d.AllArgs(&arg) {
 		return d.ArgErr()
 	}
-	if arg == off {
+	if arg == turnedOff {
 		*size = -1
 		return nil
 	}
 	n, err := humanize.ParseBytes(arg)
 	if err != nil || n == 0 || n > math.MaxInt64 {
-		return d.Errf("invalid %s '%s': write a size, such as %s, or '%s'", option, arg, example, off)
+		return d.Errf("invalid %s '%s': write a size, such as %s, or '%s'", option, arg, example, turnedOff)
 	}
 	*size = int64(n)
 	return nil
@@ -236,13 +236,13 @@ func (h *Handler) unmarshalPrefetch(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&arg) {
 		return d.ArgErr()
 	}
-	if arg == off {
+	if arg == turnedOff {
 		h.Prefetch = -1
 		return nil
 	}
 	n, err := strconv.ParseUint(arg, 10, 8)
 	if err != nil || n == 0 {
-		return d.Errf("invalid prefetch '%s': write the number of blobs to fetch at a time, up to 255, or '%s'", arg, off)
+		return d.Errf("invalid prefetch '%s': write the number of blobs to fetch at a time, up to 255, or '%s'", arg, turnedOff)
 	}
 	h.Prefetch = int(n)
 	return nil

@@ -37,12 +37,12 @@ themselves.`,
 			cmd.Flags().BoolP("access-log", "a", false, "Enable the access log")
 			cmd.Flags().BoolP("debug", "v", false, "Enable verbose debug logs")
 			cmd.Args = cobra.NoArgs
-			cmd.RunE = caddycmd.WrapCommandFuncForCobra(run)
+			cmd.RunE = caddycmd.WrapCommandFuncForCobra(serve)
 		},
 	})
 }
 
-func run(fs caddycmd.Flags) (int, error) {
+func serve(fs caddycmd.Flags) (int, error) {
 	caddy.TrapSignals()
 
 	gateways, err := fs.GetStringArray("gateway")

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -283,8 +284,8 @@ func TestClientLeaves(t *testing.T) {
 	for _, n := range []int{0, 600_000} { // before anything was sent, and afterwards
 		first, second := im.Gateway(t), im.Gateway(t)
 		s := newSite(t, gateways(first, second))
-		reached := make(chan struct{})
-		gone := make(chan struct{})
+		reached, gone := make(chan struct{}), make(chan struct{})
+		reach, leave := sync.OnceFunc(func() { close(reached) }), sync.OnceFunc(func() { close(gone) })
 		first.Breaks(func(w http.ResponseWriter, r *http.Request, content []byte) {
 			if len(content) <= 600_000 && n > 0 {
 				imagestest.Honest(w, r, content)
@@ -293,9 +294,9 @@ func TestClientLeaves(t *testing.T) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
 			w.Write(content[:n])
 			http.NewResponseController(w).Flush()
-			close(reached)
+			reach()
 			<-r.Context().Done()
-			close(gone)
+			leave()
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+im.BlobURL(t, im.Layer), nil)

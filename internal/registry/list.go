@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 
@@ -12,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
 // serveTags lists the tags of an image.
@@ -77,17 +79,35 @@ func (g *Registry) serveCatalog(w http.ResponseWriter, r Request) error {
 	}{notNil(all)})
 }
 
-// plainNames returns the names of the images below the root.
+// plainNames returns the names of the images below the root, without those that the lists
+// refuse by the root's name, or by a name that it leads through.
 func (g *Registry) plainNames(ctx context.Context) ([]string, error) {
-	root := layout.Image{Root: g.Root.CID}
-	if g.Root.IsName() {
-		found, err := g.resolve(ctx, g.Root.Name)
-		if err != nil {
-			return nil, err
-		}
-		root = layout.Image{Root: found.Root, Name: found.Path}
+	if !g.Root.IsName() {
+		return g.Library.Names(ctx, layout.Image{Root: g.Root.CID})
 	}
-	return g.Library.Names(ctx, root)
+	way := []names.Step{{Name: g.Root.Name}}
+	if !g.admits(way, "") {
+		return nil, nil
+	}
+	found, err := g.resolve(ctx, g.Root.Name)
+	if err != nil {
+		return nil, err
+	}
+	if way = append(way, found.Way...); !g.admits(way, "") {
+		return nil, nil
+	}
+	all, err := g.Library.Names(ctx, layout.Image{Root: found.Root, Name: found.Path})
+	return slices.DeleteFunc(all, func(name string) bool { return !g.admits(way, name) }), err
+}
+
+// admits reports whether the lists let a path below each of these names pass.
+func (g *Registry) admits(way []names.Step, below string) bool {
+	for _, step := range way {
+		if g.Library.AdmitName(step.Name.String(), path.Join(step.Path, below)) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // pageOf returns the part of a sorted list that a request wants, and tells the client

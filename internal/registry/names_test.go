@@ -1,10 +1,13 @@
 package registry
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,7 +17,9 @@ import (
 	"github.com/miekg/dns"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
@@ -159,6 +164,65 @@ func TestDenyNameOnTheWay(t *testing.T) {
 				checkError(t, s, http.MethodHead, path, "DENIED", http.StatusGone)
 			}
 		}
+	}
+}
+
+// The catalog names no image that the lists refuse by the root's name, or by a name that
+// the root leads through.
+func TestCatalogNamesNoImageBelowADeniedRootName(t *testing.T) {
+	im, server := imagestest.New(t), newNameServer(t)
+	server.set("/ipfs/" + im.Root.String())
+	server.setOwn(map[string]string{"root.example": "/ipns/way.example/team", "way.example": "/ipfs/" + im.Root.String()})
+	h := server.named(im.Store(t), "root.example", "way.example", "other.example")
+	h.catalog = true
+	for _, test := range []struct{ root, deny, want string }{
+		{"root.example", "#", "app"},
+		{"root.example", "/ipns/root.example", ""},
+		{"root.example", "/ipns/way.example", ""},
+		{"root.example", "/ipns/root.example/app", ""},
+		{"root.example", "/ipns/way.example/" + ours, ""},
+		{"root.example", "/ipns/way.example/" + older, "app"},
+		{"other.example", "#", older + " " + ours},
+		{"other.example", "/ipns/other.example/" + older, ours},
+	} {
+		h.root, h.deny = test.root, test.deny
+		_, body := newSite(t, h).get(t, 200, "/v2/_catalog")
+		var got struct{ Repositories []string }
+		if err := json.Unmarshal(body, &got); err != nil || strings.Join(got.Repositories, " ") != test.want {
+			t.Errorf("%s denied: %s, %v; want %q", test.deny, body, err, test.want)
+		}
+	}
+}
+
+// A digest that may be in a directory that the name led to before is not absent while
+// the gateways fail.
+func TestFailureForAnEarlierDirectoryIsNoAbsence(t *testing.T) {
+	earlier := imagestest.New(t)
+	now := imagestest.New(t).With(t, map[string][]byte{"another": []byte("file")})
+	layer := digest.FromBytes(earlier.Layer)
+	delete(now.Files, layout.BlobPath(ours, layer))
+	now = now.With(t, nil)
+	broken := earlier.Gateway(t).Breaks(faults["fails"])
+	s := newSite(t, setup{stores: []string{now.Store(t)}, gateways: []*imagestest.Gateway{broken}})
+
+	found := names.Resolved{End: names.End{Place: names.Place{Root: now.Root}}, Before: []names.End{{Place: names.Place{Root: earlier.Root}}}}
+	q := request{kind: kindBlob, Query: images.Query{Image: layout.Image{Name: ours}, Digest: layer}}
+	ask := func() (*httptest.ResponseRecorder, error) {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		return w, s.registry.serveResolved(w, Request{Request: r}, q, found)
+	}
+	_, err := ask()
+	if failure, ok := errors.AsType[*Failure](err); !ok || failure.Status != http.StatusBadGateway {
+		t.Errorf("a broken gateway gives %v", err)
+	}
+	broken.Breaks(nil)
+	if w, err := ask(); err != nil || !bytes.Equal(w.Body.Bytes(), earlier.Layer) {
+		t.Errorf("a good gateway gives %d bytes, %v", w.Body.Len(), err)
+	}
+	found.Before = nil
+	if _, err := ask(); !isNotFound(err) {
+		t.Errorf("without an earlier directory: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"net/http"
 	"path"
 
@@ -51,8 +52,7 @@ func (g *Registry) serveImage(w http.ResponseWriter, r Request, q request) error
 	return g.serveReferrers(w, r, q)
 }
 
-// serveNamed answers from the directory that a name stands for. A client that knows a
-// digest may know it from what the name stood for before.
+// serveNamed answers from the directory that a name leads to.
 func (g *Registry) serveNamed(w http.ResponseWriter, r Request, q request) error {
 	if err := g.Library.AdmitName(q.name.String(), q.paths()...); err != nil {
 		return g.answerTo(q, err, nil)
@@ -61,21 +61,31 @@ func (g *Registry) serveNamed(w http.ResponseWriter, r Request, q request) error
 	if err != nil {
 		return err
 	}
+	return g.serveResolved(w, r, q, found)
+}
+
+// serveResolved answers from the directory that a name leads to now. A client may know a
+// digest from a directory that the name led to before, so those are searched as well.
+func (g *Registry) serveResolved(w http.ResponseWriter, r Request, q request, found names.Resolved) error {
 	q.expires = found.Expires
-	err = g.serveEnd(w, r, q, found.End)
+	err := g.serveEnd(w, r, q, found.End)
+	if q.Digest == "" || !isNotFound(err) {
+		return err
+	}
 	for _, before := range found.Before {
-		if q.Digest == "" || !isNotFound(err) {
-			break
-		}
-		if g.serveEnd(w, r, q, before) == nil {
+		earlier := g.serveEnd(w, r, q, before)
+		if earlier == nil {
 			return nil
+		}
+		if _, failed := errors.AsType[*Failure](earlier); failed {
+			err = earlier // it may be there, so it is not known to be absent
 		}
 	}
 	return err
 }
 
-// serveEnd answers from where a name leads to, if the lists allow each name on the way
-// there: anybody can make a name that leads to one that they deny.
+// serveEnd answers from the directory that a name leads to, if the lists allow each name
+// on the way: anyone can make a name that leads to a denied one.
 func (g *Registry) serveEnd(w http.ResponseWriter, r Request, q request, end names.End) error {
 	for _, step := range end.Way {
 		through := q
