@@ -13,8 +13,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// badInputs are archives without a usable image, each with the error that the
-// converter must print.
+// badInputs are archives without a usable image, with the error that the converter must
+// print for each.
 var badInputs = []struct {
 	name  string
 	spoil func(t *testing.T, whole string) (spoiled string)
@@ -68,7 +68,7 @@ func TestBadArchiveIsRefusedInOneLine(t *testing.T) {
 				}
 			}
 			if got := harness.IPFS(t, kubo.Repo, "pin", "ls", "--type=recursive", "--quiet"); got != pins {
-				t.Errorf("pins were %s, and are now %s", pins, got)
+				t.Errorf("the node's pins were %s, and are now %s", pins, got)
 			}
 		})
 	}
@@ -82,11 +82,11 @@ func TestUnreachableNodeIsNamed(t *testing.T) {
 	harness.MustRefuse(t, harness.Converter(t, img.Archive, "--ipfs-api="+node), regexp.QuoteMeta(node)+".*connection refused")
 }
 
-// A converter whose standard input is a terminal fails at once, with a message.
+// The converter refuses to read an archive from a terminal, at once and with a message.
 func TestTerminalIsNoInput(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
-	// script gives its command a terminal, and shows what came out there.
+	// script runs a command with a terminal, and prints what appears there.
 	command := harness.InRepo("bin/converter") + " --store=" + t.TempDir()
 	cmd := exec.Command("script", "--quiet", "--return", "--command", command, os.DevNull)
 	stdout, _, err := harness.Try(cmd)

@@ -9,8 +9,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// However layers are stored, every client pulls the image, and its layers are
-// the same tars.
+// With every kind of compression, every client pulls the image, with the same config.
 func TestEveryClientPullsEveryCompression(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -32,12 +31,12 @@ func TestEveryClientPullsEveryCompression(t *testing.T) {
 			m, _ := harness.FetchManifest(t, ref)
 			for _, layer := range m.Layers {
 				if layer.MediaType != as.layers {
-					t.Errorf("a layer is of type %s, want %s", layer.MediaType, as.layers)
+					t.Errorf("a layer has the type %s, want %s", layer.MediaType, as.layers)
 				}
 			}
 			for _, client := range harness.Clients {
 				if client.Name == "crane" && as.name == "none" {
-					continue // it takes every layer of a registry for gzip
+					continue // it expects every layer to be compressed
 				}
 				t.Run(client.Name, func(t *testing.T) {
 					harness.Parallel(t)
@@ -48,8 +47,8 @@ func TestEveryClientPullsEveryCompression(t *testing.T) {
 	}
 }
 
-// Aligned layers are the same leaves, whether they came as plain tars or were
-// compressed in between. What stays compressed is told.
+// With --recompress, layers that came compressed are the same as those converted from
+// plain tars. Without it, the converter says how many layers stay as they are.
 func TestRecompressedLayersAreThoseOfPlainTars(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -72,16 +71,16 @@ func TestRecompressedLayersAreThoseOfPlainTars(t *testing.T) {
 		compressed := compressed(t, img, format).Archive
 		kept, notes := layers(compressed)
 		if line := "5 layers came compressed and are kept as they are"; strings.Join(kept, " ") == strings.Join(want, " ") || !strings.Contains(notes, line) {
-			t.Errorf("%s: without --recompress, layers are %v, and standard error says\n%s", format, kept, notes)
+			t.Errorf("%s: without --recompress, layers are %v, and standard error is\n%s", format, kept, notes)
 		}
 		if got, notes := layers(compressed, "--recompress"); strings.Join(got, " ") != strings.Join(want, " ") || strings.Contains(notes, "came compressed") {
-			t.Errorf("%s: layers are %v, and of the plain archive %v\n%s", format, got, want, notes)
+			t.Errorf("%s: with --recompress, layers are %v, and those of the plain archive %v\n%s", format, got, want, notes)
 		}
 	}
 }
 
-// compressed is the image as an OCI archive, whose layers are compressed and
-// whose config is another.
+// compressed returns the image as an OCI archive with compressed layers. Its config has
+// another digest than the image's.
 func compressed(t *testing.T, img harness.Image, format string) harness.Image {
 	t.Helper()
 	harness.Need(t, "skopeo")

@@ -9,9 +9,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Publish later, carry into a closed network: from the store to a CAR, from
-// there onto a node, from the node into another store, an image keeps its
-// address and is pulled from both ends.
+// An image keeps its address when it is copied from a store to a CAR file, from there to
+// a node, and from the node to another store. It is pulled from the node and from the
+// last store.
 func TestCopyKeepsTheAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -40,7 +40,7 @@ func TestCopyKeepsTheAddress(t *testing.T) {
 	}
 }
 
-// With --onto, one address holds several images and tags.
+// With --onto, one address has several images and tags.
 func TestOntoAddsToAFamilyOfImages(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -49,13 +49,13 @@ func TestOntoAddsToAFamilyOfImages(t *testing.T) {
 	both := harness.Convert(t, img.Archive, "--store="+store, "--onto="+address, "--name=team/other", "--tag=v2")
 	family := strings.Split(both, "/")[1]
 	if family == address || !strings.HasSuffix(both, "/team/other") {
-		t.Fatalf("put onto %s it is %s", address, both)
+		t.Fatalf("--onto=%s gives %s", address, both)
 	}
 	c := harness.NewCaddy(t, "ipfs_registry {\nstore "+store+"\n}")
 	for _, name := range []string{harness.ImageName, harness.ImageName + ":v1", "team/other:v2", "team/other"} {
 		img.MustBe(t, harness.PullByCrane(t, c.Host()+"/"+family+"/"+name))
 	}
 	if tags := harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "images", "--store="+store)); strings.Count(tags, family) != 2 {
-		t.Errorf("the store's images are\n%s", tags)
+		t.Errorf("converter images should list both images, and prints\n%s", tags)
 	}
 }

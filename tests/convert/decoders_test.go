@@ -10,7 +10,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// decoders read a file of several gzip members from standard input.
+// decoders decompress a gzip file of several members from standard input.
 var decoders = []struct {
 	name    string
 	command []string
@@ -31,10 +31,10 @@ while data:
 `}},
 }
 
-// Every decoder reads what the encoder of format 1 writes, at every level: they
-// differ in how strict they are about codes.
+// Every decoder reads the output of format 1's encoder at every level. Decoders differ
+// in how strict they are about Huffman codes.
 func TestDecodersReadEveryLevel(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	layer := mixedLayer(t, 200, 1_500_000)
 	archive := savedImages(t, savedImage{tags: []string{"team/app:v1"}, layers: []string{layer}})
 	for level := 1; level <= 9; level++ {

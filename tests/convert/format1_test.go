@@ -13,10 +13,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// docs/format-1.md is enough to write a second converter: format1.py was written from
-// it and gives the same addresses.
+// The converter follows docs/format-1.md: format1.py, which was written from that page
+// alone, gives the same addresses.
 func TestFormat1IsWhatItsPageSays(t *testing.T) {
-	t.Parallel()
+	harness.Parallel(t)
 	harness.Need(t, "python3")
 	small := savedImages(t, savedImage{tags: []string{"team/app:v1", "example.org:5000/other:latest"}, layers: []string{mixedLayer(t, 40, 70_000)}})
 	several := savedImages(t,
@@ -35,13 +35,13 @@ func TestFormat1IsWhatItsPageSays(t *testing.T) {
 		{"uncompressed, other profile", several, []string{"--compression=none", "--cid-profile=unixfs-v0-2015"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			printed := harness.Run(t, harness.Converter(t, test.archive, append(test.args, "--quiet", "--store="+t.TempDir())...))
 			_, address, _ := strings.Cut(printed, "/")
 			address, _, _ = strings.Cut(address, "/")
 			second := harness.WithInput(t, exec.Command("python3", append([]string{"format1.py"}, test.args...)...), test.archive)
 			if got := strings.TrimSpace(harness.Run(t, second)); got != address {
-				t.Errorf("the second implementation gives %s, the converter %s", got, address)
+				t.Errorf("format1.py gives %s, and the converter %s", got, address)
 			}
 		})
 	}
@@ -52,7 +52,7 @@ type savedImage struct {
 	layers []string
 }
 
-// savedImages is what docker save wrote before it wrote OCI layouts.
+// savedImages writes an archive as docker save did before it wrote OCI layouts.
 func savedImages(t *testing.T, images ...savedImage) (file string) {
 	t.Helper()
 	var a harness.Archive
@@ -83,8 +83,8 @@ func marshalled(t *testing.T, v any) []byte {
 	return b
 }
 
-// mixedLayer is a tar of so many small files, a large one of so many bytes, a link,
-// and names that take extension headers, compressible in parts.
+// mixedLayer returns a layer of several small files, a file of large bytes, a link, and
+// a name that needs an extension header. Parts of it compress well.
 func mixedLayer(t *testing.T, files, large int) string {
 	t.Helper()
 	r := rand.New(rand.NewPCG(uint64(files), uint64(large)))
@@ -101,7 +101,7 @@ func mixedLayer(t *testing.T, files, large int) string {
 	return harness.ReadFile(t, a.Write(t))
 }
 
-// mixed is text, noise and zeros by turns.
+// mixed returns n bytes of text, hexadecimal noise and zeros, in random order.
 func mixed(r *rand.Rand, n int) []byte {
 	var b bytes.Buffer
 	for b.Len() < n {

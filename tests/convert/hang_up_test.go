@@ -11,7 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A hang-up ends a conversion, except under nohup.
+// A hang-up ends a conversion, unless nohup runs it.
 func TestHangUpEndsConversionUnlessIgnored(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
@@ -34,7 +34,7 @@ func TestHangUpEndsConversionUnlessIgnored(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		// More than a pipe holds, so that some of it has been read.
+		// More than a pipe holds, so the converter has begun to read.
 		if _, err := stdin.Write(archive[:1<<20]); err != nil {
 			t.Fatal(err)
 		}

@@ -20,9 +20,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Whatever bit of an archive is another, the archive is refused, or it is one
-// that means nothing and the address is the right one. What else the store has
-// stays as it is.
+// If any one bit of an archive is flipped, the converter either refuses the archive, or
+// the bit has no meaning and the address stays the same. Other images in the store do
+// not change.
 func TestFlippedBitIsRefusedOrHarmless(t *testing.T) {
 	harness.Parallel(t)
 	for form, archive := range smallArchives(t) {
@@ -30,7 +30,7 @@ func TestFlippedBitIsRefusedOrHarmless(t *testing.T) {
 			harness.Parallel(t)
 			whole := []byte(harness.ReadFile(t, archive))
 			store := t.TempDir()
-			args := []string{"--store=" + store, "--name=" + harness.ImageName, "--tag=v1"} // whatever name a bit makes
+			args := []string{"--store=" + store, "--name=" + harness.ImageName, "--tag=v1"} // the flipped bit may be in the name
 			ref := harness.Convert(t, archive, append(args, "--store="+t.TempDir())...)
 			other := harness.Convert(t, harness.ArchiveOfLayers(t, "other:v1", "content"), "--store="+store)
 			before := contents(t, store)
@@ -51,27 +51,27 @@ func TestFlippedBitIsRefusedOrHarmless(t *testing.T) {
 				case cmd.ProcessState.ExitCode() == 1 && stdout == "" && strings.Count(stderr, "\n") == 1:
 					refused++
 				default:
-					t.Errorf("byte %d of %d is another by %#x: %v, it prints %q and says\n%s", at, len(whole), bit, err, stdout, stderr)
+					t.Errorf("byte %d of %d, bit %#x: %v, standard output is %q and standard error\n%s", at, len(whole), bit, err, stdout, stderr)
 				}
 				if stdout != "" {
 					harness.InStore(t, store, "rm", strings.TrimSpace(stdout))
 					harness.InStore(t, store, "gc")
 				}
 				if left := contents(t, store); !slices.Equal(left, before) {
-					t.Fatalf("byte %d is another by %#x: in the store are %q, and were %q", at, bit, left, before)
+					t.Fatalf("byte %d, bit %#x: the store has %q, and had %q", at, bit, left, before)
 				}
 			}
 			harness.MustVerify(t, other, "--all", "--store="+store)
 			t.Logf("%d bits: %d refused, %d harmless", len(places), refused, harmless)
 			if refused == 0 || harmless == 0 {
-				t.Error("there are bits of both kinds")
+				t.Error("the test must flip bits of both kinds")
 			}
 		})
 	}
 }
 
-// contents is every file of a store, and what is in its tmp: all but the
-// directories that gc leaves empty.
+// contents returns the paths of all files of a store and of everything in its tmp. It
+// leaves out other directories, which gc does not remove.
 func contents(t *testing.T, store string) []string {
 	t.Helper()
 	return slices.DeleteFunc(names(t, store), func(name string) bool {
@@ -79,7 +79,7 @@ func contents(t *testing.T, store string) []string {
 	})
 }
 
-// smallArchives is an image in each form that programs save one in.
+// smallArchives returns a small image in each format in which programs save images.
 func smallArchives(t *testing.T) map[string]string {
 	t.Helper()
 	harness.Need(t, "root", "skopeo", "unshare")
@@ -99,8 +99,8 @@ func smallArchives(t *testing.T) map[string]string {
 	}
 }
 
-// placesIn chooses bytes of an archive: some of every header, content and
-// padding, and of its end; and of one that is compressed, some anywhere.
+// placesIn chooses offsets in an archive: some in every header, content and padding, and
+// some at the end. In a compressed archive it chooses them anywhere.
 func placesIn(archive []byte, random *rand.Rand) (places []int) {
 	choose := func(n, from, to int) {
 		for range min(n, to-from) {
@@ -132,13 +132,13 @@ func placesIn(archive []byte, random *rand.Rand) (places []int) {
 	return places
 }
 
-// An archive that claims to be huge, or expands to it, is refused. It costs little
-// memory, and no more disk than bytes have arrived.
+// An archive that claims to be huge, or that decompresses to a huge size, is refused. It
+// costs little memory, and no more disk than the bytes that arrived.
 func TestBombStaysWithinMemoryAndDisk(t *testing.T) {
 	harness.Parallel(t)
 	for name, bomb := range map[string]struct {
 		write func(w io.Writer) error
-		disk  string // that there is
+		disk  string // the size of the disk
 		says  string
 	}{
 		"a gzip bomb": {func(w io.Writer) error {
@@ -177,28 +177,27 @@ func TestBombStaysWithinMemoryAndDisk(t *testing.T) {
 	}
 }
 
-// mustStayModest has the converter read what write writes, on a disk that has no
-// more than that. It must refuse it, and take no more than 200 MiB of memory
-// meanwhile.
+// mustStayModest runs the converter on a disk of a given size, with what write writes as
+// its input. The converter must refuse the input, and use at most 200 MiB of memory.
 func mustStayModest(t *testing.T, disk string, write func(io.Writer) error, says string) {
 	t.Helper()
 	harness.Need(t, "root", "unshare", "bin/converter")
 	const script = `mount -t tmpfs -o size="$2" tmpfs "$1"; exec "$3" --store "$1/store"`
 	cmd := exec.Command("unshare", "--mount", "sh", "-ec", script, "sh", t.TempDir(), disk, harness.InRepo("bin/converter"))
 	r, w := io.Pipe()
-	defer r.Close() // what is not read is not written
+	defer r.Close() // ends write
 	go func() { w.CloseWithError(write(w)) }()
 	input := &gauge{cmd: cmd, r: r}
 	cmd.Stdin = input
 	harness.MustRefuse(t, cmd, says)
 	if input.peak == 0 || input.peak > 200<<20 {
-		t.Errorf("it took %d bytes of memory", input.peak)
+		t.Errorf("the converter used %d bytes of memory", input.peak)
 	}
-	t.Logf("it took %d MiB of memory", input.peak>>20)
+	t.Logf("the converter used %d MiB of memory", input.peak>>20)
 }
 
-// A gauge is a program's input. Whenever the program is to get some, the gauge
-// notes how much memory the program has had at most.
+// A gauge is a program's input. Before every read, it notes the most memory that the
+// program has used.
 type gauge struct {
 	cmd  *exec.Cmd
 	r    io.Reader
@@ -212,12 +211,12 @@ func (g *gauge) Read(p []byte) (int, error) {
 
 var highWater = regexp.MustCompile(`VmHWM:\s*(\d+) kB`)
 
-// peakMemory is the most memory that a process has had at once. (What wait tells
-// counts that of the process that started it as well.)
+// peakMemory returns the most memory that a process has used at once. The figure from
+// wait(2) would not do: it includes the memory of the process that started it.
 func peakMemory(pid int) (bytes int64) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0 // it has ended
+		return 0 // the process has ended
 	}
 	m := highWater.FindSubmatch(status)
 	if m == nil {
@@ -230,7 +229,8 @@ func peakMemory(pid int) (bytes int64) {
 	return kB << 10
 }
 
-// A declaration is an entry whose content need not be as long as its header says.
+// A declaration is an entry of an archive whose content may be shorter than its header
+// says.
 type declaration struct {
 	tar.Header
 	content io.Reader
@@ -240,7 +240,7 @@ func declared(name string, size int64, content io.Reader) declaration {
 	return declaration{tar.Header{Name: name, Mode: 0o644, Size: size, Format: tar.FormatGNU}, content}
 }
 
-// tarOf writes an archive, which ends where a content is shorter than declared.
+// tarOf writes an archive. It stops after a content that is shorter than declared.
 func tarOf(w io.Writer, entries ...declaration) error {
 	archive := tar.NewWriter(w)
 	for _, e := range entries {
@@ -256,13 +256,13 @@ func tarOf(w io.Writer, entries ...declaration) error {
 
 func zeros(n int64) io.Reader { return io.LimitReader(endless(0), n) }
 
-// jsonOf is a document of n bytes with a long string in it.
+// jsonOf returns a JSON document of n bytes, most of them in one string.
 func jsonOf(n int64) io.Reader {
 	const begin, end = `[{"Config":"`, `"}]`
 	return io.MultiReader(strings.NewReader(begin), io.LimitReader(endless('x'), n-int64(len(begin+end))), strings.NewReader(end))
 }
 
-// endless is a byte again and again.
+// endless is a reader that repeats a byte without end.
 type endless byte
 
 func (b endless) Read(p []byte) (int, error) {
@@ -272,12 +272,12 @@ func (b endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A layer is never refused for being no valid tar, and is kept to the byte; but
-// for not being what the config says.
+// A layer that is not a valid tar file is kept to the byte. A layer whose digest is not
+// the config's is refused.
 func TestLayerIsKeptWhateverItsTarDeclares(t *testing.T) {
 	harness.Parallel(t)
 	var layer bytes.Buffer
-	for _, size := range []int64{5 << 50, 1 << 62} { // within the other's content
+	for _, size := range []int64{5 << 50, 1 << 62} { // the second header is within the first one's content
 		header := tar.Header{Name: "srv/large", Mode: 0o644, Size: size, Format: tar.FormatGNU}
 		if err := tar.NewWriter(&layer).WriteHeader(&header); err != nil {
 			t.Fatal(err)
@@ -290,9 +290,9 @@ func TestLayerIsKeptWhateverItsTarDeclares(t *testing.T) {
 	harness.MustRefuse(t, harness.Converter(t, archiveOfTars(t, harness.DigestOf(nil), layer.Bytes()), "--store="+store), "layer 0.tar is .* and the config says")
 }
 
-// archiveOfTars is what docker save writes of an image with a layer of that
-// diff_id, where entries are written that have the layer's name, one after
-// another.
+// archiveOfTars writes an archive as docker save does, of an image with one layer, whose
+// digest the config says is diffID. The archive has several entries with the layer's
+// name.
 func archiveOfTars(t *testing.T, diffID string, layers ...[]byte) (file string) {
 	t.Helper()
 	config := fmt.Sprintf(`{"rootfs":{"type":"layers","diff_ids":[%q]}}`, diffID)
@@ -306,8 +306,8 @@ func archiveOfTars(t *testing.T, diffID string, layers ...[]byte) (file string) 
 	return a.Write(t)
 }
 
-// Of ten thousand entries of one name the last counts, as it does in unpacking. The
-// others leave nothing behind.
+// If an archive has ten thousand entries with one name, the last one counts, as when it
+// is unpacked. The others leave nothing behind.
 func TestLastEntryOfANameCounts(t *testing.T) {
 	harness.Parallel(t)
 	var layers [][]byte
@@ -318,10 +318,10 @@ func TestLastEntryOfANameCounts(t *testing.T) {
 	store, alone := t.TempDir(), t.TempDir()
 	got := harness.Convert(t, archiveOfTars(t, harness.DigestOf(last), layers...), "--store="+store)
 	if want := harness.Convert(t, archiveOfTars(t, harness.DigestOf(last), last), "--store="+alone); got != want {
-		t.Errorf("with others before it the layer gives %s, and alone %s", got, want)
+		t.Errorf("after other entries the layer gives %s, and alone %s", got, want)
 	}
 	if got, want := contents(t, store), contents(t, alone); !slices.Equal(got, want) {
-		t.Errorf("in the store are %q, and of the last alone %q", got, want)
+		t.Errorf("the store has %q, and with the last entry alone %q", got, want)
 	}
 	harness.MustVerify(t, got, got, "--store="+store)
 	harness.MustRefuse(t, harness.Converter(t, archiveOfTars(t, harness.DigestOf(layers[0]), layers[0], last), "--store="+t.TempDir()), "layer 0.tar is .* and the config says")
@@ -337,8 +337,8 @@ func TestEntryMissingFromArchiveIsNamed(t *testing.T) {
 	}
 }
 
-// Converters that put one image into a store at the same time, each when the
-// others are as far, all succeed, and it is there once.
+// Several converters that add the same image to a store at the same time all succeed,
+// and the store has it once.
 func TestConcurrentConversionsOfOneImageAllSucceed(t *testing.T) {
 	harness.Parallel(t)
 	image := []byte(harness.ReadFile(t, harness.ArchiveOfLayers(t, harness.ImageName+":v1", harness.Noise(3<<20), "of another")))
@@ -354,20 +354,20 @@ func TestConcurrentConversionsOfOneImageAllSucceed(t *testing.T) {
 				cmd.Stdin = io.MultiReader(bytes.NewReader(image[:len(image)-1]), &meeting{ready: &ready}, bytes.NewReader(image[len(image)-1:]))
 				wg.Go(func() {
 					if stdout, stderr, err := harness.Try(cmd); err != nil || stdout != want+"\n" {
-						t.Errorf("%d at once: %v, one prints %q and says %q", converters, err, stdout, stderr)
+						t.Errorf("%d converters: %v, one prints %q, and its standard error is %q", converters, err, stdout, stderr)
 					}
 				})
 			}
 			wg.Wait()
 			harness.MustVerify(t, want, "--all", "--store="+store)
 			if got, want := contents(t, store), contents(t, alone); !slices.Equal(got, want) {
-				t.Errorf("%d at once: in the store are %q, and of one %q", converters, got, want)
+				t.Errorf("%d converters: the store has %q, and with one converter %q", converters, got, want)
 			}
 		}
 	}
 }
 
-// A meeting is a reader without bytes that ends when all who meet read.
+// A meeting is an empty reader. A read returns when all converters have come to theirs.
 type meeting struct {
 	ready *sync.WaitGroup
 	once  sync.Once
@@ -381,7 +381,7 @@ func (m *meeting) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// When a node is killed during an import, the error names it and no reference is
+// If a node is killed during an import, the error names the node and no reference is
 // printed.
 func TestNodeKilledDuringImportIsNamed(t *testing.T) {
 	harness.Parallel(t)
@@ -407,19 +407,19 @@ func TestNodeKilledDuringImportIsNamed(t *testing.T) {
 		harness.MustRefuse(t, cmd, "IPFS node at "+regexp.QuoteMeta(kubo.API)+": ")
 	}()
 	w.Write(image[:48<<20])
-	kubo.Await(t, "blocks", func() bool { return blocks() > before })
+	kubo.Await(t, "imported blocks", func() bool { return blocks() > before })
 	kubo.Cmd.Process.Kill()
 	<-kubo.Ended
 	w.Write(image[48<<20:])
 	w.Close()
 	<-refused
 	if left := names(t, tmp); len(left) > 1 {
-		t.Errorf("left behind are %q", left)
+		t.Errorf("the converter left %q", left)
 	}
 }
 
-// A node with a token takes images from a converter that has it. Without it, the error
-// names the option, however large the image is.
+// A node that requires a token accepts images from a converter that has it. With a wrong
+// token or none, the error names the option, however large the image is.
 func TestWrongNodeTokenIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	repo := harness.NewRepo(t)

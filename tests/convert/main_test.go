@@ -1,5 +1,5 @@
-// Package convert tests the converter as a program: what it makes of archives,
-// good and hostile, and where it puts them.
+// Package convert tests the program converter with good and hostile archives, and with
+// each destination.
 package convert
 
 import (

@@ -12,7 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Scripts rely on the output of --json.
+// The output of --json has every field that scripts rely on.
 func TestJSONOutputIsComplete(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -35,20 +35,21 @@ func TestJSONOutputIsComplete(t *testing.T) {
 			t.Fatalf("%v\n%s", err, stdout)
 		}
 		if got.NewBytes == nil || got.ReusedBytes == nil || len(got.Images) != 1 || len(got.CIDs) != 5 {
-			t.Fatalf("it prints %s", stdout)
+			t.Fatalf("--json prints %s", stdout)
 		}
 		one := got.Images[0]
 		if harness.RootOf(t, one.Reference) != got.Root || one.Name != harness.ImageName || one.Tag != "v1" || one.Digest == "" ||
 			one.Size < got.Bytes || got.StoredIn != store {
-			t.Errorf("it prints %s", stdout)
+			t.Errorf("--json prints %s", stdout)
 		}
 		if *got.NewBytes+*got.ReusedBytes != got.Bytes || again != (*got.NewBytes == 0) {
-			t.Errorf("converted again %v, %d of %d bytes are new", again, *got.NewBytes, got.Bytes)
+			t.Errorf("converted before: %v, yet %d of %d bytes are new", again, *got.NewBytes, got.Bytes)
 		}
 	}
 }
 
-// A terminal shows progress bars, and the same final lines as a pipe.
+// On a terminal the converter shows progress bars, and the same final lines as in a
+// pipe.
 func TestTerminalShowsProgressBars(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "script", "bin/converter")
@@ -58,11 +59,11 @@ func TestTerminalShowsProgressBars(t *testing.T) {
 	harness.Run(t, exec.Command("script", "--quiet", "--return", "--command", command, log))
 	said := harness.ReadFile(t, log)
 	if !strings.Contains(said, "█") || !strings.Contains(said, "stored in "+store) || !strings.Contains(said, "/"+harness.ImageName) {
-		t.Errorf("on the terminal is %q", said)
+		t.Errorf("the terminal shows %q", said)
 	}
 }
 
-// An interrupt ends a conversion that waits for input, and nothing is left of it.
+// An interrupt ends a conversion that waits for input, and leaves nothing behind.
 func TestInterruptEndsConversionAndLeavesNothing(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
@@ -79,15 +80,15 @@ func TestInterruptEndsConversionAndLeavesNothing(t *testing.T) {
 	if _, err := io.WriteString(never, "blobs/"); err != nil {
 		t.Fatal(err)
 	}
-	d.Await(t, "a store", func() bool {
+	d.Await(t, "the store's tmp", func() bool {
 		_, err := os.Stat(filepath.Join(store, "tmp"))
 		return err == nil
 	})
 	d.Stop()
 	if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(d.Log.String(), "interrupt") {
-		t.Errorf("it ends with %s, saying %q", cmd.ProcessState, d.Log)
+		t.Errorf("the converter ends with %s and prints %q", cmd.ProcessState, d.Log)
 	}
 	if _, err := os.Stat(store); err == nil {
-		t.Errorf("left behind are %v", names(t, store))
+		t.Errorf("the converter left %v", names(t, store))
 	}
 }

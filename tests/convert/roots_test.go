@@ -12,10 +12,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// An archive has one address, wherever the converter puts it, and what it puts
-// there is the same: blocks in the store, the node and the CAR, and the files
-// that they are in the directory. Layers are cut where files are, so only
-// TestProfileOfIPFSAddGivesItsAddress can have ipfs add say what the directory's address is.
+// The converter gives an archive the same address in every destination, and writes the
+// same content: as blocks to a store, a node and a CAR file, and as files with --no-add.
+// `ipfs add` of those files gives another address, since it does not cut layers at file
+// boundaries; TestProfileOfIPFSAddGivesItsAddress compares with it.
 func TestStoreNodeAndCARGiveOneAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -24,7 +24,7 @@ func TestStoreNodeAndCARGiveOneAddress(t *testing.T) {
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir()))
 	for flag, value := range map[string]string{"--ipfs-api": kubo.API, "--car": car} {
 		if got := harness.RootOf(t, harness.Convert(t, img.Archive, flag+"="+value)); got != address {
-			t.Errorf("%s gives %s, and the store %s", flag, got, address)
+			t.Errorf("%s gives the address %s, and the store %s", flag, got, address)
 		}
 	}
 	dir := harness.Convert(t, img.Archive, "--no-add")
@@ -46,12 +46,12 @@ func TestStoreNodeAndCARGiveOneAddress(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "out")
 		harness.IPFS(t, repo, "get", "--output="+out, harness.CIDv1(t, address))
 		if !maps.Equal(harness.ReadTree(t, out), harness.ReadTree(t, dir)) {
-			t.Errorf("from the CAR come %v, and from --no-add %v", names(t, out), names(t, dir))
+			t.Errorf("the CAR has %v, and --no-add gives %v", names(t, out), names(t, dir))
 		}
 	})
 }
 
-// The environment may say which node.
+// The environment variable IPFS_API names the node if no flag does.
 func TestEnvironmentNamesTheNode(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -61,8 +61,8 @@ func TestEnvironmentNamesTheNode(t *testing.T) {
 	mustBePinned(t, kubo.Repo, harness.RootOf(t, harness.RunForLine(t, cmd)), harness.ImageName+":v1")
 }
 
-// Blobs cut as ipfs add cuts them by default give its addresses, which
-// image2ipfs gave.
+// With the profile that `ipfs add` uses by default, the converter gives the addresses
+// that `ipfs add` gives, and that image2ipfs gave.
 func TestProfileOfIPFSAddGivesItsAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -75,19 +75,18 @@ func TestProfileOfIPFSAddGivesItsAddress(t *testing.T) {
 	}
 }
 
-// mustBePinned looks for the root among the pins, where it has a name if it is
-// to.
+// mustBePinned fails the test unless the root is pinned, with the name if there is one.
 func mustBePinned(t *testing.T, repo, address, name string) {
 	t.Helper()
 	want := strings.TrimSpace(harness.CIDv1(t, address) + " recursive " + name)
 	pins := harness.IPFS(t, repo, "pin", "ls", "--type=recursive", "--names")
 	if !slices.Contains(strings.Split(pins, "\n"), want) {
-		t.Errorf("no %q among the pins\n%s", want, pins)
+		t.Errorf("no pin %q among\n%s", want, pins)
 	}
 }
 
-// mustBeListed walks the directory that the converter left, and ipfs ls must
-// show the same at every step.
+// mustBeListed fails the test unless `ipfs ls` shows the entries of every directory
+// below dir, which the converter wrote.
 func mustBeListed(t *testing.T, repo, address, dir string) {
 	t.Helper()
 	for name := range harness.ReadTree(t, dir) {
@@ -109,12 +108,12 @@ func mustBeListed(t *testing.T, repo, address, dir string) {
 		}
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
-			t.Errorf("in %s, ipfs ls shows %v, and there are %v", name, got, want)
+			t.Errorf("%s: ipfs ls shows %v, want %v", name, got, want)
 		}
 	}
 }
 
-// names is what is below dir, for people.
+// names returns the paths of all files and directories below dir.
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	return slices.Sorted(maps.Keys(harness.ReadTree(t, dir)))

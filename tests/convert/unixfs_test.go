@@ -17,8 +17,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The converter builds the same DAGs as Kubo, node for node, so that both give a file
-// the same address.
+// The converter and Kubo build the same DAG for the same files and profile, so both give
+// the same root.
 func TestDAGsAreThoseOfKubo(t *testing.T) {
 	harness.Parallel(t)
 	for _, tree := range []struct {
@@ -35,7 +35,7 @@ func TestDAGsAreThoseOfKubo(t *testing.T) {
 			t.Run(tree.name+"/"+profile.String(), func(t *testing.T) {
 				want := cid.MustParse(harness.IPFSAdd(t, profile.String(), dir))
 				if got := buildTree(t, profile, dir); got != want {
-					t.Errorf("root is %s, Kubo's is %s", got, want)
+					t.Errorf("the root is %s, and Kubo's is %s", got, want)
 				}
 			})
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// loaders are the programs that load archives. Each must get the whole image,
-// and gives back its config's digest.
+// loaders are the programs that load archives. Load returns the digest of the image's
+// config, or "" if the program does not tell.
 var loaders = []struct {
 	name string
 	load func(t *testing.T, archive string) (id string)
@@ -30,9 +30,9 @@ var loaders = []struct {
 	{"docker with containerd's store", func(t *testing.T, archive string) string {
 		id := loadByDocker(t, harness.NewTrixieDocker(t, "containerd"), archive)
 		if top := layoutIndex(t, archive).Manifests[0].Digest; id != top {
-			t.Errorf("its ID is %s, and the archive has %s", id, top)
+			t.Errorf("the image's ID is %s, want the digest in the index, %s", id, top)
 		}
-		return "" // which there does not depend on the config alone
+		return ""
 	}},
 	{"podman", func(t *testing.T, archive string) string {
 		podman := harness.NewPodman(t)
@@ -65,9 +65,8 @@ func loadBySkopeo(t *testing.T, from string) string {
 	return harness.ConfigDigest(t, harness.ReadFile(t, filepath.Join(dir, "manifest.json")))
 }
 
-// What is on IPFS comes back as an archive that every program loads, the same
-// from a store, a CAR file and a node; and converted again it has its address
-// again.
+// An exported archive is loaded by every program. It is the same from a store, a CAR file
+// and a node, and converts to the same address again.
 func TestEveryClientLoadsTheExport(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -81,16 +80,16 @@ func TestEveryClientLoadsTheExport(t *testing.T) {
 	archive := export(t, ref, "--store="+store)
 	content := harness.ReadFile(t, archive)
 	if again := harness.ReadFile(t, export(t, "--car="+car)); again != content {
-		t.Error("the archive from the CAR file is another one")
+		t.Error("the archives from the store and from the CAR file differ")
 	}
 	if again := harness.ReadFile(t, export(t, ref, "--ipfs-api="+kubo.API)); again != content {
-		t.Error("the archive from the node is another one")
+		t.Error("the archives from the store and from the node differ")
 	}
 	if stdout := harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "export", ref, "--store="+store)); stdout != content {
-		t.Error("the archive on standard output is another one")
+		t.Error("the archives in a file and on standard output differ")
 	}
 	if got, address := harness.RootOf(t, harness.Convert(t, archive, "--store="+t.TempDir())), harness.RootOf(t, ref); got != address {
-		t.Errorf("converted again, the image is at %s, not at %s", got, address)
+		t.Errorf("converted again, the image is at %s, want %s", got, address)
 	}
 	for _, loader := range loaders {
 		t.Run(loader.name, func(t *testing.T) {
@@ -102,7 +101,8 @@ func TestEveryClientLoadsTheExport(t *testing.T) {
 	}
 }
 
-// An archive of several images has them all, or those that the reference names.
+// An exported archive has the images that the reference names, or all of them if it
+// names none.
 func TestExportHoldsTheImagesOfTheReference(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -119,7 +119,7 @@ func TestExportHoldsTheImagesOfTheReference(t *testing.T) {
 	} {
 		archive := export(t, reference, store)
 		if got := harness.ReadArchive(t, archive).Saved(t).RepoTags; !slices.Equal(got, want) {
-			t.Errorf("the archive of %s has %v, not %v", reference, got, want)
+			t.Errorf("the archive of %s has %v, want %v", reference, got, want)
 		}
 		d := harness.NewDocker(t)
 		d.Run(t, "load", "--input="+archive)
@@ -131,9 +131,9 @@ func TestExportHoldsTheImagesOfTheReference(t *testing.T) {
 	harness.MustRefuse(t, exec.Command(harness.InRepo("bin/converter"), "export", address+"/another", store), "no image another ")
 }
 
-// An index goes out as it is, with the platforms that are there, with what is
-// attested of them, and with what refers to it; so does what is no image. Docker
-// is told of this machine's platform, or of the one that is chosen.
+// Export keeps indexes and artifacts to the byte: an index with the platforms that are
+// present, with attestations and with referrers, and a chart. The archive's manifest.json
+// tells Docker of this machine's platform, or of the one that --platform chooses.
 func TestExportKeepsIndexesAndArtifacts(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -176,12 +176,12 @@ func TestExportKeepsIndexesAndArtifacts(t *testing.T) {
 	}
 	stdout, stderr, err := harness.Try(exec.Command(harness.InRepo("bin/converter"), "export", address, store))
 	if err != nil || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, missing) {
-		t.Fatalf("%v: said %q, not one line about %s", err, stderr, missing)
+		t.Fatalf("%v: standard error is %q, want one line about %s", err, stderr, missing)
 	}
 	exported := harness.WriteArchive(t, stdout)
 	for ref := range strings.Lines(harness.Run(t, harness.Converter(t, exported, "--store="+t.TempDir()))) {
 		if got := strings.Split(ref, "/")[1]; got != address {
-			t.Errorf("converted again, the images are at %s, not at %s", got, address)
+			t.Errorf("converted again, the images are at %s, want %s", got, address)
 		}
 	}
 	img.MustBe(t, loadByDocker(t, harness.NewDocker(t), exported))
@@ -195,12 +195,12 @@ func TestExportKeepsIndexesAndArtifacts(t *testing.T) {
 			t.Errorf("the index names %d manifests", n)
 		}
 		if got := loadBySkopeo(t, "oci-archive:"+exported); got != harness.DigestOf(other) {
-			t.Errorf("for %s, skopeo gets the image %s, not %s", there, got, harness.DigestOf(other))
+			t.Errorf("for %s, skopeo gets the image %s, want %s", there, got, harness.DigestOf(other))
 		}
 		d := harness.NewDocker(t)
 		d.Run(t, "load", "--input="+exported)
 		if got := d.ID(t, harness.ImageName+":v1"); got != harness.DigestOf(other) {
-			t.Errorf("for %s, Docker gets the image %s, not %s", there, got, harness.DigestOf(other))
+			t.Errorf("for %s, Docker gets the image %s, want %s", there, got, harness.DigestOf(other))
 		}
 		harness.MustRefuse(t, exec.Command(harness.InRepo("bin/converter"), "export", address+"/"+harness.ImageName, "--platform="+missing, store),
 			fmt.Sprintf("no image for %s: there is .*%s", missing, there))
@@ -208,7 +208,7 @@ func TestExportKeepsIndexesAndArtifacts(t *testing.T) {
 	t.Run("artifact", func(t *testing.T) {
 		exported := harness.ReadArchive(t, export(t, address+"/team/chart:v1", store))
 		if slices.ContainsFunc(exported, func(e harness.Entry) bool { return e.Name == "manifest.json" }) {
-			t.Error("Docker is told of an artifact")
+			t.Error("the archive of an artifact has a manifest.json")
 		}
 		exported.Find(t, "index.json")
 	})
@@ -236,8 +236,8 @@ func TestExportReadsImage2ipfsLayout(t *testing.T) {
 	img.MustBe(t, d.ID(t, harness.ImageName))
 }
 
-// Export refuses a damaged image with one line that names the fault. It leaves no file,
-// and no client loads the part that was already written to a pipe.
+// Export refuses a damaged image with one line that names the damage. It leaves no file,
+// and no client loads the part that it had already written to a pipe.
 func TestExportRefusesDamagedImages(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -272,7 +272,7 @@ func TestExportRefusesDamagedImages(t *testing.T) {
 			}
 			return []string{ref, "--store=" + store}
 		}, "reading block bafk[a-z2-7]+ from the store in .* no such file"},
-		{"nothing of it", func(t *testing.T, img harness.Image) []string {
+		{"missing image", func(t *testing.T, img harness.Image) []string {
 			address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+t.TempDir()))
 			return []string{address, "--store=" + t.TempDir()}
 		}, "ciq[a-z2-7]+ is not in the store in "},
@@ -317,21 +317,21 @@ func TestExportRefusesDamagedImages(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "out.tar")
 			harness.MustRefuse(t, exec.Command(harness.InRepo("bin/converter"), append([]string{"export", "--output=" + file}, args...)...), broken.says)
 			if left := harness.ReadTree(t, filepath.Dir(file)); len(left) != 1 {
-				t.Errorf("it left %d files behind", len(left)-1)
+				t.Errorf("export left %d files", len(left)-1)
 			}
 			stdout, stderr, err := harness.Try(exec.Command(harness.InRepo("bin/converter"), append([]string{"export"}, args...)...))
 			if err == nil || strings.Count(stderr, "\n") != 1 || !regexp.MustCompile(broken.says).MatchString(stderr) {
-				t.Errorf("%v: said %q, not one line about %q", err, stderr, broken.says)
+				t.Errorf("%v: standard error is %q, want one line that matches %q", err, stderr, broken.says)
 			}
 			if stdout == "" {
 				return
 			}
 			d := harness.NewDocker(t)
 			if said, _, err := harness.Try(d.Command("load", "--input="+harness.WriteArchive(t, stdout))); err == nil {
-				t.Errorf("Docker loads what was written: %s", said)
+				t.Errorf("Docker loads the incomplete archive: %s", said)
 			}
 			if _, _, err := harness.Try(harness.Converter(t, harness.WriteArchive(t, stdout), "--store="+t.TempDir())); err == nil {
-				t.Error("the converter takes what was written")
+				t.Error("the converter accepts the incomplete archive")
 			}
 		})
 	}
@@ -349,7 +349,7 @@ func TestTerminalIsNoOutputForArchives(t *testing.T) {
 	}
 }
 
-// export runs converter export and gives back the file that it writes.
+// export runs converter export and returns the file that it writes.
 func export(t *testing.T, args ...string) (archive string) {
 	t.Helper()
 	harness.Need(t, "bin/converter")
@@ -370,7 +370,7 @@ func largestBlob(t *testing.T, store string) string {
 	return filepath.Join(store, "blobs", largest)
 }
 
-// layoutIndex is the index of an archive that is an OCI layout.
+// layoutIndex returns the index.json of an archive.
 func layoutIndex(t *testing.T, archive string) (index struct{ Manifests []harness.Descriptor }) {
 	t.Helper()
 	if err := json.Unmarshal(harness.ReadArchive(t, archive).File(t, "index.json"), &index); err != nil {

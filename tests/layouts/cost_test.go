@@ -13,9 +13,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What a cold image costs a gateway: a manifest one request with our own layout,
-// with deny lists too, and the blob after it no more than any file. The layouts of
-// others cost what it takes to tell them apart, once.
+// A cold manifest in our own layout takes one gateway request, also with deny lists, and
+// the blob after it takes no more than any file. Other programs' layouts take the
+// requests that it takes to recognise them, once.
 func TestColdManifestCostsFewGatewayRequests(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -54,7 +54,7 @@ func TestColdManifestCostsFewGatewayRequests(t *testing.T) {
 					t.Fatalf("%s: %s: %s", path, resp.Status, resp.Text)
 				}
 				if asked := gateway.asked(); len(asked) > most {
-					t.Errorf("%s took %d requests, and not %d:\n%s", path, len(asked), most, strings.Join(asked, "\n"))
+					t.Errorf("%s took %d requests, want at most %d:\n%s", path, len(asked), most, strings.Join(asked, "\n"))
 				}
 			}
 			cost("/manifests/"+is.tag(), test.manifest)
@@ -75,7 +75,7 @@ func fixtureOf(t *testing.T, name string) fixture {
 	return fixture{}
 }
 
-// manifestOn is the manifest of an image that the converter put on a node.
+// manifestOn returns the manifest of an image that the converter added to a node.
 func manifestOn(t *testing.T, node *harness.Kubo, ref string) harness.Manifest {
 	t.Helper()
 	caddy := harness.NewCaddy(t, "ipfs_registry "+node.Gateway)
@@ -84,7 +84,7 @@ func manifestOn(t *testing.T, node *harness.Kubo, ref string) harness.Manifest {
 	return m
 }
 
-// A countingGateway is a node's, and remembers what it was asked for.
+// A countingGateway passes on a node's answers, and records the requests.
 type countingGateway struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -109,7 +109,7 @@ func newCountingGateway(t *testing.T, node *harness.Kubo) *countingGateway {
 	return g
 }
 
-// asked is what it was asked for since it was last called.
+// asked returns the requests since the last call.
 func (g *countingGateway) asked() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -12,16 +12,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A fixture is an image in the form in which another program puts it on IPFS.
+// A fixture is an image in the layout in which another program publishes it on IPFS.
 type fixture struct {
 	name    string
 	publish func(t *testing.T, node *harness.Kubo, img harness.Image) published
-	except  string // a program that cannot tell whether it got it
+	except  string // clients that cannot pull it, or whose ID for it is not the config's
 }
 
-// A published image is on a node.
+// A published is an image on a node.
 type published struct {
-	path   string // what follows a registry's host in a reference, with a tag
+	path   string // a reference with a tag, without the registry's host
 	config string // the digest of the image's config
 	layer  string // the digest of its largest layer
 }
@@ -31,10 +31,10 @@ var fixtures = []fixture{
 	{"ipdr 0.1.6", publishOldIpdr, ""},
 	{"ipdr 0.1.7", publishIpdr, ""},
 	{"nerdctl", publishNerdctl, ""},
-	{"nerdctl, index", publishNerdctlIndex, "ctr oras regctl"}, // which keep the index
+	{"nerdctl, index", publishNerdctlIndex, "ctr oras regctl"}, // their ID is the index's
 	{"eStargz", publishStargz, ""},
 	{"skopeo", publishSkopeo, ""},
-	{"docker save", publishDockerSave, "crane"}, // which takes all layers for compressed
+	{"docker save", publishDockerSave, "crane"}, // it expects every layer to be compressed
 	{"oci-registry-p2p", publishNamedLayout, ""},
 	{"disco", publishDisco, ""},
 	{"gantry", publishGantry, ""},
@@ -74,8 +74,8 @@ func marshal(t *testing.T, v any) string {
 
 func hexOf(digest string) string { return strings.TrimPrefix(digest, "sha256:") }
 
-// image2ipfs 0.0.5 wrote two manifests, of which the older is for Docker before
-// 1.10. Its JSON is Python's.
+// publishImage2ipfs publishes as image2ipfs 0.0.5 did. It wrote two manifests, one of
+// them for Docker before 1.10, in the JSON that Python writes.
 func publishImage2ipfs(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	b := harness.BlobsOf(t, img)
 	dir := t.TempDir()
@@ -89,8 +89,8 @@ func publishImage2ipfs(t *testing.T, node *harness.Kubo, img harness.Image) publ
 	return publishedAs(b, harness.AddressOf(t, node.Repo, node.AddDir(t, dir))+"/"+harness.ImageName+":latest")
 }
 
-// ipdr 0.1.6 kept what image2ipfs did, but for the config, which is the one file
-// of a directory.
+// publishOldIpdr publishes as ipdr 0.1.6 did: like image2ipfs, but the config is the
+// only file of a directory.
 func publishOldIpdr(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	b := harness.BlobsOf(t, img)
 	dir := t.TempDir()
@@ -105,7 +105,8 @@ func publishOldIpdr(t *testing.T, node *harness.Kubo, img harness.Image) publish
 	return publishedAs(b, harness.AddressOf(t, node.Repo, node.AddDir(t, dir))+":latest")
 }
 
-// ipdr 0.1.7 has the manifest by its digest as well.
+// publishIpdr publishes as ipdr 0.1.7 does, which stores the manifest under its digest
+// as well.
 func publishIpdr(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	b := harness.BlobsOf(t, img)
 	dir := t.TempDir()
@@ -119,14 +120,15 @@ func publishIpdr(t *testing.T, node *harness.Kubo, img harness.Image) published 
 	return publishedAs(b, node.AddDir(t, dir, "--cid-version=1")+":v1")
 }
 
-// nerdctl adds file after file, and says in each descriptor which CID that got.
-// The image's address is that of a descriptor.
+// publishNerdctl publishes as nerdctl does. It adds each file by itself, and notes the
+// CID in the file's descriptor. The image's address is that of a descriptor.
 func publishNerdctl(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	b := harness.BlobsOf(t, img)
 	return publishLinked(t, node, b, linkManifest(t, node, b, nil))
 }
 
-// Where the image was an index, that is what the address leads to.
+// publishNerdctlIndex publishes an index as nerdctl does: the address is that of the
+// index's descriptor.
 func publishNerdctlIndex(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	b := harness.BlobsOf(t, img)
 	m := linkManifest(t, node, b, nil)
@@ -145,7 +147,7 @@ func publishLinked(t *testing.T, node *harness.Kubo, b harness.ImageBlobs, top h
 	return publishedAs(b, "ipfs/"+node.Add(t, marshal(t, top), "--cid-version=1")+":latest")
 }
 
-// linkManifest adds all blobs, and their manifest.
+// linkManifest adds all blobs and their manifest, and returns the manifest's descriptor.
 func linkManifest(t *testing.T, node *harness.Kubo, b harness.ImageBlobs, annotations map[string]map[string]string) harness.LinkedDescriptor {
 	t.Helper()
 	m := b.Manifest(ociManifestType, ociConfigType, ociLayerType, func(mediaType, digest string) harness.LinkedDescriptor {
@@ -156,7 +158,7 @@ func linkManifest(t *testing.T, node *harness.Kubo, b harness.ImageBlobs, annota
 	return linkFile(t, node, ociManifestType, marshal(t, m))
 }
 
-// linkFile adds a file as nerdctl does, and describes it.
+// linkFile adds a file as nerdctl does, and returns its descriptor.
 func linkFile(t *testing.T, node *harness.Kubo, mediaType, content string) harness.LinkedDescriptor {
 	t.Helper()
 	return harness.LinkedDescriptor{
@@ -165,7 +167,7 @@ func linkFile(t *testing.T, node *harness.Kubo, mediaType, content string) harne
 	}
 }
 
-// skopeo's own layout, two tags in it.
+// publishSkopeo publishes the OCI layout that skopeo writes, with two tags.
 func publishSkopeo(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	harness.Need(t, "skopeo")
 	dir := filepath.Join(t.TempDir(), "layout")
@@ -175,7 +177,7 @@ func publishSkopeo(t *testing.T, node *harness.Kubo, img harness.Image) publishe
 	return publishedLayout(t, dir, harness.AddressOf(t, node.Repo, node.AddDir(t, dir))+":v2")
 }
 
-// publishedLayout reads what an OCI layout's first image is made of.
+// publishedLayout reads the first image of an OCI layout.
 func publishedLayout(t *testing.T, dir, path string) published {
 	t.Helper()
 	blob := func(digest string) string {
@@ -197,7 +199,8 @@ func publishedLayout(t *testing.T, dir, path string) published {
 	return publishedAs(b, path)
 }
 
-// What a newer Docker saves is an OCI layout, with layers that are not compressed.
+// publishDockerSave publishes what a newer Docker saves: an OCI layout with uncompressed
+// layers.
 func publishDockerSave(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	d := harness.NewTrixieDocker(t, "classic")
 	d.Run(t, "load", "--input="+img.Archive)
@@ -206,7 +209,7 @@ func publishDockerSave(t *testing.T, node *harness.Kubo, img harness.Image) publ
 	return publishedLayout(t, dir, harness.AddressOf(t, node.Repo, node.AddDir(t, dir))+":v1")
 }
 
-// An OCI layout below a name, with no tag.
+// publishNamedLayout publishes an OCI layout below a name, without a tag.
 func publishNamedLayout(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	b := harness.BlobsOf(t, img)
 	dir := t.TempDir()
@@ -223,7 +226,8 @@ func publishNamedLayout(t *testing.T, node *harness.Kubo, img harness.Image) pub
 	return publishedAs(b, "ipfs/"+node.AddDir(t, dir, "--cid-version=1")+"/"+harness.ImageName+":latest")
 }
 
-// disco has a table of CIDs beside what Docker's registry keeps on disk.
+// publishDisco publishes as disco does: the files that Docker's registry keeps on disk,
+// and a table of CIDs.
 func publishDisco(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	b := harness.BlobsOf(t, img)
 	dir := t.TempDir()
@@ -245,7 +249,8 @@ func publishDisco(t *testing.T, node *harness.Kubo, img harness.Image) published
 	return publishedAs(b, node.AddDir(t, dir, "--cid-version=1")+":latest")
 }
 
-// gantry's address is that of a manifest, whose URLs are CIDs and no more.
+// publishGantry publishes as gantry does. The address is that of a manifest, whose URLs
+// are plain CIDs.
 func publishGantry(t *testing.T, node *harness.Kubo, img harness.Image) published {
 	b := harness.BlobsOf(t, img)
 	m := b.DockerManifest(func(mediaType, digest string) harness.LinkedDescriptor {

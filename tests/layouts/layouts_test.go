@@ -16,7 +16,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Every client pulls an image in every layout, whole.
+// Every client pulls the whole image in every layout.
 func TestEveryClientPullsEveryLayout(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -33,7 +33,7 @@ func TestEveryClientPullsEveryLayout(t *testing.T) {
 				t.Run(client.Name, func(t *testing.T) {
 					harness.Parallel(t)
 					if got := client.Pull(t, caddy.Host()+"/"+is.path); got != is.config {
-						t.Errorf("got the image %s, not %s", got, is.config)
+						t.Errorf("got the image %s, want %s", got, is.config)
 					}
 				})
 			}
@@ -41,8 +41,8 @@ func TestEveryClientPullsEveryLayout(t *testing.T) {
 	}
 }
 
-// Every layout is served in every configuration, including blobs that are requested
-// before their manifest.
+// Every layout is served in every configuration, also blobs that are requested before
+// their manifest.
 func TestEveryLayoutIsServedInEveryConfiguration(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -74,11 +74,11 @@ func TestEveryLayoutIsServedInEveryConfiguration(t *testing.T) {
 					t.Errorf("%s: by digest: %s", way, again.Status)
 				}
 				if resp := harness.Get(t, repository+"/manifests/no-such-tag"); resp.StatusCode != http.StatusNotFound || !strings.Contains(resp.Text, "MANIFEST_UNKNOWN") {
-					t.Errorf("%s: no such tag: %s: %s", way, resp.Status, resp.Text)
+					t.Errorf("%s: a missing tag is answered with %s: %s", way, resp.Status, resp.Text)
 				}
 				nothing := harness.DigestOf([]byte("nothing"))
 				if resp := follow(t, repository+"/blobs/"+nothing); resp.StatusCode != http.StatusNotFound {
-					t.Errorf("%s: no such blob: %s: %s", way, resp.Status, resp.Text)
+					t.Errorf("%s: a missing blob is answered with %s: %s", way, resp.Status, resp.Text)
 				}
 			}
 		})
@@ -102,7 +102,7 @@ func emptyList(t *testing.T) (file string) {
 	return file
 }
 
-// follow is get that follows redirects.
+// follow fetches a URL, or the one that it redirects to.
 func follow(t *testing.T, url string) harness.Response {
 	t.Helper()
 	resp := harness.Get(t, url)
@@ -112,8 +112,8 @@ func follow(t *testing.T, url string) harness.Response {
 	return resp
 }
 
-// What image2ipfs and ipdr put on a node can be copied into a store, and is
-// served from there.
+// An image that image2ipfs or ipdr published can be copied into a store, and is served
+// from there.
 func TestCopiedLayoutIsServedFromStore(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -125,13 +125,14 @@ func TestCopiedLayoutIsServedFromStore(t *testing.T) {
 		address, _, _ := strings.Cut(is.repository(), "/")
 		harness.Copy(t, address, "--from", node.API, "--store", store)
 		if got := harness.PullBySkopeo(t, caddy.Host()+"/"+is.path); got != is.config {
-			t.Errorf("%s: got the image %s, not %s", fixture.name, got, is.config)
+			t.Errorf("%s: got the image %s, want %s", fixture.name, got, is.config)
 		}
 	}
 }
 
-// What image2ipfs 0.1.0 broke is refused before anything is pulled, with what is
-// wrong and what to do, and what the converter makes of it is served.
+// An image that image2ipfs 0.1.0 published with wrong digests is refused before anything
+// is pulled, and the error has the command that repairs it. The repaired image is
+// served.
 func TestBrokenImage2ipfsImageIsRefusedWithRepairCommand(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -141,19 +142,20 @@ func TestBrokenImage2ipfsImageIsRefusedWithRepairCommand(t *testing.T) {
 	ref := caddy.Host() + "/" + address + "/" + harness.ImageName
 	resp := harness.Get(t, harness.Repository(ref)+"/manifests/latest")
 	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(resp.Text, "MANIFEST_INVALID") {
-		t.Errorf("%s: %s", resp.Status, resp.Text)
+		t.Errorf("the broken image is answered with %s: %s", resp.Status, resp.Text)
 	}
 	d := harness.NewDocker(t)
 	_, stderr, err := harness.Try(d.Command("pull", ref))
 	if err == nil || !strings.Contains(stderr, "converter repair "+address+"/"+harness.ImageName) {
-		t.Errorf("docker pull: %v: %s", err, stderr)
+		t.Errorf("docker pull does not print the command: %v: %s", err, stderr)
 	}
 	again := harness.RunForLine(t, harness.Converter(t, "/dev/null", "repair", address+"/"+harness.ImageName, "--from="+node.API, "--ipfs-api="+node.API, "--registry="+caddy.URL))
 	img.MustBe(t, harness.PullByDocker(t, again))
 }
 
-// A stargz layer is read as a lazy client does: the footer, then the table that it
-// points to, then several files at once. All ways give the same bytes.
+// A stargz layer can be read as a lazy client reads it: the footer, the table of
+// contents, then several files in one request. With and without a cache, the bytes are
+// those of the layer.
 func TestStargzLayerIsReadByRanges(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -204,8 +206,8 @@ func getRange(t *testing.T, url, part string) harness.Response {
 	return harness.MustSend(t, harness.NoRedirects, http.MethodGet, url, "Range", "bytes="+part)
 }
 
-// mustGiveParts asks for several parts, from the first byte to the last one, at
-// once.
+// mustGiveParts requests several parts of a file at once. The ends of a part are its
+// first and its last byte.
 func mustGiveParts(t *testing.T, url, whole string, parts [][2]int) {
 	t.Helper()
 	var ranges []string
@@ -234,8 +236,8 @@ func mustGiveParts(t *testing.T, url, whole string, parts [][2]int) {
 	}
 }
 
-// A blob is denied by its own CID in every layout, also where no path leads to it
-// from the image's address, and so is a manifest.
+// A deny list can name a blob by its own CID in every layout, also in those in which no
+// path leads from the image's address to the blob.
 func TestBlobIsDeniedInEveryLayout(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -257,11 +259,11 @@ func TestBlobIsDeniedInEveryLayout(t *testing.T) {
 				repository := caddy.URL + "/v2/" + is.repository()
 				for digest, want := range map[string]int{is.layer: http.StatusGone, is.config: http.StatusOK} {
 					if resp := follow(t, repository+"/blobs/"+digest); resp.StatusCode != want {
-						t.Errorf("%q: blob: %s, not %d", options, resp.Status, want)
+						t.Errorf("%q: a blob is answered with %s, want %d", options, resp.Status, want)
 					}
 				}
 				if resp := harness.Get(t, repository+"/manifests/"+is.tag()); resp.StatusCode != http.StatusOK {
-					t.Errorf("%q: manifest: %s", options, resp.Status)
+					t.Errorf("%q: the manifest is answered with %s", options, resp.Status)
 				}
 			}
 		})

@@ -1,4 +1,5 @@
-// Package layouts tests the registry with images that other programs put on IPFS.
+// Package layouts tests the registry with images in the layouts in which other programs
+// publish them on IPFS.
 package layouts
 
 import (

@@ -13,14 +13,14 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A stargz layer is a gzip file of many members: what is before a file's content,
-// the content of each file, a table of contents, and a footer that says where the
-// table begins. A client that wants one file reads the footer, the table and that file.
+// A stargz is a stargz layer: a gzip file whose members are tar headers, the contents of
+// files, a table of contents, and a footer with the offset of the table. A client that
+// wants one file reads the footer, the table and that file.
 // https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md
 type stargz struct {
 	bytes.Buffer
 	toc []tocEntry
-	tar bytes.Buffer // all of it uncompressed
+	tar bytes.Buffer // the uncompressed layer
 }
 
 type tocEntry struct {
@@ -44,7 +44,7 @@ const (
 	tocDigest    = "containerd.io/snapshot/stargz/toc.digest"
 )
 
-// stargzOf is the image with stargz layers, and the annotations of these.
+// stargzOf returns the image with stargz layers, and the annotations of each layer.
 func stargzOf(t *testing.T, img harness.Image) (harness.ImageBlobs, map[string]map[string]string) {
 	t.Helper()
 	a := harness.ReadArchive(t, img.Archive)
@@ -71,7 +71,7 @@ func stargzOf(t *testing.T, img harness.Image) (harness.ImageBlobs, map[string]m
 	return b, annotations
 }
 
-// stargzLayer makes a stargz layer of a tar.
+// stargzLayer makes a stargz layer from a tar file.
 func stargzLayer(t *testing.T, layer []byte) (blob, uncompressed, toc []byte) {
 	t.Helper()
 	s := new(stargz)
@@ -93,7 +93,7 @@ func stargzLayer(t *testing.T, layer []byte) (blob, uncompressed, toc []byte) {
 	return s.close(t)
 }
 
-// member compresses a part of the tar.
+// member adds a part of the tar file as a gzip member.
 func (s *stargz) member(t *testing.T, content []byte) {
 	t.Helper()
 	s.tar.Write(content)

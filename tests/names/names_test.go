@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Every client pulls by an IPNS key that a real node published, and by a domain
-// that leads to it, from gateways of which one lies about records.
+// Every client pulls by an IPNS key that a real node published, and by a domain that
+// leads to the key, although one of two gateways sends false records.
 func TestEveryClientPullsByName(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -27,7 +27,7 @@ func TestEveryClientPullsByName(t *testing.T) {
 		return record
 	})
 	key := kubo.NewKey(t, "images", "ed25519")
-	subdomains := strings.Replace(kubo.Gateway, "127.0.0.1", "localhost", 1) // to which it redirects there
+	subdomains := strings.Replace(kubo.Gateway, "127.0.0.1", "localhost", 1) // where Kubo redirects to subdomains
 	server := harness.NewDNSServer(t, "images.example.com", "/ipns/"+key+"/team")
 	caddy := harness.NewCaddy(t, fmt.Sprintf(`ipfs_registry %s %s {
 		names {
@@ -47,9 +47,9 @@ func TestEveryClientPullsByName(t *testing.T) {
 	}
 }
 
-// A tag moves when its name is published again, whatever one of two gateways
-// keeps saying; who began to pull before gets the rest of the same image; and
-// what was seen is not unseen by a restart.
+// A tag moves when its name is published again, even if one of two gateways replays the
+// old record. A client that began to pull before gets the rest of the old image. After a
+// restart, Caddy still rejects the old record.
 func TestTagMovesWhenNameIsPublishedAgain(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
@@ -76,26 +76,26 @@ func TestTagMovesWhenNameIsPublishedAgain(t *testing.T) {
 	dir := t.TempDir()
 	harness.WriteFile(t, filepath.Join(dir, harness.ImageName, "manifests/latest"), moved)
 	kubo.Publish(t, "moving", "/ipfs/"+harness.IPFS(t, kubo.Repo, "add", "--recursive", "--quieter", "--cid-version=1", dir))
-	caddy.Await(t, "the image that the name stands for now", func() bool {
+	caddy.Await(t, "the image of the new record", func() bool {
 		return harness.Get(t, harness.Repository(named)+"/manifests/latest").Text == moved
 	})
 	for _, path := range []string{"/blobs/" + old.Layers[0].Digest, "/manifests/" + digest} {
 		if resp := harness.Get(t, harness.Repository(named)+path); harness.DigestOf([]byte(resp.Text)) != filepath.Base(path) {
-			t.Errorf("%s of before is answered with %d", path, resp.StatusCode)
+			t.Errorf("%s of the old image is answered with %d", path, resp.StatusCode)
 		}
 	}
 
 	restarted := harness.NewCaddy(t, fmt.Sprintf(directive, replayer.URL))
 	resp := harness.Get(t, harness.Repository(restarted.HostOfName(key)+"/"+harness.ImageName)+"/manifests/latest")
 	if resp.Text != moved {
-		t.Errorf("with a gateway that has an old record, a restarted Caddy answers %d: %.100q", resp.StatusCode, resp.Text)
+		t.Errorf("a restarted Caddy whose gateway replays the old record answers %d: %.100q", resp.StatusCode, resp.Text)
 	}
 	if cache := resp.Header.Get("Cache-Control"); !strings.HasPrefix(cache, "public, max-age=") || strings.Contains(cache, "immutable") {
 		t.Errorf("Cache-Control: %s", cache)
 	}
 }
 
-// A name without a usable record is answered with an error that says so, never with
+// A name without a valid record is answered with an error that says so, never with
 // another image.
 func TestNameWithoutImageIsAnError(t *testing.T) {
 	harness.Parallel(t)
@@ -106,14 +106,17 @@ func TestNameWithoutImageIsAnError(t *testing.T) {
 	kubo.Publish(t, "other", "/ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354")
 	another := []byte(harness.Get(t, kubo.Gateway+"/ipns/"+other+"?format=ipns-record").Text)
 	caddy := harness.NewCaddy(t, "ipfs_registry "+liar.URL+" {\nnames {\nipns\n}\n}")
+	manifestOf := func(key string) string {
+		return harness.Repository(caddy.HostOfName(key)+"/app") + "/manifests/latest"
+	}
 	key := kubo.NewKey(t, "victim", "ed25519")
-	kubo.Publish(t, "victim", "/ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354", "--lifetime=8s")
-	manifest := harness.Repository(caddy.HostOfName(key)+"/app") + "/manifests/latest"
+	kubo.Publish(t, "victim", "/ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354")
+	manifest := manifestOf(key)
 
 	for name, lie := range map[string][]byte{
 		"of another key": another,
 		"of zeros":       make([]byte, 100),
-		"endless":        make([]byte, 1<<20),
+		"of a megabyte":  make([]byte, 1<<20),
 	} {
 		liar.change(func([]byte) []byte { return lie })
 		if resp := harness.Get(t, manifest); resp.StatusCode != http.StatusBadGateway {
@@ -122,19 +125,22 @@ func TestNameWithoutImageIsAnError(t *testing.T) {
 	}
 	liar.change(func(record []byte) []byte { return record })
 	if resp := harness.Get(t, manifest); resp.StatusCode != http.StatusNotFound || !strings.Contains(resp.Text, "MANIFEST_UNKNOWN") {
-		t.Errorf("the empty directory that it stands for is answered with %d: %s", resp.StatusCode, resp.Text)
+		t.Errorf("a record of an empty directory is answered with %d: %s", resp.StatusCode, resp.Text)
 	}
+	brief := kubo.NewKey(t, "brief", "ed25519")
+	kubo.Publish(t, "brief", "/ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354", "--lifetime=2s")
 	caddy.Await(t, "an error that says that the record expired", func() bool {
-		resp := harness.Get(t, manifest)
-		return resp.StatusCode == http.StatusNotFound && strings.Contains(resp.Text, "the record of "+key+" expired on")
+		resp := harness.Get(t, manifestOf(brief))
+		return resp.StatusCode == http.StatusNotFound && strings.Contains(resp.Text, "the record of "+brief+" expired on")
 	})
 	_, stderr, err := harness.Try(exec.Command("skopeo", "inspect", "--tls-verify=false", "docker://"+caddy.HostOfName("images.example.com")+"/app"))
 	if err == nil || !strings.Contains(stderr, "`names { dnslink images.example.com }`") {
-		t.Errorf("skopeo says of a domain that is not allowed: %s", stderr)
+		t.Errorf("for a domain that is not allowed, skopeo prints: %s", stderr)
 	}
 }
 
-// A recordKeeper is a gateway that gives what another does, but for IPNS records.
+// A recordKeeper is a gateway that passes on the answers of another, and changes IPNS
+// records.
 type recordKeeper struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -172,7 +178,7 @@ func newRecordKeeper(t *testing.T, gateway string) *recordKeeper {
 	return k
 }
 
-// change sets what is made of records.
+// change sets the function that changes records.
 func (k *recordKeeper) change(made func(record []byte) []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The demo succeeds with each client. The PATH holds only that client; the demo builds
-// crane itself.
+// The demo succeeds with any one client in PATH, and with none, since it builds crane
+// itself.
 func TestDemoWorksWithAnyClient(t *testing.T) {
 	harness.Parallel(t)
 	for _, client := range []string{"podman", "skopeo", "crane"} {
@@ -30,7 +30,7 @@ func TestDemoWorksWithAnyClient(t *testing.T) {
 			demo.Env = append(os.Environ(), "PATH="+path)
 			out := harness.Run(t, demo)
 			if !strings.Contains(out, client) || !strings.Contains(out, "What went in came out") {
-				t.Errorf("the demo with %s printed\n%s", client, out)
+				t.Errorf("with %s, the demo prints\n%s", client, out)
 			}
 		})
 	}

@@ -1,5 +1,5 @@
-// Package release tests what users get: the release archives, the demo, a Caddy
-// built by xcaddy, and the packages that each part depends on.
+// Package release tests what users get: the release archives, the demo, and a Caddy
+// that xcaddy builds.
 package release
 
 import (

@@ -13,15 +13,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A release is made twice, at two places, and is the same to the byte; the
-// programs in it run anywhere and say which commit they are of.
+// A release is the same to the byte wherever it is made. Its programs are static and say
+// which commit they are built from.
 func TestReleaseIsReproducible(t *testing.T) {
-	harness.ParallelFor(t, 15*time.Minute) // it builds Caddy from nothing
+	harness.ParallelFor(t, harness.BuildBound)
 	commit := harness.CommitCheckout(t)
 	var first string
 	for _, dir := range []string{"here", "at/another/place"} {
@@ -29,7 +28,7 @@ func TestReleaseIsReproducible(t *testing.T) {
 		harness.Run(t, exec.Command("git", "clone", "--quiet", commit, dir))
 		release := exec.Command("go", "run", "./contrib/release", "linux/amd64")
 		release.Dir = dir
-		archive := filepath.Join(dir, strings.TrimSpace(harness.Run(t, release)))
+		archive := filepath.Join(dir, strings.TrimSpace(harness.Build(t, release)))
 		sum := fmt.Sprintf("%x  %s\n", sha256.Sum256([]byte(harness.ReadFile(t, archive))), filepath.Base(archive))
 		if sums := harness.ReadFile(t, filepath.Join(dir, "dist/SHA256SUMS")); sums != sum {
 			t.Errorf("SHA256SUMS says %s, the archive is %s", sums, sum)
@@ -39,12 +38,12 @@ func TestReleaseIsReproducible(t *testing.T) {
 			mustBeRelease(t, archive)
 		}
 		if sum != first {
-			t.Errorf("made again it is another:\n%s%s", first, sum)
+			t.Errorf("two releases of one commit differ:\n%s%s", first, sum)
 		}
 	}
 }
 
-// mustBeRelease unpacks an archive and runs what is in it.
+// mustBeRelease fails the test unless the archive has the right files and programs.
 func mustBeRelease(t *testing.T, archive string) {
 	t.Helper()
 	name := strings.TrimSuffix(filepath.Base(archive), ".tar.gz")
@@ -67,7 +66,7 @@ func mustBeRelease(t *testing.T, archive string) {
 		}
 		names = append(names, strings.TrimPrefix(h.Name, name+"/"))
 		if h.Uid != 0 || h.Gid != 0 || h.ModTime.Unix() != harness.CommitTime {
-			t.Errorf("%s is %d:%d's and of %s", h.Name, h.Uid, h.Gid, h.ModTime)
+			t.Errorf("%s has the owner %d:%d and the time %s, want 0:0 and that of the commit", h.Name, h.Uid, h.Gid, h.ModTime)
 		}
 	}
 	want := []string{"CHANGELOG.md", "Caddyfile.example", "LICENSE", "NOTICE", "README.md", "caddy", "contrib/systemd/ipfs-registry.service", "converter"}
@@ -80,7 +79,7 @@ func mustBeRelease(t *testing.T, archive string) {
 	}
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
-		t.Errorf("the archive has %v, not %v", names, want)
+		t.Errorf("the archive has %v, want %v", names, want)
 	}
 
 	dir := t.TempDir()
@@ -88,21 +87,21 @@ func mustBeRelease(t *testing.T, archive string) {
 	unpack.Stdin = bytes.NewReader(tarred)
 	harness.Run(t, unpack)
 	for _, program := range []string{"caddy", "converter"} {
-		program, err := elf.Open(filepath.Join(dir, name, program))
+		file, err := elf.Open(filepath.Join(dir, name, program))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 || program.Section(".interp") != nil {
-			t.Errorf("it is not static: %v, %v", libraries, err)
+		if libraries, err := file.ImportedLibraries(); err != nil || len(libraries) > 0 || file.Section(".interp") != nil {
+			t.Errorf("%s is not static: %v, %v", program, libraries, err)
 		}
-		program.Close()
+		file.Close()
 	}
 	_, commit, _ := strings.Cut(name, "_")
 	commit, _, _ = strings.Cut(commit, "_")
 	if version := harness.Run(t, exec.Command(filepath.Join(dir, name, "converter"), "--version")); !strings.Contains(version, commit) || strings.Contains(version, "dirty") {
-		t.Errorf("the converter of %s says %q", commit, version)
+		t.Errorf("the converter built from %s prints the version %q", commit, version)
 	}
 	if modules := harness.Run(t, exec.Command(filepath.Join(dir, name, "caddy"), "list-modules")); !strings.Contains(modules, "http.handlers.ipfs_registry\n") {
-		t.Error("its Caddy lacks the module")
+		t.Error("the release's Caddy lacks the module")
 	}
 }

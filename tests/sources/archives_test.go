@@ -9,7 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Archives that other programs than Docker write are pulled as what they are.
+// Images in archives that skopeo or gzip wrote are pulled with the config that they have
+// in the archive.
 func TestArchivesOfOtherProgramsArePulled(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "gzip")
@@ -33,14 +34,14 @@ func TestArchivesOfOtherProgramsArePulled(t *testing.T) {
 			ref := harness.Convert(t, file, "--store="+store, "--registry="+caddy.URL)
 			harness.RootOf(t, ref)
 			if got := harness.PullBySkopeo(t, ref); got != id {
-				t.Errorf("got the image %s, not %s", got, id)
+				t.Errorf("got the image %s, want %s", got, id)
 			}
 		})
 	}
 }
 
-// skopeoCopy has skopeo write an archive, for which it may write another config,
-// and gives back that config's digest.
+// skopeoCopy returns a function that has skopeo write an archive, and that returns the
+// digest of the config there, which skopeo may have changed.
 func skopeoCopy(archive, transport string) func(*testing.T, string) string {
 	return func(t *testing.T, to string) string {
 		harness.Run(t, exec.Command("skopeo", "copy", "docker-archive:"+archive, transport+to+":"+harness.ImageName+":v1"))

@@ -11,7 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// An image in a running Docker has the address of what docker save writes.
+// An image in a running Docker has the same address as the archive that docker save
+// writes of it.
 func TestDockerDaemonGivesAddressOfDockerSave(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -38,7 +39,7 @@ func TestDockerDaemonGivesAddressOfDockerSave(t *testing.T) {
 				}
 				for _, image := range []string{harness.ImageName + ":v1", harness.ImageName} {
 					if got := harness.RootOf(t, harness.RunForLine(t, from(image))); got != address {
-						t.Errorf("%s from %s is at %s, and not at %s", image, host, got, address)
+						t.Errorf("%s from %s is at %s, want %s", image, host, got, address)
 					}
 				}
 				harness.MustRefuse(t, from("no/such:image"), `asking Docker for "no/such:image": .`)
@@ -47,7 +48,7 @@ func TestDockerDaemonGivesAddressOfDockerSave(t *testing.T) {
 	}
 }
 
-// Without a Docker, the error says where the converter looked for one.
+// If no Docker runs, the error says where the converter looked for one.
 func TestMissingDockerIsNamed(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
@@ -58,9 +59,9 @@ func TestMissingDockerIsNamed(t *testing.T) {
 	}
 }
 
-// Docker with containerd's image store saves an index as it was pulled, and of
-// its platforms only its own. The index keeps its bytes, and what is missing is
-// named.
+// Docker with containerd's image store saves an index as it was pulled, but only the
+// image of its own platform. The converter keeps the index to the byte, and names the
+// missing image.
 func TestPartialIndexKeepsItsBytes(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -77,7 +78,7 @@ func TestPartialIndexKeepsItsBytes(t *testing.T) {
 	ref := strings.TrimSpace(stdout)
 	harness.RootOf(t, ref)
 	if got, want := raw(t, ref), raw(t, repository+":multi"); got != want {
-		t.Errorf("got\n%s, want\n%s", got, want)
+		t.Errorf("the index is\n%s, want\n%s", got, want)
 	}
 	img.MustBe(t, harness.PullByDocker(t, ref))
 }

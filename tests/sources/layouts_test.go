@@ -13,8 +13,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The layouts and archives that skopeo and podman write are what they say, and
-// of two images in one, either can be taken.
+// Images in layouts and archives of skopeo keep their manifests to the byte. From a
+// layout of several images, each can be selected.
 func TestLayoutsOfSkopeoKeepTheirManifests(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/crane")
@@ -53,7 +53,7 @@ func TestLayoutsOfSkopeoKeepTheirManifests(t *testing.T) {
 	} {
 		ref := convertSource(t, append([]string{test.source, "--platform=" + test.platform}, to...)...)
 		if got := raw(t, ref); got != test.raw {
-			t.Errorf("%s for %q: got\n%s, want\n%s", test.source, test.platform, got, test.raw)
+			t.Errorf("%s, platform %q: the manifest is\n%s, want\n%s", test.source, test.platform, got, test.raw)
 		}
 		harness.Run(t, exec.Command(harness.InRepo("bin/crane"), "validate", "--insecure", "--remote", ref))
 	}
@@ -67,8 +67,9 @@ func TestLayoutsOfSkopeoKeepTheirManifests(t *testing.T) {
 	}
 }
 
-// What podman saves in Docker's format is at the address of what Docker saves,
-// and so is what it saves in OCI's where layers are made alike.
+// A podman archive in Docker's format has the address of what Docker saves. One in OCI's
+// format has another, since podman writes another config, and is pulled with that
+// config.
 func TestPodmanArchivesGiveAddressOfDockerSave(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -93,20 +94,20 @@ func TestPodmanArchivesGiveAddressOfDockerSave(t *testing.T) {
 		args := append([]string{test.format + ":" + archive, "--store=" + store, "--registry=" + caddy.URL}, test.flags...)
 		ref := convertSource(t, args...)
 		if got := harness.RootOf(t, ref); (got == address) != test.same {
-			t.Errorf("%s %s is at %s; that of Docker at %s", test.format, strings.Join(test.flags, " "), got, address)
+			t.Errorf("%s %s is at %s, and what Docker saves at %s", test.format, strings.Join(test.flags, " "), got, address)
 		}
 		want := img.ID
-		if !test.same { // podman wrote the config anew
+		if !test.same { // podman wrote another config
 			want = harness.ConfigDigest(t, harness.Run(t, exec.Command("skopeo", "inspect", "--raw", "oci-archive:"+archive)))
 		}
 		if got := harness.PullByDocker(t, ref); got != want {
-			t.Errorf("%s: Docker got %s, not %s", test.format, got, want)
+			t.Errorf("%s: Docker got the image %s, want %s", test.format, got, want)
 		}
 	}
 }
 
-// What is called by a sha512 is served by it. (None of the clients here pulls
-// such an image: skopeo and ctr call all that they write by its sha256.)
+// Blobs and manifests that have sha512 digests are served by them. None of the clients
+// here pulls such an image: skopeo and ctr give sha256 digests to all that they write.
 func TestSHA512DigestsAreServed(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)

@@ -7,9 +7,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A newer Docker saves the same image in another form, with either image store;
-// it has the same address. It pulls it too, and what it saves then has that
-// address again, where the store kept what was pulled.
+// A newer Docker, with either image store, saves an image in another format, and it has
+// the same address. Pulled by that Docker and saved again, it still has that address.
 func TestNewerDockerGivesTheSameAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -23,7 +22,7 @@ func TestNewerDockerGivesTheSameAddress(t *testing.T) {
 			caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", images))
 			ref := harness.Convert(t, saves.Save(t, harness.ImageName+":v1"), "--store="+images, "--registry="+caddy.URL)
 			if got := harness.RootOf(t, ref); got != address {
-				t.Errorf("saved by it, the image is at %s, not at %s", got, address)
+				t.Errorf("saved by a newer Docker, the image is at %s, want %s", got, address)
 			}
 
 			pulls := harness.NewTrixieDocker(t, store)
@@ -32,13 +31,13 @@ func TestNewerDockerGivesTheSameAddress(t *testing.T) {
 			pulls.Run(t, "tag", ref, harness.ImageName+":v1")
 			again := pulls.Save(t, harness.ImageName+":v1")
 			if got := harness.RootOf(t, harness.Convert(t, again, "--store="+t.TempDir())); got != address {
-				t.Errorf("pulled and saved, the image is at %s, not at %s", got, address)
+				t.Errorf("pulled and saved again, the image is at %s, want %s", got, address)
 			}
 			m, digest := harness.FetchManifest(t, ref)
 			img.MustBe(t, m.Config.Digest)
 			want := map[string]string{"classic": img.ID, "containerd": digest}[store]
 			if got := pulls.ID(t, ref); got != want {
-				t.Errorf("its ID is %s, not %s", got, want)
+				t.Errorf("the image's ID is %s, want %s", got, want)
 			}
 		})
 	}

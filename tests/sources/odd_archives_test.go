@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/oddarchive"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
@@ -19,8 +18,8 @@ type converted struct {
 	want oddarchive.Want
 }
 
-// pulls reports whether a client is to pull the image. Docker and podman, which are
-// slow, pull those whose layers are odd: the others are ordinary images by now.
+// pulls reports whether the test has a client pull the image. Docker and podman are slow,
+// so they pull only images with odd layers: other images are ordinary once converted.
 func (c converted) pulls(client string) bool {
 	if client != "skopeo" && !c.OddLayers {
 		return false
@@ -28,10 +27,10 @@ func (c converted) pulls(client string) bool {
 	return c.want.Pullable == nil || slices.Contains(c.want.Pullable, client)
 }
 
-// What the converter makes of odd archives is pulled as the images that went in, by
-// every client that could pull them from another registry.
+// Images from odd archives are pulled, with the right config, by every client that could
+// pull them from another registry.
 func TestOddArchivesArePulled(t *testing.T) {
-	harness.ParallelFor(t, 8*time.Minute)
+	harness.Parallel(t)
 	store := t.TempDir()
 	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
 	results := convertOddArchives(t, store, caddy.URL)
@@ -48,7 +47,7 @@ func TestOddArchivesArePulled(t *testing.T) {
 		"skopeo": harness.PullBySkopeo,
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			harness.Parallel(t)
 			for _, r := range results {
 				if !r.pulls(name) {
 					continue
@@ -63,8 +62,8 @@ func TestOddArchivesArePulled(t *testing.T) {
 	}
 }
 
-// convertOddArchives converts each odd archive that is taken, by the first call of its
-// case.
+// convertOddArchives converts the odd archive of each case that the converter accepts,
+// with the arguments of the first accepted run of the case.
 func convertOddArchives(t *testing.T, store, registry string) []converted {
 	t.Helper()
 	harness.Need(t, "bin/converter")

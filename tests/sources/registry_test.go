@@ -12,17 +12,17 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// user is the only one of a registry with users, whose password is secret.
+// user is a line of an htpasswd file: the user "user" with the password "secret".
 const user = "user:$2a$04$DwfhvOPijtm4ZhkXCvg6Qeq.A2WmnqAmnMgAsaIkTXMOjDx1EZJHO"
 
-// A registry is Docker's own, with nothing in it.
+// A registry is Docker's own registry.
 type registry struct {
 	*harness.Daemon
 	host string
 }
 
-// NewRegistry starts a registry. With users, as htpasswd has them, only they may
-// pull and push.
+// NewRegistry starts an empty registry. If there are users, lines of an htpasswd file,
+// only they may pull and push.
 func NewRegistry(t *testing.T, users ...string) registry {
 	t.Helper()
 	harness.Need(t, "docker-registry")
@@ -41,8 +41,8 @@ func NewRegistry(t *testing.T, users ...string) registry {
 	return r
 }
 
-// fill puts the test's image there as v1, once more for another platform, and
-// an index of both as multi.
+// fill pushes the image as v1, the same image for another platform as arm64, and an
+// index of both as multi.
 func (r registry) fill(t *testing.T, img harness.Image) (repository string) {
 	t.Helper()
 	harness.Need(t, "skopeo", "bin/crane")
@@ -56,22 +56,22 @@ func (r registry) fill(t *testing.T, img harness.Image) (repository string) {
 	return repository
 }
 
-// raw is the manifest or index as skopeo gets it.
+// raw returns the bytes of a manifest or index, which skopeo fetches.
 func raw(t *testing.T, ref string) string {
 	t.Helper()
 	return harness.Run(t, exec.Command("skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+ref))
 }
 
-// convertSource runs the converter on what its first argument names, and gives
-// back the one line that it prints.
+// convertSource runs the converter, whose first argument names the source, and returns
+// the one line that it prints.
 func convertSource(t *testing.T, args ...string) string {
 	t.Helper()
 	harness.Need(t, "bin/converter")
 	return harness.RunForLine(t, exec.Command(harness.InRepo("bin/converter"), args...))
 }
 
-// What is in a registry is put on IPFS as it is, to the byte: images, indexes,
-// and what an index has for one platform.
+// Images and indexes from a registry keep their manifests to the byte, and so does the
+// image that --platform selects from an index.
 func TestRegistryImagesKeepTheirManifests(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -94,9 +94,9 @@ func TestRegistryImagesKeepTheirManifests(t *testing.T) {
 			ref := convertSource(t, args...)
 			harness.RootOf(t, ref)
 			if got, want := raw(t, ref), raw(t, repository+test.same); got != want {
-				t.Errorf("got\n%s, want\n%s", got, want)
+				t.Errorf("the manifest is\n%s, want\n%s", got, want)
 			}
-			// It reads all of it, and compares every digest.
+			// crane reads the whole image and compares every digest.
 			harness.Run(t, exec.Command(harness.InRepo("bin/crane"), "validate", "--insecure", "--remote", ref))
 		})
 	}
@@ -116,8 +116,8 @@ func TestRegistryImagesKeepTheirManifests(t *testing.T) {
 	harness.MustRefuse(t, exec.Command(harness.InRepo("bin/converter"), "docker://"+nobody+"/app", "--store="+t.TempDir()), nobody+".*connection refused")
 }
 
-// With --recompress, an image in a registry has the address of the archive that
-// it was pushed from.
+// With --recompress, an image from a registry has the address of the archive that it was
+// pushed from.
 func TestRecompressedRegistryImageHasAddressOfArchive(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -125,7 +125,7 @@ func TestRecompressedRegistryImageHasAddressOfArchive(t *testing.T) {
 	store := t.TempDir()
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--store="+store))
 	if got := harness.RootOf(t, convertSource(t, "docker://"+repository+":v1", "--recompress", "--store="+store)); got != address {
-		t.Errorf("it is at %s, and not at %s", got, address)
+		t.Errorf("the image is at %s, want %s", got, address)
 	}
 	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
 	ref := convertSource(t, "docker://"+repository+":multi", "--recompress", "--store="+store, "--registry="+caddy.URL)
@@ -154,8 +154,8 @@ func TestRegistryCredentialsAreThoseOfDocker(t *testing.T) {
 	harness.MustRefuse(t, as(""), "docker login "+from.host)
 }
 
-// What we serve can be converted, and has its address again. Where the registry
-// has a certificate, it must be one to trust, unless that is waived.
+// An image that this registry serves has the same address when it is converted from
+// there. The registry's certificate must be trusted, unless a flag waives that.
 func TestOwnRegistryGivesTheSameAddress(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -185,7 +185,7 @@ registry.test {
 	}
 	for _, cmd := range []*exec.Cmd{from(trusted), from(os.DevNull, "--src-tls-verify=false")} {
 		if got := harness.RootOf(t, harness.RunForLine(t, cmd)); got != address {
-			t.Errorf("it is at %s, and not at %s", got, address)
+			t.Errorf("the image is at %s, want %s", got, address)
 		}
 	}
 	harness.MustRefuse(t, from(os.DevNull), "registry.test.*unknown authority")

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,13 +19,13 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A meter is a gateway before another, which counts what that sends and lets no
-// more than so many bytes a second pass.
+// A meter is a proxy in front of a gateway. It counts the bytes that the gateway sends,
+// and limits their rate.
 type meter struct {
 	*httptest.Server
 	bytes atomic.Int64
-	rate  float64 // 0 for any
-	next  chan time.Time
+	rate  float64        // bytes a second, or 0 for no limit
+	next  chan time.Time // when the next byte may pass
 }
 
 func newMeter(t *testing.T, gateway string, rate float64) *meter {
@@ -48,7 +49,7 @@ func newMeter(t *testing.T, gateway string, rate float64) *meter {
 type metered struct {
 	http.ResponseWriter
 	*meter
-	ctx context.Context // of the request
+	ctx context.Context // the request's
 }
 
 func (m metered) Write(b []byte) (int, error) {
@@ -71,7 +72,8 @@ func (m metered) Write(b []byte) (int, error) {
 
 func (m metered) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 
-// cachedImage is an image of layers on a node: its path in a registry.
+// cachedImage converts an image with the given layers onto a node, and returns its path
+// in a registry.
 func cachedImage(t *testing.T, node *harness.Kubo, name string, layers ...string) (path string) {
 	t.Helper()
 	ref := harness.Convert(t, harness.ArchiveOfLayers(t, name, layers...), "--quiet", "--ipfs-api="+node.API)
@@ -79,8 +81,8 @@ func cachedImage(t *testing.T, node *harness.Kubo, name string, layers ...string
 	return path
 }
 
-// cachedImages are so many images, each of one layer of so many bytes that no other
-// has.
+// cachedImages converts n images onto a node. Each has one layer of size bytes, which no
+// other image has.
 func cachedImages(t *testing.T, node *harness.Kubo, n, size int) (paths []string) {
 	t.Helper()
 	content := harness.Noise(n * size)
@@ -90,14 +92,14 @@ func cachedImages(t *testing.T, node *harness.Kubo, n, size int) (paths []string
 	return paths
 }
 
-// withCache is a Caddy in front of gateways, with the cache in a store.
+// withCache starts a Caddy with a store, which caches what comes from the gateways.
 func withCache(t *testing.T, store string, gateways ...string) *harness.Caddy {
 	t.Helper()
 	return harness.NewCaddy(t, fmt.Sprintf("ipfs_registry %s {\nstore %s\n}", strings.Join(gateways, " "), store))
 }
 
-// pullBy asks for an image at its repository's URL, and may be refused. What comes
-// whole must be right.
+// pullBy pulls an image from its repository's URL, and reports whether it got the whole
+// image. The registry may refuse, but fails the test if it sends a wrong byte.
 func pullBy(t *testing.T, fetch func(url string) (harness.Response, error), at string) (whole bool) {
 	resp, err := fetch(at + "/manifests/latest")
 	if err != nil || resp.StatusCode != http.StatusOK {
@@ -110,16 +112,16 @@ func pullBy(t *testing.T, fetch func(url string) (harness.Response, error), at s
 			return false
 		}
 		if resp.StatusCode != http.StatusOK || harness.DigestOf([]byte(resp.Text)) != digest {
-			t.Errorf("%s is answered with %d and something else", digest, resp.StatusCode)
+			t.Errorf("%s is answered with %d and wrong content", digest, resp.StatusCode)
 			return false
 		}
 	}
 	return true
 }
 
-// However many ask, and whichever of the Caddys with one store, a gateway gives each
-// byte once; and when it is gone, all that was pulled is there, after a restart of
-// Caddy as well.
+// A gateway sends each byte once, however many clients pull through however many Caddys
+// on one store. When the gateway is gone, the pulled image is still served, also by a
+// Caddy that starts later.
 func TestGatewaySendsEachByteOnce(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
@@ -133,31 +135,32 @@ func TestGatewaySendsEachByteOnce(t *testing.T) {
 	both.Go(func() { second.MustHave(t, path, 20) })
 	both.Wait()
 	if sent := gateway.bytes.Load(); float64(sent) > float64(size)*1.01 {
-		t.Errorf("%d bytes of %d came from the gateway", sent, size)
+		t.Errorf("the gateway sent %d bytes for an image of %d", sent, size)
 	}
-	t.Logf("20 clients of 2 Caddys at once: %.4f of the image from the gateway", float64(gateway.bytes.Load())/float64(size))
-	first.Stop() // which ends what is under way
-	second.Stop()
+	t.Logf("20 clients of each of 2 Caddys: the gateway sent %.4f of the image", float64(gateway.bytes.Load())/float64(size))
+	first.StopGently() // so that all fills are kept
+	second.StopGently()
 	node.Stop()
 	gateway.Close()
 	third := withCache(t, store, gateway.URL)
 	third.MustHave(t, path, 3)
-	if got := harness.InStore(t, store, "gc"); !strings.Contains(got, "0 files") && got != "" {
-		t.Errorf("gc: %q", got)
+	if got := harness.InStore(t, store, "gc"); !strings.HasPrefix(got, "removed 0 files") {
+		t.Errorf("with cached files only, gc prints %q", got)
 	}
 	harness.InStore(t, store, "verify", "--all")
 	third.MustHave(t, path, 1)
 	ref := strings.TrimSpace(harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "copy", path, "--from", store, "--store", store, "--quiet")))
 	if !strings.HasSuffix(ref, strings.TrimSuffix(path, ":v1")) {
-		t.Errorf("what was cached and then kept is %q", ref)
+		t.Errorf("copied from the cache into the store, the image is %q", ref)
 	}
 	if got := harness.InStore(t, store, "verify", "--all"); !strings.Contains(got, "blocks") {
-		t.Errorf("verify: %q", got)
+		t.Errorf("verify --all prints %q", got)
 	}
 	third.MustHave(t, path, 1)
 }
 
-// A new version of an image costs the gateway only the changed leaves.
+// A gateway sends only the changed leaves of a new version, also after a restart of
+// Caddy, which then learns from the disk which leaves the store has.
 func TestNewVersionCostsWhatChanged(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
@@ -168,17 +171,24 @@ func TestNewVersionCostsWhatChanged(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
 	c := withCache(t, store, gateway.URL)
 	c.MustHave(t, v1, 1)
-	c.StopGently() // which keeps the blobs
-	c = withCache(t, store, gateway.URL)
+	c.StopGently() // so that all fills are kept
+	o := harness.NewOperated(t, fmt.Sprintf("ipfs_registry %s {\nstore %s\n}", gateway.URL, store))
+	o.Await(t, "an index of the leaves in the store", func() bool {
+		return hasLearned.MatchString(o.Ask(t, http.MethodGet, "/debug/pprof/goroutine?debug=2").Text)
+	})
 	gateway.bytes.Store(0)
-	size := c.MustHave(t, v2, 5)
+	size := o.MustHave(t, v2, 5)
 	share := float64(gateway.bytes.Load()) / float64(size)
-	if t.Logf("%.3f of the new version came from the gateway", share); share < 0.16 || share > 0.2 {
-		t.Error("a sixth of it is new")
+	if t.Logf("the gateway sent %.3f of the new version", share); share < 0.16 || share > 0.2 {
+		t.Error("a sixth of the new version is new, so the gateway must send about 0.17 of it")
 	}
 }
 
-// On a full disk, blobs are streamed past the cache and no pull fails.
+// hasLearned matches the stacks of a Caddy whose index of leaves waits for new blobs,
+// and so knows those that are in the store.
+var hasLearned = regexp.MustCompile(`\[select[^\]]*\]:\n\S*/internal/fill\.\(\*Filler\)\.learn\(`)
+
+// If the cache's disk is full, blobs are streamed past the cache and no pull fails.
 func TestFullCacheDiskFailsNoPull(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/caddy")
@@ -196,12 +206,12 @@ func TestFullCacheDiskFailsNoPull(t *testing.T) {
 	c.AwaitLine(t, "the cache is off")
 	c.MustHave(t, path, 1)
 	if n := strings.Count(c.Log.String(), "the cache is off"); n != 1 {
-		t.Errorf("it says so %d times", n)
+		t.Errorf("the log says %d times that the cache is off, want once", n)
 	}
 }
 
-// What is published under a digest that it does not have is cut off before its end,
-// and not kept, and the gateway is not bothered with it again and again.
+// A blob that a publisher put under a wrong digest is cut off before its end and is not
+// cached. The gateway is not asked for it every time.
 func TestFalseBlobIsNotCached(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
@@ -216,14 +226,14 @@ func TestFalseBlobIsNotCached(t *testing.T) {
 	for range 5 {
 		resp, err := harness.Fetch(c.URL + "/v2/" + root + "/blobs/" + digest)
 		if err == nil && resp.StatusCode == http.StatusOK || len(resp.Text) >= len(content) {
-			t.Errorf("%d bytes of the lie came: %d", len(resp.Text), resp.StatusCode)
+			t.Errorf("the client got %d of %d false bytes", len(resp.Text), len(content))
 		}
 	}
 	if sent := gateway.bytes.Load(); sent > int64(len(content))*5/2 {
-		t.Errorf("%d bytes of %d came from the gateway", sent, len(content))
+		t.Errorf("for five requests, the gateway sent %d bytes of a blob of %d", sent, len(content))
 	}
 	if kept, err := filepath.Glob(filepath.Join(store, "cache", "blobs", "*", "*")); err != nil || len(kept) > 0 {
-		t.Errorf("kept are %q, %v", kept, err)
+		t.Errorf("the cache has %q, %v", kept, err)
 	}
 	c.AwaitLine(t, "does not have the digest that it is published under")
 	c.MustAnswer(t)

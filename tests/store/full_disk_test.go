@@ -8,7 +8,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A disk that fills during a conversion fails that image, and no other.
+// If the disk fills during a conversion, only that conversion fails. Other images in
+// the store stay whole, and nothing is left of the one that failed.
 func TestFullDiskCostsOnlyTheImageWithoutRoom(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")
@@ -29,9 +30,9 @@ ls "$1" "$store/tmp"`
 	}
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	if len(lines) != 2 || !strings.Contains(lines[0], "no space left") || !strings.Contains(lines[1], "no space left") {
-		t.Errorf("it says %q", lines)
+		t.Errorf("standard error is %q, want two lines about space", lines)
 	}
 	if strings.Count(stdout, "/small") < 2 || !strings.Contains(stdout, "/again") || strings.Contains(stdout, "large.car") || strings.Contains(stdout, "import-") {
-		t.Errorf("it prints\n%s", stdout)
+		t.Errorf("the images and files at the end are wrong:\n%s", stdout)
 	}
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Gateways die and hang in the middle of answers, and come back. Clients of a Caddy with
-// another gateway notice nothing. Clients of a Caddy without one may be refused, and get
-// everything in the end. No client gets a wrong byte.
+// Gateways break off answers, hang, and come back. If Caddy has another gateway, clients
+// notice nothing. If it has no other, it may refuse clients, which get everything when
+// they ask again. No client gets a wrong byte.
 func TestPullsSurviveGatewaysThatDieAndHang(t *testing.T) {
 	harness.Parallel(t)
 	const images, clients = 8, 4
@@ -31,7 +31,7 @@ func TestPullsSurviveGatewaysThatDieAndHang(t *testing.T) {
 			harness.Parallel(t)
 			faulty := newFaultyGateway(t, node.Gateway)
 			gateways := []string{faulty.URL}
-			if !alone { // of two, one has the fault: that which is asked
+			if !alone { // the one that is asked first has the fault
 				twin := httptest.NewServer(faulty.Config.Handler)
 				t.Cleanup(twin.Close)
 				gateways = append(gateways, twin.URL)
@@ -51,15 +51,15 @@ func TestPullsSurviveGatewaysThatDieAndHang(t *testing.T) {
 					all.Go(func() {
 						for !pullBy(t, harness.Fetch, harness.Repository(c.Host()+"/"+path)) {
 							if refused.Add(1); refused.Load() > 1000 {
-								t.Errorf("%s does not come", path)
+								t.Errorf("%s: still refused after 1000 attempts", path)
 								return
 							}
 						}
 					})
 				}
 				if hangs {
-					c.Await(t, "a gateway that hangs", func() bool { _, hung := faulty.counts(); return hung == i/2+1 })
-					faulty.goOn <- struct{}{}
+					c.Await(t, "the gateway to hang", func() bool { _, hung := faulty.counts(); return hung == i/2+1 })
+					faulty.goOn <- struct{}{} // never blocks: the last one was taken, or is taken by the next hang
 				}
 				all.Wait()
 			}
@@ -67,30 +67,30 @@ func TestPullsSurviveGatewaysThatDieAndHang(t *testing.T) {
 				c.MustHave(t, path, 1)
 			}
 			if !alone && refused.Load() > 0 {
-				t.Errorf("%d pulls were refused, though there was another gateway", refused.Load())
+				t.Errorf("%d pulls were refused although there was another gateway", refused.Load())
 			}
 			c.Stop()
 			harness.InStore(t, store, "verify", "--all")
 			died, hung := faulty.counts()
 			if died+hung < images {
-				t.Errorf("there were %d faults", died+hung)
+				t.Errorf("the gateway had %d faults, want %d or more", died+hung, images)
 			}
-			t.Logf("%d answers broke off or were none, %d hung; of %d pulls %d were refused at first; %d images checked, 0 lost",
-				died, hung, images*clients, refused.Load(), images)
+			t.Logf("%d answers broken off or refused, %d hung; %d pulls of %d refused at first; %d images checked, 0 lost",
+				died, hung, refused.Load(), images*clients, images)
 		})
 	}
 }
 
-// A faultyGateway gives what another does, but for faults.
+// A faultyGateway passes on the answers of another gateway until it has a fault.
 type faultyGateway struct {
 	*httptest.Server
 	mu         sync.Mutex
-	left       int  // bytes until it has its fault; negative if there is none to come
-	hangs      bool // then, or else dies
-	goes       int  // requests for which it is gone then
-	gone       int  // of these
+	left       int  // bytes until the fault, or negative if there will be none
+	hangs      bool // the fault: whether an answer hangs, or breaks off
+	goes       int  // how many requests are refused after an answer broke off
+	gone       int  // how many are still to be refused
 	died, hung int
-	goOn       chan struct{} // ends what hangs
+	goOn       chan struct{} // ends one answer that hangs
 }
 
 func newFaultyGateway(t *testing.T, gateway string) *faultyGateway {
@@ -99,7 +99,7 @@ func newFaultyGateway(t *testing.T, gateway string) *faultyGateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &faultyGateway{left: -1, goOn: make(chan struct{})}
+	g := &faultyGateway{left: -1, goOn: make(chan struct{}, 1)}
 	proxy := httputil.NewSingleHostReverseProxy(behind)
 	proxy.FlushInterval = -1
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
@@ -113,7 +113,8 @@ func newFaultyGateway(t *testing.T, gateway string) *faultyGateway {
 	return g
 }
 
-// failAfter has it hang after so many bytes, or die and be gone for some requests.
+// failAfter makes an answer hang after the given number of bytes, or break off, after
+// which the next requests are refused, as many as gone.
 func (g *faultyGateway) failAfter(bytes int, hangs bool, gone int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -131,7 +132,8 @@ func (g *faultyGateway) isGone() bool {
 	return true
 }
 
-// take takes n bytes, and reports whether the gateway has its fault before them.
+// take counts n bytes that are to be sent, and reports whether the gateway has its fault
+// before them.
 func (g *faultyGateway) take(n int) (dies, hangs bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -166,19 +168,19 @@ func (w faultyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w faultyWriter) Write(b []byte) (int, error) {
 	dies, hangs := w.gateway.take(len(b))
 	if dies {
-		return 0, errors.New("the gateway is gone")
+		return 0, errors.New("the test breaks off this answer")
 	}
 	if hangs {
 		select {
 		case <-w.gateway.goOn:
-		case <-w.ctx.Done(): // who asked has enough of it
+		case <-w.ctx.Done(): // Caddy gave up
 		}
 	}
 	return w.ResponseWriter.Write(b)
 }
 
-// Caddy is reloaded again and again while clients pull cold images. No answer breaks
-// off, and each byte comes once from the gateway.
+// While clients pull cold images, Caddy loads new configurations all the time. No answer
+// breaks off, and the gateway sends each byte once.
 func TestReloadsUnderLoadBreakNoPull(t *testing.T) {
 	harness.Parallel(t)
 	const images, clients = 12, 4
@@ -188,9 +190,9 @@ func TestReloadsUnderLoadBreakNoPull(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
 	site := fmt.Sprintf("ipfs_registry %s {\nstore %s\n}\nrespond / ", gateway.URL, store)
 	o := harness.NewOperated(t, site+"0")
-	// Caddy closes its listener, and with it connections that it has not accepted.
+	// Caddy replaces its listener, which resets connections that were not accepted yet.
 	var again atomic.Int64
-	knock := func(url string) (harness.Response, error) {
+	fetchAgain := func(url string) (harness.Response, error) {
 		for {
 			resp, err := harness.Fetch(url)
 			if resp.Response != nil || again.Load() > 1000 {
@@ -203,8 +205,8 @@ func TestReloadsUnderLoadBreakNoPull(t *testing.T) {
 	for range clients {
 		all.Go(func() {
 			for _, path := range paths {
-				if !pullBy(t, knock, harness.Repository(o.Host()+"/"+path)) {
-					t.Errorf("%s did not come", path)
+				if !pullBy(t, fetchAgain, harness.Repository(o.Host()+"/"+path)) {
+					t.Errorf("%s: a pull failed during reloads", path)
 				}
 			}
 		})
@@ -212,18 +214,18 @@ func TestReloadsUnderLoadBreakNoPull(t *testing.T) {
 	pulled := make(chan struct{})
 	go func() { all.Wait(); close(pulled) }()
 	reloads := 0
-	for under := true; under; reloads++ {
+	for pulling := true; pulling; reloads++ {
 		o.Load(t, fmt.Sprint(site, reloads+1))
 		select {
 		case <-pulled:
-			under = false
-		case <-time.After(100 * time.Millisecond): // ten times as often as anybody does
+			pulling = false
+		case <-time.After(100 * time.Millisecond): // leaves the pulls some processor time
 		}
 	}
 	if sent := gateway.bytes.Load(); sent > images<<20*105/100 {
-		t.Errorf("beside %d reloads %d bytes came from the gateway", reloads, sent)
+		t.Errorf("during %d reloads the gateway sent %d bytes for images of %d", reloads, sent, images<<20)
 	}
 	o.Stop()
 	harness.InStore(t, store, "verify", "--all")
-	t.Logf("%d reloads during %d pulls of %d images, %d connections anew, 0 lost", reloads, clients*images, images, again.Load())
+	t.Logf("%d reloads during %d pulls of %d images, %d connections repeated, 0 lost", reloads, clients*images, images, again.Load())
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// kept is the content of a store without its locks, and the records, which say when.
+// kept returns the files of a store, without its locks and without the records, which
+// have times in them.
 func kept(t *testing.T, store string) map[string]string {
 	t.Helper()
 	files := harness.ReadTree(t, store)
@@ -38,8 +39,8 @@ func mustBeWhole(t *testing.T, ref string) {
 	}
 }
 
-// What is left after an image was removed is, byte for byte, what would be there
-// if it had never been.
+// After an image is removed and collected, the store is, byte for byte, as if the image
+// had never been in it. Layers that another image shares stay.
 func TestCollectionKeepsSharedLayers(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
@@ -53,31 +54,31 @@ func TestCollectionKeepsSharedLayers(t *testing.T) {
 	harness.Convert(t, two, "--store="+alone)
 
 	if got := harness.InStore(t, store, "gc"); !strings.HasPrefix(got, "removed 0 files") {
-		t.Errorf("of two images, gc %s", got)
+		t.Errorf("with two images in the store, gc prints %s", got)
 	}
 	harness.InStore(t, store, "rm", refOne)
 	listed := harness.InStore(t, store, "images")
 	if _, address, _ := strings.Cut(refTwo, "/"); !strings.Contains(listed, address+" ") || strings.Count(listed, "\n") != 2 {
-		t.Errorf("of one image that is left, the list is\n%s", listed)
+		t.Errorf("the list should have one image, and is\n%s", listed)
 	}
 	mustBeWhole(t, refOne)
 	_, announced, _ := strings.Cut(harness.InStore(t, store, "gc", "--dry-run"), "would remove")
 	if _, removed, _ := strings.Cut(harness.InStore(t, store, "gc"), "removed"); removed == "" || removed != announced || strings.HasPrefix(removed, " 0 ") {
-		t.Errorf("removed%s, and announced were%s", removed, announced)
+		t.Errorf("gc removed%s, and announced%s", removed, announced)
 	}
 	if got, want := kept(t, store), kept(t, alone); !maps.Equal(got, want) {
-		t.Errorf("kept are %v, and in a store of its own are %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+		t.Errorf("the store has %v; converted alone, the other image has %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
 	}
 	if status := harness.Get(t, harness.Repository(refOne)+"/manifests/latest").StatusCode; status != http.StatusNotFound {
-		t.Errorf("the image that is gone is answered with %d", status)
+		t.Errorf("the removed image is answered with %d", status)
 	}
 	mustBeWhole(t, refTwo)
 	harness.PullBySkopeo(t, refTwo)
 	harness.MustRefuse(t, harness.Converter(t, os.DevNull, "rm", refOne, "--store="+store), "ciq.* is not in the store")
 }
 
-// Converters, rm and gc run at once on one store, and every image that was
-// reported and not removed is whole.
+// Converters, rm and gc run at the same time on one store. Every image that a converter
+// reported, and that rm did not remove, is whole.
 func TestCollectionBesideConversionsKeepsImages(t *testing.T) {
 	harness.Parallel(t)
 	const converters, rounds = 10, 2
@@ -136,16 +137,16 @@ func TestCollectionBesideConversionsKeepsImages(t *testing.T) {
 		mustBeWhole(t, ref)
 	}
 	if listed := harness.InStore(t, store, "images"); strings.Count(listed, "\n") != images+1 {
-		t.Errorf("%d images were converted and not removed, and the list is\n%s", images, listed)
+		t.Errorf("the list should have %d images, and is\n%s", images, listed)
 	}
 	if images == 0 || collections == 0 {
-		t.Error("nothing happened at once")
+		t.Errorf("%d images were kept and gc ran %d times, want at least one of each", images, collections)
 	}
 	t.Logf("%d conversions beside %d collections, %d images checked", converters*rounds, collections, images)
 }
 
-// A converter that is killed leaves rubbish in tmp alone, and the next gc takes
-// it, but not what another is working on.
+// A killed converter leaves files in tmp only. The next converter or gc removes them,
+// and leaves alone what a running converter has there.
 func TestCollectionClearsWhatKilledConvertersLeft(t *testing.T) {
 	harness.Parallel(t)
 	whole := []byte(harness.ReadFile(t, harness.ArchiveOfLayers(t, "app:v1", harness.Noise(3<<20), harness.Noise(2<<20))))
@@ -163,39 +164,39 @@ func TestCollectionClearsWhatKilledConvertersLeft(t *testing.T) {
 	killed.Cmd.Process.Kill()
 	<-killed.Ended
 	rubbish := working()
-	living, feed := convertSlowly(t, store) // which clears up as it begins
+	living, feed := convertSlowly(t, store) // which removes it when it starts
 	feed(whole[:4<<20])
 	living.Await(t, "a blob in tmp", func() bool { return len(working()) > 0 && !slices.Equal(working(), rubbish) })
 	if _, err := os.Stat(rubbish[0]); err == nil {
-		t.Errorf("%s of a killed converter is still there", rubbish[0])
+		t.Errorf("%s, of a killed converter, is still there", rubbish[0])
 	}
 	for name := range kept(t, store) {
 		if !strings.HasPrefix(name, "tmp/") {
-			t.Errorf("before anything was committed there is %s", name)
+			t.Errorf("the store has %s before any conversion ended", name)
 		}
 	}
 	another, feedAnother := convertSlowly(t, store)
 	feedAnother(whole[:1<<20])
-	another.Await(t, "its directory", func() bool { return countDirs(t, filepath.Join(store, "tmp")) == 2 })
+	another.Await(t, "its directory in tmp", func() bool { return countDirs(t, filepath.Join(store, "tmp")) == 2 })
 	another.Cmd.Process.Kill()
 	<-another.Ended
 	harness.InStore(t, store, "gc")
 	if n := countDirs(t, filepath.Join(store, "tmp")); n != 1 {
-		t.Errorf("in tmp are %d directories, and one converter is running", n)
+		t.Errorf("after gc, tmp has %d directories, want that of the running converter only", n)
 	}
 	feed(whole[4<<20:])
 	feed(nil)
 	<-living.Ended
 	if !strings.Contains(living.Log.String(), "/app\n") {
-		t.Errorf("the converter beside a collection said %s", living.Log)
+		t.Errorf("the converter that ran beside gc printed %s", living.Log)
 	}
 	if left := countDirs(t, filepath.Join(store, "tmp")); left != 0 {
-		t.Errorf("in tmp are %d directories", left)
+		t.Errorf("at the end, tmp has %d directories", left)
 	}
 }
 
-// convertSlowly starts a converter that gets its archive piece by piece, nil at
-// the end.
+// convertSlowly starts a converter and returns a function that writes to its standard
+// input, or closes that if the argument is nil.
 func convertSlowly(t *testing.T, store string) (*harness.Daemon, func([]byte)) {
 	t.Helper()
 	harness.Need(t, "bin/converter")
@@ -225,8 +226,8 @@ func countDirs(t *testing.T, dir string) int {
 	return len(entries)
 }
 
-// Whatever rots in a store, or is lost, converting or copying the image again
-// mends it. Where a copy cannot, it says so.
+// If any file of a store rots or is lost, converting or copying the image again mends
+// the store. A copy within the store cannot mend a blob, and says so.
 func TestConvertingAgainMendsTheStore(t *testing.T) {
 	harness.Parallel(t)
 	image := harness.ArchiveOfLayers(t, "app:v1", harness.Noise(1<<20))
@@ -260,7 +261,7 @@ func TestConvertingAgainMendsTheStore(t *testing.T) {
 					harness.WriteFile(t, file, damaged)
 				}
 				if got := strings.TrimSpace(again()); got != ref {
-					t.Errorf("%s: %s says %s and not %s", name, by, got, ref)
+					t.Errorf("%s: %s prints %s, want %s", name, by, got, ref)
 				}
 				harness.MustVerify(t, ref, ref, "--store="+store)
 			}
@@ -272,14 +273,14 @@ func TestConvertingAgainMendsTheStore(t *testing.T) {
 		}
 	}
 	if len(kinds) != 4 {
-		t.Errorf("there were files in %v", kinds)
+		t.Errorf("the store has files in %v, want four directories", kinds)
 	}
 }
 
-// A client reads a blob to its end even when the image is collected meanwhile.
+// A client reads a blob to its end even if the image is collected meanwhile.
 func TestBlobBeingReadSurvivesCollection(t *testing.T) {
 	harness.Parallel(t)
-	content := harness.Noise(64 << 20) // more than fits on its way
+	content := harness.Noise(64 << 20) // more than socket buffers hold
 	store := t.TempDir()
 	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\n}", store))
 	ref := harness.Convert(t, harness.ArchiveOfLayers(t, "app:v1", content), "--store="+store, "--registry="+caddy.URL)
@@ -296,15 +297,15 @@ func TestBlobBeingReadSurvivesCollection(t *testing.T) {
 	harness.InStore(t, store, "rm", ref)
 	harness.InStore(t, store, "gc")
 	if left := kept(t, store); len(left) > 0 {
-		t.Errorf("after gc there are %v", slices.Sorted(maps.Keys(left)))
+		t.Errorf("after gc, the store has %v", slices.Sorted(maps.Keys(left)))
 	}
 	if _, err := body.ReadFrom(resp.Body); err != nil || harness.DigestOf(body.Bytes()) != m.Layers[0].Digest {
-		t.Errorf("read were %d bytes of %d: %v", body.Len(), m.Layers[0].Size, err)
+		t.Errorf("the client read %d bytes of %d: %v", body.Len(), m.Layers[0].Size, err)
 	}
 }
 
-// A read-only store can be read, and a command that writes says in one line that it
-// cannot.
+// Commands that read work on a read-only store. Commands that write refuse with one line
+// that gives the reason.
 func TestReadOnlyStoreIsReadAndNamed(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/converter")
@@ -319,15 +320,15 @@ func TestReadOnlyStoreIsReadAndNamed(t *testing.T) {
 	harness.MustRefuse(t, readOnly(), "read-only file system")
 	harness.MustRefuse(t, readOnly("rm", ref), "read-only file system")
 	if got := harness.Run(t, readOnly("images")); !strings.Contains(got, ref[:strings.IndexByte(ref, '/')]) {
-		t.Errorf("images: %s", got)
+		t.Errorf("images prints %s", got)
 	}
 	if got := harness.Run(t, readOnly("gc", "--dry-run")); !strings.HasPrefix(got, "would remove 0 files") {
-		t.Errorf("gc --dry-run: %s", got)
+		t.Errorf("gc --dry-run prints %s", got)
 	}
 	harness.InStore(t, store, "rm", ref)
 	harness.MustRefuse(t, readOnly("gc"), "read-only file system")
 	harness.InStore(t, store, "gc")
 	if left := kept(t, store); len(left) > 0 {
-		t.Errorf("left are %v", slices.Sorted(maps.Keys(left)))
+		t.Errorf("at the end, the store has %v", slices.Sorted(maps.Keys(left)))
 	}
 }

@@ -18,12 +18,12 @@ import (
 
 var kills = flag.Int("kills", 40, "how many programs TestKilledProgramsLoseNoImage kills")
 
-// However often Caddys and converters are killed that work on one store, whatever
-// one of them reported is there, nothing that they serve is wrong, and nothing of
-// the killed ones stays.
+// Caddys and converters work on one store and are killed again and again. Every image
+// that a converter reported is whole, no client gets a wrong byte, and the killed
+// programs leave nothing behind.
 func TestKilledProgramsLoseNoImage(t *testing.T) {
 	harness.ParallelFor(t, 5*time.Minute+time.Duration(*kills)*10*time.Second)
-	const atOnce = 5 // images that are pulled
+	const atOnce = 5 // images that are pulled from each Caddy
 	node := harness.NewKubo(t)
 	content, shared := harness.Noise(4<<20), harness.Noise(1<<20)
 	gateway := newMeter(t, node.Gateway, 15e6)
@@ -45,28 +45,28 @@ func TestKilledProgramsLoseNoImage(t *testing.T) {
 			all.Go(func() { k.pull(t, c, images[max(0, len(images)-atOnce):]) })
 		}
 		all.Wait()
-		harness.InStore(t, k.store, "verify", "--all") // which fails where anything is wrong
+		harness.InStore(t, k.store, "verify", "--all") // which fails if anything is damaged
 	}
 	k.mustBeWhole(t, withCache(t, k.store, gateway.URL), images)
 	t.Logf("%d kills, %d images checked, 0 lost", k.killed, len(k.reported)+len(images))
-	t.Logf("of %d images that Caddys were asked for, %d came whole; of %d conversions %d were reported", k.pulls, k.pulled, k.conversions, len(k.reported))
+	t.Logf("of %d pulls %d were complete before the kill; of %d conversions %d were reported", k.pulls, k.pulled, k.conversions, len(k.reported))
 }
 
-// A killing is what was tried on one store.
+// A killing is the store that programs are killed on, and what they did before.
 type killing struct {
 	store              string
 	caddys, converters victims
 
-	mu       sync.Mutex // for all below
+	mu       sync.Mutex // guards all fields below
 	random   *rand.Rand
-	reported []string // images that a converter named before it ended
-	served   int      // of these
+	reported []string // images whose reference a converter printed
+	served   int      // how many of these were pulled since
 
 	killed, pulls, pulled, conversions int
 }
 
-// Victims are killed at any moment within a time, which is about twice what their
-// work takes: it follows that, however busy the machine is.
+// Victims are programs of one kind, killed at a random moment within a time. The time
+// adapts to about twice what their work takes on this machine now.
 type victims struct{ time time.Duration }
 
 func (v *victims) adapt(finished bool) {
@@ -77,7 +77,8 @@ func (v *victims) adapt(finished bool) {
 	}
 }
 
-// kill ends a program that does its work meanwhile.
+// kill kills a program at a random moment, and calls work meanwhile, which reports
+// whether the program finished its work.
 func (k *killing) kill(d *harness.Daemon, v *victims, work func() (finished bool)) {
 	k.mu.Lock()
 	moment := time.After(time.Duration(k.random.Int64N(int64(v.time))))
@@ -98,7 +99,7 @@ func (k *killing) kill(d *harness.Daemon, v *victims, work func() (finished bool
 	}
 }
 
-// pull asks a Caddy for images until it is killed. What comes whole is right.
+// pull pulls images from a Caddy that is killed meanwhile.
 func (k *killing) pull(t *testing.T, c *harness.Caddy, images []string) {
 	k.kill(c.Daemon, &k.caddys, func() bool {
 		var pulled atomic.Int64
@@ -119,7 +120,8 @@ func (k *killing) pull(t *testing.T, c *harness.Caddy, images []string) {
 	})
 }
 
-// convert notes the image if it is reported before the converter is killed.
+// convert runs a converter that is killed meanwhile, and notes the reference that it
+// prints, if any.
 func (k *killing) convert(t *testing.T, archive string) {
 	d := harness.StartDaemon(t, "converter", harness.Converter(t, archive, "--quiet", "--store="+k.store))
 	k.kill(d, &k.converters, func() bool {
@@ -136,14 +138,14 @@ func (k *killing) convert(t *testing.T, archive string) {
 	})
 }
 
-// mustClear fails the test unless an idle Caddy removes what killed ones left in tmp.
+// mustClear fails the test unless an idle Caddy removes what killed Caddys left in tmp.
 func (k *killing) mustClear(t *testing.T, c *harness.Caddy) {
 	t.Helper()
 	c.Await(t, "an empty tmp", func() bool { return len(filesIn(t, k.store, "cache/tmp/*")) == 0 })
 }
 
-// mustBeWhole fails the test unless the store has all that it should and nothing
-// else.
+// mustBeWhole fails the test unless all images are served, the store is undamaged, and
+// nothing is left in its temporary directories.
 func (k *killing) mustBeWhole(t *testing.T, c *harness.Caddy, images []string) {
 	t.Helper()
 	for _, path := range slices.Concat(k.reported, images) {
@@ -156,9 +158,9 @@ func (k *killing) mustBeWhole(t *testing.T, c *harness.Caddy, images []string) {
 	harness.InStore(t, k.store, "gc")
 	harness.InStore(t, k.store, "verify", "--all")
 	if left := append(filesIn(t, k.store, "cache/tmp/*"), filesIn(t, k.store, "tmp/*")...); len(left) > 0 {
-		t.Errorf("left are %q", left)
+		t.Errorf("killed programs left %q", left)
 	}
 	if k.pulled == 0 || len(k.reported) == 0 {
-		t.Error("all were killed before they had done anything")
+		t.Error("every program was killed before it had done anything")
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// When a store becomes read-only during fills, no pull fails: blobs under way go on, and
-// later ones are streamed past the cache.
+// If a store becomes read-only during fills, no pull fails: clients get the blobs that
+// are being filled to their ends, and later blobs are streamed past the cache.
 func TestPullsGoOnWhenStoreBecomesReadOnly(t *testing.T) {
 	harness.Parallel(t)
 	for name, lose := range map[string]func(t *testing.T, c *harness.Caddy, store string){
@@ -52,7 +52,7 @@ func testLosingTheStore(t *testing.T, lose func(*testing.T, *harness.Caddy, stri
 		all.Go(func() { c.MustHave(t, path, clients) })
 	}
 	gateway.Give(3 << 20)
-	c.Await(t, "fills that wait for a gateway", func() bool { return gateway.Waiting() > 0 })
+	c.Await(t, "fills in progress", func() bool { return gateway.Waiting() > 0 })
 	lose(t, c, store)
 	gateway.Release()
 	all.Wait()
@@ -60,17 +60,17 @@ func testLosingTheStore(t *testing.T, lose func(*testing.T, *harness.Caddy, stri
 		c.MustHave(t, path, clients)
 	}
 	if n := strings.Count(c.Log.String(), "the cache is off"); n != 1 {
-		t.Errorf("it says %d times that the cache is off", n)
+		t.Errorf("the log says %d times that the cache is off, want once", n)
 	}
-	t.Logf("%d images for %d clients each, 0 lost", images, clients)
+	t.Logf("%d images pulled by %d clients each, 0 lost", images, clients)
 }
 
-// asNobody is a Caddy without privileges, on mounts of its own, in front of
-// gateways.
+// asNobody starts a Caddy with a store and gateways, without privileges and in its own
+// mount namespace.
 func asNobody(t *testing.T, store string, gateways ...string) *harness.Caddy {
 	t.Helper()
 	port, storage := harness.FreePort(t), t.TempDir()
-	if err := os.Chmod(filepath.Dir(store), 0o755); err != nil { // of all folders of the test
+	if err := os.Chmod(filepath.Dir(store), 0o755); err != nil { // the parent of all temporary directories of the test
 		t.Fatal(err)
 	}
 	for _, dir := range []string{store, storage} {
@@ -85,7 +85,7 @@ func asNobody(t *testing.T, store string, gateways ...string) *harness.Caddy {
 	return &harness.Caddy{Daemon: d, URL: fmt.Sprintf("http://localhost:%d", port)}
 }
 
-// cacheCaddyfile is for a Caddy that a test starts in its own way.
+// cacheCaddyfile returns the Caddyfile of a Caddy with a store and gateways.
 func cacheCaddyfile(port int, storage, store string, gateways ...string) string {
 	return fmt.Sprintf(`
 {
@@ -104,8 +104,8 @@ http://localhost:%d {
 `, storage, port, strings.Join(gateways, " "), store)
 }
 
-// A Caddy that has no file handles left may refuse, and never answers with a wrong
-// byte; and when those who asked for too much are gone, all is as before.
+// A Caddy that has no file descriptors left may refuse requests, but sends no wrong
+// byte. When the clients that were too many have left, it serves everything again.
 func TestCacheRecoversFromTooManyOpenFiles(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "prlimit", "bin/caddy")
@@ -142,16 +142,16 @@ func TestCacheRecoversFromTooManyOpenFiles(t *testing.T) {
 	c.StopGently()
 	harness.InStore(t, store, "verify", "--all")
 	if left := filesIn(t, store, "cache/tmp/*"); len(left) > 0 {
-		t.Errorf("left are %q", left)
+		t.Errorf("the cache left %q in tmp", left)
 	}
 	if !strings.Contains(d.Log.String(), "too many open files") {
-		t.Error("there were enough file handles")
+		t.Error("Caddy never ran out of file descriptors, so this test shows nothing")
 	}
-	t.Logf("%d clients and 48 file handles: %d pulls came whole, %d were refused, 0 were wrong", clients, whole.Load(), refused.Load())
+	t.Logf("%d clients and 48 file descriptors: %d pulls complete, %d refused, 0 wrong", clients, whole.Load(), refused.Load())
 }
 
-// Clocks that jump cost no byte, and what a clock dated that was wrong goes like
-// everything else when there is no room.
+// When the clock jumps, no byte is lost, and files with times in the past or future are
+// evicted like all others.
 func TestCacheSurvivesClockJumps(t *testing.T) {
 	harness.Parallel(t)
 	const images = 6
@@ -164,14 +164,16 @@ func TestCacheSurvivesClockJumps(t *testing.T) {
 		for _, path := range paths {
 			c.MustHave(t, path, 2)
 		}
-		c.Await(t, "a cache within its limit, of the present", func() bool { return isWithin(t, store, 7<<20) })
+		c.Await(t, "a cache within its limit, without files from the future", func() bool { return isWithin(t, store, 7<<20) })
 		c.Stop()
 		harness.InStore(t, store, "verify", "--all")
 		jumps += jumpBy(t, store, jump)
 	}
-	t.Logf("%d files had times that were wrong, %d images checked, 0 lost", jumps, images)
+	t.Logf("%d files had wrong times, %d images checked, 0 lost", jumps, images)
 }
 
+// isWithin reports whether the cached files are not larger than limit, and whether none
+// of them has a time in the future.
 func isWithin(t *testing.T, store string, limit int64) bool {
 	t.Helper()
 	var size int64
@@ -183,6 +185,7 @@ func isWithin(t *testing.T, store string, limit int64) bool {
 	return size > 0 && size <= limit
 }
 
+// jumpBy dates the cached files as a clock would that jumped, and returns their number.
 func jumpBy(t *testing.T, store string, jump time.Duration) (files int) {
 	t.Helper()
 	at := time.Now().Add(jump)
@@ -195,13 +198,13 @@ func jumpBy(t *testing.T, store string, jump time.Duration) (files int) {
 	return files
 }
 
-// cachedFiles are those in place, by path.
+// cachedFiles returns the files in the cache's places, by path.
 func cachedFiles(t *testing.T, store string) map[string]os.FileInfo {
 	t.Helper()
 	files := map[string]os.FileInfo{}
 	for _, pattern := range []string{"blobs/*/*", "files/*", "nodes/*/*"} {
 		for _, path := range filesIn(t, store, "cache/"+pattern) {
-			if info, err := os.Stat(path); err == nil { // not evicted meanwhile
+			if info, err := os.Stat(path); err == nil { // otherwise it was evicted meanwhile
 				files[path] = info
 			}
 		}
@@ -209,7 +212,7 @@ func cachedFiles(t *testing.T, store string) map[string]os.FileInfo {
 	return files
 }
 
-// filesIn are those below a directory that match a pattern.
+// filesIn returns the files below a directory that match a pattern.
 func filesIn(t *testing.T, dir, pattern string) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, pattern))

@@ -16,17 +16,17 @@ import (
 	"testing"
 )
 
-// An Archive is the output of docker save, entry by entry, for tests that take it
-// apart or damage it.
+// An Archive is the entries of a tar file, such as docker save writes, for tests that
+// take it apart or damage it.
 type Archive []Entry
 
-// An Entry is a tar header with its content.
+// An Entry is an entry of a tar file.
 type Entry struct {
 	tar.Header
 	Content []byte
 }
 
-// A SavedImage is the description of one image in an archive's manifest.json.
+// A SavedImage describes an image in an archive's manifest.json.
 type SavedImage struct {
 	Config   string
 	RepoTags []string
@@ -80,7 +80,7 @@ func (a Archive) Write(t *testing.T) (file string) {
 	return file
 }
 
-// Find returns the entry of that name.
+// Find returns the entry with a name.
 func (a Archive) Find(t *testing.T, name string) Entry {
 	t.Helper()
 	i := slices.IndexFunc(a, func(e Entry) bool { return e.Name == name })
@@ -90,7 +90,7 @@ func (a Archive) Find(t *testing.T, name string) Entry {
 	return a[i]
 }
 
-// File returns the content of an entry, or of the entry that it links to.
+// File returns the content of an entry. It follows symbolic links.
 func (a Archive) File(t *testing.T, name string) []byte {
 	t.Helper()
 	e := a.Find(t, name)
@@ -113,7 +113,7 @@ func (a Archive) Saved(t *testing.T) SavedImage {
 	return all[0]
 }
 
-// WriteArchive writes a file with any content, named like an archive.
+// WriteArchive writes any content to a file with an archive's name.
 func WriteArchive(t *testing.T, content string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "archive.tar")
@@ -121,7 +121,7 @@ func WriteArchive(t *testing.T, content string) (file string) {
 	return file
 }
 
-// Gzipped compresses content as Go does it.
+// Gzipped returns content compressed by Go's gzip.
 func Gzipped(t *testing.T, content []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -135,14 +135,14 @@ func Gzipped(t *testing.T, content []byte) []byte {
 	return b.Bytes()
 }
 
-// DigestOf returns the sha256 digest of content, as registries write it.
+// DigestOf returns the digest of content, in the form sha256:….
 func DigestOf(content []byte) string {
 	sum := sha256.Sum256(content)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// ArchiveOfLayers writes an archive like that of docker save. Each layer has one file
-// in /srv, with the given content.
+// ArchiveOfLayers writes an archive as docker save does. Each layer has one file, in
+// /srv, with the given content.
 func ArchiveOfLayers(t *testing.T, name string, layers ...string) (file string) {
 	t.Helper()
 	var a Archive
@@ -166,7 +166,7 @@ func ArchiveOfLayers(t *testing.T, name string, layers ...string) (file string) 
 	return a.Write(t)
 }
 
-// Without returns the archive without the entries of that name.
+// Without returns the archive without the entries that have a name.
 func (a Archive) Without(name string) Archive {
 	var rest Archive
 	for _, e := range a {

@@ -10,23 +10,29 @@ import (
 	"time"
 )
 
-// bound is how long a test may run that names no other bound. The longest takes a
-// minute on two idle cores.
-const bound = 5 * time.Minute
+// The bounds of tests. They are there so that a test that hangs names itself, and are
+// not to be met by a machine that is merely busy: most tests take seconds on two idle
+// cores, and the longest takes minutes.
+const (
+	bound = 15 * time.Minute
 
-// Parallel is t.Parallel for a test that must not run for longer than five
-// minutes, so that a test that hangs names itself. See ParallelFor.
+	// BuildBound is for a test that builds Caddy, maybe with nothing in Go's caches.
+	BuildBound = 50 * time.Minute
+)
+
+// Parallel is t.Parallel for a test that must not run for longer than a quarter of an
+// hour. See ParallelFor.
 func Parallel(t *testing.T) {
 	t.Helper()
 	ParallelFor(t, bound)
 }
 
 // ParallelFor is t.Parallel for a test that must not run for longer than limit. The
-// time in which it waits for other tests does not count, nor does a test whose
-// subtests have bounds of their own while one of them is left.
+// time in which the test waits for other tests does not count. A test whose subtests
+// have bounds of their own is not stopped before the last of these has ended.
 //
-// A test that passes its bound ends its package, with its name and the stacks of all
-// goroutines.
+// A test that exceeds its bound ends its whole package, with the test's name and the
+// stacks of all goroutines.
 func ParallelFor(t *testing.T, limit time.Duration) {
 	t.Helper()
 	name := t.Name()
@@ -49,7 +55,7 @@ func ParallelFor(t *testing.T, limit time.Duration) {
 	t.Cleanup(func() { timer.Stop() })
 }
 
-var bounded sync.Map // the names of the tests that run, or wait, with a bound
+var bounded sync.Map // the names of tests that have a bound and have not ended
 
 func hasBoundedSubtest(name string) (found bool) {
 	bounded.Range(func(other, _ any) bool {
@@ -59,10 +65,10 @@ func hasBoundedSubtest(name string) (found bool) {
 	return found
 }
 
-// stopOverdue ends the program. The programs that tests started end with it.
+// stopOverdue ends this program, and Linux ends the programs that the tests started.
 func stopOverdue(name string, limit time.Duration) {
 	stacks := make([]byte, 8<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	fmt.Fprintf(os.Stderr, "%s\n--- FAIL: %s: it ran for %v, which is its bound; the stacks of all goroutines are above\n", stacks, name, limit)
+	fmt.Fprintf(os.Stderr, "%s\n--- FAIL: %s: still running after its bound of %v; the stacks of all goroutines are above\n", stacks, name, limit)
 	os.Exit(2)
 }

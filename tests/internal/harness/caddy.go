@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// A Caddy is a running Caddy with the module, at http://localhost:PORT.
+// A Caddy is a running Caddy with the module.
 type Caddy struct {
 	*Daemon
-	URL string // also for the converter's --registry
+	URL string // http://localhost:PORT, also for the converter's --registry
 }
 
 // NewCaddy starts a Caddy with one site, which has the given ipfs_registry directive
-// and a page of its own.
+// and a page, "a page".
 func NewCaddy(t *testing.T, directive string) *Caddy {
 	t.Helper()
 	site := t.TempDir()
@@ -42,8 +42,8 @@ http://localhost:%d http://127.0.0.1:%[2]d {
 	return &Caddy{d, fmt.Sprintf("http://localhost:%d", port)}
 }
 
-// StartCaddy starts a Caddy with a Caddyfile. The command may start it on a machine of
-// its own; elsewhere it is exec.Command.
+// StartCaddy starts a Caddy with a Caddyfile. The function command makes its command:
+// exec.Command does, or Machine.Command.
 func StartCaddy(t *testing.T, name, caddyfile string, command func(string, ...string) *exec.Cmd) *Daemon {
 	t.Helper()
 	Need(t, "bin/caddy")
@@ -54,10 +54,10 @@ func StartCaddy(t *testing.T, name, caddyfile string, command func(string, ...st
 	return d
 }
 
-// Host returns the host and port with which references to the registry begin.
+// Host returns the beginning of references to the registry: its host and port.
 func (c *Caddy) Host() string { return strings.TrimPrefix(c.URL, "http://") }
 
-// MustAnswer fails the test unless Caddy still serves, after something went wrong.
+// MustAnswer fails the test unless Caddy still answers.
 func (c *Caddy) MustAnswer(t *testing.T) {
 	t.Helper()
 	if status := Get(t, c.URL+"/v2/").StatusCode; status != http.StatusOK {
@@ -65,8 +65,8 @@ func (c *Caddy) MustAnswer(t *testing.T) {
 	}
 }
 
-// MustHave fails the test unless the registry serves the whole image at path. That
-// many clients fetch each blob at the same time. It returns the size of all blobs.
+// MustHave fails the test unless the registry serves the whole image at path. The given
+// number of clients fetch each blob at the same time. It returns the size of all blobs.
 func (c *Caddy) MustHave(t *testing.T, path string, clients int) (size int64) {
 	t.Helper()
 	m, _ := FetchManifest(t, c.Host()+"/"+path)
@@ -77,7 +77,7 @@ func (c *Caddy) MustHave(t *testing.T, path string, clients int) (size int64) {
 			all.Go(func() {
 				resp, err := Fetch(Repository(c.Host()+"/"+path) + "/blobs/" + blob.Digest)
 				if err != nil || resp.StatusCode != http.StatusOK || DigestOf([]byte(resp.Text)) != blob.Digest {
-					t.Errorf("%s: %v, %d bytes, %v", blob.Digest, resp.Response, len(resp.Text), err)
+					t.Errorf("blob %s: %v, %d bytes, %v", blob.Digest, resp.Response, len(resp.Text), err)
 				}
 			})
 		}
@@ -86,8 +86,8 @@ func (c *Caddy) MustHave(t *testing.T, path string, clients int) (size int64) {
 	return size
 }
 
-// StopGently stops Caddy and waits for its fills to be kept or removed, however long
-// the disk takes.
+// StopGently stops Caddy without ever killing it, so that every fill is kept or removed
+// however long the disk takes.
 func (c *Caddy) StopGently() {
 	c.Cmd.Process.Signal(c.StopSignal)
 	<-c.Ended

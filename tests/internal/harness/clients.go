@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Clients are the programs that pull. Pull fails the test unless the client gets the
-// whole image, and returns the digest of the image's config.
+// Clients are the programs that pull. Pull returns the digest of the image's config. It
+// fails the test unless the client gets the whole image.
 var Clients = []struct {
 	Name string
 	Pull func(t *testing.T, ref string) (id string)
@@ -25,7 +25,7 @@ var Clients = []struct {
 	{"regctl", pullByRegctl},
 }
 
-// PullByDocker pulls with a new Docker, and runs the image.
+// PullByDocker pulls with a new Docker daemon, and runs the image.
 func PullByDocker(t *testing.T, ref string) string {
 	d := NewDocker(t)
 	d.Run(t, "pull", ref)
@@ -33,12 +33,12 @@ func PullByDocker(t *testing.T, ref string) string {
 	return d.ID(t, ref)
 }
 
-// NewPodman returns a podman without images.
+// NewPodman returns a function that runs podman, which has no images at first.
 func NewPodman(t *testing.T) func(args ...string) string {
 	Need(t, "root", "unshare", "podman")
 	dir := ShortTempDir(t)
 	return func(args ...string) string {
-		// Podman mounts its storage, and writes to /run regardless of its options.
+		// Podman mounts its storage, and writes to /run whatever its options say.
 		const script = `mount -t tmpfs tmpfs /run; exec podman "$@"`
 		options := []string{
 			"--mount", "sh", "-ec", script, "sh", "--root=" + dir + "/root", "--runroot=" + dir + "/run",
@@ -48,7 +48,7 @@ func NewPodman(t *testing.T) func(args ...string) string {
 	}
 }
 
-// PullByPodman pulls with a new podman, and runs the image.
+// PullByPodman pulls with a podman that has no images, and runs the image.
 func PullByPodman(t *testing.T, ref string) string {
 	podman := NewPodman(t)
 	podman("pull", "--quiet", "--tls-verify=false", ref)
@@ -58,11 +58,11 @@ func PullByPodman(t *testing.T, ref string) string {
 // RunByPodman runs the image, which must print Greeting, and returns its ID.
 func RunByPodman(t *testing.T, podman func(args ...string) string, ref string) (id string) {
 	t.Helper()
-	// Its own limits are higher than a container may set, and the tests may run in
-	// one.
+	// Podman's default limits are higher than a container may set, and the tests may
+	// run in a container.
 	limits := []string{"--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"}
 	if got := podman(slices.Concat([]string{"run", "--rm", "--network=none"}, limits, []string{ref})...); got != Greeting {
-		t.Errorf("podman run printed %q, not %q", got, Greeting)
+		t.Errorf("podman run prints %q, want %q", got, Greeting)
 	}
 	return "sha256:" + podman("image", "inspect", "--format={{.Id}}", ref)
 }
@@ -82,7 +82,7 @@ func pullByCtr(t *testing.T, ref string) string {
 	return ConfigByCtr(t, ctr, ref)
 }
 
-// tagged adds a tag to a reference without one, for programs that need it.
+// tagged adds the tag v1 to a reference without a tag, for programs that need one.
 func tagged(ref string) string {
 	if strings.Contains(path.Base(ref), ":") {
 		return ref
@@ -90,14 +90,16 @@ func tagged(ref string) string {
 	return ref + ":v1"
 }
 
-// NewContainerd runs ctr with a new containerd.
+// NewContainerd starts a containerd without images, and returns a function that runs
+// ctr with it.
 func NewContainerd(t *testing.T) func(args ...string) string {
 	t.Helper()
 	ctr := StartContainerd(t)
 	return func(args ...string) string { return Run(t, ctr(args...)) }
 }
 
-// StartContainerd starts a containerd without images, and returns its client ctr.
+// StartContainerd starts a containerd without images, and returns a function that makes
+// commands of ctr for it.
 func StartContainerd(t *testing.T) (ctr func(args ...string) *exec.Cmd) {
 	t.Helper()
 	Need(t, "containerd", "ctr")
@@ -114,21 +116,22 @@ func StartContainerd(t *testing.T) (ctr func(args ...string) *exec.Cmd) {
 // ConfigByCtr returns the digest of the config of an image in containerd.
 func ConfigByCtr(t *testing.T, ctr func(args ...string) string, ref string) string {
 	t.Helper()
-	// a heading, then REF TYPE DIGEST …
+	// The output is a heading and a line: REF TYPE DIGEST …
 	listed := strings.Fields(ctr("images", "list", "name=="+ref))
 	for _, word := range listed {
 		if strings.HasPrefix(word, "sha256:") {
 			return ConfigDigest(t, ctr("content", "get", word))
 		}
 	}
-	t.Fatalf("ctr lists %v", listed)
+	t.Fatalf("ctr lists no digest for %s: %v", ref, listed)
 	return ""
 }
 
 // PullByCrane validates and pulls the image with crane.
 func PullByCrane(t *testing.T, ref string) string {
 	Need(t, "bin/crane")
-	// Crane follows a redirect to a private address only from the same address.
+	// Crane follows a redirect to a private address only if the redirect comes from
+	// that address.
 	ref = strings.Replace(ref, "localhost", "127.0.0.1", 1)
 	Run(t, exec.Command(InRepo("bin/crane"), "validate", "--insecure", "--remote="+ref))
 	archive := filepath.Join(t.TempDir(), "image.tar")
@@ -150,8 +153,8 @@ func pullByRegctl(t *testing.T, ref string) string {
 	return ConfigDigest(t, regctl("manifest", "get", "--format=raw-body", to))
 }
 
-// NewRegctl returns a regctl with a configuration in which the reference's registry has
-// no TLS.
+// NewRegctl returns a function that runs regctl, configured to use the reference's
+// registry without TLS.
 func NewRegctl(t *testing.T, ref string) func(args ...string) string {
 	t.Helper()
 	Need(t, "bin/regctl")

@@ -13,8 +13,8 @@ import (
 // CommitTime is the Unix time of the commit that CommitCheckout makes.
 const CommitTime = 1700000000
 
-// CommitCheckout makes a repository whose only commit is this checkout, with all changes
-// that are not committed here.
+// CommitCheckout makes a repository with one commit: this checkout as it is, with all
+// uncommitted changes.
 func CommitCheckout(t *testing.T) (dir string) {
 	t.Helper()
 	Need(t, "git")

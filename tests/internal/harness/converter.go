@@ -8,24 +8,25 @@ import (
 	"testing"
 )
 
-// MustRefuse runs a converter command that must fail: it prints nothing, writes one
-// line to standard error that matches the expression says, and exits with 1.
+// MustRefuse runs a converter command that must fail. It must exit with 1, print
+// nothing, and write one line to standard error, which matches the regular expression
+// says.
 func MustRefuse(t *testing.T, cmd *exec.Cmd, says string) {
 	t.Helper()
-	stdout, stderr, _ := Try(cmd)
-	if code := cmd.ProcessState.ExitCode(); code != 1 {
-		t.Errorf("%v: exit code %d, not 1", cmd.Args[1:], code)
+	stdout, stderr, err := Try(cmd)
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("%v: %v, want exit status 1", cmd.Args[1:], err)
 	}
 	if stdout != "" {
-		t.Errorf("%v: printed %q", cmd.Args[1:], stdout)
+		t.Errorf("%v: prints %q", cmd.Args[1:], stdout)
 	}
 	if strings.Count(stderr, "\n") != 1 || !regexp.MustCompile(says).MatchString(stderr) {
-		t.Errorf("%v: said %q, not one line about %q", cmd.Args[1:], stderr, says)
+		t.Errorf("%v: standard error is %q, want one line that matches %q", cmd.Args[1:], stderr, says)
 	}
 }
 
 // Convert runs the converter on an archive and returns the line that it prints: a
-// reference, or a path with --no-add.
+// reference, or with --no-add a path.
 func Convert(t *testing.T, archive string, args ...string) string {
 	t.Helper()
 	return RunForLine(t, Converter(t, archive, args...))
@@ -37,7 +38,7 @@ func RunForLine(t *testing.T, cmd *exec.Cmd) string {
 	stdout := Run(t, cmd)
 	line, rest, _ := strings.Cut(stdout, "\n")
 	if line == "" || rest != "" {
-		t.Fatalf("%s printed %q, not one line", cmd, stdout)
+		t.Fatalf("%s prints %q, want one line", cmd, stdout)
 	}
 	return line
 }
@@ -51,13 +52,13 @@ func Converter(t *testing.T, archive string, args ...string) *exec.Cmd {
 
 var reference = regexp.MustCompile(`^localhost:\d+/(ciq[a-z2-7]{52})/` + ImageName + `$`)
 
-// RootOf returns the address in a reference of the image. The reference must have no
-// tag, since the image was alone in its archive.
+// RootOf returns the address in a reference to ImageName. The reference must have no
+// tag: the converter leaves it out for an archive of one image.
 func RootOf(t *testing.T, ref string) string {
 	t.Helper()
 	m := reference.FindStringSubmatch(ref)
 	if m == nil {
-		t.Fatalf("not a reference of %s: %s", ImageName, ref)
+		t.Fatalf("not a reference to %s: %s", ImageName, ref)
 	}
 	return m[1]
 }
@@ -69,13 +70,13 @@ func Copy(t *testing.T, args ...string) string {
 	return RunForLine(t, exec.Command(InRepo("bin/converter"), append([]string{"copy"}, args...)...))
 }
 
-// InStore runs a converter command on a store and returns its output.
+// InStore runs a converter command on a store and returns its standard output.
 func InStore(t *testing.T, store string, args ...string) string {
 	t.Helper()
 	return Run(t, Converter(t, os.DevNull, append(args, "--store="+store)...))
 }
 
-// MustVerify runs converter verify, which must find the image complete.
+// MustVerify runs converter verify, which must report the image complete.
 func MustVerify(t *testing.T, ref string, args ...string) {
 	t.Helper()
 	_, address, _ := strings.Cut(ref, "/")

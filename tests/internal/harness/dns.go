@@ -7,8 +7,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// NewDNSServer starts a DNS server that knows the DNSLink of one domain, and returns
-// its address.
+// NewDNSServer starts a DNS server that has the DNSLink of one domain and nothing else.
+// It returns the server's address.
 func NewDNSServer(t *testing.T, domain, link string) (address string) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -8,13 +8,12 @@ import (
 	"testing"
 )
 
-// A Docker is a Docker daemon that starts without images. It starts in less than a
-// second, so every test has its own, and no layer of an earlier test can stand in for a
-// layer that was not served.
+// A Docker is a Docker daemon that has no images at first. Every test starts its own:
+// with the layers of another test, a daemon would not pull all of its own.
 type Docker struct {
 	*Daemon
 	Socket string
-	config string // the client's, empty
+	config string // the client's configuration directory, which is empty
 }
 
 // NewDocker starts this machine's Docker.
@@ -24,8 +23,8 @@ func NewDocker(t *testing.T, args ...string) *Docker {
 	return startDocker(t, "", `{"storage-driver": "vfs"}`, args...)
 }
 
-// NewTrixieDocker starts the Docker of Debian trixie, with one of its image stores:
-// classic or containerd.
+// NewTrixieDocker starts the Docker of Debian trixie with one of its image stores,
+// "classic" or "containerd".
 func NewTrixieDocker(t *testing.T, store string) *Docker {
 	t.Helper()
 	Need(t, "trixie")
@@ -58,10 +57,10 @@ func startDocker(t *testing.T, root, config string, args ...string) *Docker {
 func (d *Docker) Command(args ...string) *exec.Cmd {
 	client := "/usr/bin/docker"
 	if _, err := os.Stat(client); err != nil {
-		client = "docker" // second, since a client newer than the daemon may refuse it
+		client = "docker" // which may be newer, and refuse the daemon
 	}
 	cmd := exec.Command(client, append([]string{"--config", d.config, "--host", "unix://" + d.Socket}, args...)...)
-	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0") // BuildKit wants a network
+	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0") // BuildKit needs a network
 	return cmd
 }
 
@@ -71,14 +70,14 @@ func (d *Docker) Run(t *testing.T, args ...string) string {
 	return strings.TrimSpace(Run(t, d.Command(args...)))
 }
 
-// ID returns the image's ID: the digest of its config in Docker's classic store, and of
-// its manifest or index in containerd's.
+// ID returns the image's ID. In the classic store that is the digest of the config, in
+// containerd's store the digest of the manifest or index.
 func (d *Docker) ID(t *testing.T, ref string) string {
 	t.Helper()
 	return d.Run(t, "image", "inspect", "--format={{.Id}}", ref)
 }
 
-// Save returns the file that `docker save` writes.
+// Save runs docker save and returns the file that it writes.
 func (d *Docker) Save(t *testing.T, ref string) (archive string) {
 	t.Helper()
 	archive = filepath.Join(t.TempDir(), "image.tar")
@@ -90,6 +89,6 @@ func (d *Docker) Save(t *testing.T, ref string) (archive string) {
 func (d *Docker) MustRun(t *testing.T, ref string) {
 	t.Helper()
 	if got := d.Run(t, "run", "--rm", "--network=none", ref); got != Greeting {
-		t.Errorf("docker run %s printed %q, not %q", ref, got, Greeting)
+		t.Errorf("docker run %s prints %q, want %q", ref, got, Greeting)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// WriteFile writes a file, and the directories that lead to it.
+// WriteFile writes a file, and makes the directories above it.
 func WriteFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -18,8 +18,8 @@ func WriteFile(t *testing.T, path, content string) {
 	}
 }
 
-// ShortTempDir returns a directory with a short path, for sockets: their paths may have
-// 108 bytes at most.
+// ShortTempDir returns a temporary directory with a short path, for sockets: the path
+// of a socket has at most 107 bytes.
 func ShortTempDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(workDir, "")
@@ -34,15 +34,15 @@ func ShortTempDir(t *testing.T) string {
 	return dir
 }
 
-// Noise returns bytes that do not compress and are the same in every run.
+// Noise returns n bytes that do not compress. They are the same in every run.
 func Noise(n int) string {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{}).Read(b)
 	return string(b)
 }
 
-// ReadTree returns the content of every file below dir, by its path there. The path of
-// a directory ends with a slash.
+// ReadTree returns the contents of all files below dir, by their paths relative to dir.
+// Directories, dir included, have empty contents and paths that end with a slash.
 func ReadTree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}

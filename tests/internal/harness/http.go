@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A Response has been read to its end.
+// A Response is an HTTP response with its whole body.
 type Response struct {
 	*http.Response
 	Text string
@@ -18,7 +18,8 @@ var NoRedirects = &http.Client{
 	Timeout:       Patience,
 }
 
-// Get fetches a URL, and fails the test unless it gets a whole answer, of any status.
+// Get fetches a URL. It fails the test unless it gets a complete response, of any
+// status.
 func Get(t *testing.T, url string) Response {
 	t.Helper()
 	resp, err := Fetch(url)
@@ -28,7 +29,8 @@ func Get(t *testing.T, url string) Response {
 	return resp
 }
 
-// Fetch fetches a URL. It fails where the answer is shorter than its Content-Length.
+// Fetch fetches a URL. It returns an error if the body is shorter than its
+// Content-Length.
 func Fetch(url string) (Response, error) { return FetchBy(NoRedirects, url) }
 
 // FetchBy is Fetch with another client.
@@ -50,7 +52,8 @@ func send(client *http.Client, req *http.Request) (Response, error) {
 	return Response{resp, string(body)}, err
 }
 
-// MustSend sends a request whose header has the given names and values, in turns.
+// MustSend sends a request. The last arguments are the names and values of header
+// fields, alternately.
 func MustSend(t *testing.T, client *http.Client, method, url string, header ...string) Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
@@ -77,8 +80,8 @@ func IsServed(url string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// AskPlainly sends a request without the compression that Go's client would ask for and
-// undo.
+// AskPlainly is MustSend without the Accept-Encoding that Go's client adds by itself, so
+// the body is as the server sent it.
 func AskPlainly(t *testing.T, method, url string, header ...string) Response {
 	t.Helper()
 	return MustSend(t, exact, method, url, header...)

@@ -8,20 +8,20 @@ import (
 	"testing"
 )
 
-// An Image is one that Docker built for the tests.
+// An Image is an image that Docker built for the tests.
 type Image struct {
 	Archive string // the file that docker save wrote
-	ID      string // the digest of its config
+	ID      string // the digest of the config
 }
 
-// ImageName is the image's name, and Greeting what it prints.
+// ImageName is the image's name, without a tag. Greeting is what the image prints.
 const (
 	ImageName = "team/app"
 	Greeting  = "it came back"
 )
 
-// The two layers with greeting.txt are equal to the byte, so Docker before 25 saves the
-// second as a link to the first. All others differ.
+// The two layers with greeting.txt have the same bytes, so Docker before version 25
+// saves the second as a link to the first. All other layers differ.
 const dockerfile = `
 FROM scratch
 COPY busybox /bin/busybox
@@ -38,13 +38,13 @@ var (
 	built     Image
 )
 
-// DockerImage returns the image that the first test of the package to need it builds.
+// DockerImage returns the image. The first test of a package that needs it builds it.
 func DockerImage(t *testing.T) Image {
 	t.Helper()
 	Need(t, "root", "dockerd", "docker", "unshare", "busybox")
 	buildOnce.Do(func() { built = buildImage(t) })
 	if built.ID == "" {
-		t.Fatal("no image: the first test that needed it could not build it")
+		t.Fatal("the first test that needed the image could not build it")
 	}
 	return built
 }
@@ -69,15 +69,15 @@ func buildImage(t *testing.T) Image {
 
 	d := NewDocker(t)
 	d.Run(t, "build", "--network=none", "--tag="+ImageName+":v1", context)
-	archive := filepath.Join(workDir, "image.tar")
+	archive := Shared("image.tar")
 	d.Run(t, "save", "--output="+archive, ImageName+":v1")
 	return Image{Archive: archive, ID: d.ID(t, ImageName+":v1")}
 }
 
-// MustBe fails the test unless the ID of an image that came back is the image's.
+// MustBe fails the test unless an ID, such as that of a pulled image, is the image's.
 func (img Image) MustBe(t *testing.T, id string) {
 	t.Helper()
 	if id != img.ID {
-		t.Errorf("got the image %s, not %s", id, img.ID)
+		t.Errorf("got the image %s, want %s", id, img.ID)
 	}
 }

@@ -31,8 +31,8 @@ func BlobsOf(t *testing.T, img Image) ImageBlobs {
 	return b
 }
 
-// A LinkedDescriptor is a descriptor with every field that a program which puts images
-// on IPFS adds.
+// A LinkedDescriptor is a descriptor with the fields that programs which publish images
+// on IPFS add.
 type LinkedDescriptor struct {
 	Descriptor
 	URLs        []string          `json:"urls,omitempty"`
@@ -48,16 +48,16 @@ type LinkedManifest struct {
 	Layers        []LinkedDescriptor `json:"layers"`
 }
 
-// DockerManifestOf returns the image's manifest as image2ipfs and ipdr wrote it, and its
-// blobs by their digests.
+// DockerManifestOf returns the image's manifest as image2ipfs and ipdr wrote it, and
+// its blobs by digest.
 func DockerManifestOf(t *testing.T, img Image) (m LinkedManifest, blobs map[string]string) {
 	t.Helper()
 	b := BlobsOf(t, img)
 	return b.DockerManifest(b.Describe), b.Blobs
 }
 
-// WriteImage2ipfs writes an image as image2ipfs 0.1.0 did: it named compressed layers
-// by their digests before compression.
+// WriteImage2ipfs writes an image as image2ipfs 0.1.0 did, which named compressed
+// layers by the digests of their uncompressed content.
 func WriteImage2ipfs(t *testing.T, img Image) (dir string) {
 	t.Helper()
 	a := ReadArchive(t, img.Archive)
@@ -82,13 +82,14 @@ func WriteImage2ipfs(t *testing.T, img Image) (dir string) {
 	return dir
 }
 
-// DockerManifest returns the image's manifest in Docker's form. Its descriptors are
-// those that describe returns.
+// DockerManifest returns the image's manifest in Docker's format, with the descriptors
+// that describe returns.
 func (b ImageBlobs) DockerManifest(describe func(mediaType, digest string) LinkedDescriptor) LinkedManifest {
 	return b.Manifest(DockerManifestType, DockerConfigType, DockerLayerType, describe)
 }
 
-// Manifest returns the image's manifest with the given media types.
+// Manifest returns the image's manifest with the given media types, and with the
+// descriptors that describe returns.
 func (b ImageBlobs) Manifest(mediaType, config, layer string, describe func(mediaType, digest string) LinkedDescriptor) LinkedManifest {
 	m := LinkedManifest{SchemaVersion: 2, MediaType: mediaType, Config: describe(config, b.Config)}
 	for _, digest := range b.Layers {

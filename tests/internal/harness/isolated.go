@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// inRoot runs a program with the directory $2 as its /mnt and with its own /run. If $1
-// is not empty, it is the program's root directory.
+// inRoot runs a program with the directory $2 as /mnt and with an empty /run. If $1 is
+// not empty, it is the program's root directory.
 const inRoot = `
 root=$1; work=$2; shift 2
 if [ -n "$root" ]; then
@@ -26,15 +26,15 @@ mount --bind "$work" "$root/mnt"
 exec "$@"
 `
 
-// startIsolated starts a daemon in namespaces of its own, with work as its /mnt. Its
-// root directory is this machine's unless root names another. The end of the daemon
-// ends all programs that it started, and all of its mounts.
+// startIsolated starts a daemon in its own namespaces, with work as its /mnt. Its root
+// directory is root, or this machine's if root is empty. When the daemon ends, so do
+// all programs that it started and all of its mounts.
 func startIsolated(t *testing.T, name, root, work string, args ...string) *Daemon {
 	t.Helper()
 	Need(t, "root", "unshare", "chroot")
 	unshare := []string{"--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", inRoot, "sh", root, work}
 	d := StartDaemon(t, name, exec.Command("unshare", append(unshare, args...)...))
-	d.StopSignal = os.Kill // unshare keeps other signals to itself; this one ends the namespaces
+	d.StopSignal = os.Kill // unshare does not forward signals; its end ends the namespaces
 	return d
 }
 
@@ -47,8 +47,8 @@ func TrixieRoot() string {
 	return filepath.Join(cache, "caddy-ipfs-registry", "trixie")
 }
 
-// A Machine is this one with a loopback of its own, on which every port is free, and
-// with an empty /var/lib, the place of the default store.
+// A Machine is this machine with a network of its own, which is a loopback on which
+// every port is free, and with an empty /var/lib, where the default store is.
 type Machine struct{ PID int }
 
 const beMachine = `
@@ -59,7 +59,7 @@ echo ready
 exec sleep infinity
 `
 
-// NewMachine makes a Machine on which each of the names is 127.0.0.1.
+// NewMachine makes a Machine on which the given host names are 127.0.0.1.
 func NewMachine(t *testing.T, names ...string) Machine {
 	t.Helper()
 	Need(t, "root", "unshare", "nsenter", "busybox")

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A Kubo is an IPFS node with a repository of its own. It knows no other node.
+// A Kubo is an IPFS node with its own repository. It has no connection to other nodes.
 type Kubo struct {
 	*Daemon
 	Repo    string
@@ -37,8 +37,8 @@ func StartKubo(t *testing.T, repo string) *Kubo {
 	return k
 }
 
-// NewRepo makes an IPFS repository, without a daemon. The profiles say how files that
-// are added are cut.
+// NewRepo makes an IPFS repository without starting a daemon. The profiles are Kubo's,
+// such as those that say how `ipfs add` cuts files.
 func NewRepo(t *testing.T, profiles ...string) string {
 	t.Helper()
 	Need(t, "bin/ipfs")
@@ -47,13 +47,14 @@ func NewRepo(t *testing.T, profiles ...string) string {
 	return repo
 }
 
-// IPFSAdd returns the root that `ipfs add` gives a directory under a profile.
+// IPFSAdd returns the root that `ipfs add` computes for a directory with a profile.
 func IPFSAdd(t *testing.T, profile, dir string) (cid string) {
 	t.Helper()
 	return IPFS(t, NewRepo(t, profile), "add", "--recursive", "--quieter", "--only-hash", dir)
 }
 
-// IPFS runs the ipfs command on a repository, or on its daemon, and returns its output.
+// IPFS runs the ipfs command on a repository, or on its daemon if one runs, and returns
+// the output.
 func IPFS(t *testing.T, repo string, args ...string) string {
 	t.Helper()
 	return strings.TrimSpace(Run(t, IPFSCommand(repo, args...)))
@@ -69,7 +70,7 @@ func IPFSCommand(repo string, args ...string) *exec.Cmd {
 // LowerBase32 is multibase "b" without its prefix.
 var LowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// AddressOf returns a CID as references have it: its multihash alone, in base32.
+// AddressOf returns a CID as it is in references: its multihash alone, in base32.
 func AddressOf(t *testing.T, repo, cid string) string {
 	t.Helper()
 	v1 := IPFS(t, repo, "cid", "format", "-v=1", "-b=base32", cid)
@@ -80,7 +81,8 @@ func AddressOf(t *testing.T, repo, cid string) string {
 	return LowerBase32.EncodeToString(b[2:]) // the version and the codec
 }
 
-// CIDv1 returns the CID of a root from its address, the inverse of AddressOf.
+// CIDv1 returns the CID of the directory with an address. It is the inverse of
+// AddressOf.
 func CIDv1(t *testing.T, ciq string) string {
 	t.Helper()
 	multihash, err := LowerBase32.DecodeString(ciq)
@@ -104,13 +106,14 @@ func (k *Kubo) Add(t *testing.T, content string, args ...string) (cid string) {
 	return IPFS(t, k.Repo, append([]string{"add", "--quieter"}, append(args, file)...)...)
 }
 
-// NewKey makes an IPNS key on the node, and returns it as image names spell it.
+// NewKey makes an IPNS key on the node and returns it in base36, as it is in
+// references.
 func (k *Kubo) NewKey(t *testing.T, name, kind string) (key string) {
 	t.Helper()
 	return IPFS(t, k.Repo, "key", "gen", "--type="+kind, "--ipns-base=base36", name)
 }
 
-// Publish signs a record of a key, with a path as its value.
+// Publish publishes a path under an IPNS key of the node.
 func (k *Kubo) Publish(t *testing.T, name, path string, options ...string) {
 	t.Helper()
 	args := append([]string{"name", "publish", "--allow-offline", "--key=" + name, "--ttl=1s"}, options...)

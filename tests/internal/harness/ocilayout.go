@@ -38,7 +38,7 @@ func NewOCILayout(t *testing.T) *OCILayout {
 	return &OCILayout{t: t, names: map[string]bool{}}
 }
 
-// ForPlatform returns the descriptor for a platform, as in linux/arm64.
+// ForPlatform returns the descriptor with a platform, such as linux/arm64.
 func (d OCIDescriptor) ForPlatform(platform string) OCIDescriptor {
 	system, architecture, _ := strings.Cut(platform, "/")
 	d.Platform = map[string]string{"os": system, "architecture": architecture}
@@ -70,7 +70,8 @@ func (l *OCILayout) add(mediaType, digest string, content []byte) OCIDescriptor 
 	return OCIDescriptor{MediaType: mediaType, Size: len(content), Digest: digest}
 }
 
-// Manifest adds a manifest or index with the given fields.
+// Manifest adds a manifest or index with the given fields, and with the schema version
+// and media type.
 func (l *OCILayout) Manifest(mediaType string, fields map[string]any) OCIDescriptor {
 	l.t.Helper()
 	fields["schemaVersion"], fields["mediaType"] = 2, mediaType
@@ -81,7 +82,7 @@ func (l *OCILayout) Manifest(mediaType string, fields map[string]any) OCIDescrip
 	return l.Blob(mediaType, content)
 }
 
-// Write writes the layout as an archive. Its index has the given descriptors.
+// Write writes the layout as an archive. The descriptors are those of index.json.
 func (l *OCILayout) Write(t *testing.T, index ...OCIDescriptor) (file string) {
 	t.Helper()
 	content, err := json.Marshal(map[string]any{"schemaVersion": 2, "manifests": index})

@@ -16,11 +16,11 @@ import (
 // An Operated is a Caddy with an admin endpoint and an access log.
 type Operated struct {
 	*Caddy
-	admin     string // its URL
+	admin     string // the admin endpoint's URL
 	caddyfile func(site string) string
 }
 
-// NewOperated starts a Caddy with one site, and adds variables to its environment.
+// NewOperated starts a Caddy with one site. The variables are added to its environment.
 func NewOperated(t *testing.T, site string, environment ...string) *Operated {
 	t.Helper()
 	return NewOperatedBy(t, site, func(name string, args ...string) *exec.Cmd {
@@ -58,11 +58,11 @@ http://localhost:%d http://127.0.0.1:%[3]d {
 	return o
 }
 
-// Load replaces the site. Caddy replaces its admin endpoint as well, and may cut off a
-// request in that moment, so Load tries again.
+// Load replaces the site. Caddy also replaces its admin endpoint, and may reset
+// connections meanwhile, so Load tries again.
 func (o *Operated) Load(t *testing.T, site string) {
 	t.Helper()
-	o.Await(t, "a new configuration", func() bool {
+	o.Await(t, "an answer to a new configuration", func() bool {
 		resp, err := http.Post(o.admin+"/load", "text/caddyfile", strings.NewReader(o.caddyfile(site)))
 		if err != nil {
 			return false
@@ -81,7 +81,8 @@ func (o *Operated) Ask(t *testing.T, method, path string) Response {
 	return MustSend(t, NoRedirects, method, o.admin+path)
 }
 
-// Answer decodes the JSON that the admin endpoint must answer with.
+// Answer sends a request to the admin endpoint, which must answer with JSON, and decodes
+// that into value.
 func (o *Operated) Answer(t *testing.T, method, path string, value any) {
 	t.Helper()
 	resp := o.Ask(t, method, path)
@@ -108,7 +109,7 @@ func (o *Operated) MustRefuse(t *testing.T, method, path string, status int, mes
 	}
 }
 
-// Metrics returns the values of all series.
+// Metrics returns the values of all series, by their names with labels.
 func (o *Operated) Metrics(t *testing.T) map[string]float64 {
 	t.Helper()
 	resp := o.Ask(t, http.MethodGet, "/metrics")

@@ -3,18 +3,25 @@ package harness
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// Patience is how long a program may take for one thing. All take seconds, except
-// builds of Caddy from nothing.
-const Patience = 10 * time.Minute
+// How long programs may take. On two idle cores all take seconds, except builds of
+// Caddy with nothing in Go's caches.
+const (
+	Patience      = 10 * time.Minute // for one command or request
+	readyPatience = 5 * time.Minute  // until a daemon is ready, or shows what a test waits for
+	stopPatience  = time.Minute      // until a daemon has ended, before it is killed
+	buildPatience = 30 * time.Minute
+)
 
 // Run runs a program to its end and returns its standard output. If the program fails,
 // the test fails with all of its output.
@@ -27,8 +34,25 @@ func Run(t *testing.T, cmd *exec.Cmd) string {
 	return stdout
 }
 
+// Build runs a program that builds Caddy to its end. Builds run one after the other,
+// so that each finds in Go's cache what an earlier one compiled.
+func Build(t *testing.T, cmd *exec.Cmd) (stdout string) {
+	t.Helper()
+	building.Lock()
+	defer building.Unlock()
+	stdout, stderr, err := tryFor(cmd, buildPatience)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s%s", cmd, err, stdout, stderr)
+	}
+	return stdout
+}
+
+var building sync.Mutex
+
 // Try runs a program to its end, and kills it when it exceeds Patience.
-func Try(cmd *exec.Cmd) (stdout, stderr string, err error) {
+func Try(cmd *exec.Cmd) (stdout, stderr string, err error) { return tryFor(cmd, Patience) }
+
+func tryFor(cmd *exec.Cmd, patience time.Duration) (stdout, stderr string, err error) {
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.SysProcAttr = EndsWithUs()
@@ -36,8 +60,14 @@ func Try(cmd *exec.Cmd) (stdout, stderr string, err error) {
 	if err := cmd.Start(); err != nil {
 		return "", "", err
 	}
-	defer time.AfterFunc(Patience, func() { cmd.Process.Kill() }).Stop()
-	err = cmd.Wait()
+	var late atomic.Bool
+	defer time.AfterFunc(patience, func() {
+		late.Store(true)
+		cmd.Process.Kill()
+	}).Stop()
+	if err = cmd.Wait(); late.Load() {
+		err = fmt.Errorf("killed after %v: %w", patience, err)
+	}
 	return out.String(), errs.String(), err
 }
 
@@ -61,8 +91,8 @@ func StartDaemon(t *testing.T, name string, cmd *exec.Cmd) *Daemon {
 		t.Fatal(err)
 	}
 	go func() {
-		// The log ends with the last process that writes to it, so this waits for
-		// all programs that the daemon started, too.
+		// Wait returns when the log's last writer has closed it, so the programs that
+		// the daemon started have ended as well.
 		cmd.Wait()
 		close(d.Ended)
 	}()
@@ -75,20 +105,20 @@ func StartDaemon(t *testing.T, name string, cmd *exec.Cmd) *Daemon {
 	return d
 }
 
-// Await waits until ready returns true, and fails the test when that takes over a
-// minute or the daemon ends first.
+// Await waits until ready returns true. It fails the test if the daemon ends first, or
+// after five minutes.
 func (d *Daemon) Await(t *testing.T, what string, ready func() bool) {
 	t.Helper()
-	late := time.After(time.Minute)
+	late := time.After(readyPatience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ready() {
 		select {
 		case <-tick.C:
 		case <-d.Ended:
-			t.Fatalf("%s ended before %s:\n%s", d.name, what, d.Log)
+			t.Fatalf("%s ended while the test waited for %s:\n%s", d.name, what, d.Log)
 		case <-late:
-			t.Fatalf("%s: no sign of %s:\n%s", d.name, what, d.Log)
+			t.Fatalf("%s: the test waited %v for %s:\n%s", d.name, readyPatience, what, d.Log)
 		}
 	}
 }
@@ -109,20 +139,20 @@ func (d *Daemon) Stopped() bool {
 	}
 }
 
-// Stop sends the daemon its StopSignal, and kills it if it is still there ten seconds
+// Stop sends the daemon its StopSignal, and kills it if it has not ended a minute
 // later.
 func (d *Daemon) Stop() {
 	d.Cmd.Process.Signal(d.StopSignal)
 	select {
 	case <-d.Ended:
 		return
-	case <-time.After(10 * time.Second):
+	case <-time.After(stopPatience):
 	}
 	d.Cmd.Process.Kill()
 	<-d.Ended
 }
 
-// A Log is the output of a daemon so far.
+// A Log collects the output of a daemon.
 type Log struct {
 	mu   sync.Mutex
 	said bytes.Buffer
@@ -145,25 +175,28 @@ func (l *Log) tail(n int) string {
 	return said[max(0, len(said)-n):]
 }
 
-// FreePort returns a TCP port on which nothing listens, a different one for each call.
+// FreePort returns a TCP port of 127.0.0.1 on which nothing listens, a different one
+// for each call. It is below the ports that Linux assigns to outgoing connections
+// (32768 and above), so no connection takes it before a program listens on it.
 func FreePort(t *testing.T) int {
 	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for range 1000 {
+		port := 16384 + rand.IntN(16384)
+		if _, taken := ports.LoadOrStore(port, true); taken {
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if _, taken := ports.LoadOrStore(port, true); !taken {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
 			return port
 		}
 	}
+	t.Fatal("no free TCP port between 16384 and 32767")
+	return 0
 }
 
-var ports sync.Map // that FreePort returned
+var ports sync.Map // that FreePort has tried
 
-// WithInput makes a file a command's standard input.
+// WithInput opens a file as a command's standard input.
 func WithInput(t *testing.T, cmd *exec.Cmd, name string) *exec.Cmd {
 	t.Helper()
 	file, err := os.Open(name)

@@ -4,8 +4,8 @@ import (
 	"syscall"
 )
 
-// EndsWithUs makes Linux kill a program when the tests end without stopping it, as on an
-// interrupt or at the timeout of go test.
+// EndsWithUs makes Linux kill a program if the tests end without stopping it, as after
+// an interrupt or at the timeout of go test.
 func EndsWithUs() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

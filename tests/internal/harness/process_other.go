@@ -4,5 +4,5 @@ package harness
 
 import "syscall"
 
-// EndsWithUs does nothing: only Linux can kill a program at the end of its parent.
+// EndsWithUs has no effect: only Linux kills a program when its parent ends.
 func EndsWithUs() *syscall.SysProcAttr { return nil }

@@ -17,7 +17,7 @@ type Descriptor struct {
 	Digest    string `json:"digest"`
 }
 
-// A Manifest is an image's manifest, in Docker's form or OCI's.
+// A Manifest is an image's manifest in Docker's format or OCI's.
 type Manifest struct {
 	SchemaVersion int          `json:"schemaVersion"`
 	MediaType     string       `json:"mediaType"`

@@ -11,20 +11,21 @@ import (
 	"testing"
 )
 
-// A SlowGateway passes on the answers of another gateway, no faster than a test lets
-// it.
+// A SlowGateway passes on the files of another gateway no faster than a test allows.
+// It does not slow down blocks and CARs.
 type SlowGateway struct {
 	*httptest.Server
 	mu    sync.Mutex
 	more  sync.Cond
 	held  bool
-	left  int  // bytes that may pass while it is held
-	waits int  // answers that wait for more
-	fails bool // the next write
+	left  int  // bytes that may pass while held is set
+	waits int  // answers that are held back
+	fails bool // whether the next write fails
 	conns map[net.Conn]bool
 }
 
-// NewSlowGateway starts one in front of a gateway. It holds nothing back yet.
+// NewSlowGateway starts a slow gateway in front of another. It holds nothing back at
+// first.
 func NewSlowGateway(t *testing.T, gateway string) *SlowGateway {
 	t.Helper()
 	honest, err := url.Parse(gateway)
@@ -59,13 +60,13 @@ type slowWriter struct {
 	gateway *SlowGateway
 }
 
-// Hold stops all answers.
+// Hold holds back all answers.
 func (s *SlowGateway) Hold() { s.set(true, 0) }
 
-// Release lets all answers go on.
+// Release lets all answers pass.
 func (s *SlowGateway) Release() { s.set(false, 0) }
 
-// Give lets n more bytes pass, of all answers together.
+// Give lets n more bytes of all answers together pass, and holds back the rest.
 func (s *SlowGateway) Give(n int) { s.set(true, n) }
 
 func (s *SlowGateway) set(held bool, more int) {
@@ -76,7 +77,7 @@ func (s *SlowGateway) set(held bool, more int) {
 	s.more.Broadcast()
 }
 
-// BreakOff breaks off one answer, at its next write.
+// BreakOff makes the next write of an answer fail.
 func (s *SlowGateway) BreakOff() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +98,7 @@ func (s *SlowGateway) Waiting() int {
 	return s.waits
 }
 
-// wait returns how many of n bytes may pass, at least one.
+// wait waits until bytes may pass, and returns how many of n.
 func (s *SlowGateway) wait(n int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +113,7 @@ func (s *SlowGateway) wait(n int) (int, error) {
 	}
 	if s.fails {
 		s.fails = false
-		return 0, errors.New("broken off")
+		return 0, errors.New("the test breaks off this answer")
 	}
 	return n, nil
 }
