@@ -27,11 +27,11 @@ type ImageError struct {
 	Err  error
 }
 
-func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", name(e.Root), e.Err) }
+func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", rootName(e.Root), e.Err) }
 func (e *ImageError) Unwrap() error { return e.Err }
 
-// name spells a root as image names do, where they can.
-func name(root cid.Cid) string {
+// rootName spells a root as image names do, where they can.
+func rootName(root cid.Cid) string {
 	if name, err := cidname.Format(root); err == nil {
 		return name
 	}

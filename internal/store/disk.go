@@ -112,12 +112,12 @@ func (sh shelf) rename(from, to string) error {
 
 // place renames a temporary file, which becomes as readable as its new directory,
 // and is synced if it should be durable.
-func (sh shelf) place(temp, final string, durable bool) error {
+func (sh shelf) place(from, final string, durable bool) error {
 	mode, err := modeOf(filepath.Dir(final))
 	if err != nil {
 		return err
 	}
-	err = sh.within(temp, func(dir *os.Root, name string) error {
+	err = sh.within(from, func(dir *os.Root, name string) error {
 		if err := dir.Chmod(name, mode&0o444|0o600); err != nil || !durable {
 			return err
 		}
@@ -130,7 +130,7 @@ func (sh shelf) place(temp, final string, durable bool) error {
 	if err != nil {
 		return err
 	}
-	return sh.rename(temp, final)
+	return sh.rename(from, final)
 }
 
 // explained says what to do about errors that have to do with how the store is

@@ -12,7 +12,6 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -23,20 +22,6 @@ type File struct {
 	Digest digest.Digest
 	Size   int64 // bytes
 	store  *Store
-}
-
-// otherDigests bounds the memory for digests by other algorithms than that of the
-// store's, in bytes.
-const otherDigests = 1 << 20
-
-// A digestKey is a file and an algorithm.
-type digestKey struct {
-	file      cid.Cid
-	algorithm digest.Algorithm
-}
-
-func newDigests() *memo.Cache[digestKey, digest.Digest] {
-	return memo.NewCache(otherDigests, func(k digestKey, d digest.Digest) int { return len(k.file.Bytes()) + len(d) })
 }
 
 // HasDigest reports whether the file has a digest. If that is of another algorithm

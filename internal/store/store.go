@@ -42,6 +42,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/gofrs/flock"
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
@@ -61,6 +62,20 @@ type Store struct {
 // written to it.
 func Open(dir string) *Store {
 	return &Store{shelf{dir}, shelf{filepath.Join(dir, "cache")}, newDigests()}
+}
+
+// otherDigests bounds the memory for digests by other algorithms than that of the
+// store's, in bytes.
+const otherDigests = 1 << 20
+
+// A digestKey is a file and an algorithm.
+type digestKey struct {
+	file      cid.Cid
+	algorithm digest.Algorithm
+}
+
+func newDigests() *memo.Cache[digestKey, digest.Digest] {
+	return memo.NewCache(otherDigests, func(k digestKey, d digest.Digest) int { return len(k.file.Bytes()) + len(d) })
 }
 
 // Dir returns the directory.
@@ -117,6 +132,21 @@ func (s *Store) checkOwner() error {
 		}
 	}
 	return nil
+}
+
+// lock keeps apart those who add to the store, and hold the lock shared, and those
+// who remove from it, and hold it alone.
+//
+// A process that removes would wait for as long as others keep adding. So all pass a
+// gate on the way in, and the one that removes keeps it shut until all who are inside
+// have left.
+func (s *Store) lock(ctx context.Context, m lockMode) (*flock.Flock, error) {
+	gate, err := acquire(ctx, filepath.Join(s.dir, "gate"), m)
+	if err != nil {
+		return nil, err
+	}
+	defer release(gate)
+	return acquire(ctx, filepath.Join(s.dir, "lock"), m)
 }
 
 // node is a unixfs.Getter of nodes that are kept or cached.

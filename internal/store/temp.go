@@ -1,0 +1,114 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+// Temporary files and directories in tmp are locked by the process that writes
+// them. Locks end with their process, so what a killed process left can be told
+// from what is in use.
+const (
+	importPrefix = "import-" // a directory, with a lock in it
+	nodePrefix   = "node-"   // a small file of the cache
+	blobPrefix   = "blob-"   // a blob on its way into the cache
+)
+
+// lockOf returns the path of the lock of something in tmp.
+func lockOf(path string) string {
+	if strings.HasPrefix(filepath.Base(path), importPrefix) {
+		return filepath.Join(path, "lock")
+	}
+	return path
+}
+
+// A temp is a temporary file or directory, locked.
+type temp struct {
+	path string
+	lock *flock.Flock
+}
+
+// newTemp makes a temporary file or directory of the shelf. Before its lock is held
+// it looks like what a killed process left. If another process clears it away by
+// then, newTemp makes another.
+func (sh shelf) newTemp(prefix string) (*temp, error) {
+	for {
+		path := filepath.Join(sh.tmp(), prefix+strconv.FormatUint(rand.Uint64(), 36))
+		if lockOf(path) != path {
+			if err := os.Mkdir(path, 0o700); err != nil {
+				return nil, err
+			}
+		}
+		lock, err := try(lockOf(path), exclusive)
+		if lock != nil {
+			return &temp{path, lock}, nil
+		}
+		if err != nil && (lockOf(path) == path || !errors.Is(err, fs.ErrNotExist)) {
+			os.Remove(path)
+			return nil, err
+		}
+	}
+}
+
+// leftovers hands what killed processes left in tmp under some prefixes to visit,
+// which may remove it.
+func (sh shelf) leftovers(visit func(*temp) error, prefixes ...string) error {
+	entries, err := sh.readDir(sh.tmp())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		for _, prefix := range prefixes {
+			if !strings.HasPrefix(e.Name(), prefix) || e.IsDir() != (prefix == importPrefix) {
+				continue
+			}
+			path := filepath.Join(sh.tmp(), e.Name())
+			lock, err := try(lockOf(path), exclusive)
+			if err != nil || lock == nil {
+				continue // in use, gone, or another user's
+			}
+			err = visit(&temp{path, lock})
+			release(lock)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// remove removes the file or directory. Its lock goes last, and is held until then,
+// since another process could take the lock in its place.
+func (t *temp) remove() error {
+	lock := lockOf(t.path)
+	var err error
+	if lock != t.path {
+		err = removeAllBut(t.path, lock)
+	}
+	held := os.Remove(lock)
+	release(t.lock)
+	if held != nil { // Windows does not remove a file that is open
+		os.Remove(lock)
+	}
+	if lock != t.path {
+		os.Remove(t.path) // which fails where another process is about to do it
+	}
+	return err
+}
+
+func removeAllBut(dir, stays string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if path := filepath.Join(dir, e.Name()); path != stays {
+			err = errors.Join(err, os.RemoveAll(path))
+		}
+	}
+	return err
+}
