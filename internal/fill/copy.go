@@ -66,8 +66,8 @@ func (c *copier) copy(run []localLeaf) (n int, err error) {
 	if !c.openBlob(run[0]) {
 		return 0, nil
 	}
-	first, last := run[0].leaf, run[len(run)-1].leaf
-	at := c.table.Start(first)
+	i, last := run[0].leaf, run[len(run)-1].leaf
+	at := c.table.Start(i)
 	n = int(c.table.Leaves[last].End - at)
 	if cap(c.buf) < n {
 		c.buf = make([]byte, n)
@@ -76,7 +76,7 @@ func (c *copier) copy(run []localLeaf) (n int, err error) {
 	if _, err := c.from.ReadAt(b, run[0].offset); err != nil {
 		return 0, nil
 	}
-	for i := first; i <= last; i++ {
+	for ; i <= last; i++ {
 		if !c.table.Verify(i, b[c.table.Start(i)-at:][:c.table.Len(i)]) {
 			return 0, nil
 		}
@@ -137,32 +137,4 @@ func (c *copier) copyAll(ctx context.Context, local []localLeaf, ended func(run 
 		ended(run, n)
 	}
 	return nil
-}
-
-// minDistinct bounds how often a blob may repeat its leaves: it has at least one
-// distinct byte in so many.
-const minDistinct = 16
-
-// smallBlob is the size of a blob, in bytes, that may repeat its leaves as it likes.
-const smallBlob = 64 << 20
-
-// repeats reports whether nearly all of a blob is repetition. Its publisher paid for
-// little, and would have us write much.
-func repeats(t *unixfs.Table) bool {
-	if t.Size() <= smallBlob {
-		return false
-	}
-	distinct := int64(0)
-	seen := make(map[[16]byte]struct{}, 1024)
-	for i := range t.Leaves {
-		short := [16]byte(t.Leaves[i].Digest[:])
-		if _, again := seen[short]; again {
-			continue
-		}
-		seen[short] = struct{}{}
-		if distinct += int64(t.Len(i)); distinct*minDistinct >= t.Size() {
-			return false
-		}
-	}
-	return true
 }

@@ -2,9 +2,7 @@ package fill
 
 import (
 	"context"
-	"errors"
 	"sync"
-	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
@@ -18,9 +16,6 @@ const (
 	// maxStreams is how many requests for parts of one blob there are at once. The
 	// last of them is for a reader of a part that none of the others brings soon.
 	maxStreams = 4
-
-	// far is how many bytes ahead of a stream a part does not come soon.
-	far = 8 << 20
 
 	// maxGap is how many present bytes are fetched again, so that the missing ones
 	// before and after them come in one answer.
@@ -38,16 +33,10 @@ func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
 // A fetch brings the leaves of a growing file that are missing: those that readers
 // wait for first, from other blobs of the store and from gateways.
 type fetch struct {
-	growing
-	ctx     context.Context
-	cancel  context.CancelFunc
+	intake
 	session trustless.Session // of the first reader
 	blob    Blob
-	spend   func(bytes int) // is called with what came
-	partial *store.Partial  // set before phase fetching
 	streams sync.WaitGroup
-	fetched atomic.Int64 // bytes
-	copied  atomic.Int64 // bytes
 
 	// Guarded by mu.
 	claims []*stream
@@ -58,17 +47,17 @@ type fetch struct {
 }
 
 // await waits until the bytes at an offset are present, and returns how far they go.
-// They are fetched because of it if reader is not nil. A reader of the whole gets the
-// last leaf once the digest is known. For the proof of the digest, reader is nil, and
+// They are fetched because of it if who is not nil. A reader of the whole gets the
+// last leaf once the digest is known. For the proof of the digest, who is nil, and
 // the last leaf counts when it is held.
-func (f *fetch) await(ctx context.Context, reader any, from, to int64, whole bool) (end int64, err error) {
+func (f *fetch) await(ctx context.Context, who any, from, to int64, whole bool) (end int64, err error) {
 	cut := f.wait(ctx, func() bool {
-		end = f.available(from, to, whole, reader == nil)
+		end = f.available(from, to, whole, who == nil)
 		if end > from {
 			return true
 		}
-		if err = f.whyNot(from); err == nil && reader != nil {
-			f.wanted[reader] = from
+		if err = f.whyNot(from); err == nil && who != nil {
+			f.wanted[who] = from
 			f.bring(from)
 		}
 		return err != nil
@@ -104,10 +93,10 @@ func (f *fetch) whyNot(at int64) error {
 }
 
 // unwant notes that a reader waits no more.
-func (f *fetch) unwant(reader any) {
+func (f *fetch) unwant(who any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.wanted, reader)
+	delete(f.wanted, who)
 }
 
 // fetchAll has everything fetched.
@@ -205,7 +194,7 @@ func (f *fetch) endOfRun(i int) int {
 }
 
 func (f *fetch) claim(next, end int) *stream {
-	st := &stream{fetch: f, next: next, end: end, at: f.table.Start(next)}
+	st := &stream{in: &f.intake, next: next, end: end, at: f.table.Start(next)}
 	f.claims = append(f.claims, st)
 	return st
 }
@@ -213,45 +202,7 @@ func (f *fetch) claim(next, end int) *stream {
 // start requests the leaves that a stream claims.
 func (f *fetch) start(st *stream) {
 	part := gateway.Range{First: st.at, Last: f.table.Leaves[st.end-1].End - 1}
-	f.streams.Go(func() { st.ended(f.session.Copy(f.ctx, f.blob.Place, &part, st)) })
-}
-
-// write writes verified bytes.
-func (f *fetch) write(b []byte, at int64) error {
-	_, err := f.partial.WriteAt(b, at)
-	if err != nil {
-		f.stop(err)
-	}
-	return err
-}
-
-// stop has all readers go on without the cache.
-func (f *fetch) stop(err error) {
-	f.finish(passedBy{err})
-	f.cancel()
-}
-
-// writeTail writes the last leaf, if it was kept back.
-func (f *fetch) writeTail() error {
-	tail := f.heldTail()
-	if tail == nil {
-		return nil
-	}
-	if err := f.write(tail, f.lastLeaf()); err != nil {
-		return passedBy{err}
-	}
-	return nil
-}
-
-// readAt reads for the proof of the digest.
-func (f *fetch) readAt(b []byte, at int64) (int, error) {
-	if tail := f.heldTail(); tail != nil {
-		if at >= f.lastLeaf() {
-			return copy(b, tail[at-f.lastLeaf():]), nil
-		}
-		b = b[:min(int64(len(b)), f.lastLeaf()-at)]
-	}
-	return f.partial.ReadAt(b, at)
+	f.streams.Go(func() { f.ended(st, f.session.Copy(f.ctx, f.blob.Place, &part, st)) })
 }
 
 // copyLocal copies the leaves that other blobs may have. Those that the other blobs
@@ -283,67 +234,8 @@ func (f *fetch) settleLocal(run []localLeaf, n int) {
 	f.broadcast()
 }
 
-// A stream is one request under way, for the leaves [next, end). It is a
-// trustless.Sink.
-type stream struct {
-	fetch *fetch
-	next  int   // leaf
-	end   int   // which may come nearer
-	at    int64 // offset of the next byte
-}
-
-// Start implements trustless.Sink.
-func (st *stream) Start(trustless.File, int64, int64) {}
-
-// Write implements trustless.Sink. A stream ends when it comes to a leaf that is
-// present. Bytes on their way are lost then, so a stream claims at most far bytes once
-// readers want parts.
-func (st *stream) Write(b []byte) (int, error) {
-	f := st.fetch
-	f.fetched.Add(int64(len(b)))
-	f.spend(len(b))
-	last, err := st.write(b)
-	if err != nil {
-		return 0, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	before := st.next
-	st.at += int64(len(b))
-	for st.next < st.end && f.table.Leaves[st.next].End <= st.at {
-		if st.next == len(f.leaves)-1 && last == held {
-			f.leaves[st.next] = held
-		} else {
-			f.arrived(st.next)
-		}
-		st.next++
-	}
-	if st.next > before {
-		f.broadcast()
-	}
-	if st.next >= st.end {
-		return len(b), trustless.ErrEnough
-	}
-	return len(b), nil
-}
-
-// write writes bytes, except those of the last leaf that are kept back, and returns
-// in which state the last leaf is if these are the end of it.
-func (st *stream) write(b []byte) (last state, err error) {
-	f := st.fetch
-	n := int(min(int64(len(b)), max(0, f.lastLeaf()-st.at)))
-	if err := f.write(b[:n], st.at); err != nil || n == len(b) {
-		return present, err
-	}
-	if f.keepBack(b[n:], st.at+int64(n)) {
-		return held, nil
-	}
-	return present, f.write(b[n:], st.at+int64(n))
-}
-
 // ended takes the reason why a stream brings no more.
-func (st *stream) ended(err error) {
-	f := st.fetch
+func (f *fetch) ended(st *stream, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, claim := range f.claims {
@@ -361,52 +253,4 @@ func (st *stream) ended(err error) {
 		f.failed = err
 	}
 	f.broadcast()
-}
-
-// A first is a stream that began before anything of the file was known.
-type first struct {
-	*stream // nil if what comes is of no use
-	fetch   *fetch
-	begin   func(trustless.File) error // with what the file is
-	started bool
-	found   chan error
-}
-
-// findByRequest requests the whole blob, and calls begin once it is known what the
-// file is.
-func (f *fetch) findByRequest(begin func(trustless.File) error) error {
-	st := &first{fetch: f, begin: begin, found: make(chan error, 1)}
-	f.streams.Go(func() {
-		err := f.session.CopyWithTable(f.ctx, f.blob.Place, nil, st)
-		switch {
-		case !st.started && err == nil:
-			st.found <- passedBy{errors.New("an answer without a beginning")}
-		case !st.started:
-			st.found <- err
-		case st.stream != nil:
-			st.ended(err)
-		}
-	})
-	return <-st.found
-}
-
-// Start implements trustless.Sink.
-func (st *first) Start(file trustless.File, _, _ int64) {
-	st.started = true
-	f := st.fetch
-	err := st.begin(file)
-	f.mu.Lock()
-	if err == nil && f.phase == fetching && f.leaves[0] == missing && len(f.claims) == 0 {
-		st.stream = f.claim(0, f.endOfRun(0))
-	}
-	f.mu.Unlock()
-	st.found <- err
-}
-
-// Write implements trustless.Sink.
-func (st *first) Write(b []byte) (int, error) {
-	if st.stream == nil {
-		return 0, trustless.ErrEnough
-	}
-	return st.stream.Write(b)
 }

@@ -8,10 +8,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-var errHangs = errors.New("another process is fetching it, and makes no progress")
+var (
+	errHangs = errors.New("another process is fetching it, and makes no progress")
+	errAlone = errors.New("another process began to fetch it, and ended")
+)
 
 // A follower reads the file that another process is filling. That process does not
 // tell which leaves are present, but their digests do.
@@ -94,5 +98,56 @@ func (f *follower) verify(i int) bool {
 	}
 	f.arrived(i)
 	f.broadcast()
+	return true
+}
+
+// follow takes leaves from the file of another process until the blob is complete.
+func (fl *fill) follow() error {
+	theirs, err := fl.cache.Follow(fl.file)
+	if err != nil {
+		if fl.takeStored(fl.table) {
+			return nil
+		}
+		return passedBy{err}
+	}
+	defer theirs.Close()
+	f := &follower{growing: &fl.growing, theirs: theirs, wanted: func() (at []int64) {
+		for _, offset := range fl.wanted {
+			at = append(at, offset)
+		}
+		return at
+	}}
+	return f.follow(fl.ctx, fl.config.Patience, fl.followed)
+}
+
+// followed reports whether the other process has ended, and takes the blob if that
+// process put it in its place. Its record comes some time after the blob itself.
+func (fl *fill) followed() (bool, error) {
+	if fl.takeStored(fl.table) {
+		return true, nil
+	}
+	if fl.isInPlace() {
+		return false, nil
+	}
+	partial, err := fl.cache.BeginBlob(fl.file, fl.table.Size())
+	if errors.Is(err, store.ErrBusy) {
+		return false, nil
+	}
+	if err != nil {
+		return true, passedBy{err}
+	}
+	err = partial.Close()
+	if fl.isInPlace() { // since we looked
+		return false, nil
+	}
+	return true, errors.Join(passedBy{errAlone}, err)
+}
+
+func (fl *fill) isInPlace() bool {
+	f, err := fl.cache.Store().OpenBlob(fl.blob.Digest, fl.table.Size())
+	if err != nil {
+		return false
+	}
+	f.Close()
 	return true
 }

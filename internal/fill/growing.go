@@ -143,6 +143,9 @@ func (g *growing) presentTo(from, to int64) int64 {
 	return from
 }
 
+// far is how many bytes ahead of a stream a part does not come soon.
+const far = 8 << 20
+
 // isAhead reports whether an offset is further than far bytes ahead of an ordered
 // file, so that a reader there would wait for everything before it.
 func (g *growing) isAhead(at int64) bool {
@@ -174,10 +177,10 @@ func (g *growing) takeBack() {
 func (g *growing) keepBack(b []byte, at int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch first := at == g.lastLeaf(); {
-	case first && g.ordered:
+	switch begins := at == g.lastLeaf(); {
+	case begins && g.ordered:
 		g.tail = append([]byte(nil), b...)
-	case first || len(g.tail) == 0:
+	case begins || len(g.tail) == 0:
 		g.tail = nil
 		return false
 	default: // of a leaf whose beginning was kept back
@@ -195,8 +198,3 @@ func (g *growing) heldTail() []byte {
 	}
 	return g.tail
 }
-
-// passedBy is an error for which readers go on without the cache.
-type passedBy struct{ error }
-
-func (e passedBy) Unwrap() error { return e.error }

@@ -1,0 +1,101 @@
+package fill
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// complete waits for the last byte, and keeps the blob if it has the digest in the
+// request.
+func (fl *fill) complete() error {
+	done, err := fl.takeTurn()
+	if err != nil {
+		return err
+	}
+	defer done()
+	d, err := fl.prove()
+	if err != nil {
+		return err
+	}
+	if d != fl.blob.Digest {
+		fl.lies.Add(fl.file.KeyString(), lie{d, time.Now().Add(lieTime)})
+		return falseDigest{d}
+	}
+	if err := fl.writeTail(); err != nil {
+		return err
+	}
+	fl.mu.Lock()
+	fl.completeAs(d)
+	fl.mu.Unlock()
+	fl.keep()
+	return nil
+}
+
+// takeTurn has everything fetched. A prefetch waits before until a reader asks for
+// the blob, or there are few enough others, and occupies a slot until done is called
+// or a reader asks.
+func (fl *fill) takeTurn() (done func(), err error) {
+	done = func() {}
+	if fl.slots != nil {
+		select {
+		case <-fl.asked:
+		case fl.slots <- struct{}{}:
+			done = sync.OnceFunc(func() { <-fl.slots })
+			go func() {
+				select {
+				case <-fl.asked:
+				case <-fl.ctx.Done():
+				}
+				done()
+			}()
+		case <-fl.ctx.Done():
+			return done, context.Cause(fl.ctx)
+		}
+	}
+	fl.mu.Lock()
+	if fl.readers == 0 && fl.end == nil {
+		fl.endLater()
+	}
+	fl.mu.Unlock()
+	fl.fetchAll()
+	return done, nil
+}
+
+// prove returns the digest of the whole, which it reads as it comes.
+func (fl *fill) prove() (digest.Digest, error) {
+	hash := digest.SHA256.Hash()
+	buf := make([]byte, 256<<10)
+	size := fl.table.Size()
+	for at := int64(0); at < size; {
+		end, err := fl.await(fl.ctx, nil, at, size, false)
+		if err != nil {
+			return "", err
+		}
+		for at < end {
+			n, err := fl.readAt(buf[:min(int64(len(buf)), end-at)], at)
+			if n == 0 {
+				return "", passedBy{errors.Join(errors.New("reading what was cached"), err)}
+			}
+			hash.Write(buf[:n])
+			at += int64(n)
+		}
+	}
+	return digest.NewDigest(digest.SHA256, hash), nil
+}
+
+// keep puts the blob in its place. Readers have it already, and the cache reports
+// what fails.
+func (fl *fill) keep() {
+	fl.cancel() // streams that bring what is present already, and may hang
+	fl.streams.Wait()
+	if fl.partial.Sync() != nil {
+		return
+	}
+	if fl.kept = fl.partial.Commit(fl.blob.Digest, fl.file, fl.table) == nil; fl.kept {
+		fl.index.Add(fl.blob.Digest, fl.table)
+	}
+}

@@ -1,0 +1,211 @@
+package fill
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
+)
+
+// find finds out what the file at the blob's place is. If gateways have to be asked
+// for that, and a reader waits for the first byte, the blob is requested at the same
+// time.
+func (fl *fill) find(fromStart bool) error {
+	if fromStart && !fl.session.IsKnown(fl.ctx, fl.blob.Place) {
+		return fl.findByRequest(fl.found)
+	}
+	file, err := fl.session.Resolve(fl.ctx, fl.blob.Place)
+	if err != nil {
+		return err
+	}
+	return fl.found(*file)
+}
+
+var (
+	errRepeats = errors.New("nearly all of the blob is repetition")
+	errTables  = errors.New("the leaf tables of blobs on their way take too much memory")
+	errNoRoom  = errors.New("there is no free room for a blob that no client has asked for")
+)
+
+// bytesPerLeaf is about how much memory a leaf of a fill takes.
+const bytesPerLeaf = 100
+
+// found begins the file, now that its leaves are known.
+func (fl *fill) found(found trustless.File) error {
+	file, table := found.CID, found.Table
+	if table == nil || table.Size() == 0 {
+		return passedBy{unixfs.ErrShape}
+	}
+	if l, known := fl.lies.Get(file.KeyString()); known && l.digest != fl.blob.Digest && time.Now().Before(l.until) {
+		return falseDigest{l.digest}
+	}
+	fl.file = file
+	if other := fl.list.settle(fl, file); other != nil {
+		fl.mu.Lock()
+		defer fl.mu.Unlock()
+		fl.phase, fl.target = moved, other
+		fl.broadcast()
+		return nil
+	}
+	if err := fl.mayKeep(table); err != nil {
+		return passedBy{err}
+	}
+	if fl.takeStored(table) {
+		return nil
+	}
+	partial, err := fl.cache.BeginBlob(file, table.Size())
+	switch {
+	case errors.Is(err, store.ErrBusy):
+		return fl.beginFollowing(table)
+	case err != nil:
+		return passedBy{err}
+	}
+	fl.beginFetching(partial, table)
+	return nil
+}
+
+// mayKeep returns the reason why a blob with these leaves passes by the cache, if
+// there is one, and takes the memory for them from the budget.
+func (fl *fill) mayKeep(table *unixfs.Table) error {
+	if repeats(table) {
+		return errRepeats
+	}
+	if fl.slots != nil && !fl.isAsked() && table.Size() > fl.cache.Free() {
+		return errNoRoom
+	}
+	n := int64(len(table.Leaves)) * bytesPerLeaf
+	if !fl.tables.Take(n) {
+		return errTables
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.taken = n
+	return nil
+}
+
+// takeStored reports whether the store has the file, and takes it from there.
+func (fl *fill) takeStored(table *unixfs.Table) bool {
+	s := fl.cache.Store()
+	f, err := s.OpenFile(fl.file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.begin(fetching, table, func() (*os.File, func(), error) {
+		file, err := s.OpenBlob(f.Digest, f.Size)
+		return file, func() {}, err
+	})
+	fl.completeAs(f.Digest)
+	return true
+}
+
+func (fl *fill) beginFetching(partial *store.Partial, table *unixfs.Table) {
+	local := findLocal(fl.index, table)
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.partial = partial
+	fl.begin(fetching, table, partial.Open)
+	fl.ordered = len(local) == 0 && !fl.parts
+	for _, l := range local {
+		fl.leaves[l.leaf] = nearby
+	}
+	if len(local) > 0 {
+		fl.streams.Go(func() { fl.copyLocal(fl.cache.Store(), local) })
+	}
+}
+
+func (fl *fill) beginFollowing(table *unixfs.Table) error {
+	f, err := fl.cache.Follow(fl.file)
+	if err != nil {
+		return passedBy{err}
+	}
+	f.Close()
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.begin(following, table, func() (*os.File, func(), error) {
+		f, err := fl.cache.Follow(fl.file)
+		return f, func() {}, err
+	})
+	return nil
+}
+
+// A first is a stream that began before anything of the file was known.
+type first struct {
+	*stream // nil if what comes is of no use
+	fetch   *fetch
+	begin   func(trustless.File) error // with what the file is
+	started bool
+	found   chan error
+}
+
+// findByRequest requests the whole blob, and calls begin once it is known what the
+// file is.
+func (f *fetch) findByRequest(begin func(trustless.File) error) error {
+	st := &first{fetch: f, begin: begin, found: make(chan error, 1)}
+	f.streams.Go(func() {
+		err := f.session.CopyWithTable(f.ctx, f.blob.Place, nil, st)
+		switch {
+		case !st.started && err == nil:
+			st.found <- passedBy{errors.New("an answer without a beginning")}
+		case !st.started:
+			st.found <- err
+		case st.stream != nil:
+			f.ended(st.stream, err)
+		}
+	})
+	return <-st.found
+}
+
+// Start implements trustless.Sink.
+func (st *first) Start(file trustless.File, _, _ int64) {
+	st.started = true
+	f := st.fetch
+	err := st.begin(file)
+	f.mu.Lock()
+	if err == nil && f.phase == fetching && f.leaves[0] == missing && len(f.claims) == 0 {
+		st.stream = f.claim(0, f.endOfRun(0))
+	}
+	f.mu.Unlock()
+	st.found <- err
+}
+
+// Write implements trustless.Sink.
+func (st *first) Write(b []byte) (int, error) {
+	if st.stream == nil {
+		return 0, trustless.ErrEnough
+	}
+	return st.stream.Write(b)
+}
+
+// minDistinct bounds how often a blob may repeat its leaves: it has at least one
+// distinct byte in so many.
+const minDistinct = 16
+
+// smallBlob is the size of a blob, in bytes, that may repeat its leaves as it likes.
+const smallBlob = 64 << 20
+
+// repeats reports whether nearly all of a blob is repetition. Its publisher paid for
+// little, and would have us write much.
+func repeats(t *unixfs.Table) bool {
+	if t.Size() <= smallBlob {
+		return false
+	}
+	distinct := int64(0)
+	seen := make(map[[16]byte]struct{}, 1024)
+	for i := range t.Leaves {
+		short := [16]byte(t.Leaves[i].Digest[:])
+		if _, again := seen[short]; again {
+			continue
+		}
+		seen[short] = struct{}{}
+		if distinct += int64(t.Len(i)); distinct*minDistinct >= t.Size() {
+			return false
+		}
+	}
+	return true
+}

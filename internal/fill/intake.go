@@ -1,0 +1,58 @@
+package fill
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+)
+
+// An intake writes verified bytes to the file of a blob in the cache, and notes which
+// leaves they complete.
+type intake struct {
+	growing
+	ctx     context.Context
+	cancel  context.CancelFunc
+	spend   func(bytes int) // is called with what came
+	partial *store.Partial  // set before phase fetching
+	fetched atomic.Int64    // bytes
+	copied  atomic.Int64    // bytes
+}
+
+// write writes verified bytes.
+func (in *intake) write(b []byte, at int64) error {
+	_, err := in.partial.WriteAt(b, at)
+	if err != nil {
+		in.stop(err)
+	}
+	return err
+}
+
+// stop has all readers go on without the cache.
+func (in *intake) stop(err error) {
+	in.finish(passedBy{err})
+	in.cancel()
+}
+
+// writeTail writes the last leaf, if it was kept back.
+func (in *intake) writeTail() error {
+	tail := in.heldTail()
+	if tail == nil {
+		return nil
+	}
+	if err := in.write(tail, in.lastLeaf()); err != nil {
+		return passedBy{err}
+	}
+	return nil
+}
+
+// readAt reads for the proof of the digest.
+func (in *intake) readAt(b []byte, at int64) (int, error) {
+	if tail := in.heldTail(); tail != nil {
+		if at >= in.lastLeaf() {
+			return copy(b, tail[at-in.lastLeaf():]), nil
+		}
+		b = b[:min(int64(len(b)), in.lastLeaf()-at)]
+	}
+	return in.partial.ReadAt(b, at)
+}

@@ -1,0 +1,61 @@
+package fill
+
+import "github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+
+// A stream is one request under way, for the leaves [next, end). It is a
+// trustless.Sink.
+type stream struct {
+	in   *intake
+	next int   // leaf
+	end  int   // which may come nearer
+	at   int64 // offset of the next byte
+}
+
+// Start implements trustless.Sink.
+func (st *stream) Start(trustless.File, int64, int64) {}
+
+// Write implements trustless.Sink. A stream ends when it comes to a leaf that is
+// present. Bytes on their way are lost then, so a stream claims at most far bytes once
+// readers want parts.
+func (st *stream) Write(b []byte) (int, error) {
+	in := st.in
+	in.fetched.Add(int64(len(b)))
+	in.spend(len(b))
+	last, err := st.write(b)
+	if err != nil {
+		return 0, err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	before := st.next
+	st.at += int64(len(b))
+	for st.next < st.end && in.table.Leaves[st.next].End <= st.at {
+		if st.next == len(in.leaves)-1 && last == held {
+			in.leaves[st.next] = held
+		} else {
+			in.arrived(st.next)
+		}
+		st.next++
+	}
+	if st.next > before {
+		in.broadcast()
+	}
+	if st.next >= st.end {
+		return len(b), trustless.ErrEnough
+	}
+	return len(b), nil
+}
+
+// write writes bytes, except those of the last leaf that are kept back, and returns
+// in which state the last leaf is if these are the end of it.
+func (st *stream) write(b []byte) (last state, err error) {
+	in := st.in
+	n := int(min(int64(len(b)), max(0, in.lastLeaf()-st.at)))
+	if err := in.write(b[:n], st.at); err != nil || n == len(b) {
+		return present, err
+	}
+	if in.keepBack(b[n:], st.at+int64(n)) {
+		return held, nil
+	}
+	return present, in.write(b[n:], st.at+int64(n))
+}
