@@ -7,9 +7,8 @@ import (
 )
 
 // Blob calls use with the query's blob. If use returns an error, it must have written
-// nothing: another place or another source may have the blob, and use is called with
-// that. A blob of a source that cannot tell without fetching it may turn out not to
-// exist when it is used.
+// nothing, because Blob calls it again with the blob of another place or source. Some
+// sources find out only when the blob is used that it does not exist.
 func (l *Library) Blob(ctx context.Context, q Query, use func(Origin, Blob) error) error {
 	if err := l.Admit(q, q.path()); err != nil {
 		return err
@@ -35,8 +34,8 @@ func (l *Library) Blob(ctx context.Context, q Query, use func(Origin, Blob) erro
 	return err
 }
 
-// Locate returns where the query's blob is. Where no source can tell, that is where
-// most images have it.
+// Locate returns the place of the query's blob, or its native place if no source knows
+// better.
 func (l *Library) Locate(ctx context.Context, q Query) (layout.Place, error) {
 	if err := l.Admit(q, q.path()); err != nil {
 		return layout.Place{}, err

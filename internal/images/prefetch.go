@@ -9,16 +9,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// prefetching has a value for each manifest whose blobs are looked up, in the whole
-// process: hostile publishers can have gateways asked for each of them.
+// prefetching has a value for each manifest whose blobs the process is locating. It is
+// bounded, because gateways may have to be asked for each blob that a publisher lists.
 var prefetching = make(chan struct{}, 32)
 
 // maxPrefetched is how many blobs of one manifest are prefetched. Few images have
 // more layers.
 const maxPrefetched = 64
 
-// prefetch begins to fetch the blobs of a manifest into the store: the client that
-// asked for it is about to ask for them. The lists have let the manifest pass.
+// prefetch begins to fetch the blobs of a manifest into the store, because the client that
+// asked for the manifest is about to ask for them. The lists must allow the manifest.
 func (l *Library) prefetch(q Query, m layout.Manifest) {
 	if l.config.Filler == nil || l.config.Prefetch == 0 {
 		return
@@ -49,8 +49,8 @@ func (l *Library) prefetchBlobs(q Query, m layout.Manifest) {
 	}
 }
 
-// locate returns where the query's blob is by the form of its image, if that is
-// known, or else where most images have it.
+// locate returns the place of the query's blob in the form of its image if that is known,
+// and otherwise its native place.
 func (v view) locate(ctx context.Context) (layout.Place, error) {
 	form, known, err := v.remembered(ctx)
 	if !known {
@@ -59,7 +59,7 @@ func (v view) locate(ctx context.Context) (layout.Place, error) {
 	return form.Blob(ctx, v, v.query.Digest)
 }
 
-// blobsOf returns the config of an image and its first layers, none of an index.
+// blobsOf returns the digests of an image's config and first layers, or none for an index.
 func blobsOf(m layout.Manifest) []digest.Digest {
 	type descriptor struct {
 		Digest digest.Digest `json:"digest"`

@@ -75,6 +75,12 @@ func (g *Registry) deliver(w http.ResponseWriter, r Request, q request, from ima
 		return d.withoutBody(b, status)
 	}
 	ranges, err := satisfiable(r.Context(), wantedRanges(r, etagOf(q.Digest)), b)
+	if from == images.FromGateway {
+		d.maxGap = maxGap
+		if !isAffordable(ranges) {
+			ranges = nil
+		}
+	}
 	if err == nil {
 		err = d.copy(b, ranges)
 	}

@@ -10,11 +10,9 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// For how long which caches may keep an answer.
-
-// immutable is the Cache-Control of content whose digest or address stands in the URL
-// that the client asked for: it never changes. Where it does not stand there, since the
-// server rewrote the URL, the same URL may mean something else tomorrow.
+// immutable returns the Cache-Control of content that never changes: its digest or address,
+// name, is in the URL that the client requested. If it is not, because the server rewrote
+// the URL, the same URL may lead to other content tomorrow.
 func immutable(r Request, name string) string {
 	if r.Original != nil && !strings.Contains(r.Original.Path, name) {
 		return revalidated(r)
@@ -22,9 +20,9 @@ func immutable(r Request, name string) string {
 	return cacheScope(r) + ", max-age=31536000, immutable, no-transform"
 }
 
-// cacheControl is the Cache-Control of what was found at the request's path: below a
-// CID it never changes, below a name it lasts as long as the name stands for the CID,
-// and below the root until another root is configured.
+// cacheControl returns the Cache-Control of content found by a path. Below a CID it never
+// changes, below a name it may be kept until the name is looked up again, and below the
+// root it must be revalidated, because another root may be configured.
 func (q request) cacheControl(r Request) string {
 	switch {
 	case q.isNamed():
@@ -35,18 +33,18 @@ func (q request) cacheControl(r Request) string {
 	return immutable(r, addressOf(q.repository))
 }
 
-// cacheUntil is the Cache-Control of what a name stands for.
+// cacheUntil returns the Cache-Control of content that may be kept until a time.
 func cacheUntil(r Request, expires time.Time) string {
 	rest := max(0, time.Until(expires)) / time.Second
 	return fmt.Sprintf("%s, max-age=%d, no-transform", cacheScope(r), rest)
 }
 
-// revalidated is the Cache-Control of what may be something else the next time. A
-// client's own copy is of use as long as it is still what is there.
+// revalidated returns the Cache-Control of content that may change. A client may use its
+// copy after the registry has confirmed it.
 func revalidated(r Request) string { return cacheScope(r) + ", no-cache, no-transform" }
 
-// cacheScope keeps an answer out of shared caches if the client may have shown credentials,
-// here or to a handler before this one.
+// cacheScope returns "private", which keeps an answer out of shared caches, if the client
+// may have sent credentials to this handler or to one before it.
 func cacheScope(r Request) string {
 	if r.Authorised || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		return "private"
@@ -54,7 +52,7 @@ func cacheScope(r Request) string {
 	return "public"
 }
 
-// setContent sets the header of every answer that is content, or about it.
+// setContent sets the header fields of every answer with content, or about content.
 func setContent(w http.ResponseWriter, d digest.Digest, mediaType string) {
 	header := w.Header()
 	header.Set("Content-Type", mediaType)
@@ -64,8 +62,8 @@ func setContent(w http.ResponseWriter, d digest.Digest, mediaType string) {
 
 func etagOf(d digest.Digest) string { return `"` + d.String() + `"` }
 
-// condition returns the status of the answer that a request's preconditions want in
-// place of content with the entity tag, 0 if they want the content.
+// condition returns the status with which a request's preconditions replace content of the
+// entity tag, or 0 if the client gets the content.
 func condition(r Request, etag string) int {
 	if tags := r.Header.Values("If-Match"); len(tags) > 0 && !isTag(tags, func(tag string) bool { return tag == etag }) {
 		return http.StatusPreconditionFailed
@@ -76,7 +74,7 @@ func condition(r Request, etag string) int {
 	return 0
 }
 
-// isTag reports whether one of the listed entity tags is right.
+// isTag reports whether one of the listed entity tags is "*" or the right one.
 func isTag(headers []string, right func(string) bool) bool {
 	for tag := range strings.SplitSeq(strings.Join(headers, ","), ",") {
 		tag = strings.TrimSpace(tag)
@@ -98,7 +96,7 @@ func writeCondition(w http.ResponseWriter, status int) {
 	w.WriteHeader(status)
 }
 
-// serveBytes answers with content that is in memory, whose header is set.
+// serveBytes answers with content in memory. Its header fields must be set.
 func serveBytes(w http.ResponseWriter, r Request, d digest.Digest, content []byte) {
 	if status := condition(r, etagOf(d)); status != 0 {
 		writeCondition(w, status)

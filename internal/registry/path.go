@@ -21,8 +21,8 @@ func Serves(path string) bool { return path == prefix || strings.HasPrefix(path,
 // parseRequest reads the path of a URL that the registry Serves. Its error is a
 // *protocolError.
 //
-// A path is taken as it is or refused, and never cleaned. So a handler that decided
-// before this one who may ask for the path decided about the same path.
+// A path is used unchanged or refused, but never cleaned. So a handler that restricts access
+// by path sees the same path as this one.
 func parseRequest(u *url.URL, ns namespace) (request, error) {
 	switch u.Path {
 	case prefix, prefix + "/":
@@ -36,7 +36,7 @@ func parseRequest(u *url.URL, ns namespace) (request, error) {
 	rest, last := path.Split(strings.TrimPrefix(u.Path, prefix+"/"))
 	repository, resource := path.Split(strings.TrimSuffix(rest, "/"))
 	if repository == "" {
-		return request{}, &protocolError{codeNotOffered, "there is nothing at this path"}
+		return request{}, &protocolError{codeNotOffered, "the registry has nothing at this path"}
 	}
 	q, err := parseRepository(strings.TrimSuffix(repository, "/"), ns)
 	if err != nil {
@@ -68,7 +68,7 @@ func (q request) ofManifest(reference string) (request, error) {
 	return q, nil
 }
 
-// ofDigest returns the request for something of the repository that has a digest.
+// ofDigest returns the request for a blob, manifest or referrers of the repository by digest.
 func (q request) ofDigest(k kind, s string) (request, error) {
 	d, err := layout.ParseDigest(s)
 	if err != nil {
@@ -78,8 +78,8 @@ func (q request) ofDigest(k kind, s string) (request, error) {
 	return q, nil
 }
 
-// parseRepository reads a repository: an address, a name that is resolved later, or
-// else a plain name, which is what ns says.
+// parseRepository reads a repository: an address, a name that is resolved later, or a plain
+// name in the namespace.
 func parseRepository(repository string, ns namespace) (request, error) {
 	if ns.isPlain(repository) {
 		return ns.parse(repository)

@@ -7,12 +7,14 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 )
 
@@ -102,6 +104,91 @@ func TestHundredsOfRangesComeInOrder(t *testing.T) {
 		}
 		if _, err := parts.NextPart(); err != io.EOF {
 			t.Errorf("%s: after all parts: %v", source, err)
+		}
+	}
+}
+
+// Many small parts cost gateways no more than a few leaves each, and no leaf many times.
+func TestGatewaysSendLittleForManyRanges(t *testing.T) {
+	im := imagestest.New(t)
+	var sent atomic.Int64
+	g := im.Gateway(t).Breaks(func(w http.ResponseWriter, r *http.Request, body []byte) {
+		counted := &countedWriter{ResponseWriter: w}
+		imagestest.Honest(counted, r, body)
+		sent.Add(counted.n)
+	})
+	s := newSite(t, gateways(g))
+	for name, step := range map[string]int{"ascending": 683, "unsorted": 7919} {
+		var header strings.Builder
+		for i := range maxRanges {
+			at := (i * step) % len(im.Layer)
+			fmt.Fprintf(&header, ",%d-%d", at, at)
+		}
+		sent.Store(0)
+		resp, body := s.get(t, http.StatusPartialContent, im.BlobURL(t, im.Layer), "Range", "bytes="+header.String()[1:])
+		_, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := multipart.NewReader(bytes.NewReader(body), params["boundary"])
+		for i := range maxRanges {
+			at := (i * step) % len(im.Layer)
+			part, err := parts.NextPart()
+			if err != nil {
+				t.Fatalf("%s: part %d: %v", name, i, err)
+			}
+			if got, err := io.ReadAll(part); err != nil || len(got) != 1 || got[0] != im.Layer[at] {
+				t.Fatalf("%s: part %d: %x, %v", name, i, got, err)
+			}
+		}
+		if most := int64(2*len(im.Layer) + 64<<10); sent.Load() > most {
+			t.Errorf("%s: the gateway sent %d bytes, more than %d", name, sent.Load(), most)
+		}
+	}
+}
+
+type countedWriter struct {
+	http.ResponseWriter
+	n int64
+}
+
+func (w *countedWriter) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	w.n += int64(n)
+	return n, err
+}
+
+// Whether parts are worth more than the whole blob depends on what gateways send for them.
+func TestRangesThatCostTooMuch(t *testing.T) {
+	every := func(n int, step, size int64) (parts []images.Range) {
+		for i := range int64(n) {
+			parts = append(parts, images.Range{First: i * step, Last: i*step + size - 1})
+		}
+		return parts
+	}
+	backwards := func(parts []images.Range) []images.Range {
+		slices.Reverse(parts)
+		return parts
+	}
+	for name, test := range map[string]struct {
+		parts []images.Range
+		want  bool
+	}{
+		"one byte":                            {every(1, 1, 1), true},
+		"the end of a file of unknown size":   {[]images.Range{{First: -7, Last: -1}}, true},
+		"a few bytes far apart":               {every(7, 1<<30, 1), true},
+		"many bytes far apart":                {every(1024, 10<<20, 1), false},
+		"many bytes with gaps of a leaf":      {every(1024, 256<<10, 1), false},
+		"what podman asks for":                {every(300, 50<<10, 5<<10), true},
+		"60 pieces of 6 KiB far apart":        {every(60, 10<<20, 6<<10), true},
+		"more than the most, however much":    {every(65, 10<<20, 5<<20), false},
+		"small pieces in any order":           {backwards(every(1000, 1000, 10)), true},
+		"large pieces in another order":       {backwards(every(2, 1<<20, 1<<20)), false},
+		"large pieces in the blob's order":    {every(2, 1<<20, 1<<20), true},
+		"pieces of which one covers all more": {append(every(1, 1, 200<<10), every(100, 1000, 10)...), true},
+	} {
+		if got := isAffordable(test.parts); got != test.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

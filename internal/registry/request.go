@@ -33,7 +33,7 @@ type request struct {
 	kind       kind
 	repository string     // as the client spells it
 	rooted     bool       // whether it is a plain name, below the configured root
-	name       names.Name // the IPNS key or domain that the image was asked for by, if any
+	name       names.Name // the IPNS key or domain in the request, if any
 	expires    time.Time  // when the name has to be looked up again
 }
 
@@ -49,11 +49,11 @@ func (q request) subject() Subject {
 	return s
 }
 
-// isNamed reports whether the image was asked for by an IPNS key or a domain.
+// isNamed reports whether the request names the image by an IPNS key or a domain.
 func (q request) isNamed() bool { return q.name != names.Name{} }
 
-// paths returns where below its root, or below a name, the thing may be that the
-// request is for.
+// paths returns the paths below the root, or below the name, at which the requested content
+// may be.
 func (q request) paths() []string {
 	switch q.kind {
 	case kindManifest:
@@ -66,7 +66,8 @@ func (q request) paths() []string {
 	return []string{q.Image.Name}
 }
 
-// checkName returns the answer to a name, part of a repository, that no image can have.
+// checkName returns the answer to a name that no image can have. The name is a part of the
+// repository.
 func checkName(name, repository string) error {
 	if len(repository) > layout.MaxName {
 		return &protocolError{codeNameInvalid, fmt.Sprintf("the name has %d characters, more than %d", len(repository), layout.MaxName)}

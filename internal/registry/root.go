@@ -41,7 +41,7 @@ func ParseRoot(address string) (*Root, error) {
 
 var hostPattern = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?$|^\[[0-9a-f:.]+\](:[0-9]+)?$`)
 
-// CheckHost returns why s is not the host of a registry, if so.
+// CheckHost returns an error if s is not the host of a registry.
 func CheckHost(s string) error {
 	if !hostPattern.MatchString(s) {
 		return fmt.Errorf("%q is not the host of a registry: write <host>[:<port>] as in image names, in lower case", s)
@@ -49,18 +49,17 @@ func CheckHost(s string) error {
 	return nil
 }
 
-// IsName reports whether the root is a name, whose meaning can change. A nil Root is
-// none.
+// IsName reports whether the root is a name, which can change. It is false for a nil Root.
 func (r *Root) IsName() bool { return r != nil && r.Name != names.Name{} }
 
-// dockerHub is how clients call the registry of images that are named without one.
+// dockerHub is the registry of image names without a registry.
 const dockerHub = "docker.io"
 
-// officialPrefix is what Docker puts before names of one part there.
+// officialPrefix is the prefix that Docker adds to its names of one component.
 const officialPrefix = "library/"
 
-// normalHost returns a host as it is written in image names: Docker Hub has several,
-// and the port of HTTPS is left out.
+// normalHost returns a host as image names spell it: one name for the hosts of Docker Hub,
+// and no port of HTTPS.
 func normalHost(s string) string {
 	s = strings.TrimSuffix(strings.ToLower(s), ":443")
 	switch s {
@@ -70,17 +69,17 @@ func normalHost(s string) string {
 	return s
 }
 
-// A namespace is what a plain name means in one request: a repository that does not
-// begin with an address.
+// A namespace says what plain names mean in one request. A plain name is a repository that
+// does not begin with an address.
 type namespace struct {
 	root    *Root  // nil if there are no plain names
 	isHub   bool   // whether names may begin with Docker's prefix
-	asked   string // the registry that the client says its image is from; empty if it does not say
+	asked   string // the registry that the client wants an image of; empty if it names none
 	foreign bool   // whether images of that registry are not served here
 }
 
-// namespaceOf returns what the query of a request makes of plain names. containerd says
-// there which registry it wants an image of.
+// namespaceOf returns the namespace of a request. containerd names the registry whose image
+// it wants in the query.
 func namespaceOf(r *http.Request, root *Root) namespace {
 	n := namespace{root: root}
 	if r.URL.RawQuery != "" {
@@ -127,16 +126,16 @@ func (n namespace) parse(repository string) (request, error) {
 	return q, nil
 }
 
-// tell says in the answer which registry the image is from, if the client named it.
-// Clients know by that that it was understood.
+// tell names the image's registry in the answer if the client named it, so that clients
+// know that the registry understood them.
 func (n namespace) tell(w http.ResponseWriter, q request) {
 	if n.asked != "" && q.rooted {
 		w.Header().Set("OCI-Namespace", n.asked)
 	}
 }
 
-// isAddress reports whether a repository begins with something on IPFS. Any spelling
-// counts, so that a client whose spelling is wrong is told so.
+// isAddress reports whether a repository begins with an address on IPFS. This includes
+// misspelt ones, so that the client gets an error about the spelling.
 func isAddress(repository string) bool {
 	first, rest, _ := strings.Cut(repository, "/")
 	switch first {

@@ -9,9 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
-// Serve answers a request for a path that the registry Serves. Errors of the protocol
-// are answered. If the library failed, nothing was written, and the error is a
-// *Failure.
+// Serve answers a request for a path that the registry Serves, also with errors of the
+// protocol. If the library fails, Serve writes nothing and returns a *Failure.
 func (g *Registry) Serve(w http.ResponseWriter, r Request) error {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	return g.finish(w, r, g.serve(w, r))
