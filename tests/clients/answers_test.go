@@ -11,9 +11,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Content that a digest covers is the same for every client: for one that accepts
-// compressed answers from a site that compresses, for one that joins the types it
-// accepts into one value, and for one that names none.
+// Every client gets the same bytes, whichever media types it accepts and however it
+// writes them, and whichever compressions it accepts from a site that compresses its
+// pages.
 func TestAnswersAreTheSameForEveryAcceptAndEncoding(t *testing.T) {
 	harness.Parallel(t)
 	s := newSigned(t)
@@ -47,7 +47,7 @@ func TestAnswersAreTheSameForEveryAcceptAndEncoding(t *testing.T) {
 	} {
 		plain := harness.AskPlainly(t, http.MethodGet, url+path)
 		if content.digest != "" && harness.DigestOf([]byte(plain.Text)) != content.digest {
-			t.Errorf("%s is %s", path, harness.DigestOf([]byte(plain.Text)))
+			t.Errorf("%s has the digest %s", path, harness.DigestOf([]byte(plain.Text)))
 		}
 		for _, header := range [][]string{
 			{"Accept-Encoding", "zstd, gzip, deflate"},
@@ -60,22 +60,22 @@ func TestAnswersAreTheSameForEveryAcceptAndEncoding(t *testing.T) {
 				resp := harness.AskPlainly(t, method, url+path, header...)
 				for _, name := range []string{"Etag", "Content-Length", "Content-Encoding", "Docker-Content-Digest", "Cache-Control"} {
 					if got, want := resp.Header.Get(name), plain.Header.Get(name); got != want {
-						t.Errorf("%s %s with %q: %s is %q, not %q", method, path, header, name, got, want)
+						t.Errorf("%s %s with %q: %s is %q, want %q", method, path, header, name, got, want)
 					}
 				}
 				if resp.Header.Get("Content-Type") != content.mediaType || resp.StatusCode != plain.StatusCode {
 					t.Errorf("%s %s with %q: %s, %s", method, path, header, resp.Status, resp.Header.Get("Content-Type"))
 				}
 				if method == http.MethodGet && resp.Text != plain.Text || method == http.MethodHead && resp.Text != "" {
-					t.Errorf("%s %s with %q: %d bytes, not %d", method, path, header, len(resp.Text), len(plain.Text))
+					t.Errorf("%s %s with %q: the body has %d bytes or other content, want that of %d", method, path, header, len(resp.Text), len(plain.Text))
 				}
 			}
 		}
 	}
 }
 
-// A site's handle_errors decides how failures of gateways are answered. Without it,
-// clients get an error in the registry's format.
+// A site's handle_errors answers failures of gateways. If the site has none for the
+// status, clients get an error in the registry's format.
 func TestSiteHandlesGatewayErrors(t *testing.T) {
 	harness.Parallel(t)
 	port, nobody := harness.FreePort(t), harness.FreePort(t)
@@ -107,16 +107,16 @@ http://127.0.0.3:%[3]d {
 	for host, want := range map[string]string{"127.0.0.1": "UNAVAILABLE", "127.0.0.2": "ours: 502", "127.0.0.3": "UNAVAILABLE"} {
 		resp := harness.Get(t, fmt.Sprintf("http://%s:%d/v2/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354/app/manifests/v1", host, port))
 		if resp.StatusCode != http.StatusBadGateway || !strings.Contains(resp.Text, want) {
-			t.Errorf("%s answers with %d: %s", host, resp.StatusCode, resp.Text)
+			t.Errorf("%s answers with %d, want 502 and %q: %s", host, resp.StatusCode, want, resp.Text)
 		}
 	}
 	if log := caddy.Log.String(); strings.Count(log, "connection refused") < 3 {
-		t.Errorf("the log does not say why: %s", log)
+		t.Errorf("the log lacks the reason of a failure: %s", log)
 	}
 }
 
-// Docker and skopeo show which tags and names an address has, when they ask for a
-// missing one or take the address of a file for that of an image.
+// If an address does not have what a client asks for, Docker and skopeo show what it
+// has: other tags, other names, or that it is a file.
 func TestErrorsSayWhatTheAddressHolds(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
@@ -140,12 +140,12 @@ func TestErrorsSayWhatTheAddressHolds(t *testing.T) {
 			{exec.Command("skopeo", "inspect", "--tls-verify=false", "docker://"+ref+":v9"), "but " + strings.Join(s.tags, ", ")},
 		} {
 			if _, stderr, err := harness.Try(told.cmd); err == nil || !strings.Contains(stderr, told.says) {
-				t.Errorf("%s says %q, not %q", told.cmd, stderr, told.says)
+				t.Errorf("%s prints %q, want %q", told.cmd, stderr, told.says)
 			}
 		}
 		d.Run(t, "pull", ref+":v1")
 		if _, stderr, err := harness.Try(d.Command("push", ref+":v1")); err == nil || !strings.Contains(stderr, "read-only") {
-			t.Errorf("docker push says %q", stderr)
+			t.Errorf("docker push prints %q, want that the registry is read-only", stderr)
 		}
 	})
 }

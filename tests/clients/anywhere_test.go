@@ -14,8 +14,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The main job on any machine that has Go: the demo's image, through the store,
-// to a client that checks every digest and size there is.
+// The demo's image, converted and served from the store, passes a client that checks
+// every digest and size. This test needs only Go, so it runs everywhere.
 func TestDemoImageIsValidForGoClient(t *testing.T) {
 	harness.Parallel(t)
 	program := filepath.Join(t.TempDir(), "hello")

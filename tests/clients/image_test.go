@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The image has what makes archives hard: a layer over 1 MiB, and one that
-// comes twice, where Docker before 25 saves a link the second time.
+// The image that other tests use has what makes archives difficult: a layer of more than
+// 1 MiB, and a layer that occurs twice, which Docker before version 25 saves as a link.
 func TestImageHasLargeAndRepeatedLayers(t *testing.T) {
 	harness.Parallel(t)
 	a := harness.ReadArchive(t, harness.DockerImage(t).Archive)
@@ -23,7 +23,7 @@ func TestImageHasLargeAndRepeatedLayers(t *testing.T) {
 		link = link || a.Find(t, layer).Typeflag == tar.TypeSymlink
 	}
 	if len(seen) == len(layers) || !large {
-		t.Errorf("of %d layers, %d differ; one is over 1 MiB: %v", len(layers), len(seen), large)
+		t.Errorf("%d of %d layers differ, and one is over 1 MiB: %v", len(seen), len(layers), large)
 	}
 	if path.Base(layers[0]) == "layer.tar" && !link {
 		t.Error("no layer is a link to another")

@@ -24,19 +24,19 @@ func TestDockerPullsFromStore(t *testing.T) {
 	img.MustBe(t, harness.PullByDocker(t, ref))
 
 	if got := harness.Get(t, caddy.URL+"/").Text; got != "a page" {
-		t.Errorf("beside the registry, the site answers %q, not its page", got)
+		t.Errorf("outside /v2, the site answers %q, want its page", got)
 	}
 }
 
-// Every client pulls from a real IPFS node, through Caddy and sent by Caddy to
-// the node itself.
+// Every client pulls an image that is on a real IPFS node, both through Caddy and by
+// redirects to the node.
 func TestEveryClientPullsFromKubo(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
 	kubo := harness.NewKubo(t)
 	for _, mode := range []struct {
 		name, blobs string
-		status      int // of a blob
+		status      int // of the answer to a request for a blob
 	}{
 		{"proxied", "proxy", http.StatusOK},
 		{"redirected", "redirect " + kubo.Gateway, http.StatusTemporaryRedirect},
@@ -56,23 +56,24 @@ func TestEveryClientPullsFromKubo(t *testing.T) {
 	}
 }
 
-// blobsMustBe fails the test when layers are not answered with the status, or
-// redirected to another gateway.
+// blobsMustBe fails the test if a layer is answered with another status, or redirected
+// to another gateway.
 func blobsMustBe(t *testing.T, ref string, status int, gateway string) {
 	t.Helper()
 	m, _ := harness.FetchManifest(t, ref)
 	for _, layer := range m.Layers {
 		resp := harness.Get(t, harness.Repository(ref)+"/blobs/"+layer.Digest)
 		if resp.StatusCode != status {
-			t.Errorf("a layer was answered with %d, not %d", resp.StatusCode, status)
+			t.Errorf("a layer is answered with %d, want %d", resp.StatusCode, status)
 		}
 		if to := resp.Header.Get("Location"); to != "" && !strings.HasPrefix(to, gateway+"/") {
-			t.Errorf("a layer was redirected to %s, not to %s", to, gateway)
+			t.Errorf("a layer is redirected to %s, want %s", to, gateway)
 		}
 	}
 }
 
-// The command caddy ipfs-registry serves without a configuration.
+// The command `caddy ipfs-registry` serves a store and gateways without a configuration
+// file.
 func TestCommandServesWithoutConfiguration(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -94,15 +95,15 @@ func TestCommandServesWithoutConfiguration(t *testing.T) {
 			cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
 			registry := fmt.Sprintf("http://localhost:%d", port)
 			d := harness.StartDaemon(t, "caddy ipfs-registry", cmd)
-			d.Await(t, registry, func() bool { return harness.IsServed(registry + "/v2/") })
+			d.Await(t, "an answer at "+registry, func() bool { return harness.IsServed(registry + "/v2/") })
 			ref := harness.Convert(t, img.Archive, from.convert, "--registry="+registry)
 			img.MustBe(t, harness.PullByCrane(t, ref))
 		})
 	}
 }
 
-// With Caddyfile.example as it is, and a converter without flags, the printed
-// reference can be pulled.
+// With an unchanged Caddyfile.example and without flags, the reference that the converter
+// prints can be pulled.
 func TestCaddyfileExampleServesDefaultStore(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/converter")

@@ -17,14 +17,14 @@ const (
 	vexType       = "application/vnd.example.vex"
 )
 
-// A signed is an image in two versions, of which the first has what is about it:
-// a signature and a bill of materials that name it as their subject, a statement
-// that an index has which is tagged as by clients of registries that know of no
-// subjects, and a signature that is tagged as cosign does.
+// A signed is an image in two versions. The first version has referrers: a signature and
+// a bill of materials that name it as their subject, a statement in an index under the
+// referrers tag, which clients use for registries without a referrers API, and a
+// signature under the tag that cosign uses.
 type signed struct {
 	archive                   string
 	v1, v2                    harness.OCIDescriptor
-	config                    string // the digest of the one that both have
+	config                    string // the digest of the config of both versions
 	layers                    []harness.OCIDescriptor
 	signature, sbom, vex, sig harness.OCIDescriptor
 	tags                      []string
@@ -74,8 +74,8 @@ func newSigned(t *testing.T) signed {
 	return s
 }
 
-// atOneRoot converts an archive of several images, which are below one root, and
-// gives back the repository of the test's image.
+// atOneRoot converts an archive of several images, which get one root, and returns the
+// repository of ImageName.
 func atOneRoot(t *testing.T, caddy *harness.Caddy, archive string, args ...string) (ref string) {
 	t.Helper()
 	for line := range strings.Lines(harness.Run(t, harness.Converter(t, archive, append(args, "--registry="+caddy.URL)...))) {
@@ -85,7 +85,7 @@ func atOneRoot(t *testing.T, caddy *harness.Caddy, archive string, args ...strin
 	return caddy.Host() + "/" + address + "/" + harness.ImageName
 }
 
-// onBoth runs a test with the images in a store and again on a Kubo node.
+// onBoth runs a test twice: with the images in a store, and on a Kubo node.
 func onBoth(t *testing.T, archive string, test func(t *testing.T, ref string)) {
 	t.Helper()
 	t.Run("store", func(t *testing.T) {
@@ -102,8 +102,8 @@ func onBoth(t *testing.T, archive string, test func(t *testing.T, ref string)) {
 	})
 }
 
-// Oras and regctl find and pull an image's referrers by type, whether they name their
-// subject or stand under a fallback tag.
+// Oras and regctl find an image's referrers and pull them by type, both those that name
+// their subject and those under the referrers tag. Every client lists the right tags.
 func TestClientsFindReferrers(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/oras")
@@ -125,11 +125,11 @@ func TestClientsFindReferrers(t *testing.T) {
 		}
 		for d, kind := range map[string]string{s.signature.Digest: signatureType, s.sbom.Digest: sbomType, s.vex.Digest: vexType} {
 			if kinds[d] != kind || len(kinds) != 3 {
-				t.Errorf("oras discovers %v, not %s of type %s", kinds, d, kind)
+				t.Errorf("oras discovers %v, want %s of type %s and two more", kinds, d, kind)
 			}
 			got := regctl("artifact", "list", "--filter-artifact-type="+kind, "--format={{range .Descriptors}}{{.Digest}} {{end}}", ref+":v1")
 			if strings.TrimSpace(got) != d {
-				t.Errorf("of type %s, regctl lists %q, not %s", kind, got, d)
+				t.Errorf("of type %s, regctl lists %q, want %s", kind, got, d)
 			}
 		}
 		if got := regctl("artifact", "get", "--subject="+ref+":v1", "--filter-artifact-type="+sbomType); got != "contents" {
@@ -143,19 +143,19 @@ func TestClientsFindReferrers(t *testing.T) {
 		for _, nothing := range []string{":v2", "@" + s.sbom.Digest} {
 			var found struct{ Manifests []any }
 			if err := json.Unmarshal([]byte(oras("discover", "--format=json", ref+nothing)), &found); err != nil || len(found.Manifests) > 0 {
-				t.Errorf("oras discovers %v, %v", found, err)
+				t.Errorf("%s has no referrers, but oras discovers %v, %v", nothing, found, err)
 			}
 		}
 
 		tags := strings.Join(s.tags, "\n") + "\n"
 		if got := oras("repo", "tags", ref); got != tags {
-			t.Errorf("oras lists the tags %q, not %q", got, tags)
+			t.Errorf("oras lists the tags %q, want %q", got, tags)
 		}
 		if got := regctl("tag", "ls", "--limit=1", ref); got != s.tags[0]+"\n" {
-			t.Errorf("regctl lists %q for the first tag", got)
+			t.Errorf("regctl lists %q as the first tag, want %q", got, s.tags[0])
 		}
 		if got := regctl("tag", "ls", ref); got != tags {
-			t.Errorf("regctl lists the tags %q, not %q", got, tags)
+			t.Errorf("regctl lists the tags %q, want %q", got, tags)
 		}
 		if got := strings.Fields(harness.Run(t, exec.Command("skopeo", "inspect", "--tls-verify=false", "--format={{.RepoTags}}", "docker://"+ref+":v1"))); len(got) != len(s.tags) {
 			t.Errorf("skopeo lists the tags %v", got)

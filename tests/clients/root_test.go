@@ -11,15 +11,14 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A mirror is a Caddy whose root has the test's image as team/app:v1, and as
-// hello:v1.
+// A mirror is a Caddy whose root has the image as team/app:v1 and as hello:v1.
 type mirror struct {
 	*harness.Caddy
 	img     harness.Image
 	address string
 }
 
-// newMirror starts one that is for the registries that are named.
+// newMirror starts a mirror for the images of the given registries.
 func newMirror(t *testing.T, hosts ...string) mirror {
 	t.Helper()
 	img := harness.DockerImage(t)
@@ -34,7 +33,8 @@ func newMirror(t *testing.T, hosts ...string) mirror {
 	return mirror{harness.NewCaddy(t, fmt.Sprintf("log\nipfs_registry {\nstore %s\ncatalog\nroot %s%s\n}", store, address, named)), img, address}
 }
 
-// Every client pulls images below the root by plain names, as from any registry.
+// Every client pulls the images below the root by their plain names, as from any
+// registry.
 func TestEveryClientPullsBelowRoot(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
@@ -54,17 +54,17 @@ func TestEveryClientPullsBelowRoot(t *testing.T) {
 		}
 		delete(want, name)
 		if got := harness.Run(t, exec.Command(harness.InRepo("bin/crane"), "ls", "--insecure", host+"/"+name)); got != "v1\n" {
-			t.Errorf("crane lists %q for the tags of %s", got, name)
+			t.Errorf("crane lists the tags %q of %s, want v1", got, name)
 		}
 	}
 	if len(want) > 0 {
-		t.Errorf("crane lists the images %v, without %v", catalog, want)
+		t.Errorf("crane lists the images %v, which lack %v", catalog, want)
 	}
 }
 
-// containerd asks a mirror for the images of registries that it is configured
-// for, and says of which. What is not the image that is asked for is not there,
-// whatever it is called.
+// containerd pulls the images of the registries that a mirror is for. The mirror has no
+// image of another registry, whatever its name is, since containerd says of which
+// registry the image is.
 func TestContainerdPullsThroughMirror(t *testing.T) {
 	harness.Parallel(t)
 	m := newMirror(t, "docker.io", "registry.example.com:5000")
@@ -83,19 +83,19 @@ func TestContainerdPullsThroughMirror(t *testing.T) {
 		m.img.MustBe(t, harness.ConfigByCtr(t, func(args ...string) string { return harness.Run(t, ctr(args...)) }, ref))
 	}
 	for ref, asked := range map[string]string{
-		"docker.io/library/hello:latest":             "/v2/library/hello/manifests/latest?ns=docker.io",               // how it is found by its address
+		"docker.io/library/hello:latest":             "/v2/library/hello/manifests/latest?ns=docker.io",               // a missing tag
 		"registry.example.com/hello:v1":              "/v2/hello/manifests/v1?ns=registry.example.com",                // another registry's
 		"registry.example.com:5000/library/hello:v1": "/v2/library/hello/manifests/v1?ns=registry.example.com%3A5000", // another image's
 	} {
 		if _, stderr, err := harness.Try(pull(ref)); err == nil {
-			t.Errorf("ctr pulls %s", ref)
+			t.Errorf("ctr pulls %s, which the mirror does not have", ref)
 		} else if log := m.Log.String(); !strings.Contains(log, asked) {
-			t.Errorf("ctr fails with %s, and did not ask for %s", stderr, asked)
+			t.Errorf("ctr did not ask the mirror for %s, and fails with %s", asked, stderr)
 		}
 	}
 }
 
-// Docker asks its mirrors for the images of Docker Hub without ?ns=.
+// Docker pulls images of Docker Hub through a mirror. It asks without ?ns=.
 func TestDockerPullsThroughMirror(t *testing.T) {
 	harness.Parallel(t)
 	m := newMirror(t, "docker.io")
@@ -105,14 +105,15 @@ func TestDockerPullsThroughMirror(t *testing.T) {
 		d.MustRun(t, ref)
 		m.img.MustBe(t, d.ID(t, ref))
 	}
-	// It would go on to ask its own registry, so a test must not let it.
+	// Docker would ask Docker Hub for an image that the mirror lacks, so the test asks the
+	// mirror itself.
 	latest := harness.Get(t, m.URL+"/v2/library/hello/manifests/latest")
 	if latest.StatusCode != http.StatusNotFound || !strings.Contains(latest.Text, "but v1") {
-		t.Errorf("the latest, of which only v1 is there, is answered with %d: %s", latest.StatusCode, latest.Text)
+		t.Errorf("latest, where only v1 exists, is answered with %d: %s", latest.StatusCode, latest.Text)
 	}
 }
 
-// Where root is a name, tags move when the name is published again.
+// If root is a name, the images below it change when the name is published again.
 func TestRootThatIsANameMoves(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
@@ -124,11 +125,11 @@ func TestRootThatIsANameMoves(t *testing.T) {
 	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry %s {\nroot %s\n}", kubo.Gateway, key))
 	img.MustBe(t, harness.PullByCrane(t, caddy.Host()+"/"+harness.ImageName+":v1"))
 	if status := harness.Get(t, caddy.URL+"/v2/hello/manifests/v1").StatusCode; status != http.StatusNotFound {
-		t.Errorf("what the name has not yet is answered with %d", status)
+		t.Errorf("an image that the root does not have yet is answered with %d", status)
 	}
 
 	line := harness.Convert(t, img.Archive, "--ipfs-api="+kubo.API, "--onto="+first, "--name=hello", "--tag=v1")
 	kubo.Publish(t, "images", "/ipfs/"+harness.CIDv1(t, strings.Split(line, "/")[1]))
-	caddy.Await(t, "the name to stand for more", func() bool { return harness.IsServed(caddy.URL + "/v2/hello/manifests/v1") })
+	caddy.Await(t, "the second image", func() bool { return harness.IsServed(caddy.URL + "/v2/hello/manifests/v1") })
 	img.MustBe(t, harness.PullByCrane(t, caddy.Host()+"/hello:v1"))
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The registry gets its certificate by itself, as every site of Caddy's does:
-// here from an authority that is a Caddy as well, over ACME, on a machine of
-// their own, where ports 80 and 443 are free and the names exist.
+// A site with the registry obtains its certificate by ACME, as every site of Caddy does.
+// The authority is a second Caddy. Both run on their own machine, where ports 80 and 443
+// are free and the names resolve.
 func TestSiteGetsItsCertificateByACME(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo")
@@ -59,10 +59,10 @@ registry.test {
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+trusted)
 		return cmd
 	}
-	// That it is HTTPS, and this authority's, shows in what happens to whoever
-	// does not trust it.
+	// A client that does not trust the authority refuses, so the certificate is really
+	// the authority's.
 	if _, stderr, err := harness.Try(pull(os.DevNull)); err == nil || !strings.Contains(stderr, "unknown authority") {
-		t.Errorf("skopeo did not mind a certificate that it has no reason to trust: %v\n%s", err, stderr)
+		t.Errorf("skopeo pulls without trusting the authority: %v\n%s", err, stderr)
 	}
 	harness.Run(t, pull(rootCertificate))
 	img.MustBe(t, harness.ConfigDigest(t, harness.ReadFile(t, filepath.Join(dir, "manifest.json"))))

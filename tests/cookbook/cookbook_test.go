@@ -3,12 +3,11 @@ package cookbook
 import (
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// pages are those whose blocks are typed, each with who can type its sections.
+// pages are the pages whose examples are run, with the cooks of their sections.
 var pages = map[string]map[string]cook{
 	"docs/cookbook.md":  cooks,
 	"README.md":         readmeCooks,
@@ -16,11 +15,11 @@ var pages = map[string]map[string]cook{
 	"docs/converter.md": converterCooks,
 }
 
-// A cook follows the blocks of a section, and does first what these take for granted.
+// A cook prepares what a section takes for granted, and runs its blocks.
 type cook func(k *kitchen, img harness.Image)
 
-// The documentation is right as it stands: every block in it is typed, one after the
-// other, and works.
+// Every example in the documentation works as it is printed there: each block is used,
+// one after the other.
 func TestEveryExampleInTheDocsWorks(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -38,21 +37,21 @@ func cookPage(t *testing.T, page string, cooks map[string]cook, img harness.Imag
 		}
 		cooked[r.name] = true
 		t.Run(r.name, func(t *testing.T) {
-			harness.ParallelFor(t, 15*time.Minute) // some recipes build Caddy
+			harness.ParallelFor(t, harness.BuildBound) // some recipes build Caddy
 			cook := cooks[r.name]
 			if cook == nil {
-				t.Fatal("no cook can follow this section")
+				t.Fatal("no cook runs this section")
 			}
 			k := newKitchen(t, r, img)
 			cook(k, img)
 			if len(k.left) > 0 {
-				t.Errorf("this was not used:\n%s", k.left[0].text)
+				t.Errorf("the cook did not use this block:\n%s", k.left[0].text)
 			}
 		})
 	}
 	for name := range cooks {
 		if !cooked[name] {
-			t.Errorf("there is no section %q", name)
+			t.Errorf("a cook exists for %q, which is no section of %s", name, page)
 		}
 	}
 }
@@ -68,7 +67,7 @@ type block struct{ language, file, text string }
 
 var (
 	aRecipe = regexp.MustCompile(`(?m)^## (.+)\n`)
-	// The file is the last that is named in the line before a block.
+	// A block's file is the last one that the line before the block names.
 	aBlock = regexp.MustCompile("(?m)(?:^.*`(/[^`]+)`.*\\n\\n)?^```(\\w+)\\n((?s:.*?))^```$")
 )
 

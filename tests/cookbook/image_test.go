@@ -6,25 +6,37 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// builtImage is an archive of the image that `make image` builds. The Go that it
-// is built with is this machine's, with what that has compiled already, so the
-// build takes no network and seconds; podman builds it, since a build of
-// Docker's takes no directory of the machine's. The rest of the base is Debian's
-// /usr.
+var imageOnce sync.Once
+
+// builtImage returns an archive of the image that `make image` builds. The first recipe
+// that needs it builds it.
 func builtImage(t *testing.T) (archive string) {
 	t.Helper()
 	harness.Need(t, "root", "unshare", "make", "podman")
+	archive = harness.Shared("caddy-ipfs-registry.tar")
+	imageOnce.Do(func() { buildImage(t, archive) })
+	if _, err := os.Stat(archive); err != nil {
+		t.Fatal("the first recipe that needed the image could not build it")
+	}
+	return archive
+}
+
+// buildImage builds the image with this machine's Go, its caches and its /usr as the
+// base image, so the build needs no network. Podman builds it, since Docker mounts no
+// directories of the machine into a build.
+func buildImage(t *testing.T, archive string) {
+	t.Helper()
 	var goEnv struct{ GOROOT, GOCACHE, GOMODCACHE string }
 	if err := json.Unmarshal([]byte(harness.Run(t, exec.Command("go", "env", "-json", "GOROOT", "GOCACHE", "GOMODCACHE"))), &goEnv); err != nil {
 		t.Fatal(err)
 	}
 	dir := harness.ShortTempDir(t)
-	archive = filepath.Join(dir, "image.tar")
 	base := filepath.Join(dir, "base")
 	for _, d := range []string{"usr", "tmp", "root", "etc/ssl/certs"} {
 		if err := os.MkdirAll(filepath.Join(base, d), 0o755); err != nil {
@@ -48,11 +60,10 @@ tar --create --directory=%[1]s/base . | podman import --quiet \
 	--change ENV=GOCACHE=%[3]s --change ENV=GOMODCACHE=%[4]s - golang:local
 podman build --network=host --isolation=chroot --build-arg=GO=localhost/golang:local \
 	--volume=/usr:/usr:ro --volume=%[2]s:%[2]s:ro --volume=%[3]s:%[3]s --volume=%[4]s:%[4]s:ro "$@"
-podman save --quiet --output=%[1]s/image.tar caddy-ipfs-registry
-`, dir, goEnv.GOROOT, goEnv.GOCACHE, goEnv.GOMODCACHE))
+podman save --quiet --output=%[5]s caddy-ipfs-registry
+`, dir, goEnv.GOROOT, goEnv.GOCACHE, goEnv.GOMODCACHE, archive))
 	if err := os.Chmod(docker, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	harness.Run(t, exec.Command("unshare", "--net", "--mount", "make", "--directory="+harness.CommitCheckout(t), "image", "DOCKER="+docker))
-	return archive
+	harness.Build(t, exec.Command("unshare", "--net", "--mount", "make", "--directory="+harness.CommitCheckout(t), "image", "DOCKER="+docker))
 }

@@ -11,22 +11,22 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A kitchen is a machine on which a recipe is followed. It is this one, but with
-// a loopback alone, where all names of the cookbook lead, and with an /etc, /run
-// and /var/lib of its own, so every file is where the recipe wants it.
+// A kitchen is a machine on which the blocks of a section are run. It is this machine
+// with a network of its own, a loopback that all host names of the cookbook lead to, and
+// with its own /etc, /run and /var/lib, so every file is where the recipe says.
 type kitchen struct {
 	harness.Machine
 	*testing.T
-	left    []block // what is still to do
+	left    []block // the blocks that were not used yet
 	dir     string  // where commands run
-	shared  string  // the /media of this kitchen
+	shared  string  // the directory that is mounted as /media
 	address string  // what ciq… stands for
-	init    string  // the process that runs the machine's services, where one does
+	init    string  // the PID of the machine's systemd, if it runs
 }
 
 const beKitchen = `
 busybox ip link set lo up
-busybox ip address add 192.0.2.1 dev lo # clients treat 127.0.0.1 as no other
+busybox ip address add 192.0.2.1 dev lo # clients have special rules for 127.0.0.1
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
 mount -t tmpfs tmpfs /srv
@@ -56,16 +56,16 @@ func newKitchen(t *testing.T, r recipe, img harness.Image) *kitchen {
 	return k
 }
 
-// another is one more machine, with nothing in common but /media.
+// another makes a second machine, which shares only /media with the first.
 func (k *kitchen) another() harness.Machine {
 	k.Helper()
 	holder := harness.StartDaemon(k.T, "machine", exec.Command("unshare", "--net", "--mount", "sh", "-ec", beKitchen, "sh", k.shared))
-	holder.StopSignal = os.Kill // sleep does not care how it ends
+	holder.StopSignal = os.Kill // nothing is lost
 	holder.AwaitLine(k.T, "ready")
 	return harness.Machine{PID: holder.Cmd.Process.Pid}
 }
 
-// command is a program that runs there, with our programs first in its PATH.
+// command returns a command that runs on the machine, with our programs first in PATH.
 func (k *kitchen) command(name string, args ...string) *exec.Cmd {
 	const script = `cd "$1"; shift; exec "$@"`
 	args = append([]string{"-c", script, "sh", k.dir, name}, args...)
@@ -77,7 +77,7 @@ func (k *kitchen) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// follow does what the next block says and gives back what that prints.
+// follow writes the file of the next block, or runs the block and returns its output.
 func (k *kitchen) follow() string {
 	k.Helper()
 	b := k.next()
@@ -91,15 +91,15 @@ func (k *kitchen) follow() string {
 	case b.language == "sh" || b.language == "bash":
 		return harness.Run(k.T, k.command("bash", "-ec", b.text))
 	}
-	k.Fatalf("nobody is told what to do with this:\n%s", b.text)
+	k.Fatalf("this block is neither a script nor a file:\n%s", b.text)
 	return ""
 }
 
-// next is the next block, with all that it leaves open filled in.
+// next returns the next block, with ciq… and bafy… filled in.
 func (k *kitchen) next() block {
 	k.Helper()
 	if len(k.left) == 0 {
-		k.Fatal("the recipe ends too early")
+		k.Fatal("the section has fewer blocks than its cook uses")
 	}
 	b := k.left[0]
 	k.left = k.left[1:]
@@ -116,19 +116,19 @@ func (k *kitchen) fill(text string) string {
 		text = strings.ReplaceAll(text, "bafy…", harness.CIDv1(k.T, k.address))
 	}
 	if strings.Contains(text, "…") {
-		k.Fatalf("what is to be filled in here?\n%s", text)
+		k.Fatalf("this has an … that the test cannot fill in:\n%s", text)
 	}
 	return text
 }
 
-// caddy serves /etc/caddy/Caddyfile. Its sites get their certificates from an
-// authority of its own.
+// caddy starts this checkout's Caddy with /etc/caddy/Caddyfile. Its sites get their
+// certificates from its own authority.
 func (k *kitchen) caddy() *harness.Daemon {
 	k.Helper()
 	return k.serve("caddy")
 }
 
-// serve is for a Caddy that is not this checkout's.
+// serve is caddy with another Caddy.
 func (k *kitchen) serve(caddy string) *harness.Daemon {
 	k.Helper()
 	file := filepath.Join(k.dir, "Caddyfile")
@@ -143,8 +143,7 @@ func (k *kitchen) serve(caddy string) *harness.Daemon {
 
 const authority = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt"
 
-// trust makes the authority of Caddy one that the machine trusts, as it does
-// those that a public name gets its certificate from.
+// trust makes the machine trust Caddy's own authority, as it trusts public ones.
 func (k *kitchen) trust() {
 	k.Helper()
 	harness.Run(k.T, k.command("sh", "-ec", "cat "+authority+" >>/etc/ssl/certs/ca-certificates.crt"))
@@ -164,17 +163,17 @@ func (k *kitchen) containerd() {
 	k.isolated("containerd successfully booted", "containerd")
 }
 
-// isolated starts a daemon that ends with all that it started.
+// isolated starts a daemon whose end ends all programs that it started.
 func (k *kitchen) isolated(ready string, args ...string) {
 	k.Helper()
 	unshare := append([]string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}, args...)
 	d := harness.StartDaemon(k.T, args[0], k.command("unshare", unshare...))
-	d.StopSignal = os.Kill // other signals unshare keeps to itself
+	d.StopSignal = os.Kill // unshare does not forward signals
 	d.AwaitLine(k.T, ready)
 }
 
-// beSystemd has systemd know no unit of the machine's but targets that want
-// nothing, so that it starts what a recipe says and nothing else.
+// beSystemd runs systemd without the machine's units and with empty targets, so that it
+// starts only what a recipe enables.
 const beSystemd = `
 mount -t tmpfs tmpfs /usr/local/bin
 rm -rf /etc/systemd/system
@@ -193,16 +192,16 @@ func (k *kitchen) systemd() {
 	harness.Need(k.T, "systemctl", "systemd-analyze")
 	d := harness.StartDaemon(k.T, "systemd", k.command("sh", "-ec", beSystemd))
 	d.StopSignal = os.Kill
-	d.Await(k.T, "its socket", func() bool {
+	d.Await(k.T, "systemd's socket", func() bool {
 		_, err := os.Stat(k.inside("/run/systemd/private"))
 		return err == nil
 	})
-	// It listens to processes of its own namespace only.
+	// systemd answers only processes in its own namespaces.
 	children := harness.ReadFile(k.T, fmt.Sprintf("/proc/%d/task/%[1]d/children", d.Cmd.Process.Pid))
 	k.init = strings.TrimSpace(children)
 }
 
-// kubo starts an IPFS node that listens on the usual ports of an address.
+// kubo starts an IPFS node on the usual ports of an IP address.
 func (k *kitchen) kubo(ip string) *harness.Daemon {
 	k.Helper()
 	harness.Need(k.T, "bin/ipfs")
@@ -217,7 +216,7 @@ exec ipfs daemon --offline`
 	return d
 }
 
-// have puts the image into Docker, where a recipe begins with it.
+// have loads the image into Docker, for recipes that begin with an image there.
 func (k *kitchen) have(img harness.Image, tags ...string) {
 	k.Helper()
 	harness.Run(k.T, harness.WithInput(k.T, k.command("docker", "load"), img.Archive))
@@ -226,20 +225,20 @@ func (k *kitchen) have(img harness.Image, tags ...string) {
 	}
 }
 
-// forget takes all images out of Docker, so that a pull gets what is served.
+// forget removes all images from Docker, so that a pull fetches everything.
 func (k *kitchen) forget() {
 	k.Helper()
 	harness.Run(k.T, k.command("sh", "-ec", "docker image rm --force $(docker image ls --quiet) >/dev/null"))
 }
 
-// convert puts the image where the arguments say; by default into the store of
-// the machine.
+// convert converts the image with the given arguments, by default into the machine's
+// store.
 func (k *kitchen) convert(img harness.Image, args ...string) {
 	k.Helper()
 	harness.Run(k.T, harness.WithInput(k.T, k.command("converter", args...), img.Archive))
 }
 
-// link puts a file of this machine's where commands run.
+// link makes a link to a file in the directory where commands run.
 func (k *kitchen) link(file, name string) {
 	k.Helper()
 	if err := os.Symlink(file, filepath.Join(k.dir, name)); err != nil {
@@ -247,7 +246,7 @@ func (k *kitchen) link(file, name string) {
 	}
 }
 
-// write writes what a recipe takes for granted.
+// write writes a file on the machine.
 func (k *kitchen) write(file, text string) {
 	k.Helper()
 	cmd := k.command("sh", "-ec", `mkdir -p "$(dirname "$1")"; cat >"$1"`, "sh", file)
@@ -255,11 +254,11 @@ func (k *kitchen) write(file, text string) {
 	harness.Run(k.T, cmd)
 }
 
-// mustHave checks what Docker pulled, under the name that the cookbook has.
+// mustHave fails the test unless Docker has the image under the reference.
 func (k *kitchen) mustHave(img harness.Image, ref string) {
 	k.Helper()
 	img.MustBe(k.T, strings.TrimSpace(harness.Run(k.T, k.command("docker", "image", "inspect", "--format={{.Id}}", k.fill(ref)))))
 }
 
-// inside is the path, seen from outside, of something in the machine.
+// inside returns the path outside the machine of a path on the machine.
 func (k *kitchen) inside(path string) string { return fmt.Sprintf("/proc/%d/root%s", k.PID, path) }

@@ -12,10 +12,9 @@ import (
 )
 
 // pullAsKubelet has containerd pull an image by the call that the kubelet makes,
-// PullImage of the container runtime interface, and gives back the image's ID.
-// A client library for one call would be most of what the tests depend on, so
-// the call is made by hand: gRPC is a POST over HTTP/2 with a length before the
-// message.
+// PullImage of the container runtime interface, and returns the image's ID. The call is
+// made without gRPC's library, which is large: a gRPC call is a POST over HTTP/2, with a
+// length before the message.
 func pullAsKubelet(t *testing.T, socket, ref string) (id string) {
 	t.Helper()
 	transport := &http.Transport{
@@ -49,7 +48,7 @@ func pullAsKubelet(t *testing.T, socket, ref string) (id string) {
 	return id
 }
 
-// field is a protocol buffer with nothing but a first field, of bytes.
+// field returns a protocol buffer message whose only field is number 1, of bytes.
 func field(value []byte) []byte {
 	return append(binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(value))), value...)
 }

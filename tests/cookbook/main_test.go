@@ -1,4 +1,4 @@
-// Package cookbook types every example of the README and the documentation, block by
+// Package cookbook runs every example of the README and the documentation, block by
 // block, on a machine of its own.
 package cookbook
 

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// readmeCooks follow README.md.
+// readmeCooks run the sections of README.md.
 var readmeCooks = map[string]cook{
 	"See it work": func(k *kitchen, _ harness.Image) {
 		k.docker()
@@ -25,7 +25,7 @@ var readmeCooks = map[string]cook{
 
 	"Install": func(k *kitchen, _ harness.Image) {
 		k.packRelease()
-		k.follow() // the release's archive
+		k.follow() // installs from the release's archive
 		for _, program := range []string{"caddy", "converter"} {
 			harness.Run(k.T, k.command("test", "-x", "/usr/local/bin/"+program))
 		}
@@ -59,13 +59,13 @@ var readmeCooks = map[string]cook{
 		k.link(img.Archive, "app.tar")
 		want := k.fill("localhost:5000/ciq…/team/app\n")
 		if printed := k.follow(); strings.ReplaceAll(printed, want, "") != "" {
-			k.Errorf("the converter printed %q, not only %q", printed, want)
+			k.Errorf("the converter prints %q, want only lines %q", printed, want)
 		}
 	},
 }
 
-// importVersions puts two versions of an image of one layer into Docker, of which the
-// second differs in a few small files.
+// importVersions imports two versions of an image with one layer into Docker. They differ
+// in one small file.
 func (k *kitchen) importVersions() {
 	k.Helper()
 	r := rand.New(rand.NewPCG(1, 1))
@@ -93,7 +93,7 @@ func (k *kitchen) importVersions() {
 	}
 }
 
-// startRegistry runs a command of the documentation that serves until it is stopped.
+// startRegistry runs a block that serves images until the test stops it.
 func (k *kitchen) startRegistry(b block) {
 	k.Helper()
 	d := harness.StartDaemon(k.T, "registry", k.command("bash", "-ec", "exec "+b.text))
@@ -105,15 +105,16 @@ var (
 	aCommand  = regexp.MustCompile(`(?m)^\$ (.*)\n((?:[^$].*\n)*)`)
 )
 
-// session types the commands of the next block, and checks what each prints. An
-// address in it is the one that was printed last.
+// session runs the commands of the next block, a terminal session, and fails the test
+// unless each prints what the block shows. ciq… stands for the address that was printed
+// last.
 func (k *kitchen) session() {
 	k.Helper()
 	text := k.left[0].text
 	k.left = k.left[1:]
 	commands := aCommand.FindAllStringSubmatch(text, -1)
 	if len(commands) == 0 {
-		k.Fatalf("no command in\n%s", text)
+		k.Fatalf("this session has no command:\n%s", text)
 	}
 	for _, m := range commands {
 		printed := harness.Run(k.T, k.command("bash", "-ec", "("+strings.ReplaceAll(m[1], "ciq…", k.address)+") 2>&1"))
@@ -121,13 +122,13 @@ func (k *kitchen) session() {
 			k.address = address
 		}
 		if got := anAddress.ReplaceAllString(printed, "ciq…"); got != m[2] {
-			k.Errorf("%s\nprints\n%sand the documentation says\n%s", m[1], got, m[2])
+			k.Errorf("%s\nprints\n%sand the documentation shows\n%s", m[1], got, m[2])
 		}
 	}
 }
 
-// packRelease makes an archive that is laid out as one of a release is, of the
-// programs of this checkout. It also gives the machine an empty /usr/local/bin.
+// packRelease packs the programs of this checkout as a release archive. It also gives the
+// machine an empty /usr/local/bin.
 func (k *kitchen) packRelease() {
 	k.Helper()
 	const name = "caddy-ipfs-registry_1.0.0_linux_amd64"
@@ -140,9 +141,9 @@ rm -r "$1"`
 	harness.Run(k.T, k.command("sh", "-ec", script, "sh", name, harness.InRepo("bin")))
 }
 
-// installWithGo runs `go install` as a recipe has it, with a module proxy on disk
-// that has this checkout as a version, and otherwise what Go has downloaded already.
-// It uses Go's own caches, so that little is compiled, and tidies up in them.
+// installWithGo runs a block with `go install`. Its module proxies are directories: one
+// has this checkout as a version, the other is what Go has downloaded already. It uses
+// Go's own caches, so that little is compiled, and removes from them what it added.
 func (k *kitchen) installWithGo(b block) {
 	k.Helper()
 	cache := strings.TrimSpace(harness.Run(k.T, exec.Command("go", "env", "GOMODCACHE")))
@@ -158,16 +159,16 @@ func (k *kitchen) installWithGo(b block) {
 	install.Env = append(os.Environ(),
 		"GOPROXY=file://"+k.moduleProxy(module, version)+",file://"+filepath.Join(cache, "cache/download"), "GOSUMDB=off", "GOFLAGS=-modcacherw",
 		"GOBIN="+installed)
-	harness.Run(k.T, install)
-	if said := harness.Run(k.T, exec.Command(filepath.Join(installed, "converter"), "--version")); !strings.Contains(said, version) {
-		k.Errorf("the converter that go install built says that it is %s, and not %s", said, version)
+	harness.Build(k.T, install)
+	if printed := harness.Run(k.T, exec.Command(filepath.Join(installed, "converter"), "--version")); !strings.Contains(printed, version) {
+		k.Errorf("the converter from go install prints the version %s, want %s", printed, version)
 	}
 	if modules := harness.Run(k.T, exec.Command(filepath.Join(installed, "caddy"), "list-modules")); !strings.Contains(modules, "http.handlers.ipfs_registry\n") {
-		k.Error("the Caddy that go install built lacks the module")
+		k.Error("the Caddy from go install lacks the module")
 	}
 }
 
-// moduleProxy is the directory of a module proxy that has this checkout as a version.
+// moduleProxy makes the directory of a module proxy that has this checkout as a version.
 func (k *kitchen) moduleProxy(module, version string) (dir string) {
 	k.Helper()
 	dir = k.TempDir()
@@ -189,10 +190,10 @@ func (k *kitchen) moduleProxy(module, version string) (dir string) {
 	for name := range strings.Lines(harness.Run(k.T, list)) {
 		name = strings.TrimSuffix(name, "\n")
 		if strings.HasPrefix(name, "tests/") {
-			continue // where other modules are
+			continue // other modules are there
 		}
 		if _, err := os.Stat(harness.InRepo(name)); err != nil {
-			continue // deleted, and not committed yet
+			continue // deleted, but not in a commit yet
 		}
 		f, err := w.Create(module + "@" + version + "/" + name)
 		if err != nil {
@@ -208,8 +209,8 @@ func (k *kitchen) moduleProxy(module, version string) (dir string) {
 	return dir
 }
 
-// serveByName is https://registry.example.com, which has the image under its name, as
-// other registries do.
+// serveByName starts https://registry.example.com, which serves the image under its plain
+// name, as other registries do.
 func (k *kitchen) serveByName(img harness.Image) {
 	k.Helper()
 	const store = "/var/lib/another-store"

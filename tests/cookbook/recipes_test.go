@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// cooks follow docs/cookbook.md.
+// cooks run the recipes of docs/cookbook.md.
 var cooks = map[string]cook{
 	"As a service": func(k *kitchen, img harness.Image) {
 		k.systemd()
@@ -27,13 +27,13 @@ var cooks = map[string]cook{
 		k.follow()
 		const unit = "ipfs-registry.service"
 		if said, err := k.command("systemd-analyze", "verify", unit).CombinedOutput(); err != nil || len(said) > 0 {
-			k.Errorf("the unit: %v\n%s", err, said)
+			k.Errorf("systemd-analyze verify: %v\n%s", err, said)
 		}
 		harness.Run(k.T, k.command("systemd-analyze", "security", "--offline=yes", "--threshold=20", "/etc/systemd/system/"+unit))
 		k.follow()
 		k.pull("localhost:5000/ciq…/team/app", img)
 		if user := harness.Run(k.T, k.command("stat", "--format=%U", "/var/lib/caddy/.config/caddy/autosave.json")); user != "caddy\n" {
-			k.Errorf("the service is run by %s", user)
+			k.Errorf("the service runs as %s, want caddy", user)
 		}
 	},
 
@@ -48,7 +48,7 @@ var cooks = map[string]cook{
 		k.follow()
 		printed := k.follow()
 		if want := k.fill("localhost:5000/ciq…/team/app\n"); printed != want {
-			k.Errorf("the converter printed %q, not %q", printed, want)
+			k.Errorf("the converter prints %q, want %q", printed, want)
 		}
 		harness.Run(k.T, k.command("docker", "image", "rm", harness.ImageName+":v1"))
 		k.follow()
@@ -64,11 +64,11 @@ var cooks = map[string]cook{
 		k.have(img)
 		k.follow()
 		if printed, want := k.follow(), k.fill("localhost:5000/ciq…/team/app\n"); printed != want {
-			k.Errorf("the converter printed %q, not %q", printed, want)
+			k.Errorf("the converter prints %q, want %q", printed, want)
 		}
 		k.pull("localhost:5000/ciq…/team/app", img)
 		if user := strings.Fields(harness.Run(k.T, k.command("docker", "top", "registry", "-o", "uid"))); user[len(user)-1] != "1000" {
-			k.Errorf("the registry runs as %q", user)
+			k.Errorf("the registry runs as %q, want 1000", user)
 		}
 	},
 
@@ -77,7 +77,7 @@ var cooks = map[string]cook{
 		k.docker()
 		k.have(img)
 		if printed, want := k.follow(), k.fill("localhost:5050/ciq…/team/app\n"); printed != want {
-			k.Errorf("the converter printed %q, not %q", printed, want)
+			k.Errorf("the converter prints %q, want %q", printed, want)
 		}
 		k.forget()
 		k.follow()
@@ -88,7 +88,7 @@ var cooks = map[string]cook{
 		k.convert(img)
 		k.follow() // the Caddyfile
 		k.caddy()
-		k.follow() // hosts.toml, of which Debian's Docker is too old to read it; containerd reads the same
+		k.follow() // hosts.toml, which Debian's Docker is too old for; containerd reads it as well
 		k.containerd()
 		const ref = "registry.lan:5000/ciq…/team/app:v1"
 		harness.Run(k.T, k.command("ctr", "images", "pull", "--hosts-dir", "/etc/docker/certs.d", k.fill(ref)))
@@ -99,7 +99,7 @@ var cooks = map[string]cook{
 		k.docker()
 		k.have(img)
 		if printed, want := k.follow(), k.fill("localhost:5000/ciq…/team/app\n"); printed != want {
-			k.Errorf("the converter printed %q, not %q", printed, want)
+			k.Errorf("the converter prints %q, want %q", printed, want)
 		}
 	},
 
@@ -120,10 +120,10 @@ var cooks = map[string]cook{
 		k.caddy()
 		served, other, _ := strings.Cut(strings.ToLower(k.follow()), "\r\n\r\n")
 		if !strings.HasPrefix(served, "http/1.1 200") || !strings.Contains(served, "oci-namespace: quay.io") {
-			k.Errorf("of a registry that the root is for, the answer is\n%s", served)
+			k.Errorf("an image of a registry that the root is for is answered with\n%s", served)
 		}
 		if !strings.HasPrefix(other, "http/1.1 404") {
-			k.Errorf("of another registry, the answer is\n%s", other)
+			k.Errorf("an image of another registry is answered with\n%s", other)
 		}
 		for _, host := range []string{"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "quay.io:443"} {
 			if status := k.status("http://registry.lan:5000/v2/team/app/manifests/v1?ns=" + host); status != "200" {
@@ -156,7 +156,7 @@ var cooks = map[string]cook{
 		k.have(img)
 		printed := k.follow()
 		if want := k.fill("localhost:5000/ciq…/team/app\n"); printed != want {
-			k.Errorf("the converter printed %q, not %q", printed, want)
+			k.Errorf("the converter prints %q, want %q", printed, want)
 		}
 		k.forget()
 		k.follow()
@@ -181,7 +181,7 @@ var cooks = map[string]cook{
 		k.caddy()
 		const ref = "registry.lan/ciq…/team/app"
 		if _, stderr, err := harness.Try(k.command("docker", "pull", k.fill(ref))); err == nil || !strings.Contains(stderr, "unknown authority") {
-			k.Errorf("Docker trusts the authority already: %v, %s", err, stderr)
+			k.Errorf("Docker does not refuse an unknown authority: %v, %s", err, stderr)
 		}
 		harness.Run(k.T, k.command("cp", authority, "."))
 		k.follow()
@@ -249,7 +249,7 @@ var cooks = map[string]cook{
 		k.mustHave(img, "registry.example.com/ciq…/team/app")
 		const unlisted = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354" // the empty directory
 		if status := k.status("https://registry.example.com/v2/" + unlisted + "/app/manifests/latest"); status != "403" {
-			k.Errorf("what is not on the list is answered with %s", status)
+			k.Errorf("an address that is not on the list is answered with %s", status)
 		}
 	},
 
@@ -261,7 +261,7 @@ var cooks = map[string]cook{
 		k.docker()
 		const ref = "registry.example.com/ciq…/team/app"
 		if _, stderr, err := harness.Try(k.command("docker", "pull", k.fill(ref))); err == nil || !strings.Contains(stderr, "no basic auth credentials") {
-			k.Errorf("without the password: %v, %s", err, stderr)
+			k.Errorf("Docker is not refused without the password: %v, %s", err, stderr)
 		}
 		k.follow()
 		k.mustHave(img, ref)
@@ -285,14 +285,13 @@ var cooks = map[string]cook{
 
 	"Several Kubo nodes": func(k *kitchen, img harness.Image) {
 		harness.Need(k.T, "curl")
-		// So little is on its way between programs that a node is not done long
-		// before the client.
+		// With small socket buffers, a node still has bytes to send while the client reads.
 		harness.Run(k.T, k.command("sh", "-ec", "for f in rmem wmem; do echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_$f; done"))
 		nodes := map[string]*harness.Daemon{}
 		for _, ip := range []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"} {
 			nodes[ip] = k.kubo(ip)
 		}
-		k.convert(img) // from where it is copied
+		k.convert(img) // the image that the recipe copies
 		k.follow()     // the Caddyfile
 		k.write("/etc/docker/daemon.json", `{"insecure-registries": ["registry.lan:5000"]}`)
 		caddy := k.caddy()
@@ -324,7 +323,7 @@ var cooks = map[string]cook{
 		before := k.address
 		k.address = regexp.MustCompile("ciq[a-z2-7]{52}").FindString(k.follow())
 		if k.address == before {
-			k.Error("with one more tag, the address is the same")
+			k.Error("the address is the same with one more tag")
 		}
 		k.zone(k.next().text)
 		k.caddy()
@@ -347,7 +346,7 @@ var cooks = map[string]cook{
 		k.trust()
 		ref := k.fill("registry.example.com/ciq…/team/app")
 		if printed := k.follow(); !strings.HasSuffix(printed, "\n"+ref+"\n") {
-			k.Errorf("CI printed %q, which does not end in %s", printed, ref)
+			k.Errorf("the script prints %q, want %s at its end", printed, ref)
 		}
 		k.forget()
 		harness.Run(k.T, k.command("docker", "pull", ref))
@@ -355,13 +354,13 @@ var cooks = map[string]cook{
 	},
 }
 
-// containerdHas is the ID of an image that containerd has.
+// containerdHas returns the ID of an image in containerd.
 func (k *kitchen) containerdHas(ref string) (id string) {
 	k.Helper()
 	return harness.ConfigByCtr(k.T, func(args ...string) string { return harness.Run(k.T, k.command("ctr", args...)) }, k.fill(ref))
 }
 
-// pull is for recipes about the registry alone: it takes no daemon.
+// pull fails the test unless skopeo, which needs no daemon, pulls the image.
 func (k *kitchen) pull(ref string, img harness.Image) {
 	k.Helper()
 	harness.Need(k.T, "skopeo")
@@ -369,17 +368,17 @@ func (k *kitchen) pull(ref string, img harness.Image) {
 	img.MustBe(k.T, harness.ConfigDigest(k.T, harness.ReadFile(k.T, filepath.Join(k.dir, "pulled/manifest.json"))))
 }
 
-// plainRegistry is what recipes about clients pull from.
+// plainRegistry is the Caddyfile for recipes about clients.
 const plainRegistry = "http://registry.lan:5000 {\nipfs_registry\n}\n"
 
-// status is what requests for the URLs are answered with, one a line.
+// status returns the status codes of the answers to curl's URLs, one a line.
 func (k *kitchen) status(urls string) string {
 	k.Helper()
 	return strings.TrimSpace(harness.Run(k.T, k.command("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}\n", urls)))
 }
 
-// buildCaddy runs xcaddy as a recipe has it, but with this checkout, which no
-// module proxy has, and so with a version of Caddy's, since it would ask one.
+// buildCaddy runs a block with xcaddy. It replaces this module by the checkout, which no
+// module proxy has, and adds the version of Caddy, which xcaddy would ask a proxy for.
 func (k *kitchen) buildCaddy(b block) {
 	k.Helper()
 	version := strings.TrimSpace(harness.Run(k.T, exec.Command("go", "list", "-m", "-f={{.Version}}", "github.com/caddyserver/caddy/v2")))
@@ -388,10 +387,10 @@ func (k *kitchen) buildCaddy(b block) {
 	script = strings.Replace(script, module, module+"@v0.0.0="+harness.InRepo("."), 1)
 	build := exec.Command("bash", "-ec", script)
 	build.Dir = k.dir
-	harness.Run(k.T, build)
+	harness.Build(k.T, build)
 }
 
-// zone starts a DNS server that knows this record.
+// zone starts a DNS server that has one record.
 func (k *kitchen) zone(record string) {
 	k.Helper()
 	program := filepath.Join(k.dir, "zone")
@@ -400,8 +399,8 @@ func (k *kitchen) zone(record string) {
 	d.AwaitLine(k.T, "serving")
 }
 
-// killDuringDownload kills the node that a layer comes from, in its middle; the
-// client gets all of it.
+// killDuringDownload kills the node that sends a layer, in the middle of the layer. The
+// client must get the whole layer.
 func (k *kitchen) killDuringDownload(caddy *harness.Daemon, nodes map[string]*harness.Daemon) {
 	k.Helper()
 	repository := k.fill("http://registry.lan:5000/v2/ciq…/team/app")
@@ -434,11 +433,11 @@ func (k *kitchen) killDuringDownload(caddy *harness.Daemon, nodes map[string]*ha
 	nodes[ip].Stop()
 	rest, err := io.ReadAll(body)
 	if got := harness.DigestOf(append(start, rest...)); err != nil || got != layer.Digest {
-		k.Errorf("%s died, and the layer is %s, %v", ip, got, err)
+		k.Errorf("after %s was killed, the client got a layer with the digest %s, %v", ip, got, err)
 	}
 }
 
-// sender is the address that has bytes waiting to be sent from a port.
+// sender returns an IP address that has unsent bytes on a port, or "".
 func (k *kitchen) sender(port int) string {
 	k.Helper()
 	for line := range strings.Lines(harness.ReadFile(k.T, fmt.Sprintf("/proc/%d/net/tcp", k.PID))) {

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// caddyfileCooks follow docs/caddyfile.md. Most of its blocks show how an option is
-// spelled, which Caddy itself checks; the cookbook shows most options at work.
+// caddyfileCooks run the sections of docs/caddyfile.md. Most of its blocks show the syntax
+// of an option, which Caddy validates; the cookbook uses most options.
 var caddyfileCooks = map[string]cook{
 	"Smallest": func(k *kitchen, _ harness.Image) {
 		k.validate()
@@ -52,12 +52,12 @@ var caddyfileCooks = map[string]cook{
 		}
 		adapted := harness.Run(k.T, k.command("caddy", "adapt", "--config=/etc/caddy/Caddyfile", "--adapter=caddyfile"))
 		if !strings.Contains(adapted, strings.TrimSpace(want)) || !json.Valid([]byte(want)) {
-			k.Errorf("adapted, the example is\n%s\nwithout\n%s", adapted, want)
+			k.Errorf("caddy adapt prints\n%s\nwhich lacks\n%s", adapted, want)
 		}
 	},
 }
 
-// validate has Caddy load every Caddyfile of the section.
+// validate has Caddy validate every Caddyfile of the section, and check its format.
 func (k *kitchen) validate() {
 	k.Helper()
 	for len(k.left) > 0 && k.left[0].language == "caddyfile" {
@@ -74,7 +74,7 @@ func (k *kitchen) validateWith(harness.Image) {
 	k.validate()
 }
 
-// converterCooks follow docs/converter.md.
+// converterCooks run the sections of docs/converter.md.
 var converterCooks = map[string]cook{
 	"Converting": func(k *kitchen, img harness.Image) {
 		k.kubo("127.0.0.1")
@@ -84,12 +84,12 @@ var converterCooks = map[string]cook{
 		k.link(img.Archive, "app.tar")
 		want := k.fill("localhost:5000/ciq…/team/app\n")
 		if printed := k.follow(); printed != strings.Repeat(want, 4) {
-			k.Errorf("the converter printed %q", printed)
+			k.Errorf("the converter prints %q", printed)
 		}
 		printed := k.follow()
 		onto, added := strings.CutPrefix(printed, want+want)
 		if !added || onto == want || !strings.HasSuffix(onto, "/team/app\n") {
-			k.Errorf("the converter printed %q", printed)
+			k.Errorf("the converter prints %q", printed)
 		}
 	},
 
@@ -97,7 +97,7 @@ var converterCooks = map[string]cook{
 		k.kubo("127.0.0.1")
 		k.convert(img)
 		if printed, want := k.follow(), k.fill("localhost:5000/ciq…/team/app\n"); printed != strings.Repeat(want, 4) {
-			k.Errorf("the converter printed %q", printed)
+			k.Errorf("the converter prints %q", printed)
 		}
 	},
 
@@ -105,7 +105,7 @@ var converterCooks = map[string]cook{
 		k.docker()
 		k.convert(img)
 		if printed := k.follow(); !strings.Contains(printed, "Loaded image") {
-			k.Errorf("docker load printed %q", printed)
+			k.Errorf("docker load prints %q", printed)
 		}
 		k.mustHave(img, harness.ImageName+":v1")
 		harness.Run(k.T, k.command("docker", "load", "--input=app.tar"))
@@ -117,7 +117,7 @@ var converterCooks = map[string]cook{
 		printed := k.follow()
 		text, document, _ := strings.Cut(printed, "{")
 		if !strings.Contains(text, "team/app") || !json.Valid([]byte("{"+document)) {
-			k.Errorf("inspect printed %q", printed)
+			k.Errorf("inspect prints %q", printed)
 		}
 	},
 
@@ -125,23 +125,23 @@ var converterCooks = map[string]cook{
 		k.convert(img)
 		k.convert(img, "--car=app.car")
 		if printed := k.follow(); strings.Count(printed, k.fill("localhost:5000/ciq…/team/app")) != 3 {
-			k.Errorf("verify printed %q", printed)
+			k.Errorf("verify prints %q", printed)
 		}
 	},
 
 	"images, rm, gc": func(k *kitchen, img harness.Image) {
 		k.convert(img)
 		if printed := k.follow(); strings.Count(printed, k.address) != 2 {
-			k.Errorf("images and rm printed %q", printed)
+			k.Errorf("images and rm prints %q", printed)
 		}
 		if printed := harness.Run(k.T, k.command("converter", "images")); strings.Contains(printed, k.address) {
-			k.Errorf("the image is still there: %q", printed)
+			k.Errorf("after rm, images still prints the image: %q", printed)
 		}
 	},
 
 	"name, completion": func(k *kitchen, _ harness.Image) {
 		if printed := k.follow(); !strings.Contains(printed, k.fill("bafy…")) {
-			k.Errorf("name printed %q", printed)
+			k.Errorf("name prints %q", printed)
 		}
 		for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 			harness.Run(k.T, exec.Command(harness.InRepo("bin/converter"), "completion", shell))

@@ -1,5 +1,5 @@
-// Package docs holds the documentation to the code and to itself: options, commands,
-// flags and links. The examples are typed by package cookbook.
+// Package docs tests that the documentation has every option, command and flag, and that
+// its links lead somewhere. Package cookbook runs the examples.
 package docs
 
 import (
@@ -36,14 +36,14 @@ func TestCaddyfilePageHasEveryJSONName(t *testing.T) {
 				continue
 			}
 			if !strings.Contains(page, "`"+name+"`") {
-				t.Errorf("docs/caddyfile.md does not have `%s` of %s", name, typ)
+				t.Errorf("docs/caddyfile.md lacks `%s` of %s", name, typ)
 			}
 			check(field.Type)
 		}
 	}
 	check(reflect.TypeFor[caddymodule.Handler]())
 	if len(seen) < 4 {
-		t.Errorf("only %d types were looked at", len(seen))
+		t.Errorf("the test found only %d types", len(seen))
 	}
 }
 
@@ -52,8 +52,8 @@ var (
 	aFlag    = regexp.MustCompile(`(?m)^ +(?:(-\w), )?(--[a-z0-9-]+)`)
 )
 
-// Every command of the converter is on its page, and every flag of a command in the
-// command's section, or in that on output or the places that all read from.
+// Every command of the converter has a section on its page. Every flag is in the section
+// of its command, in the section on output, or at the beginning of the page.
 func TestConverterPageHasEveryFlag(t *testing.T) {
 	harness.Need(t, "bin/converter")
 	page := harness.ReadFile(t, harness.InRepo("docs/converter.md"))
@@ -62,7 +62,7 @@ func TestConverterPageHasEveryFlag(t *testing.T) {
 	commands, _, _ = strings.Cut(commands, "\n\n")
 	names := aCommand.FindAllStringSubmatch(commands, -1)
 	if len(names) < 8 {
-		t.Fatalf("there are %d commands in\n%s", len(names), whole)
+		t.Fatalf("the test found only %d commands in\n%s", len(names), whole)
 	}
 	mustHaveFlags(t, "converter", whole, sectionOf(page, "Converting"))
 	for _, m := range names {
@@ -82,8 +82,8 @@ func help(t *testing.T, command ...string) string {
 	return harness.Run(t, exec.Command(harness.InRepo("bin/converter"), append(command, "--help")...))
 }
 
-// sectionOf returns the section whose heading has the name among its words, with what
-// goes for all: the beginning of the page and the section on output.
+// sectionOf returns the section whose heading contains a word, together with what all
+// commands share: the beginning of the page and the section on output.
 func sectionOf(page, name string) string {
 	sections := strings.Split(page, "\n## ")
 	found := ""
@@ -107,7 +107,7 @@ func mustHaveFlags(t *testing.T, command, help, section string) {
 			continue
 		}
 		if !regexp.MustCompile(regexp.QuoteMeta(m[2]) + `[^a-z-]`).MatchString(section) {
-			t.Errorf("docs/converter.md does not have %s of %s", m[2], command)
+			t.Errorf("docs/converter.md lacks %s of %s", m[2], command)
 		}
 	}
 }
@@ -118,7 +118,7 @@ var (
 	aFence   = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
-// Every link from one page to another, or to a heading, leads somewhere.
+// Every link to a page, or to a heading of a page, leads somewhere.
 func TestLinksLeadSomewhere(t *testing.T) {
 	pages, err := filepath.Glob(harness.InRepo("docs/*.md"))
 	if err != nil || len(pages) < 5 {
@@ -141,13 +141,13 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				continue
 			}
 			if anchor != "" && !anchors(harness.ReadFile(t, target))[anchor] {
-				t.Errorf("%s links to %s, and there is no such heading", filepath.Base(page), m[1])
+				t.Errorf("%s links to %s, which is not a heading", filepath.Base(page), m[1])
 			}
 		}
 	}
 }
 
-// anchors are those that GitHub gives to the headings of a page.
+// anchors returns the anchors that GitHub gives to the headings of a page.
 func anchors(page string) map[string]bool {
 	found := map[string]bool{}
 	for _, m := range aHeading.FindAllStringSubmatch(aFence.ReplaceAllString(page, ""), -1) {
@@ -158,7 +158,7 @@ func anchors(page string) map[string]bool {
 	return found
 }
 
-// The messages that docs/operations.md explains are those of the programs.
+// The programs print every message that docs/operations.md explains.
 func TestOperationsPageExplainsRealMessages(t *testing.T) {
 	_, messages, _ := strings.Cut(harness.ReadFile(t, harness.InRepo("docs/operations.md")), "\n## Messages\n")
 	var code strings.Builder
@@ -175,11 +175,11 @@ func TestOperationsPageExplainsRealMessages(t *testing.T) {
 	}
 	explained := regexp.MustCompile("(?m)^\\| `([^`]+)`").FindAllStringSubmatch(messages, -1)
 	if len(explained) < 10 {
-		t.Fatalf("only %d messages are explained", len(explained))
+		t.Fatalf("the test found only %d messages", len(explained))
 	}
 	for _, m := range explained {
 		if !strings.Contains(code.String(), m[1]) {
-			t.Errorf("no program says %q", m[1])
+			t.Errorf("no program prints %q", m[1])
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The admin endpoint lists images and gateways, purges images and reloads lists, each
-// with effect at once.
+// The admin endpoint lists images and gateways, purges images and reloads lists. Purges
+// and reloads take effect at once.
 func TestAdminShowsPurgesAndReloads(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
@@ -38,7 +38,7 @@ func TestAdminShowsPurgesAndReloads(t *testing.T) {
 		}
 	}
 	if len(images) != 2 || !maps.Equal(roots, map[string]string{"near": harness.Address(near), "other": harness.Address(other)}) {
-		t.Errorf("images: %+v", images)
+		t.Errorf("the images are %+v", images)
 	}
 
 	m, _ := harness.FetchManifest(t, far)
@@ -54,7 +54,7 @@ func TestAdminShowsPurgesAndReloads(t *testing.T) {
 	o.Answer(t, http.MethodGet, "/ipfs_registry/gateways", &gateways)
 	if len(gateways) != 2 || gateways[0].Gateway != liar || gateways[0].Healthy || gateways[0].PutBack == "" ||
 		gateways[1].Gateway != kubo.Gateway || gateways[1].Group != 1 || !gateways[1].Healthy || gateways[1].PutBack != "" {
-		t.Errorf("gateways: %+v", gateways)
+		t.Errorf("the gateways are %+v", gateways)
 	}
 
 	var gone struct {
@@ -64,17 +64,17 @@ func TestAdminShowsPurgesAndReloads(t *testing.T) {
 	harness.FetchManifest(t, near)
 	o.Answer(t, http.MethodDelete, "/ipfs_registry/images/"+harness.Address(near), &gone)
 	if resp := harness.Get(t, harness.Repository(near)+"/manifests/latest"); resp.StatusCode == http.StatusOK || gone.Files == 0 || gone.Bytes == 0 {
-		t.Errorf("an image that went with %+v is answered with %d", gone, resp.StatusCode)
+		t.Errorf("a purged image (%+v) is answered with %d", gone, resp.StatusCode)
 	}
 	harness.FetchManifest(t, other)
 	harness.InStore(t, store, "verify", "--all")
 	o.Answer(t, http.MethodDelete, "/ipfs_registry/images/"+harness.CIDv1(t, harness.Address(far)), &gone)
 	if gone.Files == 0 || gone.Bytes < 300_000 || gone.Memory != 1 {
-		t.Errorf("what was remembered of a gateway's image went with %+v", gone)
+		t.Errorf("purging a cached image removed %+v", gone)
 	}
 	for path := range harness.ReadTree(t, filepath.Join(store, "cache")) {
 		if !strings.HasSuffix(path, "/") && (strings.HasPrefix(path, "blobs/") || strings.HasPrefix(path, "nodes/")) {
-			t.Errorf("%s is in the cache, where nothing was but what was purged", path)
+			t.Errorf("%s is still in the cache, which had only the purged image", path)
 		}
 	}
 
@@ -85,12 +85,12 @@ func TestAdminShowsPurgesAndReloads(t *testing.T) {
 	harness.WriteFile(t, deny, "/ipfs/"+harness.CIDv1(t, harness.Address(far))+"\n")
 	o.Answer(t, http.MethodPost, "/ipfs_registry/lists/reload", &lists)
 	if resp := harness.Get(t, harness.Repository(far)+"/manifests/latest"); resp.StatusCode != http.StatusGone || len(lists) != 1 || lists[0].List != "deny" || lists[0].File != deny || lists[0].Rules != 1 {
-		t.Errorf("with the lists %+v, what is denied is answered with %d", lists, resp.StatusCode)
+		t.Errorf("with the lists %+v, a denied image is answered with %d", lists, resp.StatusCode)
 	}
 	harness.WriteFile(t, deny, "nginx\n")
 	o.MustRefuse(t, http.MethodPost, "/ipfs_registry/lists/reload", http.StatusInternalServerError, deny+`: line 1: "nginx": not a rule`)
 	if resp := harness.Get(t, harness.Repository(far)+"/manifests/latest"); resp.StatusCode != http.StatusGone {
-		t.Errorf("when a list is broken, what it denied is answered with %d", resp.StatusCode)
+		t.Errorf("after a broken list was loaded, an image that was denied before is answered with %d", resp.StatusCode)
 	}
 
 	for _, path := range []string{"images", "gateways"} {
@@ -104,7 +104,7 @@ func TestAdminShowsPurgesAndReloads(t *testing.T) {
 	page := harness.ReadFile(t, harness.InRepo("docs/operations.md"))
 	for _, route := range []string{"GET /ipfs_registry/images`", "DELETE /ipfs_registry/images/<cid>`", "GET /ipfs_registry/gateways`", "POST /ipfs_registry/lists/reload`"} {
 		if !strings.Contains(page, "`"+route) {
-			t.Errorf("docs/operations.md does not have %s", route)
+			t.Errorf("docs/operations.md lacks %s", route)
 		}
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The reference implementation says the same about thousands of paths as ours,
-// and names the same rule.
+// nopfs, the reference implementation of deny lists, has the same verdict as ours on
+// thousands of paths, by the same rule.
 func TestDenylistVerdictsAreThoseOfNopfs(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/nopfs")
@@ -35,7 +35,7 @@ func TestDenylistVerdictsAreThoseOfNopfs(t *testing.T) {
 		nopfs.Stdin = strings.NewReader(strings.Join(asked, "\n") + "\n")
 		theirs := strings.Split(strings.TrimSpace(harness.Run(t, nopfs)), "\n")
 		if len(theirs) != len(asked) {
-			t.Fatalf("nopfs has %d verdicts about %d paths", len(theirs), len(asked))
+			t.Fatalf("nopfs has %d verdicts on %d paths", len(theirs), len(asked))
 		}
 		ours, err := denylist.Parse(file, strings.NewReader(list))
 		if err != nil {
@@ -44,7 +44,7 @@ func TestDenylistVerdictsAreThoseOfNopfs(t *testing.T) {
 		for i, path := range asked {
 			got := verdictOn(ours, path)
 			if got != theirs[i] {
-				t.Errorf("seed %d: %s: %s, nopfs has %s", seed, path, got, theirs[i])
+				t.Errorf("seed %d: %s: %s, and nopfs says %s", seed, path, got, theirs[i])
 			}
 			verdicts[strings.SplitN(got, " ", 2)[1]]++
 		}
@@ -52,12 +52,12 @@ func TestDenylistVerdictsAreThoseOfNopfs(t *testing.T) {
 	t.Logf("%d rules: %v", lists*rules, verdicts)
 	for _, verdict := range []string{"blocked", "allowed", "not found"} {
 		if verdicts[verdict] < paths/10 {
-			t.Errorf("%d paths are %s: too few to tell", verdicts[verdict], verdict)
+			t.Errorf("only %d paths are %s: the generator must make more", verdicts[verdict], verdict)
 		}
 	}
 }
 
-// verdictOn is our verdict in nopfs's words.
+// verdictOn returns our verdict on a path, in the words of nopfs.
 func verdictOn(l *denylist.List, path string) string {
 	namespace, rest, _ := strings.Cut(path[1:], "/")
 	of, path, _ := strings.Cut(rest, "/")
@@ -76,14 +76,14 @@ func verdictOn(l *denylist.List, path string) string {
 	return fmt.Sprintf("%d blocked", v.Line)
 }
 
-// A denyGenerator makes rules about few things, so that many are about the same.
+// A denyGenerator makes rules and paths about few subjects, so that many rules match.
 type denyGenerator struct{ *rand.Rand }
 
 const denySubjects = 300
 
-// list has rules of all kinds, by kind: nopfs asks those that are not hashed
-// first, then badbits', then all others, whatever their order; the
-// specification has the last one decide. In this order that is the same.
+// list returns n rules, ordered by kind. In the specification, the last rule that matches
+// decides. nopfs looks at rules that are not hashed first, then at those of badbits, then
+// at the others. In this order, both come to the same verdict.
 func (g *denyGenerator) list(n int) string {
 	var list strings.Builder
 	list.WriteString("version: 1\nname: generated\nhints:\n  gateway_status: 410\n---\n")
@@ -110,8 +110,8 @@ func (g *denyGenerator) paths(n int) (paths []string) {
 	return paths
 }
 
-// subject is a root or name, as a path that names it, and what double hashes of
-// both kinds are made of.
+// subject returns the path of a root or name, and the texts that double hashes of both
+// kinds are computed from.
 func (g *denyGenerator) subject() (path, modern, legacy string) {
 	i := g.IntN(denySubjects)
 	hash := mustSum(fmt.Sprint(i), []uint64{mh.SHA2_256, mh.SHA2_256, mh.SHA2_512, mh.BLAKE3}[i%4])
@@ -166,8 +166,8 @@ func (g *denyGenerator) plain() string {
 	return rule + "/" + strings.ReplaceAll(url.PathEscape(path), "%2F", "/") + wildcard
 }
 
-// modern is a multihash, by the same function whenever it is of the same text:
-// nopfs asks functions in any order.
+// modern returns a rule with a multihash. A text always has the same hash function,
+// since nopfs tries hash functions in any order.
 func (g *denyGenerator) modern() string {
 	_, text, _ := g.subject()
 	if path := g.path(); path != "" {
@@ -192,9 +192,8 @@ func mustSum(text string, code uint64) mh.Multihash {
 	return h
 }
 
-// An image is denied while Caddy runs, by a list that another program replaces,
-// and clients say so; a list that is broken then changes nothing, and without one
-// that can be read Caddy does not start.
+// A replaced deny list takes effect while Caddy runs, and clients show the reason. A
+// broken list changes nothing in a running Caddy, and keeps another from starting.
 func TestDenylistTakesEffectWhileCaddyRuns(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/crane")
@@ -240,6 +239,6 @@ func mustBeDenied(t *testing.T, ref string) {
 		}
 	}
 	if resp := harness.Get(t, harness.Repository(ref)+"/manifests/latest"); resp.StatusCode != 451 || !strings.Contains(resp.Text, `"DENIED"`) {
-		t.Errorf("%d %s", resp.StatusCode, resp.Text)
+		t.Errorf("a denied image is answered with %d %s", resp.StatusCode, resp.Text)
 	}
 }

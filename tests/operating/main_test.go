@@ -1,5 +1,5 @@
-// Package operating tests what an operator relies on: metrics, tracing, the admin
-// endpoint, reloads and lists.
+// Package operating tests what operators rely on: metrics, tracing, the admin endpoint,
+// reloads and deny lists.
 package operating
 
 import (

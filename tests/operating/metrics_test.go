@@ -16,8 +16,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Metrics count requests and failures, go on across reloads, and are all on the
-// dashboard and in the documentation.
+// Metrics count requests and failures, do not start again after a reload, and are all on
+// the dashboard and in docs/operations.md.
 func TestMetricsCountAndAreDocumented(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
@@ -83,45 +83,45 @@ func TestMetricsCountAndAreDocumented(t *testing.T) {
 		fmt.Sprintf(`gateway_healthy{gateway="%s"}`, kubo.Gateway): 1,
 	} {
 		if got, there := second[prefix+series]; !there || got != want {
-			t.Errorf("%s is %v after two pulls, want %v", series, got, want)
+			t.Errorf("after two pulls, %s is %v, want %v", series, got, want)
 		}
 	}
 	failures := prefix + fmt.Sprintf(`verification_failures_total{gateway="%s"}`, liar)
 	if first[failures] == 0 || second[failures] <= first[failures] || second[strings.Replace(failures, liar, kubo.Gateway, 1)] != 0 {
-		t.Errorf("the liar is caught %v times, and %v after a reload", first[failures], second[failures])
+		t.Errorf("the false gateway has %v failures, and %v after a reload", first[failures], second[failures])
 	}
 	for series, before := range first {
 		if strings.Contains(series, "_total") && strings.HasPrefix(series, prefix) && second[series] < before {
-			t.Errorf("%s went from %v to %v", series, before, second[series])
+			t.Errorf("after a reload, %s went from %v to %v", series, before, second[series])
 		}
 	}
 
+	manifest, _ := harness.FetchManifest(t, far)
 	cached := t.TempDir()
 	o.Load(t, strings.NewReplacer(store, cached, "max_size off", "max_size 10MB").Replace(site))
 	kept := prefix + `fills_total{result="kept"}`
 	size := prefix + fmt.Sprintf(`store_cache_bytes{store="%s"}`, cached)
-	manifest, _ := harness.FetchManifest(t, far)
 	layer := harness.Repository(far) + "/blobs/" + manifest.Layers[0].Digest
-	harness.Get(t, layer)
-	o.Await(t, "the layer and the config in the cache", func() bool { return o.Metrics(t)[kept] == 2 })
+	harness.Get(t, layer) // without the manifest, so that no prefetch comes first
+	o.Await(t, "the layer in the cache", func() bool { return o.Metrics(t)[kept] == 1 })
 	harness.Get(t, layer)
 	third := o.Metrics(t)
 	for series, want := range map[string]float64{
-		`filled_bytes_total{way="gateway"}`:                 float64(manifest.Layers[0].Size + manifest.Config.Size),
+		`filled_bytes_total{way="gateway"}`:                 float64(manifest.Layers[0].Size),
 		`filled_bytes_total{way="copied"}`:                  0,
 		`cache_requests_total{cache="blobs",result="hit"}`:  1,
 		`cache_requests_total{cache="blobs",result="miss"}`: 1,
 		`evictions_total`: 0,
 	} {
 		if got, there := third[prefix+series]; !there || got != want {
-			t.Errorf("%s is %v after a pull into the cache, want %v", series, got, want)
+			t.Errorf("after a pull into the cache, %s is %v, want %v", series, got, want)
 		}
 	}
 	if third[size] < float64(manifest.Layers[0].Size) {
 		t.Errorf("the cache has %v bytes", third[size])
 	}
 	o.Load(t, strings.NewReplacer(store, cached, "max_size off", "max_size 100kB").Replace(site))
-	o.Await(t, "the layer making way", func() bool {
+	o.Await(t, "the eviction of the layer", func() bool {
 		now := o.Metrics(t)
 		return now[prefix+"evictions_total"] > 0 && now[prefix+"evicted_bytes_total"] >= float64(manifest.Layers[0].Size) && now[size] <= 100_000
 	})
@@ -130,7 +130,7 @@ func TestMetricsCountAndAreDocumented(t *testing.T) {
 	for _, page := range []string{"docs/grafana-dashboard.json", "docs/operations.md"} {
 		named := families(metricName.FindAllString(harness.ReadFile(t, harness.InRepo(page)), -1))
 		if !slices.Equal(named, there) {
-			t.Errorf("%s names %q, and there are %q", page, named, there)
+			t.Errorf("%s has %q, and Caddy has %q", page, named, there)
 		}
 	}
 }
@@ -139,7 +139,7 @@ const prefix = "caddy_ipfs_registry_"
 
 var metricName = regexp.MustCompile(prefix + `[a-z_]+`)
 
-// families are what series of ours are of, sorted.
+// families returns the names of our metrics that the series belong to, sorted.
 func families(series []string) []string {
 	var all []string
 	for _, s := range series {
@@ -154,8 +154,8 @@ func families(series []string) []string {
 	return slices.Compact(all)
 }
 
-// newFalsifier returns the URL of a gateway that gives what another does, with one bit
-// wrong in every blob.
+// newFalsifier starts a gateway that passes on the answers of another with one wrong bit
+// in every blob, and returns its URL.
 func newFalsifier(t *testing.T, gateway string) string {
 	t.Helper()
 	honest, err := url.Parse(gateway)

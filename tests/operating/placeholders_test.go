@@ -11,8 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Placeholders describe the request to handlers before and after ours, and to the access
-// log.
+// Placeholders describe the request to the site's other handlers and to the access log.
 func TestPlaceholdersAreSetLoggedAndDocumented(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
@@ -45,7 +44,7 @@ func TestPlaceholdersAreSetLoggedAndDocumented(t *testing.T) {
 		}
 		for _, key := range keys {
 			if got := resp.Header.Get("X-" + key); got != all[key] {
-				t.Errorf("%s: %s is %q in the header", path, key, got)
+				t.Errorf("%s: %s is %q in the header, want %q", path, key, got, all[key])
 			}
 		}
 		line := o.Access(t, strings.TrimPrefix(path, o.URL))
@@ -54,24 +53,24 @@ func TestPlaceholdersAreSetLoggedAndDocumented(t *testing.T) {
 			Fields map[string]string `json:"ipfs_registry"`
 		}
 		if err := json.Unmarshal([]byte(line), &entry); err != nil || !maps.Equal(entry.Fields, all) {
-			t.Errorf("%s is logged as %v", path, entry.Fields)
+			t.Errorf("%s is logged with %v, want %v", path, entry.Fields, all)
 		}
 		json.Unmarshal([]byte(line), &appended)
 		for _, key := range keys {
 			if appended[key] != all[key] {
-				t.Errorf("%s: %s is %v for log_append", path, key, appended[key])
+				t.Errorf("%s: log_append gets %v for %s, want %v", path, appended[key], key, all[key])
 			}
 		}
 	}
 	page := harness.ReadFile(t, harness.InRepo("docs/operations.md"))
 	for _, key := range keys {
 		if !strings.Contains(page, "`{http.ipfs_registry."+key+"}`") {
-			t.Errorf("docs/operations.md does not have %s", key)
+			t.Errorf("docs/operations.md lacks %s", key)
 		}
 	}
 }
 
-// layer is the digest of an image's first layer.
+// layer returns the digest of an image's first layer.
 func layer(t *testing.T, ref string) string {
 	t.Helper()
 	m, _ := harness.FetchManifest(t, ref)

@@ -13,8 +13,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What was purged is not served by anything that was kept of it, on disk or in
-// memory, when no gateway has it any more.
+// A purged image that no gateway has any more is not served: nothing of it is left on
+// disk or in memory.
 func TestPurgedImageIsNotServedFromCache(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
@@ -48,13 +48,13 @@ func TestPurgedImageIsNotServedFromCache(t *testing.T) {
 	o.Ask(t, http.MethodDelete, "/ipfs_registry/images/"+harness.Address(ref))
 	for _, url := range []string{harness.Repository(ref) + "/manifests/latest", layer, harness.Repository(ref) + "/tags/list"} {
 		if resp := harness.Get(t, url); resp.StatusCode == http.StatusOK {
-			t.Errorf("%s is answered after the purge, with %d bytes", url, len(resp.Text))
+			t.Errorf("after the purge, %s is answered with %d bytes", url, len(resp.Text))
 		}
 	}
 }
 
-// What a list denies by now is not served from what was cached before, nor is what
-// another image has of it.
+// A blob that a list denies is not served from the cache, whichever image it is part of,
+// even if it was cached before the list denied it.
 func TestDeniedBlobIsNotServedFromCache(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)

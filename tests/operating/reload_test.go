@@ -13,9 +13,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A pull goes on through new configurations, byte for byte, from the store and
-// from a gateway that is slow, past the cache and into it; and when it is over,
-// nothing is left of the old ones.
+// A pull goes on through reloads, from the store and from a slow gateway, with and
+// without a cache, and the client gets the right bytes. When it ends, nothing of the old
+// configurations is left.
 func TestPullGoesOnThroughReloads(t *testing.T) {
 	harness.Parallel(t)
 	for _, cache := range []string{"off", "1GiB"} {
@@ -34,7 +34,7 @@ func testReload(t *testing.T, cache string) {
 	harness.WriteFile(t, deny, "# nothing\n")
 	site := fmt.Sprintf("ipfs_registry %s {\nstore %s {\nmax_size %s\n}\ndeny %s\n}\nrespond /", slow.URL, store, cache, deny)
 	o := harness.NewOperated(t, site+"0 200")
-	const size = 32 << 20 // more than sockets hold
+	const size = 32 << 20 // more than socket buffers hold
 	noise := harness.Noise(size + 4<<20)
 	content := noise[:size]
 	near := harness.Convert(t, harness.ArchiveOfLayers(t, "near:v1", content), "--store="+store, "--registry="+o.URL)
@@ -69,7 +69,7 @@ func testReload(t *testing.T, cache string) {
 		_, err = io.Copy(&got, resp.Body)
 		resp.Body.Close()
 		if err != nil || harness.DigestOf(got.Bytes()) != digest {
-			t.Errorf("%s: %d bytes of a blob, of which %d were announced: %v", ref, got.Len(), resp.ContentLength, err)
+			t.Errorf("%s: the client got %d of %d bytes, or wrong ones: %v", ref, got.Len(), resp.ContentLength, err)
 		}
 	}
 
@@ -82,7 +82,7 @@ func testReload(t *testing.T, cache string) {
 		said = stderr
 		pulled <- err
 	}()
-	o.Await(t, "a blob that the gateway is asked for", func() bool { return slow.Waiting() > 0 })
+	o.Await(t, "a request to the gateway", func() bool { return slow.Waiting() > 0 })
 	reload()
 	slow.Release()
 	if err := <-pulled; err != nil {
@@ -90,11 +90,11 @@ func testReload(t *testing.T, cache string) {
 	}
 	digest := layer(t, other)
 	if got := harness.DigestOf([]byte(harness.ReadFile(t, filepath.Join(dir, strings.TrimPrefix(digest, "sha256:"))))); got != digest {
-		t.Errorf("skopeo pulled %s, which is %s", digest, got)
+		t.Errorf("skopeo pulled the layer %s with the digest %s", digest, got)
 	}
 
 	reload()
-	o.Await(t, "nothing of the configurations before", func() bool {
+	o.Await(t, "the end of the old configurations", func() bool {
 		goroutines := o.Ask(t, http.MethodGet, "/debug/pprof/goroutine?debug=2").Text
 		gateways := o.Ask(t, http.MethodGet, "/ipfs_registry/gateways").Text
 		return strings.Count(goroutines, "denylist.(*Lists).Watch(") == 1 && strings.Count(gateways, slow.URL) == 1 && slow.Connections() == 0

@@ -1,6 +1,7 @@
 package operating
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -18,8 +19,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The spans of a request show what it waited for, below Caddy's span, and carry the
-// errors.
+// The spans of a request are below Caddy's own span. They show what the request waited
+// for, and which attempts failed.
 func TestSpansShowWhatARequestWaitsFor(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
@@ -54,16 +55,16 @@ func TestSpansShowWhatARequestWaitsFor(t *testing.T) {
 	root := request(path + "/manifests/v1")
 	for key, want := range map[string]string{"kind": "manifest", "cid": harness.CIDv1(t, harness.Address(ref)), "name": "app", "reference": "v1", "source": "gateway"} {
 		if got := root.attribute("ipfs_registry." + key); got != want {
-			t.Errorf("the request's %s is %q", key, got)
+			t.Errorf("the span's ipfs_registry.%s is %q, want %q", key, got, want)
 		}
 	}
 	resolve := spans.below(root, "ipfs_registry.resolve")
 	if len(resolve) != 1 || resolve[0].attribute("ipfs_registry.reference") != "v1" || resolve[0].failed() {
-		t.Fatalf("resolving a tag: %v", resolve)
+		t.Fatalf("the spans of resolving a tag are %v", resolve)
 	}
 	fetch := spans.below(resolve[0], "ipfs_registry.fetch")
 	if len(fetch) == 0 || len(spans.below(fetch[0], "ipfs_registry.verify")) != 1 {
-		t.Errorf("fetching a manifest: %v", fetch)
+		t.Errorf("the spans of fetching a manifest are %v", fetch)
 	}
 
 	root = request(path + "/blobs/" + layer(t, ref))
@@ -76,28 +77,28 @@ func TestSpansShowWhatARequestWaitsFor(t *testing.T) {
 		asked = append(asked, gateway)
 		verify := spans.below(fetch, "ipfs_registry.verify")
 		if len(verify) != 1 || verify[0].failed() != (gateway == liar) || fetch.failed() != (gateway == liar) || fetch.attribute("http.response.status_code") != "200" && gateway == liar {
-			t.Errorf("fetching a blob from %s: %v, %v", gateway, fetch, verify)
+			t.Errorf("the spans of fetching a blob from %s are %v, %v", gateway, fetch, verify)
 		}
 	}
 	if !slices.Equal(asked, []string{liar, kubo.Gateway}) {
-		t.Errorf("a blob was fetched from %q", asked)
+		t.Errorf("a blob was fetched from %q, want the liar and then the node", asked)
 	}
 
 	root = request("/v2/ipns/images.example.com/manifests/absent")
 	resolve = spans.below(root, "ipfs_registry.resolve")
 	if len(resolve) != 2 || resolve[0].attribute("ipfs_registry.ipns") != "images.example.com" || resolve[0].failed() || !resolve[1].failed() {
-		t.Errorf("resolving a name, and a tag that is not there: %v", resolve)
+		t.Errorf("the spans of resolving a name and a missing tag are %v", resolve)
 	}
 
 	page := harness.ReadFile(t, harness.InRepo("docs/operations.md"))
 	for _, name := range spans.names() {
 		if strings.HasPrefix(name, "ipfs_registry.") && !strings.Contains(page, "`"+name+"`") {
-			t.Errorf("docs/operations.md does not have %s", name)
+			t.Errorf("docs/operations.md lacks %s", name)
 		}
 	}
 }
 
-// A spanCollector is what OpenTelemetry sends spans to.
+// A spanCollector is a server that OpenTelemetry sends spans to.
 type spanCollector struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -130,8 +131,9 @@ func newCollector(t *testing.T) *spanCollector {
 	return c
 }
 
-// find is the span of that name that has no parent. By when it came, those below
-// it have come: what ends first is sent first.
+// find returns the span with a name and without a parent, or a zero value if it has not
+// arrived. Spans are sent in the order in which they end, so those below it that ended
+// before have arrived.
 func (c *spanCollector) find(t *testing.T, name string) traceSpan {
 	t.Helper()
 	c.mu.Lock()
@@ -144,7 +146,7 @@ func (c *spanCollector) find(t *testing.T, name string) traceSpan {
 	return traceSpan{}
 }
 
-// below are the spans of that name whose parent is another, in the order in which
+// below returns the spans with a name that have the given parent, in the order in which
 // they began.
 func (c *spanCollector) below(parent traceSpan, name string) []traceSpan {
 	c.mu.Lock()
@@ -155,7 +157,7 @@ func (c *spanCollector) below(parent traceSpan, name string) []traceSpan {
 			found = append(found, s)
 		}
 	}
-	slices.SortFunc(found, func(a, b traceSpan) int { return int(a.StartTimeUnixNano) - int(b.StartTimeUnixNano) })
+	slices.SortFunc(found, func(a, b traceSpan) int { return cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano) })
 	return found
 }
 

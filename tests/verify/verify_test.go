@@ -16,21 +16,21 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// mustFind has converter verify find something wrong, say what, and nothing else
-// on standard output.
+// mustFind runs converter verify on an image with some damage. Verify must fail, print
+// nothing on standard output, and name the damaged thing.
 func mustFind(t *testing.T, what, thing string, args ...string) {
 	t.Helper()
 	cmd := harness.Converter(t, os.DevNull, append([]string{"verify"}, args...)...)
 	stdout, stderr, _ := harness.Try(cmd)
 	if code := cmd.ProcessState.ExitCode(); code != 1 || stdout != "" {
-		t.Errorf("%s: verify exits with %d and prints %q", what, code, stdout)
+		t.Errorf("%s: verify exits with %d and prints %q, want 1 and nothing", what, code, stdout)
 	}
 	if !strings.Contains(stderr, thing) {
-		t.Errorf("%s: verify says %q, and nothing of %s", what, stderr, thing)
+		t.Errorf("%s: verify does not name %s: %q", what, thing, stderr)
 	}
 }
 
-// A converted image passes verify in every destination.
+// A converted image passes verify in every destination and with every profile.
 func TestVerifyPassesWhereverAnImageIs(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -44,9 +44,9 @@ func TestVerifyPassesWhereverAnImageIs(t *testing.T) {
 	}
 }
 
-// Of each file of a store, a changed byte is found, and so is that it is gone.
-// What is served and has rotted is put aside when all is verified. The other image
-// in the store stays right.
+// Verify finds a changed byte in any file of a store, and any missing file. verify --all
+// renames rotten files, so that they are not served. The other image in the store is not
+// affected.
 func TestVerifyFindsDamageInStore(t *testing.T) {
 	harness.Parallel(t)
 	store := t.TempDir()
@@ -68,33 +68,33 @@ func TestVerifyFindsDamageInStore(t *testing.T) {
 		thing := strings.TrimSuffix(path.Base(name), ".json")
 		for range 5 {
 			at := random.IntN(len(content))
-			if strings.HasPrefix(name, "images/") { // whose times are not checked
+			if strings.HasPrefix(name, "images/") { // nothing checks the times in a record
 				at = strings.Index(content, "sha256:") + 10
 			}
 			harness.WriteFile(t, file, content[:at]+string([]byte{content[at] ^ 1})+content[at+1:])
-			mustFind(t, fmt.Sprintf("byte %d of %s is another", at, name), thing, ref, "--store="+store)
+			mustFind(t, fmt.Sprintf("byte %d of %s has changed", at, name), thing, ref, "--store="+store)
 		}
 		harness.MustVerify(t, other, other, "--store="+store)
 		all := harness.Converter(t, os.DevNull, "verify", "--all", "--store="+store)
 		if stdout, stderr, err := harness.Try(all); err == nil || strings.Count(stdout, "\n") != 1 || !strings.Contains(stderr, thing) {
-			t.Errorf("%s is damaged, and of all images verify says %q and %q", name, stdout, stderr)
+			t.Errorf("with a damaged %s, verify --all prints %q and %q", name, stdout, stderr)
 		}
-		if strings.HasPrefix(name, "images/") { // without which an image is as converter rm leaves it
+		if strings.HasPrefix(name, "images/") { // an image without a record is no fault: rm removes records
 			harness.WriteFile(t, file, content)
 			continue
 		}
-		aside := file // files/ is held against nodes, and not served
+		aside := file // a leaf table in files/ is not served, so verify does not rename it
 		if !strings.HasPrefix(name, "files/") {
 			aside += ".rotten"
 		}
 		if err := os.Remove(aside); err != nil {
 			t.Fatal(err)
 		}
-		mustFind(t, name+" is gone", thing, ref, "--store="+store)
+		mustFind(t, name+" is missing", thing, ref, "--store="+store)
 		harness.WriteFile(t, file, content)
 	}
 	if len(kinds) != 4 {
-		t.Errorf("there were files in %v", kinds)
+		t.Errorf("the store has files in %v, want four directories", kinds)
 	}
 	harness.MustVerify(t, ref, ref, "--store="+store)
 }
@@ -113,7 +113,7 @@ func TestVerifyFindsDamageInCAR(t *testing.T) {
 		content := harness.ReadFile(t, car)
 		damaged := filepath.Join(dir, "damaged.car")
 		offsets := []int{len(content) - 1}
-		for at := range 130 { // its header, and the first block's
+		for at := range 130 { // the headers of the CAR and of its first block
 			offsets = append(offsets, at)
 		}
 		for range 100 {
@@ -123,7 +123,7 @@ func TestVerifyFindsDamageInCAR(t *testing.T) {
 			bit := byte(1) << random.IntN(8)
 			harness.WriteFile(t, damaged, content[:at]+string([]byte{content[at] ^ bit})+content[at+1:])
 			for _, args := range [][]string{{}, {ref}} {
-				mustFind(t, fmt.Sprintf("%s: byte %d of %d is another by %#x", profile, at, len(content), bit), damaged, append(args, "--car="+damaged)...)
+				mustFind(t, fmt.Sprintf("%s: bit %#x of byte %d of %d is flipped", profile, bit, at, len(content)), damaged, append(args, "--car="+damaged)...)
 			}
 		}
 		for range 20 {
@@ -148,10 +148,10 @@ func TestVerifyNamesLeafMissingOnNode(t *testing.T) {
 			continue
 		}
 		harness.IPFS(t, kubo.Repo, "block", "rm", leaf)
-		mustFind(t, leaf+" is gone", leaf, ref, "--ipfs-api="+kubo.API)
+		mustFind(t, leaf+" is missing", leaf, ref, "--ipfs-api="+kubo.API)
 		return
 	}
-	t.Errorf("no leaf among %v", leaves)
+	t.Errorf("the image has no leaf among its blocks %v", leaves)
 }
 
 // Verify and inspect work on a read-only store.
@@ -167,8 +167,8 @@ func TestVerifyAndInspectOnlyRead(t *testing.T) {
 	}
 }
 
-// What image2ipfs 0.1.0 put on IPFS can be pulled once it was repaired, from a
-// node or from a CAR of it, to wherever.
+// An image that image2ipfs 0.1.0 published can be pulled after converter repair, which
+// reads it from a node or a CAR file and writes to any destination.
 func TestRepairedImage2ipfsImageIsPulled(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
@@ -187,7 +187,7 @@ func TestRepairedImage2ipfsImageIsPulled(t *testing.T) {
 	ref := repair(old, "--from="+kubo.API, "--store="+store)
 	harness.MustVerify(t, ref, ref, "--store="+store)
 	for _, client := range harness.Clients {
-		if client.Name == "ctr" || client.Name == "oras" { // they take no reference without a tag, and here is none but latest
+		if client.Name == "ctr" || client.Name == "oras" { // these need a tag, and image2ipfs gave the image none
 			continue
 		}
 		t.Run(client.Name, func(t *testing.T) { img.MustBe(t, client.Pull(t, ref)) })
@@ -198,18 +198,18 @@ func TestRepairedImage2ipfsImageIsPulled(t *testing.T) {
 	export.Env = append(os.Environ(), "IPFS_PATH="+kubo.Repo)
 	harness.WriteFile(t, exported, harness.Run(t, export))
 	if got := repair("--from="+exported, "--car="+repaired); got != ref {
-		t.Errorf("from a CAR it is repaired to %s, and from the node to %s", got, ref)
+		t.Errorf("repaired from a CAR file the image is %s, and from the node %s", got, ref)
 	}
 	harness.MustVerify(t, ref, "--car="+repaired)
 	if got := repair(old, "--from="+kubo.API, "--ipfs-api="+kubo.API); got != ref {
-		t.Errorf("on the node it is repaired to %s, and in the store to %s", got, ref)
+		t.Errorf("repaired onto the node the image is %s, and into the store %s", got, ref)
 	}
 	harness.MustVerify(t, ref, ref, "--ipfs-api="+kubo.API)
 	harness.MustRefuse(t, harness.Converter(t, os.DevNull, "repair", ref, "--from="+store, "--car="+repaired), "there is nothing to repair")
 }
 
-// An image shows what it is made of, as it is served, and what of that others
-// have: all of an image that goes by another name as well.
+// Inspect shows what an image consists of, as the registry serves it, and how much of it
+// other images of a store share. An image with two names shares everything.
 func TestInspectShowsWhatIsServed(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -221,32 +221,32 @@ func TestInspectShowsWhatIsServed(t *testing.T) {
 
 	i := inspect(t, ref, "--store="+store)
 	if i.Root != harness.RootOf(t, ref) || !slices.Contains(i.CIDs, harness.CIDv1(t, i.Root)) {
-		t.Errorf("the root is %s, %v", i.Root, i.CIDs)
+		t.Errorf("inspect shows the root %s, %v", i.Root, i.CIDs)
 	}
 	app := i.Images[0]
 	if len(i.Images) != 1 || app.Name != harness.ImageName || !slices.Equal(app.Tags, []string{"v1"}) || app.Digest != digest || app.MediaType != m.MediaType {
-		t.Errorf("the images are %+v", i.Images)
+		t.Errorf("inspect shows the images %+v", i.Images)
 	}
 	if app.Shared.Leaves != 0 || app.Leaves < 4 {
-		t.Errorf("it has %d leaves and shares %d with itself", app.Leaves, app.Shared.Leaves)
+		t.Errorf("the only image has %d leaves, of which it shares %d", app.Leaves, app.Shared.Leaves)
 	}
 	of := app.Manifests[0]
 	if of.Platform.OS != "linux" || of.Digest != digest || !slices.EqualFunc(append(of.Layers, of.Config), append(m.Layers, m.Config), sameBlob) {
-		t.Errorf("the manifest is %+v, and served is %+v", of, m)
+		t.Errorf("inspect shows the manifest %+v, and the registry serves %+v", of, m)
 	}
 
 	if i := inspect(t, "--car="+car); i.Root != harness.RootOf(t, ref) || i.Images[0].Shared != nil {
-		t.Errorf("in the CAR there is %+v", i)
+		t.Errorf("of the CAR file, inspect shows %+v", i)
 	}
 	if i := inspect(t, "--car="+car, "--store="+store); i.Images[0].Shared.Leaves != app.Leaves || i.Images[0].Shared.Size != app.Size {
-		t.Errorf("of the CAR, the store has %+v", i.Images[0].Shared)
+		t.Errorf("the CAR file and the store share %+v, want everything", i.Images[0].Shared)
 	}
 	harness.Convert(t, img.Archive, "--store="+store, "--name=other")
 	if i := inspect(t, ref, "--store="+store); i.Images[0].Shared.Leaves != app.Leaves {
-		t.Errorf("of the image, another has %+v of %d leaves", i.Images[0].Shared, app.Leaves)
+		t.Errorf("the two names of the image share %+v of %d leaves", i.Images[0].Shared, app.Leaves)
 	}
 	if human := harness.Run(t, harness.Converter(t, os.DevNull, "inspect", ref, "--store="+store)); !strings.Contains(human, digest) || strings.Count(human, "layer ") != len(m.Layers) {
-		t.Errorf("for people:\n%s", human)
+		t.Errorf("without --json, inspect prints\n%s", human)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Zone is a DNS server on 127.0.0.1:53 that knows the one record that it is
-// given, as a zone file has it.
+// Zone is a DNS server on 127.0.0.1:53 with one record, its argument, written as in a
+// zone file.
 package main
 
 import (
