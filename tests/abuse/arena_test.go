@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
 // An arena is where one attack is played: a registry, the attacker's gateway and the
@@ -19,8 +21,12 @@ type arena struct {
 	dag    // of the attacker
 	site   *site
 
-	gateway *gateway // the attacker's
-	honest  *honest
+	gateway   *gateway // the attacker's
+	honest    *honest
+	attacking atomic.Bool // false while the honest client is alone
+
+	root  string          // of the registry; may be empty
+	first func(*stranger) // what a client does once, before all else; may be nil
 }
 
 func newArena(t *testing.T, a attack) *arena {
@@ -30,13 +36,18 @@ func newArena(t *testing.T, a attack) *arena {
 
 // open starts the registry.
 func (r *arena) open() {
-	r.site = newSite(r.t, r.attack.store, r.attack.options, r.gateway.URL, r.honest.URL)
+	options := r.attack.options
+	if r.root != "" {
+		options += "\nroot " + r.root
+	}
+	r.site = newSite(r.t, r.attack.store, options, r.gateway.URL, r.honest.URL)
 }
 
 // A stranger is a client that attacks.
 type stranger struct {
 	http.Client
-	number int
+	number int // 0 for the one that is alone
+	asked  int // requests, where it counts them
 	url    string
 	wire   atomic.Int64 // bytes, both ways
 	ctx    context.Context
@@ -100,9 +111,17 @@ func (s *stranger) get(path string, header ...string) { s.ask(http.MethodGet, pa
 
 func drain(body io.Reader) { io.Copy(io.Discard, body) }
 
+// take asks for a path and leaves after so many bytes of the answer.
+func (s *stranger) take(n int64, path string) {
+	s.ask(http.MethodGet, path, func(body io.Reader) { io.CopyN(io.Discard, body, n) })
+}
+
+// head asks for the header of a path.
+func (s *stranger) head(path string) { s.ask(http.MethodHead, path, drain) }
+
 // stall asks for a path and then reads nothing until it must leave.
-func (s *stranger) stall(path string) {
-	s.ask(http.MethodGet, path, func(io.Reader) { <-s.ctx.Done() })
+func (s *stranger) stall(path string, header ...string) {
+	s.ask(http.MethodGet, path, func(io.Reader) { <-s.ctx.Done() }, header...)
 }
 
 // honest is a gateway with an image that nobody attacks, and its client.
@@ -110,13 +129,14 @@ type honest struct {
 	*gateway
 	repository string
 	blobs      []string
+	pulled     int // blobs
 }
 
 const (
-	honestBlobs = 48
-	honestBlob  = 4 << 20 // bytes
-	honestLeaf  = 1 << 20
-	honestRate  = 16 << 20 // bytes a second of one answer
+	honestBlobs = 96
+	honestBlob  = 1 << 20 // bytes
+	honestLeaf  = 256 << 10
+	honestRate  = 4 << 20 // bytes a second of one answer
 )
 
 var honestDAG = sync.OnceValues(func() (dag, []string) {
@@ -143,6 +163,27 @@ func newHonest(t *testing.T) *honest {
 	return &honest{gateway: g, repository: names[0], blobs: names[1:]}
 }
 
+// blob is the URL of a blob.
+func (h *honest) blob(s *site, i int) string {
+	return s.URL + "/v2/" + h.repository + "/blobs/" + h.blobs[i%len(h.blobs)]
+}
+
+// use pulls the one blob that no other pull wants.
+func (h *honest) use(t *testing.T, s *site) {
+	t.Helper()
+	for range 2 {
+		harness.Get(t, h.blob(s, 0))
+	}
+}
+
+// isGone reports whether that blob has to be fetched again.
+func (h *honest) isGone(t *testing.T, s *site) bool {
+	t.Helper()
+	before := h.sent.Load()
+	harness.Get(t, h.blob(s, 0))
+	return h.sent.Load() > before
+}
+
 // A pulling is an honest client that pulls one blob after the other.
 type pulling struct {
 	bytes  atomic.Int64
@@ -156,8 +197,9 @@ func (h *honest) pull(t *testing.T, s *site) *pulling {
 	p := &pulling{began: time.Now(), cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(p.ended)
-		for i := 0; ctx.Err() == nil; i++ {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/v2/"+h.repository+"/blobs/"+h.blobs[i%len(h.blobs)], nil)
+		for ctx.Err() == nil {
+			h.pulled++
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.blob(s, h.pulled), nil)
 			if err != nil {
 				panic(err)
 			}

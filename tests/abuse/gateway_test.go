@@ -27,9 +27,9 @@ type gateway struct {
 	dag
 	sent atomic.Int64 // bytes of bodies
 
-	rawOnly bool // whether it refuses all but raw blocks
-	rate    int  // bytes a second for each answer; 0 for no bound
-	instead func(w http.ResponseWriter, r *http.Request, root cid.Cid) bool
+	rate    int                                                             // bytes a second for each answer; 0 for no bound
+	pause   func(context.Context)                                           // before each 64 KiB; may be nil
+	instead func(w http.ResponseWriter, r *http.Request, root cid.Cid) bool // answers, or returns false; may be nil
 }
 
 func newGateway(t *testing.T, d dag) *gateway {
@@ -53,8 +53,8 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.instead != nil && g.instead(w, r, c) {
 		return
 	}
-	switch format := r.URL.Query().Get("format"); {
-	case format == "raw":
+	switch r.URL.Query().Get("format") {
+	case "raw":
 		w.Header().Set("Content-Type", "application/vnd.ipld.raw")
 		b, err := g.get(c)
 		if err != nil {
@@ -62,12 +62,10 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		w.Write(b.data)
-	case g.rawOnly:
-		http.Error(w, "raw blocks only", http.StatusNotAcceptable)
-	case format == "car":
+	case "car":
 		w.Header().Set("Content-Type", "application/vnd.ipld.car; version=1; order=dfs; dups=y")
 		g.writeCAR(w, r, c, path)
-	case format == "":
+	case "":
 		g.writeFile(w, r, c, path)
 	default:
 		http.Error(w, "no such form", http.StatusNotAcceptable)
@@ -97,7 +95,7 @@ func (g *gateway) writeCAR(w io.Writer, r *http.Request, root cid.Cid, path stri
 	if n, _ := fmt.Sscanf(r.URL.Query().Get("entity-bytes"), "%d:%d", &from, &last); n == 2 && last >= 0 {
 		to = last + 1
 	}
-	g.walk(at, from, to, func(c cid.Cid, b block) error {
+	g.walk(at, from, to, func(c cid.Cid, _ block) error {
 		_, err := put(r.Context(), c)
 		return err
 	})
@@ -226,6 +224,10 @@ func (w *counted) Write(b []byte) (written int, err error) {
 			case <-w.ctx.Done():
 				return written, w.ctx.Err()
 			}
+		}
+		if pause := w.gateway.pause; pause != nil {
+			w.Flush()
+			pause(w.ctx)
 		}
 		n := 0
 		n, err = w.ResponseWriter.Write(part)
