@@ -42,24 +42,25 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 )
 
 // Convert reads the images of src and puts them to dst. When it fails, dst was not
 // told of any image.
 func Convert(ctx context.Context, src source.Source, dst Destination, o Options) (*Result, error) {
-	o = o.withDefaults()
+	o.Logf = orSilent(o.Logf)
 	w := want{image: o.Image, platform: o.Platform, as: ref{o.Name, o.Tag}}
 	if err := w.check(src.Image()); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ws, err := o.workspace(ctx, dst.TempDir())
+	ws, err := blob.NewWorkspace(ctx, dst.TempDir(), o.form(), o.Progress)
 	if err != nil {
 		return nil, err
 	}
-	base, err := o.base(ctx)
+	base, err := o.Onto.read(ctx, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -82,24 +83,11 @@ func Convert(ctx context.Context, src source.Source, dst Destination, o Options)
 	if err := t.Finish(ws, base, o.Logf); err != nil {
 		return nil, err
 	}
-	result, err := commit(ctx, dst, t, o)
+	result, err := commit(ctx, dst, t)
 	if result != nil && !o.Recompress {
 		result.Compressed = compressedLayers(images)
 	}
 	return result, err
-}
-
-// check refuses names that no client could pull, before anything is read: the new
-// name, and the one under which a source was asked for an image.
-func (w want) check(asked string) error {
-	if err := checkRef(w.as); err != nil {
-		return &NameError{w.as.String(), err}
-	}
-	if asked == "" {
-		return nil
-	}
-	_, err := readName(asked).renamed(w.as)
-	return err
 }
 
 // compressedLayers counts the layers that are kept compressed as they came.

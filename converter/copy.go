@@ -6,15 +6,16 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 )
 
 // Copy writes everything below a root to dst, and verifies it on the way. The root
 // stays the same, unless its images are added to another one. The root may hold no
-// images. Of the options, Profile, Onto, Progress, CountReused and Logf count.
-func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination, o Options) (*Result, error) {
-	o = o.withDefaults()
+// images.
+func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination, o CopyOptions) (*Result, error) {
+	o.Logf = orSilent(o.Logf)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	t, err := tree.Read(ctx, from, root, o.Progress)
@@ -29,15 +30,15 @@ func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination
 			return nil, err
 		}
 	}
-	return commit(ctx, dst, t, o)
+	return commit(ctx, dst, t)
 }
 
-func copyOnto(ctx context.Context, t *tree.Tree, dst Destination, o Options) error {
-	ws, err := o.workspace(ctx, dst.TempDir())
+func copyOnto(ctx context.Context, t *tree.Tree, dst Destination, o CopyOptions) error {
+	ws, err := blob.NewWorkspace(ctx, dst.TempDir(), blob.Form{Profile: o.Profile}, o.Progress)
 	if err != nil {
 		return err
 	}
-	base, err := o.base(ctx)
+	base, err := o.Onto.read(ctx, o.Progress)
 	if err != nil {
 		return err
 	}

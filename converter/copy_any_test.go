@@ -45,7 +45,7 @@ func TestCopyTakesAnyDAG(t *testing.T) {
 		copyTo(t, test.from, test.root, teststore.ToCAR(t, one))
 		if test.refused {
 			dst := teststore.To(t, store)
-			if _, err := Copy(t.Context(), test.from, test.root, dst, Options{}); err == nil || !strings.Contains(err.Error(), "a store holds nothing else") {
+			if _, err := Copy(t.Context(), test.from, test.root, dst, CopyOptions{}); err == nil || !strings.Contains(err.Error(), "a store holds nothing else") {
 				t.Errorf("%s: into a store: %v", name, err)
 			}
 			dst.Close()
@@ -64,7 +64,7 @@ func TestCopyTakesAnyDAG(t *testing.T) {
 	cbor := dagBlock(cid.DagCBOR, []byte{0xa0})
 	dst := teststore.ToCAR(t, filepath.Join(t.TempDir(), "x.car"))
 	defer dst.Close()
-	if _, err := Copy(t.Context(), carOf(t, cbor), cbor.CID, dst, Options{}); err == nil || !strings.Contains(err.Error(), "codec 0x71") {
+	if _, err := Copy(t.Context(), carOf(t, cbor), cbor.CID, dst, CopyOptions{}); err == nil || !strings.Contains(err.Error(), "codec 0x71") {
 		t.Errorf("dag-cbor: %v", err)
 	}
 }

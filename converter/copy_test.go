@@ -78,7 +78,7 @@ func tryCopy(t *testing.T, car string, root cid.Cid, to string) error {
 	}
 	defer from.Close()
 	dst := teststore.To(t, to)
-	_, err = Copy(t.Context(), from, root, dst, Options{})
+	_, err = Copy(t.Context(), from, root, dst, CopyOptions{})
 	return errors.Join(err, dst.Close())
 }
 
@@ -120,7 +120,7 @@ func TestOnto(t *testing.T) {
 	elsewhere := t.TempDir()
 	alone := convertTo(t, teststore.To(t, elsewhere), one, Options{}).Root
 	root = convertTo(t, teststore.To(t, dir), two, Options{}).Root
-	r, err := Copy(t.Context(), teststore.From(t, elsewhere), alone, teststore.To(t, dir), Options{Onto: &Base{teststore.From(t, dir), root}})
+	r, err := Copy(t.Context(), teststore.From(t, elsewhere), alone, teststore.To(t, dir), CopyOptions{Onto: &Base{teststore.From(t, dir), root}})
 	if err != nil || r.Root != first {
 		t.Errorf("copied, the root is %v, %v; want %s", r, err, first)
 	}
@@ -181,7 +181,7 @@ func convertTo(t *testing.T, dst Destination, archive []byte, o Options) *Result
 
 func copyTo(t *testing.T, from origin.Origin, root cid.Cid, dst Destination) {
 	t.Helper()
-	result, err := Copy(t.Context(), from, root, dst, Options{})
+	result, err := Copy(t.Context(), from, root, dst, CopyOptions{})
 	if err := errors.Join(err, dst.Close()); err != nil {
 		t.Fatal(err)
 	}

@@ -30,14 +30,17 @@ type streamer interface {
 
 // A counter is a destination that knows which leaves it has.
 type counter interface {
-	// Reused returns a Result's Reused, and -1 where the tree has more blobs than
-	// most.
-	Reused(ctx context.Context, t *tree.Tree, most int) (int64, error)
+	// Reused returns how many bytes of the tree's blobs are in leaves that the
+	// destination has, or that the tree has more than once; -1 where it does not
+	// count them.
+	Reused(ctx context.Context, t *tree.Tree) (int64, error)
 }
 
 // A Result says where images are now.
 type Result struct {
 	tree.Listing
+
+	Sizes []int64 // bytes that a client pulls, for each of the images
 
 	// Bytes is how many bytes the blobs of the whole root have. Reused is how many
 	// of them are in leaves that the destination had before, or that the root has
@@ -51,14 +54,14 @@ type Result struct {
 }
 
 // commit puts a tree where it belongs.
-func commit(ctx context.Context, dst Destination, t *tree.Tree, o Options) (*Result, error) {
-	r := &Result{Listing: t.Listing(ctx), Reused: -1}
+func commit(ctx context.Context, dst Destination, t *tree.Tree) (*Result, error) {
+	r := &Result{Listing: t.Listing(), Sizes: t.Sizes(ctx), Reused: -1}
 	for _, b := range t.Blobs() {
 		r.Bytes += b.Size()
 	}
-	if dst, ok := dst.(counter); ok && o.CountReused > 0 {
+	if dst, ok := dst.(counter); ok {
 		var err error
-		if r.Reused, err = dst.Reused(ctx, t, o.CountReused); err != nil {
+		if r.Reused, err = dst.Reused(ctx, t); err != nil {
 			return nil, err
 		}
 	}

@@ -104,7 +104,7 @@ func (c *checker) Commit(ctx context.Context, tree *tree.Tree) error {
 	}
 	for _, img := range tree.Images {
 		f, there := tree.Files[layout.ManifestPath(img.Name, img.Digest.String())]
-		data, err := f.Read(ctx)
+		data, err := f.Document(ctx)
 		if !there || err != nil || digest.FromBytes(data) != img.Digest {
 			c.wrong = "manifest " + img.Digest.String() + " is something else, or nowhere"
 		}

@@ -130,9 +130,9 @@ func (d descriptor) oci() *v1.Descriptor {
 
 // checkDiffIDs compares layers with the digests that the config gives for them
 // uncompressed, as every client does. A nil layer is not checked.
-func checkDiffIDs(config string, want []digest.Digest, layers []*blob.Content) error {
-	if len(want) != len(layers) {
-		return fmt.Errorf("config %s has %d layers, and the manifest %d", config, len(want), len(layers))
+func checkDiffIDs(config string, diffIDs []digest.Digest, layers []*blob.Content) error {
+	if len(diffIDs) != len(layers) {
+		return fmt.Errorf("config %s has %d layers, and the manifest %d", config, len(diffIDs), len(layers))
 	}
 	for i, l := range layers {
 		if l == nil {
@@ -141,12 +141,12 @@ func checkDiffIDs(config string, want []digest.Digest, layers []*blob.Content) e
 		if l.DiffID == "" {
 			return fmt.Errorf("layer %s does not decompress: %w", l.Name, l.Broken)
 		}
-		got, err := l.DiffIDBy(want[i].Algorithm())
+		got, err := l.DiffIDBy(diffIDs[i].Algorithm())
 		if err != nil {
 			return err
 		}
-		if got != want[i] {
-			return fmt.Errorf("layer %s is %s uncompressed, and the config says %s", l.Name, got, want[i])
+		if got != diffIDs[i] {
+			return fmt.Errorf("layer %s is %s uncompressed, and the config says %s", l.Name, got, diffIDs[i])
 		}
 	}
 	return nil

@@ -118,7 +118,7 @@ func (r *reader) noteFixed(entries []entry) ([]entry, error) {
 			continue
 		}
 		walked[e.Digest] = true
-		err := r.graph.Walk(e.Descriptor, func(s manifest.Step) error {
+		err := r.nodes.Walk(e.Descriptor, func(s manifest.Step) error {
 			if s.Subject != nil {
 				r.fixed[s.Subject.Digest] = true
 			}

@@ -22,7 +22,7 @@ import (
 // digest and keeps its bytes.
 func (r *reader) load(d v1.Descriptor) (*graph, error) {
 	g := newGraph()
-	err := r.graph.Walk(d, func(s manifest.Step) error {
+	err := r.nodes.Walk(d, func(s manifest.Step) error {
 		if s.IsIndex() {
 			return r.addIndex(g, s)
 		}

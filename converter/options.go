@@ -2,7 +2,6 @@ package converter
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/ipfs/go-cid"
 
@@ -20,7 +19,7 @@ type Base struct {
 	Root cid.Cid
 }
 
-// Options change what Convert writes. Their zero value is format 1.
+// Options change what Convert writes. The zero value is format 1.
 type Options struct {
 	// Profile fixes how files are cut into blocks. Default: unixfs.V1.
 	Profile unixfs.Profile
@@ -51,11 +50,6 @@ type Options struct {
 	// Onto is the base: a root whose images the new root holds as well. Default: none.
 	Onto *Base
 
-	// CountReused is the most blobs in a destination for which a Result says how much
-	// of the images was there before. It takes reading all of their leaf tables.
-	// Default: the Result does not say it.
-	CountReused int
-
 	// Progress is told how far larger files have been read. Default: none.
 	Progress blob.Progress
 
@@ -63,37 +57,44 @@ type Options struct {
 	Logf func(format string, args ...any)
 }
 
-func (o Options) withDefaults() Options {
-	if o.Profile == (unixfs.Profile{}) {
-		o.Profile = unixfs.V1
-	}
-	if o.Compression == "" {
-		o.Compression = blob.Gzip
-	}
-	if o.Level == 0 {
-		o.Level = blob.DefaultLevel
-	}
-	if o.Logf == nil {
-		o.Logf = func(string, ...any) {}
-	}
-	return o
+// CopyOptions change what Copy writes. The zero value copies a root as it is.
+type CopyOptions struct {
+	// Profile fixes how directories are cut into blocks, with Onto alone. Default:
+	// unixfs.V1.
+	Profile unixfs.Profile
+
+	Onto     *Base                            // as in Options
+	Progress blob.Progress                    // as in Options
+	Logf     func(format string, args ...any) // as in Options
 }
 
-// workspace returns a workspace in dir.
-func (o Options) workspace(ctx context.Context, dir string) (*blob.Workspace, error) {
-	if o.Level < 1 || o.Level > blob.MaxLevel {
-		return nil, fmt.Errorf("gzip has no level %d: use one from 1 to %d", o.Level, blob.MaxLevel)
-	}
-	return &blob.Workspace{
-		Form:    blob.Form{Profile: o.Profile, Compression: o.Compression, Level: o.Level, Recompress: o.Recompress},
-		Context: ctx, Dir: dir, Progress: o.Progress,
-	}, nil
+// RepairOptions change what Repair writes.
+type RepairOptions struct {
+	// Profile fixes how manifests and directories are cut into blocks. Default:
+	// unixfs.V1.
+	Profile unixfs.Profile
+
+	Progress blob.Progress                    // as in Options
+	Logf     func(format string, args ...any) // as in Options
 }
 
-// base reads the base. It returns nil where there is none.
-func (o Options) base(ctx context.Context) (*tree.Tree, error) {
-	if o.Onto == nil {
+// form returns the form of the blobs that Convert makes.
+func (o Options) form() blob.Form {
+	return blob.Form{Profile: o.Profile, Compression: o.Compression, Level: o.Level, Recompress: o.Recompress}
+}
+
+// orSilent returns logf, or a function that reports nothing where it is nil.
+func orSilent(logf func(format string, args ...any)) func(format string, args ...any) {
+	if logf == nil {
+		return func(string, ...any) {}
+	}
+	return logf
+}
+
+// read reads the base. It returns nil where there is none.
+func (b *Base) read(ctx context.Context, p blob.Progress) (*tree.Tree, error) {
+	if b == nil {
 		return nil, nil
 	}
-	return tree.ReadBase(ctx, o.Onto.From, o.Onto.Root, o.Progress)
+	return tree.ReadBase(ctx, b.From, b.Root, p)
 }

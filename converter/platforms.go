@@ -77,7 +77,7 @@ func noneFits(where string, wanted platform.Platform, unfit []error) error {
 // choose returns the image of an entry for the wanted platform. An entry that is not
 // an index has to fit.
 func (r *reader) choose(d v1.Descriptor) (chosen v1.Descriptor, isImage bool, err error) {
-	n, err := r.graph.Node(d)
+	n, err := r.nodes.Node(d)
 	if err != nil {
 		return d, false, err
 	}
@@ -91,7 +91,7 @@ func (r *reader) choose(d v1.Descriptor) (chosen v1.Descriptor, isImage bool, er
 		}
 		return d, isImage, err
 	}
-	found, err := platform.Select(r.graph, d, *r.want.platform, r.configPlatform)
+	found, err := platform.Select(r.nodes, d, *r.want.platform, r.configPlatform)
 	if err != nil {
 		return d, false, err
 	}
@@ -102,7 +102,7 @@ func (r *reader) choose(d v1.Descriptor) (chosen v1.Descriptor, isImage bool, er
 
 // notePlatform reports a config that contradicts the index by which it was chosen.
 func (r *reader) notePlatform(chosen v1.Descriptor) {
-	n, err := r.graph.Node(chosen)
+	n, err := r.nodes.Node(chosen)
 	if err != nil {
 		return
 	}
@@ -137,7 +137,7 @@ func (r *reader) dropUnsigned(entries, before []entry) []entry {
 func (r *reader) mergePlatforms(entries []entry) ([]entry, error) {
 	groups := map[string][]int{}
 	for i, e := range entries {
-		n, err := r.graph.Node(e.Descriptor)
+		n, err := r.nodes.Node(e.Descriptor)
 		isReferrer := err == nil && n.Subject != nil
 		if e.wanted && e.signs == "" && !isReferrer && e.refs[0] != (ref{}) {
 			key := writtenKey(e)
@@ -189,7 +189,7 @@ func (r *reader) merge(entries []entry, of []int) (*v1.Descriptor, error) {
 			continue
 		}
 		seen[d.Digest] = true
-		n, err := r.graph.Node(d)
+		n, err := r.nodes.Node(d)
 		if manifest.IsMissing(err) {
 			return nil, nil
 		}

@@ -3,9 +3,6 @@ package converter
 import (
 	"bytes"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -13,46 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 )
-
-// want says which images of a source are wanted, and what they are to be called.
-type want struct {
-	image    string             // name, digest or @position of one image; all if empty
-	platform *platform.Platform // the one to choose of an index; all if nil
-	as       ref                // what to call the one image instead of its own name
-}
-
-// isNumber reports whether an image is wanted by its position, and returns that.
-func (w want) isNumber() (position int, ok bool) {
-	s, found := strings.CutPrefix(w.image, "@")
-	n, err := strconv.Atoi(s)
-	return n, found && err == nil
-}
-
-// digest returns the digest by which an image is wanted, if it is one.
-func (w want) digest() digest.Digest {
-	d := digest.Digest(strings.TrimPrefix(w.image, "@"))
-	if d.Validate() != nil {
-		return ""
-	}
-	return d
-}
-
-// is reports whether one image is the wanted one, by its position, digest or names.
-func (w want) is(position int, d digest.Digest, names []string) bool {
-	if w.image == "" {
-		return true
-	}
-	if n, ok := w.isNumber(); ok {
-		return n == position
-	}
-	if wanted := w.digest(); wanted != "" {
-		return wanted == d
-	}
-	return slices.ContainsFunc(names, func(name string) bool { return sameName(name, w.image) })
-}
 
 // A reader makes images of what a source holds.
 type reader struct {
@@ -60,7 +19,7 @@ type reader struct {
 	ws    *blob.Workspace
 	want  want
 	logf  func(string, ...any)
-	graph *manifest.Graph
+	nodes *manifest.Graph
 
 	// written are the manifests and layers that took the place of others.
 	written map[digest.Digest]*blob.Content
@@ -81,7 +40,7 @@ func newReader(l *source.Layout, ws *blob.Workspace, w want, logf func(string, .
 		configs: map[digest.Digest]*manifest.Config{},
 		listed:  map[*blob.Content]*manifest.Config{},
 	}
-	r.graph = manifest.NewGraph(func(d v1.Descriptor) ([]byte, error) {
+	r.nodes = manifest.NewGraph(func(d v1.Descriptor) ([]byte, error) {
 		c, err := r.blob(d)
 		if err != nil {
 			return nil, err

@@ -33,17 +33,16 @@ var ErrNothingToRepair = errors.New("there is nothing to repair")
 // everything else below the root. image2ipfs 0.1.0 named compressed layers by the
 // digests of the tars in them. Repaired, layers have their own digests and the manifest
 // says so; configs and layers keep their bytes and leaves. Where there is no such image,
-// the error is ErrNothingToRepair. Of the options, it uses Profile, Progress,
-// CountReused and Logf.
-func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Selection, dst Destination, o Options) (*Result, error) {
-	o = o.withDefaults()
+// the error is ErrNothingToRepair.
+func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Selection, dst Destination, o RepairOptions) (*Result, error) {
+	o.Logf = orSilent(o.Logf)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	t, err := tree.Read(ctx, from, root, o.Progress)
 	if err != nil {
 		return nil, err
 	}
-	ws, err := o.workspace(ctx, dst.TempDir())
+	ws, err := blob.NewWorkspace(ctx, dst.TempDir(), blob.Form{Profile: o.Profile}, o.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +56,7 @@ func Repair(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Sele
 	if err := t.Finish(ws, nil, o.Logf); err != nil {
 		return nil, err
 	}
-	return commit(ctx, dst, t, o)
+	return commit(ctx, dst, t)
 }
 
 type repair struct {
@@ -70,7 +69,7 @@ type repair struct {
 // images repairs all images of the tree, which must include the selected one.
 func (r *repair) images(s origin.Selection) error {
 	images := r.tree.Images
-	if !slices.ContainsFunc(images, func(img tree.Image) bool { return s.Name == "" || img.Name == s.Name }) {
+	if !slices.ContainsFunc(images, func(img layout.Tagged) bool { return s.Name == "" || img.Name == s.Name }) {
 		return fmt.Errorf("there is no image %s below %s", s.Name, origin.Address(r.tree.Root.CID))
 	}
 	r.tree.Images = nil
@@ -93,7 +92,7 @@ func (r *repair) images(s origin.Selection) error {
 
 // image takes an image of image2ipfs 0.1.0 out of the tree and returns it repaired. It
 // returns nil for any other image.
-func (r *repair) image(img tree.Image) (*image, error) {
+func (r *repair) image(img layout.Tagged) (*image, error) {
 	if img.MediaType != layout.DockerManifest {
 		return nil, nil
 	}
@@ -139,7 +138,7 @@ func (r *repair) image(img tree.Image) (*image, error) {
 }
 
 // manifests returns the paths of an image's manifest, and its bytes.
-func (r *repair) manifests(img tree.Image) (paths []string, data []byte) {
+func (r *repair) manifests(img layout.Tagged) (paths []string, data []byte) {
 	for _, p := range slices.Sorted(maps.Keys(r.tree.Files)) {
 		f := r.tree.Files[p]
 		if name, part, _ := layout.Split(p); part != layout.Document || name != img.Name || f.Blob != nil {

@@ -43,14 +43,14 @@ func TestRepair(t *testing.T) {
 	dir := t.TempDir()
 	dst := teststore.To(t, dir)
 	defer dst.Close()
-	result, err := Repair(t.Context(), from, root, origin.Selection{Name: "app"}, dst, Options{})
+	result, err := Repair(t.Context(), from, root, origin.Selection{Name: "app"}, dst, RepairOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, faults := verified(t, teststore.From(t, dir), result.Root, origin.Selection{}); len(faults) > 0 {
 		t.Errorf("repaired, it is wrong: %q", faults)
 	}
-	if _, err := Repair(t.Context(), teststore.From(t, dir), result.Root, origin.Selection{}, teststore.To(t, t.TempDir()), Options{}); err == nil || !strings.Contains(err.Error(), "nothing to repair") {
+	if _, err := Repair(t.Context(), teststore.From(t, dir), result.Root, origin.Selection{}, teststore.To(t, t.TempDir()), RepairOptions{}); err == nil || !strings.Contains(err.Error(), "nothing to repair") {
 		t.Errorf("repairing it again: %v", err)
 	}
 }
@@ -68,7 +68,7 @@ func TestRepairRefuses(t *testing.T) {
 		spoil(d)
 		from, root := teststore.Of(t, d)
 		dst := teststore.To(t, t.TempDir())
-		_, err := Repair(t.Context(), from, root, origin.Selection{}, dst, Options{})
+		_, err := Repair(t.Context(), from, root, origin.Selection{}, dst, RepairOptions{})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), string(digest.FromBytes(tar))) {
 			t.Errorf("%s: %v", want, err)
 		}

@@ -36,7 +36,7 @@ func (r *reader) recompress(entries []entry) ([]entry, error) {
 	// Indexes first: what one names is no image of its own, even if it has a name.
 	for _, indexes := range []bool{true, false} {
 		for _, e := range entries {
-			n, err := r.graph.Node(e.Descriptor)
+			n, err := r.nodes.Node(e.Descriptor)
 			if err != nil {
 				return nil, err
 			}
@@ -68,7 +68,7 @@ func (r *reader) recompress(entries []entry) ([]entry, error) {
 // rewrite notes what becomes of a manifest or index and of those below it. A missing
 // one stays missing.
 func (rw *rewriter) rewrite(d v1.Descriptor) error {
-	err := rw.graph.Walk(d, func(s manifest.Step) error {
+	err := rw.nodes.Walk(d, func(s manifest.Step) error {
 		if _, done := rw.became[s.Descriptor.Digest]; done {
 			return nil
 		}
@@ -263,7 +263,7 @@ func (rw *rewriter) subjects(e entry) ([]digest.Digest, error) {
 	if !manifest.IsManifest(e.Descriptor) {
 		return subjects, nil
 	}
-	n, err := rw.graph.Node(e.Descriptor)
+	n, err := rw.nodes.Node(e.Descriptor)
 	if manifest.IsMissing(err) {
 		return subjects, nil
 	}

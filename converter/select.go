@@ -90,7 +90,7 @@ func (r *reader) entryBelow(wanted digest.Digest) ([]entry, error) {
 		if !manifest.IsIndexType(d.MediaType) {
 			continue
 		}
-		err := r.graph.WalkIndexes(d, func(s manifest.Step) error {
+		err := r.nodes.WalkIndexes(d, func(s manifest.Step) error {
 			for _, b := range s.Below {
 				if found == nil && b.Digest == wanted && manifest.IsManifest(b.Descriptor) {
 					found = []entry{{Descriptor: b.Descriptor, wanted: true}}
@@ -146,7 +146,7 @@ func (r *reader) namesInList(d v1.Descriptor, listed map[digest.Digest][]string)
 	if len(listed) == 0 {
 		return nil, nil
 	}
-	n, err := r.graph.Node(d)
+	n, err := r.nodes.Node(d)
 	if err != nil {
 		return nil, err
 	}

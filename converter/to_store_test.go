@@ -24,11 +24,16 @@ func TestReused(t *testing.T) {
 		return testimage.OldDocker(testimage.New([]string{"app:" + tag}, one, two))
 	}
 	dir := t.TempDir()
-	first := convertTo(t, teststore.To(t, dir), twice("1"), Options{CountReused: math.MaxInt})
+	convertCounting := func(most int) *Result {
+		dst := teststore.To(t, dir)
+		dst.CountReused(most)
+		return convertTo(t, dst, twice("1"), Options{})
+	}
+	first := convertCounting(math.MaxInt)
 	if added := first.Bytes - first.Reused; added < 1<<20 || added > 3<<19 || first.Bytes < 2<<20 {
 		t.Errorf("of 1 MiB that is there twice, %d of %d bytes are new", added, first.Bytes)
 	}
-	again := convertTo(t, teststore.To(t, dir), twice("1"), Options{CountReused: math.MaxInt})
+	again := convertCounting(math.MaxInt)
 	if again.Reused != again.Bytes {
 		t.Errorf("of what was there, %d of %d bytes are not new", again.Reused, again.Bytes)
 	}
@@ -37,7 +42,7 @@ func TestReused(t *testing.T) {
 		t.Fatalf("there are %d blobs, %v", tables, err)
 	}
 	for most, counted := range map[int]bool{0: false, tables - 1: false, tables: true} {
-		r := convertTo(t, teststore.To(t, dir), twice("1"), Options{CountReused: most})
+		r := convertCounting(most)
 		if (r.Reused >= 0) != counted {
 			t.Errorf("of %d blobs, to look at %d at most: %d bytes are not new", tables, most, r.Reused)
 		}

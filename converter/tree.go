@@ -68,7 +68,7 @@ func addTag(t *tree.Tree, img *image) {
 	if img.tag != "" {
 		t.Files[layout.ManifestPath(img.name, img.tag)] = t.Files[layout.ManifestPath(img.name, img.top.Digest.String())]
 	}
-	t.Images = append(t.Images, tree.Image{Name: img.name, Tag: img.tag, MediaType: img.top.MediaType, Digest: img.top.Digest})
+	t.Images = append(t.Images, layout.Tagged{Name: img.name, Tag: img.tag, MediaType: img.top.MediaType, Digest: img.top.Digest})
 }
 
 func addReferrerIndexes(t *tree.Tree, name string, images []*image, ws *blob.Workspace) error {

@@ -120,12 +120,13 @@ func (c *conversion) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer onto.close()
-	o.Onto = onto.base()
-	dst, where, err := to.destination(c.logf)
+	o.Onto = onto.Base
+	dst, where, err := to.destination(c.mostCounted(), c.logf)
 	if err != nil {
 		return err
 	}
-	result, err := c.convert(cmd.Context(), src.Source, dst, c.options(o))
+	o.Progress, o.Logf = c.progress(), c.logf
+	result, err := c.convert(cmd.Context(), src.Source, dst, o)
 	if err != nil {
 		return err
 	}

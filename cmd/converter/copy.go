@@ -44,7 +44,7 @@ name. It may be left out if --from is a CAR file with one root.`,
   converter copy --from nginx.car --store /srv/images`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.run(cmd, args, copyRoot)
+			return t.run(cmd, args, t.copyRoot)
 		},
 	}
 	t.register(cmd)
@@ -54,10 +54,10 @@ name. It may be left out if --from is a CAR file with one root.`,
 	return cmd
 }
 
-func copyRoot(ctx context.Context, from storedImage, dst converter.Destination, o converter.Options) (*converter.Result, error) {
-	result, err := converter.Copy(ctx, from.Origin, from.root, dst, o)
+func (t *transfer) copyRoot(ctx context.Context, from storedImage, dst converter.Destination, profile unixfs.Profile, onto *converter.Base) (*converter.Result, error) {
+	result, err := converter.Copy(ctx, from.Origin, from.root, dst, converter.CopyOptions{Profile: profile, Onto: onto, Progress: t.progress(), Logf: t.logf})
 	if err == nil && len(result.Images) == 0 {
-		o.Logf("%s holds no image that converter can list, and is copied as it is", origin.Address(from.root))
+		t.logf("%s holds no image that converter can list, and is copied as it is", origin.Address(from.root))
 	}
 	return result, err
 }
@@ -78,17 +78,19 @@ may be left out if --from is a CAR file with one root.`,
   converter repair --from nginx.car --store /srv/images`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.run(cmd, args, func(ctx context.Context, from storedImage, dst converter.Destination, o converter.Options) (*converter.Result, error) {
-				return converter.Repair(ctx, from.Origin, from.root, from.Selection, dst, o)
-			})
+			return t.run(cmd, args, t.repair)
 		},
 	}
 	t.register(cmd)
 	return cmd
 }
 
+func (t *transfer) repair(ctx context.Context, from storedImage, dst converter.Destination, profile unixfs.Profile, _ *converter.Base) (*converter.Result, error) {
+	return converter.Repair(ctx, from.Origin, from.root, from.Selection, dst, converter.RepairOptions{Profile: profile, Progress: t.progress(), Logf: t.logf})
+}
+
 // run opens both places, lets do move the images, and prints the result.
-func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Context, storedImage, converter.Destination, converter.Options) (*converter.Result, error)) error {
+func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Context, storedImage, converter.Destination, unixfs.Profile, *converter.Base) (*converter.Result, error)) error {
 	profile, err := unixfs.ParseProfile(t.profile)
 	if err != nil {
 		return err
@@ -111,11 +113,11 @@ func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Contex
 		return err
 	}
 	defer from.Close()
-	dst, where, err := target.destination(t.logf)
+	dst, where, err := target.destination(t.mostCounted(), t.logf)
 	if err != nil {
 		return err
 	}
-	result, err := do(cmd.Context(), from, dst, t.options(converter.Options{Profile: profile, Onto: onto.base()}))
+	result, err := do(cmd.Context(), from, dst, profile, onto.Base)
 	if err := errors.Join(err, dst.Close()); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -98,7 +99,7 @@ func listImages(ctx context.Context, s *store.Store, records []store.Record) []l
 		}
 		images := r.Images
 		if len(images) == 0 { // a root that was copied without images
-			images = []store.Image{{}}
+			images = []layout.Tagged{{}}
 		}
 		for _, img := range images {
 			size, err := s.Size(ctx, root, img.Name)

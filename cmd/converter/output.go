@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
@@ -62,19 +63,24 @@ func (o *output) stop() {
 // how much of a result is new.
 const quickToCount = 1000
 
-// options adds to c how progress and messages are reported.
-func (o *output) options(c converter.Options) converter.Options {
-	c.Logf = o.logf
+// mostCounted returns up to how many blobs of a store are compared, to say how much of
+// a result is new.
+func (o *output) mostCounted() int {
 	switch {
 	case o.json:
-		c.CountReused = math.MaxInt
-	case !o.quiet:
-		c.CountReused = quickToCount
+		return math.MaxInt
+	case o.quiet:
+		return 0
 	}
-	if o.bars != nil {
-		c.Progress = o.bars
+	return quickToCount
+}
+
+// progress returns what shows how far files have been read, or nil.
+func (o *output) progress() blob.Progress {
+	if o.bars == nil {
+		return nil
 	}
-	return c
+	return o.bars
 }
 
 // logf prints a message that is not a result, one line for each call.
@@ -151,7 +157,7 @@ func (o *output) printJSON(w io.Writer, result *converter.Result, references []s
 		out.New, out.Reused = &added, &result.Reused
 	}
 	for i, img := range result.Images {
-		out.Images = append(out.Images, imageJSON{references[i], img.Name, img.Tag, img.MediaType, img.Digest, img.Size})
+		out.Images = append(out.Images, imageJSON{references[i], img.Name, img.Tag, img.MediaType, img.Digest, result.Sizes[i]})
 	}
 	return printJSON(w, out, "")
 }

@@ -139,8 +139,8 @@ func (p place) origin(warnf func(format string, args ...any)) (origin.Origin, []
 }
 
 // destination opens the place for writing, and returns what to call it in
-// messages.
-func (p place) destination(logf func(format string, args ...any)) (converter.Destination, string, error) {
+// messages. A store counts what it has already, up to mostCounted blobs.
+func (p place) destination(mostCounted int, logf func(format string, args ...any)) (converter.Destination, string, error) {
 	switch p.kind {
 	case nodePlace:
 		dst, err := destination.ToKubo(p.node, logf)
@@ -159,5 +159,9 @@ func (p place) destination(logf func(format string, args ...any)) (converter.Des
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w: choose a directory of your own with --store, and give Caddy the same one", err)
 	}
-	return dst, p.path, err
+	if err != nil {
+		return nil, "", err
+	}
+	dst.CountReused(mostCounted)
+	return dst, p.path, nil
 }

@@ -139,8 +139,6 @@ func openBase(onto string, at place, warnf func(format string, args ...any)) (on
 	return ontoBase{&converter.Base{From: from, Root: ref.root}}, nil
 }
 
-func (b ontoBase) base() *converter.Base { return b.Base }
-
 func (b ontoBase) close() {
 	if b.Base != nil {
 		b.From.Close()
@@ -171,7 +169,7 @@ func completeReferences(cmd *cobra.Command, _ []string, typed string) ([]string,
 }
 
 // addressOf returns what to pull, without host and tag.
-func addressOf(r store.Record, img store.Image) string {
+func addressOf(r store.Record, img layout.Tagged) string {
 	if img.Name == "" {
 		return r.Root
 	}
@@ -179,7 +177,7 @@ func addressOf(r store.Record, img store.Image) string {
 }
 
 // referenceOf returns what to pull, without host.
-func referenceOf(r store.Record, img store.Image) string {
+func referenceOf(r store.Record, img layout.Tagged) string {
 	if img.Tag == "" {
 		return addressOf(r, img) + "@" + img.Digest.String()
 	}

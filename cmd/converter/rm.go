@@ -140,7 +140,7 @@ func (r *removal) mark(ctx context.Context, s *store.Store, ref imageRef, arg st
 
 // isLatest reports whether an image that is not tagged latest is pulled by that
 // tag.
-func isLatest(ctx context.Context, s *store.Store, root cid.Cid, img store.Image) (bool, error) {
+func isLatest(ctx context.Context, s *store.Store, root cid.Cid, img layout.Tagged) (bool, error) {
 	from, err := origin.FromStore(s.Dir())
 	if err != nil {
 		return false, err

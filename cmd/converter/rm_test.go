@@ -12,13 +12,14 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // storeOf returns the directory of a store with one root, of the given images,
 // whose manifests are there under the paths of files.
-func storeOf(t *testing.T, files map[string]string, images ...store.Image) (dir string, root cid.Cid) {
+func storeOf(t *testing.T, files map[string]string, images ...layout.Tagged) (dir string, root cid.Cid) {
 	t.Helper()
 	dir = t.TempDir()
 	im, err := store.Open(dir).BeginImport()
@@ -53,7 +54,7 @@ func storeOf(t *testing.T, files map[string]string, images ...store.Image) (dir 
 // An image goes by every name that it is pulled by, and by no other.
 func TestRemove(t *testing.T) {
 	d := digest.FromString("manifest")
-	image := store.Image{Name: "team/app", Tag: "v1", Digest: d}
+	image := layout.Tagged{Name: "team/app", Tag: "v1", Digest: d}
 	files := map[string]string{"team/app/manifests/v1": "manifest", "team/app/manifests/latest": "manifest"}
 	_, root := storeOf(t, files)
 	ciq, err := cidname.Format(root)
@@ -94,7 +95,7 @@ func TestRemoveOneOfSeveral(t *testing.T) {
 	one, two := digest.FromString("one"), digest.FromString("two")
 	files := map[string]string{"app/manifests/1": "one", "app/manifests/2": "two", "other/manifests/latest": "two"}
 	files["other/manifests/"+two.String()] = "two"
-	images := []store.Image{{Name: "app", Tag: "1", Digest: one}, {Name: "app", Tag: "2", Digest: two}, {Name: "other", Digest: two}}
+	images := []layout.Tagged{{Name: "app", Tag: "1", Digest: one}, {Name: "app", Tag: "2", Digest: two}, {Name: "other", Digest: two}}
 	dir, root := storeOf(t, files, images...)
 	ciq, err := cidname.Format(root)
 	if err != nil {
@@ -137,7 +138,7 @@ func TestRemoveOneOfSeveral(t *testing.T) {
 
 // An image whose record is damaged is listed as that, and can be removed.
 func TestRemoveDamaged(t *testing.T) {
-	dir, root := storeOf(t, nil, store.Image{Name: "app", Tag: "v1"})
+	dir, root := storeOf(t, nil, layout.Tagged{Name: "app", Tag: "v1"})
 	record := filepath.Join(dir, "images", root.String()+".json")
 	if err := os.WriteFile(record, []byte("{"), 0o644); err != nil {
 		t.Fatal(err)

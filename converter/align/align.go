@@ -36,14 +36,6 @@ const (
 	groupMax    = 256 << 10
 )
 
-// Sizes of pieces of large files, in bytes. The largest fits into an IPFS block of 1 MiB,
-// even if it cannot be compressed.
-const (
-	pieceMin    = 256 << 10
-	pieceTarget = 512 << 10
-	pieceMax    = 1000 << 10
-)
-
 // maxExtension is the most bytes of extension headers (long names, pax records) that are
 // kept together with their entry.
 const maxExtension = 64 << 10

@@ -10,6 +10,14 @@ import (
 // "FastCDC", USENIX ATC 2016).
 type gear uint64
 
+// Sizes of pieces of large files, in bytes. The largest fits into an IPFS block of 1 MiB,
+// even if it cannot be compressed.
+const (
+	pieceMin    = 256 << 10
+	pieceTarget = 512 << 10
+	pieceMax    = 1000 << 10
+)
+
 // A cut is unlikely before the target size and likely after it, so most pieces are near
 // it. The masks use high bits, which depend on the most bytes.
 const (

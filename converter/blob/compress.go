@@ -1,19 +1,14 @@
 package blob
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"io"
-	"runtime"
 	"sync"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/align"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/deflate"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 )
-
-// maxWorkers bounds memory: each worker takes 5 MB.
-const maxWorkers = 16
 
 // copySize is the number of bytes of a tar that are read at once.
 const copySize = 256 << 10
@@ -73,8 +68,7 @@ var spare = sync.Pool{New: func() any {
 }}
 
 func (ws *Workspace) newPieces(w *blobWriter, as Compression) *pieces {
-	workers := cmp.Or(ws.Workers, min(runtime.GOMAXPROCS(0), maxWorkers))
-	n := 2*workers + 2
+	n := 2*ws.Workers + 2
 	p := &pieces{
 		encode:  func() encoder { return asItIs{} },
 		free:    make(chan *piece, n),
@@ -83,12 +77,12 @@ func (ws *Workspace) newPieces(w *blobWriter, as Compression) *pieces {
 		failed:  make(chan error, 1),
 	}
 	if as != Uncompressed {
-		p.encode = func() encoder { return newGzipEncoder(cmp.Or(ws.Level, DefaultLevel)) }
+		p.encode = func() encoder { return newGzipEncoder(ws.Level) }
 	}
 	for range n {
 		p.free <- spare.Get().(*piece)
 	}
-	for range workers {
+	for range ws.Workers {
 		p.workers.Go(p.work)
 	}
 	go p.write(w)

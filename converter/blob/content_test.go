@@ -24,7 +24,7 @@ func TestReadAgain(t *testing.T) {
 		"as it came, from members": {layer, testimage.Gzipped(other), (*Content).AsIs},
 		"as members, from the tar": {make([]byte, 1024), other, (*Content).AsLayer},
 	} {
-		ws := &Workspace{Context: t.Context(), Dir: t.TempDir(), Form: Form{Profile: unixfs.V1}}
+		ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1})
 		c := readLayer(t, ws, test.came)
 		if err := os.WriteFile(cmp.Or(c.kept, c.aligned).Path, test.then, 0o600); err != nil {
 			t.Fatal(err)
@@ -42,11 +42,21 @@ func TestReadAgain(t *testing.T) {
 func TestCancelledWhileRewriting(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(io.ErrClosedPipe)
-	ws := &Workspace{Context: ctx, Dir: t.TempDir(), Form: Form{Profile: unixfs.V1}}
+	ws := workspaceOf(t, ctx, Form{Profile: unixfs.V1})
 	align := func(r io.Reader) (*Blob, error) { return ws.align(r, Gzip) }
 	for name, f := range map[string]func(io.Reader) (*Blob, error){"keep": ws.Keep, "align": align} {
 		if _, err := f(bytes.NewReader(make([]byte, 1<<20))); err != io.ErrClosedPipe {
 			t.Errorf("%s: %v, want %v", name, err, io.ErrClosedPipe)
 		}
 	}
+}
+
+// workspaceOf returns a workspace in a directory of its own.
+func workspaceOf(t *testing.T, ctx context.Context, f Form) *Workspace {
+	t.Helper()
+	ws, err := NewWorkspace(ctx, t.TempDir(), f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ws
 }

@@ -20,7 +20,7 @@ func (zeros) Read(p []byte) (int, error) {
 // A few bytes of a compressed archive stand for any number of files that no image
 // names, so these do not wait on disk as they are.
 func TestUnnamedFilesTakeLittleDisk(t *testing.T) {
-	ws := &Workspace{Context: t.Context(), Dir: t.TempDir(), Form: Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel}}
+	ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel})
 	var first, last *Content
 	for range 8 {
 		var err error
@@ -63,7 +63,7 @@ func TestUnnamedFilesTakeLittleDisk(t *testing.T) {
 }
 
 func TestSmallFilesAreCutTheSameHoweverTheyWait(t *testing.T) {
-	ws := &Workspace{Context: t.Context(), Dir: t.TempDir(), Form: Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel}}
+	ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel})
 	data := bytes.Repeat([]byte("some text that is not a tar\n"), 100_000)
 	read := func() *Blob {
 		c, err := ws.Read("text", int64(len(data)), bytes.NewReader(data))

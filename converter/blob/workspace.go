@@ -1,12 +1,14 @@
 package blob
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
@@ -15,14 +17,31 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Form says how blobs are made.
+// A Form says how blobs are made. The zero value is format 1.
 type Form struct {
-	Profile     unixfs.Profile
-	Compression Compression
-	Level       int  // of gzip; DefaultLevel if 0
-	Recompress  bool // align layers that come compressed, too
-	Workers     int  // that compress; one for each processor if 0
+	Profile     unixfs.Profile // unixfs.V1 if zero
+	Compression Compression    // Gzip if empty
+	Level       int            // of gzip, from 1 to MaxLevel; DefaultLevel if 0
+	Recompress  bool           // align layers that come compressed, too
+	Workers     int            // that compress; one for each processor if 0
 }
+
+// complete gives the fields that are not set their values in format 1.
+func (f Form) complete() (Form, error) {
+	if f.Profile == (unixfs.Profile{}) {
+		f.Profile = unixfs.V1
+	}
+	f.Compression = cmp.Or(f.Compression, Gzip)
+	f.Level = cmp.Or(f.Level, DefaultLevel)
+	f.Workers = cmp.Or(f.Workers, min(runtime.GOMAXPROCS(0), maxWorkers))
+	if f.Level < 1 || f.Level > MaxLevel {
+		return f, fmt.Errorf("gzip has no level %d: use one from 1 to %d", f.Level, MaxLevel)
+	}
+	return f, nil
+}
+
+// maxWorkers bounds memory: each worker takes 5 MB.
+const maxWorkers = 16
 
 // A Workspace is the temporary directory in which blobs are made.
 type Workspace struct {
@@ -38,6 +57,15 @@ type Workspace struct {
 	blobs   atomic.Int64 // how many were made
 	plain   atomic.Int64 // bytes of files that wait as they are
 	written atomic.Int64
+}
+
+// NewWorkspace returns a workspace in a directory that exists. progress may be nil.
+func NewWorkspace(ctx context.Context, dir string, f Form, progress Progress) (*Workspace, error) {
+	f, err := f.complete()
+	if err != nil {
+		return nil, err
+	}
+	return &Workspace{Form: f, Context: ctx, Dir: dir, Progress: progress}, nil
 }
 
 // Written returns how many bytes of blobs were written, those of removed blobs

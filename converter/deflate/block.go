@@ -51,14 +51,14 @@ func (b *block) add(literals []byte, m match) {
 	for _, v := range literals {
 		b.lengths[v]++
 	}
-	b.split.literals(literals)
+	b.split.addLiterals(literals)
 	b.tokens = append(b.tokens, token{uint32(len(literals)), uint16(m.length), uint16(m.distance)})
 	if m.length == 0 {
 		return
 	}
 	b.lengths[lengthWords[m.length].symbol]++
 	b.distances[distanceOf(m.distance).symbol]++
-	b.split.match(m.length)
+	b.split.addMatch(m.length)
 }
 
 // write writes the block, whose bytes are data: compressed, or stored where that is

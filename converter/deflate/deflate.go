@@ -37,25 +37,22 @@ type Encoder struct {
 	w       bitWriter
 }
 
-// MaxLevel is the level of the smallest members. Level 1 is the fastest.
-const MaxLevel = 9
-
 // NewEncoder returns an encoder for a level, which must be from 1 to MaxLevel.
 func NewEncoder(level int) *Encoder {
 	return &Encoder{effort: efforts[level], block: newBlock()}
 }
 
-// header begins every member: no name, no time, and 255 for an unknown operating
+// memberHeader begins every member: no name, no time, and 255 for an unknown operating
 // system, so that nothing of the machine gets into the output.
-var header = [10]byte{0x1f, 0x8b, 8, 9: 0xff}
+var memberHeader = [10]byte{0x1f, 0x8b, 8, 9: 0xff}
 
-const trailer = 8 // bytes: CRC-32 and length of the piece
+const memberTrailer = 8 // bytes: CRC-32 and length of the piece
 
 // Append appends to dst the member that holds piece, and returns the longer slice.
 // A piece may be empty.
 func (e *Encoder) Append(dst, piece []byte) []byte {
 	e.w.reset(dst, MaxMember(len(piece)))
-	e.w.write(header[:])
+	e.w.write(memberHeader[:])
 	e.deflate(piece)
 	out := e.w.bytes()
 	out = binary.LittleEndian.AppendUint32(out, crc32.ChecksumIEEE(piece))
@@ -64,7 +61,7 @@ func (e *Encoder) Append(dst, piece []byte) []byte {
 
 // MaxMember returns the capacity in bytes that Append needs for a piece of n bytes,
 // which is a little more than n. Append allocates if dst has less.
-func MaxMember(n int) int { return len(header) + maxDeflated(n) + trailer }
+func MaxMember(n int) int { return len(memberHeader) + maxDeflated(n) + memberTrailer }
 
 // deflate writes the piece as one or more blocks.
 func (e *Encoder) deflate(piece []byte) {
@@ -79,15 +76,6 @@ func (e *Encoder) deflate(piece []byte) {
 		start = end
 	}
 }
-
-// Sizes of blocks, in bytes. A block ends at maxBlock, or with the match that goes
-// beyond it. A block ends earlier only where both it and the rest of the piece have
-// at least minBlock. So only the last block can be shorter than minBlock: in a short
-// piece, or as the rest after a block that ended at maxBlock.
-const (
-	minBlock = 5 << 10
-	maxBlock = 300 << 10
-)
 
 // parse turns the piece from start on into the tokens of one block, and returns the
 // offset where that block ends.

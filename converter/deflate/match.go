@@ -15,6 +15,9 @@ const (
 	lookahead = 8
 )
 
+// MaxLevel is the level of the smallest members. Level 1 is the fastest.
+const MaxLevel = 9
+
 // An effort is how hard a level looks for matches.
 type effort struct {
 	depth int    // earlier places to compare with

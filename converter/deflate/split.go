@@ -1,5 +1,14 @@
 package deflate
 
+// Sizes of blocks, in bytes. A block ends at maxBlock, or with the match that goes
+// beyond it. A block ends earlier only where both it and the rest of the piece have
+// at least minBlock. So only the last block can be shorter than minBlock: in a short
+// piece, or as the rest after a block that ended at maxBlock.
+const (
+	minBlock = 5 << 10
+	maxBlock = 300 << 10
+)
+
 // A splitter decides where a block ends: where the latest symbols differ in kind from
 // those before them in the block. It counts ten kinds of symbols: literals by their
 // two highest bits and the lowest, short matches, and long ones.
@@ -7,10 +16,10 @@ package deflate
 // This is libdeflate's block splitting, translated. Copyright 2016 Eric Biggers,
 // copyright 2024 Google LLC, MIT licence: see the file NOTICE.
 type splitter struct {
-	before, recent counts
+	before, recent tally
 }
 
-type counts struct {
+type tally struct {
 	of  [10]uint32
 	all uint32
 }
@@ -23,14 +32,14 @@ const (
 	checkEvery = 512 // literals and matches
 )
 
-func (s *splitter) literals(run []byte) {
-	for _, b := range run {
+func (s *splitter) addLiterals(literals []byte) {
+	for _, b := range literals {
 		s.recent.of[b>>5&6|b&1]++
 	}
-	s.recent.all += uint32(len(run))
+	s.recent.all += uint32(len(literals))
 }
 
-func (s *splitter) match(length uint32) {
+func (s *splitter) addMatch(length uint32) {
 	kind := shortMatch
 	if length >= longLength {
 		kind = longMatch
@@ -51,7 +60,7 @@ func (s *splitter) ends(bytes int) bool {
 		s.before.of[kind] += n
 	}
 	s.before.all += s.recent.all
-	s.recent = counts{}
+	s.recent = tally{}
 	return false
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -92,7 +93,7 @@ func (d *Kubo) failed(err error) error {
 }
 
 // pinName returns how `ipfs pin ls --names` shows the images.
-func pinName(images []tree.Image) string {
+func pinName(images []layout.Tagged) string {
 	names := make([]string, len(images))
 	for i, img := range images {
 		names[i] = img.Name + ":" + img.Tag

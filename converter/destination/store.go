@@ -30,6 +30,8 @@ type Store struct {
 	to     *store.Import
 	store  *store.Store
 	origin origin.Origin // to read from the same store
+
+	mostCounted int // see CountReused
 }
 
 // ToStore returns a destination in the store in dir, which is created if it does not
@@ -44,7 +46,7 @@ func ToStore(dir string) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, im.Close())
 	}
-	return &Store{im, s, from}, nil
+	return &Store{to: im, store: s, origin: from}, nil
 }
 
 // TempDir is part of converter.Destination.
@@ -77,10 +79,7 @@ func (d *Store) Commit(ctx context.Context, t *tree.Tree) error {
 			return fmt.Errorf("storing directories and small files: %w", err)
 		}
 	}
-	record := store.Record{Root: origin.Address(t.Root.CID), Created: time.Now().UTC().Truncate(time.Second)}
-	for _, img := range append(slices.Clone(t.Kept), t.Images...) {
-		record.Images = append(record.Images, store.Image{Name: img.Name, Tag: img.Tag, MediaType: img.MediaType, Digest: img.Digest})
-	}
+	record := store.Record{Root: origin.Address(t.Root.CID), Images: slices.Concat(t.Kept, t.Images), Created: time.Now().UTC().Truncate(time.Second)}
 	return d.to.Commit(t.Root.CID, record)
 }
 
@@ -137,11 +136,19 @@ func (d *Store) put(ctx context.Context, b *blob.Blob) error {
 	return d.to.Blob(b.Path, b.Digest, b.File)
 }
 
+// CountReused has Reused count what a store with at most so many blobs has already.
+// That takes reading all of their leaf tables.
+func (d *Store) CountReused(most int) { d.mostCounted = most }
+
 // Reused returns how many bytes of a tree are in leaves that the store has, or that
-// the tree has more than once. It returns -1 if the store has more than most blobs.
-func (d *Store) Reused(ctx context.Context, t *tree.Tree, most int) (int64, error) {
+// the tree has more than once. It returns -1 if the store has more blobs than
+// CountReused allows.
+func (d *Store) Reused(ctx context.Context, t *tree.Tree) (int64, error) {
+	if d.mostCounted == 0 {
+		return -1, nil
+	}
 	tables, err := d.store.Tables()
-	if err != nil || tables > most {
+	if err != nil || tables > d.mostCounted {
 		return -1, err
 	}
 	reused := int64(0)

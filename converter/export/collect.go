@@ -66,7 +66,7 @@ func (c *collector) add(ctx context.Context, img origin.Image) error {
 		return err
 	}
 	dir.Add(img)
-	top := img.Descriptor
+	top := img.Descriptor()
 	if c.platform != nil {
 		if top, err = c.choose(ctx, dir, top); err != nil {
 			return err

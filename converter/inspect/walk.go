@@ -29,7 +29,7 @@ func (w *walker) walk(ctx context.Context, img origin.Image, visit func(*origin.
 		w.name, w.dir = img.Name, dir
 	}
 	w.dir.Add(img)
-	return w.dir.Graph.Walk(img.Descriptor, func(s manifest.Step) error { return visit(w.dir, s) })
+	return w.dir.Graph.Walk(img.Descriptor(), func(s manifest.Step) error { return visit(w.dir, s) })
 }
 
 // blobsOf returns the blobs that a manifest or index names.

@@ -19,23 +19,18 @@ import (
 // An Image is a tag below a root, or a manifest or index that has no tag and that
 // nothing else there names.
 type Image struct {
-	Name string // below the root; empty where the root is the image
-	Tag  string // empty for an untagged image
-	v1.Descriptor
+	layout.Tagged
+	Size int64   // bytes of the manifest or index
 	File cid.Cid // of the manifest or index
 }
 
-// String returns what to call an image, below its root.
-func (img Image) String() string {
-	switch {
-	case img.Tag == "" && img.Digest == "":
-		return img.Name
-	case img.Tag == "":
-		return img.Name + "@" + img.Digest.String()
-	case layout.IsDigest(img.Tag):
-		return img.Name + "@" + img.Tag
-	}
-	return img.Name + ":" + img.Tag
+func newImage(name, tag string, m layout.Manifest, file cid.Cid) Image {
+	return Image{layout.Tagged{Name: name, Tag: tag, MediaType: m.MediaType, Digest: m.Digest}, int64(len(m.Data)), file}
+}
+
+// Descriptor returns the descriptor of the manifest or index.
+func (img Image) Descriptor() v1.Descriptor {
+	return v1.Descriptor{MediaType: img.MediaType, Digest: img.Digest, Size: img.Size}
 }
 
 // Images returns the images below a root, sorted by name and tag.
@@ -103,7 +98,7 @@ func (o Origin) onlyImage(ctx context.Context, root cid.Cid, name string) ([]Ima
 		return nil, fmt.Errorf("the manifest of %s: %w", name, err)
 	}
 	file, err := o.Walk(ctx, m.At.Root, m.At.Path)
-	return []Image{{name, layout.Latest, descriptorOf(m), file}}, err
+	return []Image{newImage(name, layout.Latest, m, file)}, err
 }
 
 // image reads the manifest of an image, which is in a file of this name. Only
@@ -113,7 +108,7 @@ func (o Origin) image(ctx context.Context, name, file string, c cid.Cid) (Image,
 	if err != nil {
 		return Image{}, fmt.Errorf("manifest %s: %w", layout.ManifestPath(name, file), err)
 	}
-	img := Image{Name: name, Tag: file, Descriptor: descriptorOf(m), File: c}
+	img := newImage(name, file, m, c)
 	switch {
 	case layout.IsDigest(file):
 		d, err := layout.ParseDigest(file)
@@ -157,7 +152,7 @@ func (o Origin) untagged(ctx context.Context, name string, entries map[string]ci
 			listed[d.Digest] = true
 		}
 		if n.Subject == nil && !tagged[c] {
-			found[file] = Image{name, "", descriptorOf(m), c}
+			found[file] = newImage(name, "", m, c)
 		}
 	}
 	var images []Image
@@ -175,8 +170,4 @@ func (o Origin) manifest(ctx context.Context, c cid.Cid) (layout.Manifest, error
 		return layout.Manifest{}, err
 	}
 	return layout.ParseManifest(data)
-}
-
-func descriptorOf(m layout.Manifest) v1.Descriptor {
-	return v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Data))}
 }

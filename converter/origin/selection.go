@@ -108,7 +108,7 @@ func (s Selection) referenced(ctx context.Context, from Origin, root cid.Cid, na
 func (s Selection) notFound(ctx context.Context, from Origin, root cid.Cid, all []Image) error {
 	what := "there is no image in " + Address(root)
 	if !s.IsAll() {
-		what = fmt.Sprintf("there is no image %s in %s", Image{Name: s.Name, Tag: s.Reference}, Address(root))
+		what = fmt.Sprintf("there is no image %s in %s", layout.Tagged{Name: s.Name, Tag: s.Reference}, Address(root))
 	}
 	if len(all) > 0 {
 		names := make([]string, len(all))

@@ -17,27 +17,27 @@ import (
 
 // FromArchive returns the source of the images in an archive of Docker or of an OCI
 // layout, which is read to its end.
-func FromArchive(r io.Reader) Source { return archive{tar: r} }
+func FromArchive(r io.Reader) Source { return archiveSource{tar: r} }
 
 // FromDockerArchive is FromArchive for an archive whose images are those of its
 // manifest.json, even if it has an index.json.
-func FromDockerArchive(r io.Reader) Source { return archive{tar: r, docker: true} }
+func FromDockerArchive(r io.Reader) Source { return archiveSource{tar: r, byDockerList: true} }
 
-type archive struct {
-	tar    io.Reader
-	docker bool // manifest.json counts
+type archiveSource struct {
+	tar          io.Reader
+	byDockerList bool // manifest.json counts
 }
 
 // Image implements Source.
-func (s archive) Image() string { return "" }
+func (s archiveSource) Image() string { return "" }
 
 // Open implements Source.
-func (s archive) Open(ws *blob.Workspace) (*Layout, error) {
+func (s archiveSource) Open(ws *blob.Workspace) (*Layout, error) {
 	l, err := readArchive(ws, s.tar, "the archive")
 	if err != nil {
 		return nil, err
 	}
-	if s.docker && l.DockerList != nil {
+	if s.byDockerList && l.DockerList != nil {
 		l.Index = nil
 	}
 	return l, nil

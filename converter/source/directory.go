@@ -18,15 +18,15 @@ import (
 
 // FromLayout returns the source of the images in the directory of an OCI layout. A
 // blob is read when it is asked for.
-func FromLayout(dir string) Source { return directory(dir) }
+func FromLayout(dir string) Source { return layoutDir(dir) }
 
-type directory string
+type layoutDir string
 
 // Image implements Source.
-func (dir directory) Image() string { return "" }
+func (dir layoutDir) Image() string { return "" }
 
 // Open implements Source.
-func (dir directory) Open(ws *blob.Workspace) (*Layout, error) {
+func (dir layoutDir) Open(ws *blob.Workspace) (*Layout, error) {
 	l := newLayout(ws, string(dir))
 	l.fetch, l.hideDigests = dir.fetch, true
 	data, err := dir.index()
@@ -37,7 +37,7 @@ func (dir directory) Open(ws *blob.Workspace) (*Layout, error) {
 }
 
 // index reads index.json. A link that leads out of the directory is not followed.
-func (dir directory) index() ([]byte, error) {
+func (dir layoutDir) index() ([]byte, error) {
 	root, err := os.OpenRoot(string(dir))
 	if err != nil {
 		return nil, fmt.Errorf("opening the layout: %w", err)
@@ -79,7 +79,7 @@ func IsSkopeoDir(dir string) bool {
 // fetch opens a blob. Bazel's rules_oci makes layouts whose blobs are links to
 // elsewhere, so links are followed. That gives away nothing: the content counts only
 // if it has the digest of the descriptor, and no error tells the digest that it has.
-func (dir directory) fetch(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+func (dir layoutDir) fetch(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	name := ocilayout.BlobPath(d.Digest)
 	path := filepath.Join(string(dir), filepath.FromSlash(name))
 	info, err := os.Stat(path)

@@ -9,18 +9,18 @@ import (
 
 // FromDocker returns the source of an image in a running Docker: the daemon that
 // docker itself would use.
-func FromDocker(image string) Source { return docker{image, remote.Patience} }
+func FromDocker(image string) Source { return dockerSource{image, remote.Patience} }
 
-type docker struct {
+type dockerSource struct {
 	image    string
 	patience time.Duration
 }
 
 // Image implements Source.
-func (s docker) Image() string { return s.image }
+func (s dockerSource) Image() string { return s.image }
 
 // Open implements Source.
-func (s docker) Open(ws *blob.Workspace) (*Layout, error) {
+func (s dockerSource) Open(ws *blob.Workspace) (*Layout, error) {
 	d, err := remote.FindDocker()
 	if err != nil {
 		return nil, err

@@ -52,9 +52,9 @@ type Layout struct {
 	// a file that only the user can read.
 	hideDigests bool
 
-	// referrers lists the referrers of a manifest that are not in the index, or is
+	// listReferrers lists the referrers of a manifest that are not in the index, or is
 	// nil.
-	referrers func(digest.Digest) ([]v1.Descriptor, error)
+	listReferrers func(digest.Digest) ([]v1.Descriptor, error)
 }
 
 func newLayout(ws *blob.Workspace, where string) *Layout {
@@ -139,10 +139,10 @@ func (l *Layout) Document(d v1.Descriptor) ([]byte, error) {
 // name, as far as the source has them. It leaves out, and reports to logf, what the
 // source lists and does not have.
 func (l *Layout) Referrers(subject digest.Digest, logf func(string, ...any)) ([]v1.Descriptor, error) {
-	if l.referrers == nil {
+	if l.listReferrers == nil {
 		return nil, nil
 	}
-	listed, err := l.referrers(subject)
+	listed, err := l.listReferrers(subject)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func TestSilentRegistryIsGivenUp(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			src := registry{strings.TrimPrefix(server.URL, "http://") + "/app:1", true, patience}
+			src := registrySource{strings.TrimPrefix(server.URL, "http://") + "/app:1", true, patience}
 			l, err := src.Open(workspace(t))
 			if err == nil {
 				_, err = l.Blob(blob)
@@ -67,7 +67,7 @@ func TestDockerThatStopsInTheMiddleIsGivenUp(t *testing.T) {
 	address := strings.TrimPrefix(server.URL, "http://")
 	t.Setenv("DOCKER_HOST", "tcp://"+address)
 	t.Setenv("DOCKER_TLS_VERIFY", "")
-	_, err := docker{"app", patience}.Open(workspace(t))
+	_, err := dockerSource{"app", patience}.Open(workspace(t))
 	if !errors.Is(err, remote.ErrSilent) || !strings.Contains(err.Error(), address) {
 		t.Errorf("the error is %v", err)
 	}

@@ -23,20 +23,20 @@ import (
 // there: signatures, bills of materials. It uses the credentials that docker and
 // podman keep. If verify is false, the registry need not prove who it is, nor encrypt.
 func FromRegistry(image string, verify bool) Source {
-	return registry{image, verify, remote.Patience}
+	return registrySource{image, verify, remote.Patience}
 }
 
-type registry struct {
+type registrySource struct {
 	image    string
 	verify   bool
 	patience time.Duration
 }
 
 // Image implements Source.
-func (s registry) Image() string { return s.image }
+func (s registrySource) Image() string { return s.image }
 
 // Open implements Source.
-func (s registry) Open(ws *blob.Workspace) (*Layout, error) {
+func (s registrySource) Open(ws *blob.Workspace) (*Layout, error) {
 	image, err := s.parse()
 	if err != nil {
 		return nil, fmt.Errorf("image name %q: %w", s.image, err)
@@ -47,7 +47,7 @@ func (s registry) Open(ws *blob.Workspace) (*Layout, error) {
 	}
 	l := newLayout(ws, r.String())
 	l.Published, l.fetch = true, r.Fetch
-	l.referrers = func(subject digest.Digest) ([]v1.Descriptor, error) {
+	l.listReferrers = func(subject digest.Digest) ([]v1.Descriptor, error) {
 		return referrers(ws.Context, r, subject)
 	}
 	top, data, err := readTop(ws.Context, r, image)
@@ -62,7 +62,7 @@ func (s registry) Open(ws *blob.Workspace) (*Layout, error) {
 	return l, nil
 }
 
-func (s registry) parse() (name.Reference, error) {
+func (s registrySource) parse() (name.Reference, error) {
 	named, err := reference.ParseNormalizedNamed(s.image)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 // addAliases gives the only manifest of a name the alias latest. A Docker manifest gets
 // the alias by which servers of image2ipfs look for it as well.
 func (t *Tree) addAliases() {
-	names := map[string][]Image{}
+	names := map[string][]layout.Tagged{}
 	for _, img := range append(slices.Clone(t.Images), t.Kept...) {
 		names[img.Name] = append(names[img.Name], img)
 	}
@@ -37,7 +37,7 @@ func (t *Tree) addAliases() {
 }
 
 // latestOf returns the image with the tag latest, or the only one.
-func latestOf(images []Image) *Image {
+func latestOf(images []layout.Tagged) *layout.Tagged {
 	for i, img := range images {
 		if img.Tag == layout.Latest {
 			return &images[i]

@@ -33,8 +33,8 @@ func (f File) Open(ctx context.Context) (io.ReadCloser, error) {
 	return f.Blob.Open(ctx)
 }
 
-// Read returns the content of a file of at most layout.MaxManifest bytes.
-func (f File) Read(ctx context.Context) ([]byte, error) {
+// Document returns the content of a file of at most layout.MaxManifest bytes.
+func (f File) Document(ctx context.Context) ([]byte, error) {
 	if f.Blob != nil && f.Blob.Size() > layout.MaxManifest {
 		return nil, fmt.Errorf("longer than %d bytes", layout.MaxManifest)
 	}

@@ -17,33 +17,29 @@ import (
 // A Listing lists the images below a root.
 type Listing struct {
 	Root   cid.Cid
-	Images []Image
+	Images []layout.Tagged
 
 	// Latest is the manifest that clients pull of a name without a tag, by name.
 	Latest map[string]digest.Digest
 }
 
-// An Image is a tag of a tree, or an untagged manifest or index.
-type Image struct {
-	Name      string // below the root; empty where the root is the image
-	Tag       string // empty for an untagged image
-	MediaType string
-	Digest    digest.Digest
-	Size      int64 // bytes to pull; set in a Listing only
+// Listing lists the images of a finished tree.
+func (t *Tree) Listing() Listing {
+	return Listing{t.Root.CID, slices.Clone(t.Images), t.latest()}
 }
 
-// Listing lists the images of a finished tree.
-func (t *Tree) Listing(ctx context.Context) Listing {
-	l := Listing{t.Root.CID, slices.Clone(t.Images), t.latest()}
-	sizes := map[string]int64{} // by path: an image may have many tags
-	for i, img := range l.Images {
+// Sizes returns how many bytes a client pulls for each of the tree's images.
+func (t *Tree) Sizes(ctx context.Context) []int64 {
+	byPath := map[string]int64{} // an image may have many tags
+	sizes := make([]int64, len(t.Images))
+	for i, img := range t.Images {
 		path := layout.ManifestPath(img.Name, img.Digest.String())
-		if _, known := sizes[path]; !known {
-			sizes[path] = t.size(ctx, path, img.Name)
+		if _, known := byPath[path]; !known {
+			byPath[path] = t.size(ctx, path, img.Name)
 		}
-		l.Images[i].Size = sizes[path]
+		sizes[i] = byPath[path]
 	}
-	return l
+	return sizes
 }
 
 // latest returns the manifests with the name latest, by the names of their images.
@@ -73,7 +69,7 @@ func (t *Tree) size(ctx context.Context, manifest, name string) int64 {
 		if f.Blob != nil && layout.IsBlobPath(path) {
 			return f.Blob.Size()
 		}
-		data, err := f.Read(ctx)
+		data, err := f.Document(ctx)
 		if err != nil {
 			return 0
 		}

@@ -53,7 +53,7 @@ func (t *Tree) putOnto(base *Tree, ws *blob.Workspace, logf func(string, ...any)
 }
 
 // keep adds an image of the base to Kept, unless a new image takes its tag.
-func (t *Tree) keep(old Image, logf func(string, ...any)) {
+func (t *Tree) keep(old layout.Tagged, logf func(string, ...any)) {
 	for _, img := range t.Images {
 		if img.Name != old.Name || img.Tag != old.Tag {
 			continue

@@ -45,7 +45,7 @@ func Read(ctx context.Context, from origin.Origin, root cid.Cid, p blob.Progress
 	}
 	if err == nil { // all blocks were read: whatever else is wrong is copied as it is
 		for _, img := range images {
-			r.tree.Images = append(r.tree.Images, Image{Name: img.Name, Tag: img.Tag, MediaType: img.MediaType, Digest: img.Digest})
+			r.tree.Images = append(r.tree.Images, img.Tagged)
 		}
 	}
 	r.tree.Root.CID = root

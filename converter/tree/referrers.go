@@ -46,7 +46,7 @@ func encodeReferrers(referrers map[digest.Digest]referrer) ([]byte, error) {
 func mergeReferrers(old, now File, ws *blob.Workspace) (File, error) {
 	referrers := map[digest.Digest]referrer{}
 	for _, f := range []File{old, now} {
-		data, err := f.Read(ws.Context)
+		data, err := f.Document(ws.Context)
 		if err != nil {
 			return File{}, err
 		}

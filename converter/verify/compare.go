@@ -190,7 +190,7 @@ func (t *rootCheck) verified(ctx context.Context) *Verified {
 	}
 	v := &Verified{Listing: tree.Listing{Root: t.root, Latest: map[string]digest.Digest{}}}
 	for _, img := range selected {
-		v.Images = append(v.Images, tree.Image{Name: img.Name, Tag: img.Tag, MediaType: img.MediaType, Digest: img.Digest})
+		v.Images = append(v.Images, img.Tagged)
 		v.Sizes = append(v.Sizes, t.sizeRead(img.Name, img.Tag, img.Digest.String()))
 		latest := t.manifests[layout.ManifestPath(img.Name, layout.Latest)]
 		if latest != nil && latest.Digest == img.Digest {

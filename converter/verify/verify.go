@@ -107,7 +107,7 @@ func (v *Verifier) Record(ctx context.Context, s *store.Store, root cid.Cid) err
 }
 
 // checkRecorded returns an error if an image is not there as recorded.
-func (v *Verifier) checkRecorded(ctx context.Context, root cid.Cid, recorded store.Image) error {
+func (v *Verifier) checkRecorded(ctx context.Context, root cid.Cid, recorded layout.Tagged) error {
 	for _, reference := range []string{recorded.Digest.String(), recorded.Tag} {
 		if reference == "" {
 			continue

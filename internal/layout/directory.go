@@ -12,8 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A directory is an image in format 1, which ipdr writes since 0.1.7 as well.
-type directory struct{ Image }
+// A nativeDir is an image in format 1, which ipdr writes since 0.1.7 as well.
+type nativeDir struct{ Image }
 
 // detectDirectory returns the form of a directory with manifests. It is image2ipfs' if the
 // only manifest has that program's name for it.
@@ -23,18 +23,18 @@ func detectDirectory(ctx context.Context, tree Tree, img Image) (shape, error) {
 		return nil, err
 	}
 	if _, old := entries[latestV2]; !old {
-		return directory{img}, nil
+		return nativeDir{img}, nil
 	}
 	for name := range entries {
 		if name != latestV1 && name != latestV2 {
-			return directory{img}, nil
+			return nativeDir{img}, nil
 		}
 	}
 	return detectImage2ipfs(ctx, tree, img)
 }
 
 // Manifest implements shape.
-func (f directory) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
+func (f nativeDir) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
 	m, err := FindManifest(ctx, tree, f.Image, reference)
 	if isAbsent(err) && IsDigest(reference) {
 		return f.unnamed(ctx, tree, digest.Digest(reference))
@@ -47,7 +47,7 @@ const maxUnnamed = 16
 
 // unnamed looks for a digest among the manifests that are not named by their digest. The
 // converter and ipdr leave no such manifests.
-func (f directory) unnamed(ctx context.Context, tree Tree, d digest.Digest) (Manifest, error) {
+func (f nativeDir) unnamed(ctx context.Context, tree Tree, d digest.Digest) (Manifest, error) {
 	dir := ManifestsDir(f.Name)
 	entries, err := tree.ReadDir(ctx, f.Root, dir)
 	if err != nil {
@@ -84,12 +84,12 @@ func unnamed(entries map[string]cid.Cid) (names []string) {
 }
 
 // Blob implements shape.
-func (f directory) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
+func (f nativeDir) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
 	return Place{Root: f.Root, Path: BlobPath(f.Name, d)}, nil
 }
 
 // Tags implements shape.
-func (f directory) Tags(ctx context.Context, tree Tree) ([]string, error) {
+func (f nativeDir) Tags(ctx context.Context, tree Tree) ([]string, error) {
 	entries, err := tree.ReadDir(ctx, f.Root, ManifestsDir(f.Name))
 	if err != nil {
 		return nil, err

@@ -119,3 +119,8 @@ func (m Manifest) as(d digest.Digest) (Manifest, error) {
 func (m Manifest) is(d digest.Digest) bool {
 	return d.Validate() == nil && d.Algorithm().FromBytes(m.Data) == d
 }
+
+func hasEntry(entries map[string]cid.Cid, name string) bool {
+	_, ok := entries[name]
+	return ok
+}

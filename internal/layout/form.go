@@ -7,15 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 )
-
-// A Place is where on IPFS a file is.
-type Place = ipfspath.Place
-
-// Place returns the place of the image's directory, or of the file that is the image.
-func (img Image) Place() Place { return Place{Root: img.Root, Path: img.Name} }
 
 // A Form is the way in which an image is kept on IPFS. Content below a CID never changes,
 // so a form may be remembered for ever. Its methods may be called concurrently, with any
@@ -25,25 +17,13 @@ type Form struct {
 	shape
 }
 
-type shape interface {
-	// Manifest reads the manifest of a tag or digest. If there is none, the error is
-	// fs.ErrNotExist. A manifest that is found by digest has that digest.
-	Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error)
-
-	// Blob returns where the blob of a digest is, if there is one.
-	Blob(ctx context.Context, tree Tree, d digest.Digest) (Place, error)
-
-	// Tags returns the tags of the image, sorted, and no aliases.
-	Tags(ctx context.Context, tree Tree) ([]string, error)
-}
-
 // Native returns the form of format 1, and of ipdr since 0.1.7, without reading anything.
-func Native(img Image) Form { return Form{img, directory{img}} }
+func Native(img Image) Form { return Form{img, nativeDir{img}} }
 
 // IsNative reports whether blobs are where BlobPath says, in the image's own
 // directory.
 func (f Form) IsNative() bool {
-	_, is := f.shape.(directory)
+	_, is := f.shape.(nativeDir)
 	return is
 }
 
@@ -61,20 +41,17 @@ func Detect(ctx context.Context, tree Tree, img Image) (Form, error) {
 	switch {
 	case entries == nil && img.Name == "":
 		s, err = detectLinked(ctx, tree, img.Root)
-	case has(entries, manifests):
+	case hasEntry(entries, manifests):
 		s, err = detectDirectory(ctx, tree, img)
-	case has(entries, v1.ImageIndexFile):
+	case hasEntry(entries, v1.ImageIndexFile):
 		s, err = detectOCI(ctx, tree, img)
-	case has(entries, discoFile):
+	case hasEntry(entries, discoFile):
 		s, err = detectDisco(ctx, tree, img)
 	default:
 		err = unknownForm("there is no image in a form that is known")
 	}
 	return Form{img, s}, err
 }
-
-// unknownForm returns the error that there is no image, and why.
-func unknownForm(why string) error { return fmt.Errorf("%s: %w", why, fs.ErrNotExist) }
 
 // Referrers returns the descriptors of the manifests whose subject has a digest. They are
 // in an index of the image's directory, and in one under the tag that clients write which do

@@ -6,14 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	// Both hashes that the image specification registers can be digests.
-	_ "crypto/sha256"
-	_ "crypto/sha512"
-
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 )
 
 // The grammars of the OCI distribution specification, section "Pulling
@@ -77,16 +74,29 @@ func CheckTag(t string) error {
 	return nil
 }
 
-// ParseDigest reads a digest as manifests and clients write it: sha256:<hex>
-// or sha512:<hex>.
-func ParseDigest(s string) (digest.Digest, error) {
-	d, err := digest.Parse(s)
-	if err != nil {
-		return "", fmt.Errorf("%q: %w", s, err)
-	}
-	return d, nil
+// A Place is where on IPFS a file is.
+type Place = ipfspath.Place
+
+// Place returns the place of the image's directory, or of the file that is the image.
+func (img Image) Place() Place { return Place{Root: img.Root, Path: img.Name} }
+
+// A Tagged is one tag of an image below a root, or an untagged image there.
+type Tagged struct {
+	Name      string        `json:"name,omitempty"` // below the root; empty where the root is the image
+	Tag       string        `json:"tag,omitempty"`  // empty for an untagged image
+	MediaType string        `json:"mediaType"`
+	Digest    digest.Digest `json:"digest"` // of the manifest or index
 }
 
-// IsDigest reports whether a manifest's reference is meant as a digest. No tag
-// has a colon.
-func IsDigest(reference string) bool { return strings.Contains(reference, ":") }
+// String returns what to call the image, below its root.
+func (t Tagged) String() string {
+	switch {
+	case t.Tag == "" && t.Digest == "":
+		return t.Name
+	case t.Tag == "":
+		return t.Name + "@" + t.Digest.String()
+	case IsDigest(t.Tag):
+		return t.Name + "@" + t.Tag
+	}
+	return t.Name + ":" + t.Tag
+}

@@ -13,10 +13,10 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// An oci is an OCI image layout, as skopeo, `docker save` since 25 and
+// An ociLayout is an OCI image layout, as skopeo, `docker save` since 25 and
 // oci-registry-p2p make it.
 // https://github.com/opencontainers/image-spec/blob/main/image-layout.md
-type oci struct {
+type ociLayout struct {
 	Image
 	tagged map[string]digest.Digest
 	only   digest.Digest // of the manifest or index, if there is just one
@@ -38,7 +38,7 @@ func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
 	if err != nil || len(leads.Manifests) == 0 {
 		return nil, unknownForm(v1.ImageIndexFile + " is not that of an OCI layout")
 	}
-	f := oci{Image: img, tagged: map[string]digest.Digest{}, only: leads.Manifests[0].Digest}
+	f := ociLayout{Image: img, tagged: map[string]digest.Digest{}, only: leads.Manifests[0].Digest}
 	several := map[string]bool{}
 	for _, d := range leads.Manifests {
 		if d.Digest != f.only {
@@ -72,7 +72,7 @@ func tagOf(d v1.Descriptor) string {
 }
 
 // Manifest implements shape.
-func (f oci) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
+func (f ociLayout) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
 	d := digest.Digest(reference)
 	if !IsDigest(reference) {
 		var ok bool
@@ -91,12 +91,12 @@ func (f oci) Manifest(ctx context.Context, tree Tree, reference string) (Manifes
 }
 
 // Blob implements shape.
-func (f oci) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
+func (f ociLayout) Blob(_ context.Context, _ Tree, d digest.Digest) (Place, error) {
 	return Place{Root: f.Root, Path: path.Join(f.Name, v1.ImageBlobsDir, d.Algorithm().String(), d.Encoded())}, nil
 }
 
 // Tags implements shape. The only image of a layout is found as latest, but that is not one
 // of its tags.
-func (f oci) Tags(context.Context, Tree) ([]string, error) {
+func (f ociLayout) Tags(context.Context, Tree) ([]string, error) {
 	return slices.Sorted(maps.Keys(f.tagged)), nil
 }

@@ -14,25 +14,17 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
-	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
 // A Record says what a root holds, for people and for eviction.
 type Record struct {
-	Root    string    `json:"root"` // as image names spell it
-	Images  []Image   `json:"images"`
-	Created time.Time `json:"created"`
-}
-
-// An Image is one tag of a Record, or an untagged image.
-type Image struct {
-	Name      string        `json:"name,omitempty"`
-	Tag       string        `json:"tag,omitempty"`
-	MediaType string        `json:"mediaType"`
-	Digest    digest.Digest `json:"digest"`
+	Root    string          `json:"root"` // as image names spell it
+	Images  []layout.Tagged `json:"images"`
+	Created time.Time       `json:"created"`
 }
 
 // maxRecord is the most bytes of a record: tens of thousands of images.

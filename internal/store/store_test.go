@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/citest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -51,7 +52,7 @@ func fill(t testing.TB, s *Store, profile unixfs.Profile, commit bool) cid.Cid {
 	}, im.Node)
 	check(t, err)
 	if commit {
-		check(t, im.Commit(root.CID, Record{Root: root.CID.String(), Images: []Image{{Name: "app", Digest: digest.FromBytes(small)}}}))
+		check(t, im.Commit(root.CID, Record{Root: root.CID.String(), Images: []layout.Tagged{{Name: "app", Digest: digest.FromBytes(small)}}}))
 	}
 	return root.CID
 }

@@ -28,7 +28,8 @@ var house = [][]string{
 	{"internal/images"},
 	{"internal/fill"},
 	{"internal/names", "internal/trustless"},
-	{"internal/car", "internal/gateway", "internal/store", "internal/layout", "internal/denylist"},
+	{"internal/car", "internal/gateway", "internal/store", "internal/denylist"},
+	{"internal/layout"},
 	{"internal/unixfs", "internal/kubo"},
 	{"internal/cidname", "internal/ipfspath", "internal/atomicfile", "internal/memo", "internal/budget", "internal/oddarchive"},
 }

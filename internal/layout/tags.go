@@ -1,0 +1,52 @@
+package layout
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+)
+
+// MayBeAlias reports whether an image may be found by a reference that is neither one of
+// its tags nor a digest.
+func MayBeAlias(reference string) bool { return reference == Latest || reference == latestV2 }
+
+// Tags returns the sorted tags among the entries of an image's manifests, without aliases.
+// If latest stands beside another tag of the only tagged manifest, it may be a tag or an
+// alias, and counts as an alias.
+func Tags(entries map[string]cid.Cid) []string {
+	tagged := map[string]cid.Cid{}
+	for name, c := range entries {
+		if name != latestV1 && name != latestV2 && !IsDigest(name) && CheckTag(name) == nil {
+			tagged[name] = c
+		}
+	}
+	different := map[cid.Cid]struct{}{}
+	for _, c := range tagged {
+		different[c] = struct{}{}
+	}
+	if len(different) == 1 && len(tagged) > 1 {
+		delete(tagged, Latest)
+	}
+	return slices.Sorted(maps.Keys(tagged))
+}
+
+// Aliases returns the entries of an image's manifests that are not tags, but further names
+// of a manifest that has a tag or a digest.
+func Aliases(entries map[string]cid.Cid) []string {
+	tags := Tags(entries)
+	var aliases []string
+	for _, alias := range []string{Latest, latestV2} {
+		c, there := entries[alias]
+		if !there || slices.Contains(tags, alias) {
+			continue
+		}
+		for name, other := range entries {
+			if name != Latest && name != latestV2 && other.Equals(c) {
+				aliases = append(aliases, alias)
+				break
+			}
+		}
+	}
+	return aliases
+}
