@@ -1,46 +1,95 @@
-// Package budget bounds what strangers can make the process hold, for all of their
-// requests together.
+// Package budget bounds how much memory strangers can make the process hold, for all
+// of their requests together. A bound on each request is not enough: a thousand
+// requests that each stay below theirs end the process, too.
+//
+// There is one budget for the process, Process. Code that holds bytes on behalf of a
+// request takes them from it before it allocates them, and gives them back when it
+// lets go of them:
+//
+//	release, err := b.Take(ctx, size)
+//	if err != nil {
+//		return err // ErrFull becomes 503 with Retry-After
+//	}
+//	defer release()
+//
+// Code that learns bit by bit how much it needs, such as a reader of a sharded
+// directory, uses a Share. Code that can do without the memory, such as a fill whose
+// blob can pass by the cache, calls TryTake, which does not wait.
+//
+// What is held for as long as a client likes, such as the leaf table of a blob that the
+// client reads slowly, is taken from a Part, so that it leaves room for requests that
+// are over in a moment.
+//
+// Count what is allocated: a decoded value can take several times the bytes that it
+// was decoded from. Buffers of a fixed size for each connection are not counted.
 package budget
 
 import (
-	"bytes"
-	"math"
-	"os"
-	"path/filepath"
-	"runtime/debug"
-	"strconv"
-	"strings"
-	"sync/atomic"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
 )
 
+// ErrFull says that other requests hold the memory that a request needs, and did not
+// give it back while the request waited. The request may succeed when it is sent again.
+var ErrFull = errors.New("too many requests need memory at the moment")
+
+// Wait is how long Take and Share.Grow wait for other requests. It is also a good value
+// for the Retry-After of an answer to ErrFull.
+const Wait = 5 * time.Second
+
 // A Budget is a number of bytes that may be held at once. Its methods may be called
-// concurrently. A nil budget has no limit.
+// concurrently. A nil Budget has no limit.
 type Budget struct {
-	limit int64
-	held  atomic.Int64
+	parent *Budget // nil for a whole
+	part   int64   // of the parent
+	state  *state  // of a whole and its parts
+
+	// Guarded by state.
+	limit int64 // of a whole, in bytes
+	held  int64 // by this budget and its parts, in bytes
+}
+
+// A state guards a budget and its parts.
+type state struct {
+	sync.Mutex
+	freed chan struct{} // closed, and replaced, when bytes are given back
 }
 
 // New returns a budget of limit bytes.
-func New(limit int64) *Budget { return &Budget{limit: limit} }
-
-// Take takes n bytes, or reports that there are not as many left. What was taken must
-// be given back with Give.
-func (b *Budget) Take(n int64) bool {
-	if b == nil {
-		return true
-	}
-	if b.held.Add(n) > b.limit {
-		b.held.Add(-n)
-		return false
-	}
-	return true
+func New(limit int64) *Budget {
+	return &Budget{limit: limit, state: &state{freed: make(chan struct{})}}
 }
 
-// Give gives back n bytes that were taken.
-func (b *Budget) Give(n int64) {
-	if b != nil {
-		b.held.Add(-n)
+// Process returns the budget of this process. Its limit is DefaultLimit until SetLimit
+// is called.
+var Process = sync.OnceValue(func() *Budget { return New(DefaultLimit()) })
+
+// SetLimit changes the limit of a budget that is not a part. Bytes that are held
+// beyond the new limit stay until they are given back.
+func (b *Budget) SetLimit(limit int64) {
+	b.state.Lock()
+	defer b.state.Unlock()
+	b.limit = limit
+	b.broadcast()
+}
+
+// Limit returns how many bytes may be held at once.
+func (b *Budget) Limit() int64 {
+	b.state.Lock()
+	defer b.state.Unlock()
+	return b.limitNow()
+}
+
+// Part returns a budget whose bytes count for b as well, and which has at most one
+// nth of the limit of b.
+func (b *Budget) Part(n int64) *Budget {
+	if b == nil {
+		return nil
 	}
+	return &Budget{parent: b, part: n, state: b.state}
 }
 
 // Held returns how many bytes are taken.
@@ -48,75 +97,119 @@ func (b *Budget) Held() int64 {
 	if b == nil {
 		return 0
 	}
-	return b.held.Load()
+	b.state.Lock()
+	defer b.state.Unlock()
+	return b.held
 }
 
-// Of returns a part of the memory that this process may use, at least 16 MiB: for
-// Of(8), an eighth.
-func Of(part int64) int64 { return max(16<<20, Memory()/part) }
-
-// Memory returns how many bytes of memory this process may use: the least of
-// GOMEMLIMIT, the limits of its control groups, and what the machine has. Where
-// nothing says so, that is 1 GiB.
-func Memory() int64 {
-	least := int64(math.MaxInt64)
-	for _, n := range append([]int64{debug.SetMemoryLimit(-1), machine("/proc/meminfo")}, groups("/proc/self/cgroup", "/sys/fs/cgroup")...) {
-		if n > 0 {
-			least = min(least, n)
-		}
+// TryTake takes n bytes, or reports that there are not as many left. The caller must
+// call release when it no longer holds them.
+func (b *Budget) TryTake(n int64) (release func(), ok bool) {
+	if ok, _ = b.take(n); !ok {
+		return nil, false
 	}
-	if least == math.MaxInt64 {
-		return 1 << 30
-	}
-	return least
+	return sync.OnceFunc(func() { b.give(n) }), true
 }
 
-// machine returns how much memory the machine has, or 0 where that is not known.
-func machine(meminfo string) int64 {
-	data, err := os.ReadFile(meminfo)
-	if err != nil {
-		return 0
+// Take takes n bytes, for which it waits until others give theirs back, but no longer
+// than Wait. The caller must call release when it no longer holds them. The error is
+// ErrFull, or the cause of ctx if that ends first.
+func (b *Budget) Take(ctx context.Context, n int64) (release func(), err error) {
+	if err := b.wait(ctx, n); err != nil {
+		return nil, err
 	}
-	_, rest, _ := bytes.Cut(data, []byte("MemTotal:"))
-	line, _, _ := bytes.Cut(rest, []byte("kB"))
-	kib, err := strconv.ParseInt(strings.TrimSpace(string(line)), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return kib << 10
+	return sync.OnceFunc(func() { b.give(n) }), nil
 }
 
-// groups returns the limits of the control groups that the process is in, of version
-// 2 and 1. A group is bounded by those above it as well, but for "max", which is no
-// number.
-func groups(self, mounted string) []int64 {
-	data, err := os.ReadFile(self)
-	if err != nil {
+func (b *Budget) wait(ctx context.Context, n int64) error {
+	ok, freed := b.take(n)
+	if ok {
 		return nil
 	}
-	var limits []int64
-	for line := range strings.Lines(string(data)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
+	if limit := b.Limit(); n > limit {
+		return fmt.Errorf("%w: %d bytes, and all have %d", ErrFull, n, limit)
+	}
+	late := time.NewTimer(Wait)
+	defer late.Stop()
+	for !ok {
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-late.C:
+			return ErrFull
 		}
-		root, file := mounted, "memory.max"
-		if parts[0] != "0" {
-			if !strings.Contains(","+parts[1]+",", ",memory,") {
-				continue
-			}
-			root, file = filepath.Join(mounted, "memory"), "memory.limit_in_bytes"
-		}
-		for dir := filepath.Clean("/" + parts[2]); ; dir = filepath.Dir(dir) {
-			if data, err := os.ReadFile(filepath.Join(root, dir, file)); err == nil {
-				if n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64); err == nil {
-					limits = append(limits, n)
-				}
-			}
-			if dir == "/" {
-				break
-			}
+		ok, freed = b.take(n)
+	}
+	return nil
+}
+
+// take takes n bytes, or returns a channel that is closed when it is worth trying
+// again.
+func (b *Budget) take(n int64) (ok bool, freed <-chan struct{}) {
+	if b == nil {
+		return true, nil
+	}
+	b.state.Lock()
+	defer b.state.Unlock()
+	for of := b; of != nil; of = of.parent {
+		if of.held+n > of.limitNow() {
+			return false, b.state.freed
 		}
 	}
-	return limits
+	for of := b; of != nil; of = of.parent {
+		of.held += n
+	}
+	return true, nil
+}
+
+func (b *Budget) give(n int64) {
+	if b == nil {
+		return
+	}
+	b.state.Lock()
+	defer b.state.Unlock()
+	for of := b; of != nil; of = of.parent {
+		of.held -= n
+	}
+	b.broadcast()
+}
+
+// limitNow must be called with state held.
+func (b *Budget) limitNow() int64 {
+	if b.parent != nil {
+		return b.parent.limitNow() / b.part
+	}
+	return b.limit
+}
+
+// broadcast wakes all that wait. It must be called with state held.
+func (b *Budget) broadcast() {
+	close(b.state.freed)
+	b.state.freed = make(chan struct{})
+}
+
+// A Share is what one request holds of a budget, and grows while the request learns how
+// much it needs. It is for one goroutine.
+type Share struct {
+	budget *Budget
+	held   int64 // bytes
+}
+
+// Share returns an empty share. Its Close must be called in the end.
+func (b *Budget) Share() *Share { return &Share{budget: b} }
+
+// Grow takes n more bytes, as Take does.
+func (s *Share) Grow(ctx context.Context, n int64) error {
+	err := s.budget.wait(ctx, n)
+	if err == nil {
+		s.held += n
+	}
+	return err
+}
+
+// Close gives back all that the share holds, which is empty then.
+func (s *Share) Close() {
+	s.budget.give(s.held)
+	s.held = 0
 }

@@ -1,70 +1,141 @@
 package budget
 
 import (
-	"os"
-	"path/filepath"
-	"slices"
+	"context"
+	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestBudgetIsNeverExceeded(t *testing.T) {
 	b := New(100)
+	part := b.Part(2)
 	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() {
-			for range 1000 {
-				if b.Take(30) {
-					b.Give(30)
+	for _, from := range []*Budget{b, part} {
+		for range 25 {
+			all.Go(func() {
+				for range 1000 {
+					if release, ok := from.TryTake(30); ok {
+						if n, p := b.Held(), part.Held(); n > 100 || p > 50 {
+							t.Errorf("%d bytes of 100 are held, and of the part %d of 50", n, p)
+						}
+						release()
+						release() // does nothing
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 	all.Wait()
-	if b.Held() != 0 {
-		t.Errorf("%d bytes are held after all were given back", b.Held())
+	if b.Held() != 0 || part.Held() != 0 {
+		t.Errorf("%d and %d bytes are held after all were given back", b.Held(), part.Held())
 	}
 	for i, want := range []bool{true, true, true, false} {
-		if got := b.Take(30); got != want {
+		if _, got := b.TryTake(30); got != want {
 			t.Errorf("take %d of 30 bytes from 100: %v", i, got)
 		}
 	}
-	if !b.Take(10) || b.Take(1) {
-		t.Error("a budget of 100 bytes has 10 left, and then none")
+	if _, ok := b.TryTake(10); !ok {
+		t.Error("10 bytes are left and were refused")
 	}
-	var none *Budget
-	if !none.Take(1 << 60) {
-		t.Error("no budget refuses something")
+	if _, ok := b.TryTake(1); ok {
+		t.Error("a byte came from an empty budget")
 	}
-	none.Give(1 << 60)
 }
 
-func TestGroupsHaveLimitsOfThoseAboveThem(t *testing.T) {
-	dir := t.TempDir()
-	write := func(content string, path ...string) string {
-		t.Helper()
-		name := filepath.Join(append([]string{dir}, path...)...)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+func TestPartLeavesRoomForOthers(t *testing.T) {
+	b := New(100)
+	part := b.Part(4)
+	if _, ok := part.TryTake(26); ok {
+		t.Error("a quarter of 100 bytes gave 26")
+	}
+	release, ok := part.TryTake(25)
+	if !ok || b.Held() != 25 {
+		t.Errorf("a part took 25 bytes: %v, and the whole holds %d", ok, b.Held())
+	}
+	if _, ok := b.TryTake(75); !ok {
+		t.Error("the rest of the whole was refused")
+	}
+	release()
+	if b.Held() != 75 || part.Held() != 0 {
+		t.Errorf("the whole holds %d bytes and the part %d", b.Held(), part.Held())
+	}
+	b.SetLimit(75)
+	if _, ok := part.TryTake(1); ok {
+		t.Error("a part gave a byte that the whole does not have")
+	}
+}
+
+func TestTakeWaitsForBytesThatAreGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(100)
+		release, err := b.Take(t.Context(), 60)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		time.AfterFunc(Wait/2, release)
+		began := time.Now()
+		if _, err := b.Take(t.Context(), 60); err != nil || time.Since(began) != Wait/2 {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+func TestTakeFailsWhenTheBudgetStaysFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(100)
+		if _, err := b.Take(t.Context(), 60); err != nil {
 			t.Fatal(err)
 		}
-		return name
+		began := time.Now()
+		if _, err := b.Take(t.Context(), 101); !errors.Is(err, ErrFull) || time.Since(began) != 0 {
+			t.Errorf("more than all there is, after %v: %v", time.Since(began), err)
+		}
+		if _, err := b.Take(t.Context(), 60); !errors.Is(err, ErrFull) || time.Since(began) != Wait {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		left := errors.New("the client left")
+		time.AfterFunc(time.Second, func() { cancel(left) })
+		if _, err := b.Take(ctx, 60); !errors.Is(err, left) {
+			t.Errorf("a client that left: %v", err)
+		}
+		if b.Held() != 60 {
+			t.Errorf("%d bytes are held", b.Held())
+		}
+	})
+}
+
+func TestShareGivesBackAllThatItTook(t *testing.T) {
+	b := New(100)
+	s := b.Share()
+	for range 10 {
+		if err := s.Grow(t.Context(), 10); err != nil {
+			t.Fatal(err)
+		}
 	}
-	write("max\n", "fs", "system.slice", "caddy.service", "memory.max")
-	write("536870912\n", "fs", "system.slice", "memory.max")
-	write("1073741824\n", "fs", "memory", "docker", "memory.limit_in_bytes")
-	self := write("4:cpu,memory:/docker\n1:name=systemd:/\n0::/system.slice/caddy.service\n", "cgroup")
-	got := groups(self, filepath.Join(dir, "fs"))
-	slices.Sort(got)
-	if !slices.Equal(got, []int64{512 << 20, 1 << 30}) {
-		t.Errorf("the limits are %d", got)
+	if b.Held() != 100 {
+		t.Errorf("%d bytes are held", b.Held())
 	}
-	if n := machine(write("MemTotal:       2048 kB\nMemFree: 1 kB\n", "meminfo")); n != 2<<20 {
-		t.Errorf("the machine has %d bytes", n)
+	s.Close()
+	s.Close() // does nothing
+	if b.Held() != 0 {
+		t.Errorf("%d bytes are held after the share was closed", b.Held())
 	}
-	if n := Memory(); n <= 0 {
-		t.Errorf("this process may use %d bytes", n)
+}
+
+func TestNilBudgetRefusesNothing(t *testing.T) {
+	var none *Budget
+	for _, b := range []*Budget{none, none.Part(2)} {
+		release, err := b.Take(t.Context(), 1<<60)
+		if err != nil {
+			t.Fatal(err)
+		}
+		release()
+		if s := b.Share(); s.Grow(t.Context(), 1<<60) != nil {
+			t.Error("a share of no budget refuses something")
+		}
 	}
 }

@@ -27,9 +27,9 @@ type Config struct {
 	Grace      time.Duration
 	GraceBytes int64
 
-	// Tables is the budget for the leaf tables of all fills. A blob whose table does
-	// not fit passes by the cache. Default: an eighth of the process's memory.
-	Tables *budget.Budget
+	// Budget is what the leaf tables of all fills are taken from, half of it at most.
+	// A blob whose table does not fit passes by the cache. Default: budget.Process.
+	Budget *budget.Budget
 
 	// Patience is how long a reader waits for another process's fill that makes no
 	// progress. Default: Patience.

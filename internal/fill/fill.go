@@ -60,13 +60,13 @@ type fill struct {
 	end     *time.Timer // runs while there are none
 	grace   int64       // bytes that may come while there are none
 	target  *fill       // in phase moved
-	taken   int64       // bytes of the budget for tables
+	release func()      // of the leaf table's memory
 	isOver  bool        // run has ended
 	kept    bool        // in the cache
 }
 
 func newFill(ctx context.Context, all *shared, l list, s trustless.Session, b Blob) *fill {
-	fl := &fill{shared: all, list: l, ended: make(chan struct{}), asked: make(chan struct{})}
+	fl := &fill{shared: all, list: l, ended: make(chan struct{}), asked: make(chan struct{}), release: func() {}}
 	fl.changed, fl.wanted = make(chan struct{}), map[any]int64{}
 	fl.ctx, fl.cancel = context.WithCancel(ctx)
 	fl.session, fl.blob, fl.spend = s, b, fl.spendGrace
@@ -169,7 +169,6 @@ func (fl *fill) spendGrace(n int) {
 // ended and its readers have left. It must be called with mu held.
 func (fl *fill) giveTables() {
 	if fl.isOver && fl.readers == 0 {
-		fl.tables.Give(fl.taken)
-		fl.taken = 0
+		fl.release()
 	}
 }

@@ -63,11 +63,11 @@ func New(cache *store.Cache, config Config) *Filler {
 	config.Grace = cmp.Or(config.Grace, Grace)
 	config.GraceBytes = cmp.Or(config.GraceBytes, GraceBytes)
 	config.Patience = cmp.Or(config.Patience, Patience)
-	if config.Tables == nil {
-		config.Tables = budget.New(budget.Of(8))
+	if config.Budget == nil {
+		config.Budget = budget.Process()
 	}
 	f := &Filler{places: map[string]*fill{}, files: map[string]*fill{}}
-	f.config, f.cache, f.index, f.tables = config, cache, cache.Store().NewLeafIndex(), config.Tables
+	f.config, f.cache, f.index, f.tables = config, cache, cache.Store().NewLeafIndex(), config.Budget.Part(2)
 	f.lies, _ = lru.New[string, lie](maxLies) // whose size is positive
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.all.Go(func() { cache.Run(f.ctx) })

@@ -77,12 +77,13 @@ func (fl *fill) mayKeep(table *unixfs.Table) error {
 		return errNoRoom
 	}
 	n := int64(len(table.Leaves)) * bytesPerLeaf
-	if !fl.tables.Take(n) {
+	release, ok := fl.tables.TryTake(n)
+	if !ok {
 		return errTables
 	}
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	fl.taken = n
+	fl.release = release
 	return nil
 }
 
