@@ -1,13 +1,13 @@
 #!/bin/sh
-# Fetches the programs that the end-to-end tests work with: Kubo, xcaddy, crane,
-# oras, regctl and the tests of the distribution specification, at the versions
-# pinned under tools/, into bin/; and, on Debian as root, container clients and
-# decoders by apt, and Debian trixie with its newer Docker by debootstrap, into a
-# cache directory.
+# Gets the programs that the end-to-end tests need. It builds Kubo, xcaddy, crane, oras,
+# regctl and the conformance tests of the distribution specification into bin/, at the
+# versions that tools/ pins. As root on Debian, it also installs container clients and
+# decoders with apt, and makes a Debian trixie, with its newer Docker, in a cache
+# directory.
 #
-# Programs that are already there stay as they are, so a second run takes seconds.
-# The script names each program that it cannot get, and goes on: the tests that
-# need it are skipped, each with a line that says so, or fail where CI=true.
+# Programs that are already there stay as they are, so a second run takes seconds. The
+# script names each program that it cannot get and goes on: tests that need the program
+# are skipped with a message, or fail if CI=true.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -19,8 +19,8 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/caddy-ipfs-registry"
 
 say() { echo "tests/setup.sh: $*" >&2; }
 
-# tool MODULE NAME PACKAGE builds one of the pinned tools. Go's build cache
-# knows whether there is anything to do.
+# tool MODULE NAME PACKAGE builds a pinned tool into bin/. It takes no time if nothing has
+# changed.
 tool() {
 	go build -C "tests/tools/$1" -o "$PWD/bin/$2" "$3" || say "bin/$2 could not be built; its tests can't run"
 }
@@ -31,13 +31,13 @@ missing() {
 	done
 }
 
-# refuse_services keeps Debian from starting the services that come with packages,
-# until this script ends: the tests start their own. (Debian still enables them for
-# the next boot.) A policy that is already there stays.
+# refuse_services keeps Debian from starting the services of installed packages until this
+# script ends, since the tests start their own. Debian still enables them for the next
+# boot. A policy that is already there stays.
 policy=/usr/sbin/policy-rc.d
 refuse_services() {
 	if [ -e "$policy" ] || [ -L "$policy" ]; then
-		say "$policy is there already and decides which services start"
+		say "$policy exists already, and decides which services start"
 		return 0
 	fi
 	trap 'rm -f "$policy"' EXIT
@@ -46,12 +46,12 @@ refuse_services() {
 	chmod 755 "$policy"
 }
 
-# debian installs the Debian packages, unless all of their programs are there.
+# debian installs the Debian packages if one of their programs is missing.
 debian() {
 	[ -n "$(missing)" ] || return 0
 	say "missing: $(missing | tr '\n' ' ')"
 	if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-		say "only root on Debian can install them; their tests can't run"
+		say "only root on Debian can install these; their tests can't run"
 		return 0
 	fi
 	apt-get update -q >&2 || say "apt-get update failed; going on with the present package lists"
@@ -70,8 +70,7 @@ debian() {
 	[ -z "$(missing)" ] || say "still missing: $(missing | tr '\n' ' '); their tests can't run"
 }
 
-# trixie makes a root directory of Debian 13. It has another name until it is
-# complete.
+# trixie makes a root directory of Debian 13. It has another name until it is complete.
 trixie() {
 	[ ! -d "$cache/trixie" ] || return 0
 	if ! command -v debootstrap >/dev/null || [ "$(id -u)" != 0 ]; then
@@ -81,8 +80,8 @@ trixie() {
 	say "making a Debian trixie with its Docker in $cache/trixie (about 400 MB)"
 	rm -rf "$cache/trixie.part"
 	mkdir -p "$cache"
-	# The mirror that apt uses here, or else debootstrap's own. The namespace takes
-	# away what debootstrap mounts.
+	# Use the mirror that apt uses here, or debootstrap's default. The mount namespace
+	# removes what debootstrap mounts.
 	# shellcheck disable=SC2016 # apt-get expands it
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
 		'Label: Debian' 'Component: main' 2>/dev/null | head -n 1) || true

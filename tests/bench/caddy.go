@@ -14,24 +14,25 @@ const (
 	peerAddress = "127.0.0.1:15061"
 )
 
-// A server is a Caddy, in a process of its own.
+// A server is a server program in its own process.
 type server struct {
 	url  string
 	stop func()
 	pid  int
 }
 
-// registry starts a Caddy that serves what a gateway has. It knows nothing yet.
+// registry starts a Caddy that serves images from a gateway. It has nothing in memory.
 func (b *bench) registry(gateway string) (*server, error) {
 	return b.caddy(ourAddress, "ipfs_registry http://"+gateway)
 }
 
-// passOn starts a Caddy that passes on what a gateway has at the same path.
+// passOn starts a Caddy that passes requests on to a gateway, unverified, with the same
+// paths as a registry.
 func (b *bench) passOn(gateway string) (*server, error) {
 	return b.caddy(peerAddress, "uri replace /v2/ /ipfs/ 1\nreverse_proxy "+gateway)
 }
 
-// caddy starts a Caddy whose one site has the given directives.
+// caddy starts a Caddy with one site, which has the given directives.
 func (b *bench) caddy(address, directives string) (*server, error) {
 	dir := filepath.Join(b.work, "caddy-"+address)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -51,13 +52,13 @@ func (b *bench) caddy(address, directives string) (*server, error) {
 	return &server{"http://" + address, stop, cmd.Process.Pid}, nil
 }
 
-// cpu returns the seconds of processor time that the server has taken so far.
+// cpu returns the processor time that the server has used so far, in seconds.
 func (s *server) cpu() (float64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
 	if err != nil {
 		return 0, err
 	}
-	// proc(5): what follows the name is the third field.
+	// See proc(5): the field after the name, which ends with ")", is the third.
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	user, err := strconv.ParseFloat(fields[11], 64)
 	if err != nil {
@@ -68,8 +69,8 @@ func (s *server) cpu() (float64, error) {
 	return (user + system) / ticks, err
 }
 
-// memory returns a figure of the server's memory in bytes: VmRSS, what it has
-// now, or VmHWM, the most that it had.
+// memory returns the server's memory in bytes: VmRSS is its present size, VmHWM its
+// largest.
 func (s *server) memory(name string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// store compares converting into a store with pushing into Docker's registry.
+// store compares converting into a store with pushing to Docker's registry.
 func (b *bench) store() error {
 	registry, err := b.dockerRegistry()
 	if err != nil {
@@ -33,7 +33,7 @@ func (b *bench) store() error {
 	})
 }
 
-// uncompressed compares keeping layers as they are with hashing the archive and
+// uncompressed compares converting without compression with hashing the archive and
 // copying it.
 func (b *bench) uncompressed() error {
 	dir, file := filepath.Join(b.work, "store"), filepath.Join(b.work, "copy")
@@ -100,7 +100,7 @@ func (b *bench) unpinAll(repo string) error {
 	return nil
 }
 
-// size compares the layer with what gzip -6 makes of it.
+// size compares the size of the converted layer with that of `gzip -6`.
 func (b *bench) size() error {
 	gz := exec.CommandContext(b.ctx, "gzip", "-6")
 	in, err := gz.StdinPipe()
@@ -123,7 +123,7 @@ func (b *bench) size() error {
 	return nil
 }
 
-// secondVersion counts the bytes of leaves that a version adds to another.
+// secondVersion measures how many of its bytes a new version adds to the old one.
 func (b *bench) secondVersion() error {
 	v1, err := b.layer(b.v1)
 	if err != nil {
@@ -151,8 +151,8 @@ func (b *bench) secondVersion() error {
 	return nil
 }
 
-// recompressed has skopeo compress the layer of an archive, converts what comes
-// of it with --recompress, and returns the layer.
+// recompressed has skopeo compress the layer of an archive, converts that with
+// --recompress, and returns the layer.
 func (b *bench) recompressed(archive string) (layer, error) {
 	compressed := filepath.Join(b.work, "compressed.tar")
 	defer os.Remove(compressed)
@@ -172,13 +172,13 @@ func reportNew(name string, before, after layer, limit float64) {
 	report(name, float64(added)/float64(after.size), limit, fmt.Sprintf("%.1f of %.1f MB", float64(added)/1e6, float64(after.size)/1e6))
 }
 
-// A layer is what the converter made of one.
+// A layer is a layer that the converter wrote.
 type layer struct {
 	size    int64            // bytes
-	members map[string]int64 // lengths, by content
+	members map[string]int64 // lengths of gzip members, by the hash of their content
 }
 
-// memory prints the most that converting images of different sizes took.
+// memory prints the peak memory of converting images of different sizes.
 func (b *bench) memory() error {
 	small, err := b.peak(b.v2, 1)
 	if err != nil {
@@ -192,8 +192,8 @@ func (b *bench) memory() error {
 	return nil
 }
 
-// peak converts an image whose layer is the archive's, several times over, and
-// returns the most memory that the converter held, in bytes.
+// peak converts an image whose layer is the archive's, repeated several times. It returns
+// the converter's peak memory in bytes.
 func (b *bench) peak(archive string, times int) (int64, error) {
 	layer := filepath.Join(b.work, "layer")
 	f, err := os.Create(layer)
@@ -214,7 +214,7 @@ func (b *bench) peak(archive string, times int) (int64, error) {
 	return cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10, nil
 }
 
-// layer converts an archive of one layer and returns the layer's members.
+// layer converts an archive of one layer and returns the layer.
 func (b *bench) layer(archive string, flags ...string) (layer, error) {
 	dir := filepath.Join(b.work, "layer-store")
 	defer os.RemoveAll(dir)
@@ -237,7 +237,7 @@ func (b *bench) layer(archive string, flags ...string) (layer, error) {
 	return layer{}, errors.New("the store has no layer")
 }
 
-// gzipMembers returns the lengths of a gzip file's members, by their content.
+// gzipMembers reads the members of a gzip file.
 func gzipMembers(content []byte) (layer, error) {
 	l := layer{int64(len(content)), map[string]int64{}}
 	r := bytes.NewReader(content)
@@ -265,7 +265,7 @@ func (b *bench) command(name string, args ...string) error {
 	return output(exec.CommandContext(b.ctx, name, args...))
 }
 
-// output runs a command, whose output is in the error if it fails.
+// output runs a command. If it fails, the error has its output.
 func output(cmd *exec.Cmd) error {
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -274,28 +274,42 @@ func output(cmd *exec.Cmd) error {
 	return nil
 }
 
-// start runs a server until stop is called, and waits until it answers at url.
+// start starts a server and waits until it answers at url, for up to a minute. The
+// function stop ends it.
 func (b *bench) start(url string, cmd *exec.Cmd) (stop func(), err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
 	stop = func() {
 		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		<-ended
 	}
-	for range 300 {
+	late := time.After(time.Minute)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
 		resp, err := http.Get(url)
 		if err == nil {
 			resp.Body.Close()
 			return stop, nil
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-tick.C:
+		case <-ended:
+			return nil, fmt.Errorf("%s ended with %s before it answered at %s; does another program listen there?", cmd, cmd.ProcessState, url)
+		case <-late:
+			stop()
+			return nil, fmt.Errorf("%s does not answer at %s: %w", cmd, url, err)
+		}
 	}
-	stop()
-	return nil, fmt.Errorf("%s does not answer at %s", cmd, url)
 }
 
-// counter counts what is written to it.
+// A counter counts the bytes that are written to it.
 type counter int64
 
 func (c *counter) Write(p []byte) (int, error) {

@@ -11,9 +11,8 @@ const (
 	delayAddress = "127.0.0.1:15062"
 )
 
-// delay puts the node further away: what is sent through delayAddress arrives
-// half a round trip later, at full speed. Connections are made at once, as if
-// there were one from before.
+// delay makes the node appear far away: bytes through delayAddress arrive half a round
+// trip later, at full speed. Connecting takes no time, as if connections were kept.
 func (b *bench) delay() (stop func(), err error) {
 	l, err := net.Listen("tcp", delayAddress)
 	if err != nil {
@@ -26,7 +25,7 @@ func (b *bench) delay() (stop func(), err error) {
 	return func() { l.Close() }, nil
 }
 
-// between connects who dials a listener with the node, until that is closed.
+// between connects the clients of a listener with the node, until the listener is closed.
 func between(l net.Listener, connect func(near, far net.Conn)) {
 	for {
 		near, err := l.Accept()
@@ -42,7 +41,7 @@ func between(l net.Listener, connect func(near, far net.Conn)) {
 	}
 }
 
-// late is what arrives at a time.
+// late is a piece of data and the time at which it arrives.
 type late struct {
 	buf *[64 << 10]byte
 	n   int
@@ -51,11 +50,11 @@ type late struct {
 
 var lateBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// onTheWay is how many pieces there are between the ends, as much as 600 MB a
-// second need. A longer way would take in a whole layer before the client reads it.
+// onTheWay is how many pieces are on their way at most, enough for 600 MB a second. With
+// more, a whole layer would be on its way before the client reads it.
 const onTheWay = 256
 
-// forward copies, and closes both ends when one is.
+// forward copies from one connection to another, and closes both when one is closed.
 func forward(to, from net.Conn) {
 	way := make(chan late, onTheWay)
 	go func() {
@@ -73,7 +72,7 @@ func forward(to, from net.Conn) {
 	var failed error
 	for piece := range way {
 		if failed != nil {
-			continue // until the reader has seen it
+			continue // until the goroutine above has ended
 		}
 		time.Sleep(time.Until(piece.at))
 		if _, failed = to.Write(piece.buf[:piece.n]); failed != nil {

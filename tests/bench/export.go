@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// export compares writing an image out of a store, verified, with copying its
-// blobs, which is not: once to a file that need not be on disk yet, and once to
-// one that is.
+// export compares exporting an image from a store, which verifies it, with copying its
+// blobs, which does not: once to a file, and once to a file that is synced to disk.
 func (b *bench) export() error {
 	dir := filepath.Join(b.work, "export-store")
 	defer os.RemoveAll(dir)
@@ -34,7 +33,7 @@ func (b *bench) export() error {
 	})
 }
 
-// shell runs a command line that is given arguments.
+// shell runs a shell script with arguments.
 func (b *bench) shell(line string, args ...string) error {
 	return b.command("sh", append([]string{"-ec", line, "sh"}, args...)...)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,14 +15,14 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// gateways measures what it costs to trust no gateway, here a Kubo, for a layer
-// in each of the shapes that it has on IPFS.
+// gateways measures the cost of verifying a gateway, here Kubo, for a layer in each of the
+// shapes that layers have on IPFS.
 func (b *bench) gateways() error {
 	n, err := b.newNode(filepath.Join(b.work, "gateway"))
 	if err != nil {
 		return err
 	}
-	defer func() { n.stop() }() // of whichever runs then
+	defer func() { n.stop() }() // the node is restarted below
 	images, err := b.publish(n)
 	if err != nil {
 		return err
@@ -55,7 +54,7 @@ func (b *bench) gateways() error {
 	return nil
 }
 
-// blob compares serving a layer, verified, with passing it on.
+// blob compares serving a verified layer with passing it on unverified.
 func (b *bench) blob(p published) error {
 	ours, err := b.registry(nodeGateway)
 	if err != nil {
@@ -76,8 +75,8 @@ func (b *bench) blob(p published) error {
 	}, load(ours), load(peer))
 }
 
-// load has four clients download so many bytes at a path at the same time, and
-// returns the MB a second that they got and the seconds of processor time for
+// load has four clients download the file at a path, of size bytes, at the same time. It
+// returns their throughput in MB a second, and the server's processor time in seconds for
 // 100 MB.
 func (s *server) load(path string, size int64) ([]float64, error) {
 	const clients = 4
@@ -99,7 +98,7 @@ func (s *server) load(path string, size int64) ([]float64, error) {
 	return []float64{mb / wall.Seconds(), (after - before) / mb * 100}, err
 }
 
-// download reads what is at a URL, of which so many bytes are wanted.
+// download reads the file at a URL, which must have size bytes or more.
 func download(url string, size int64) error {
 	resp, err := http.Get(url)
 	if err != nil {
@@ -122,8 +121,8 @@ func download(url string, size int64) error {
 	return nil
 }
 
-// manifest compares answering with a manifest that was asked for before, by its
-// tag, with Caddy's respond saying as many bytes.
+// manifest compares requests for a manifest by tag, which is in memory, with Caddy's
+// respond directive for as many bytes.
 func (b *bench) manifest(p published) error {
 	ours, err := b.registry(nodeGateway)
 	if err != nil {
@@ -143,7 +142,7 @@ func (b *bench) manifest(p published) error {
 	}, ask(ours), ask(peer))
 }
 
-// wrk returns how many requests a second are answered.
+// wrk returns how many requests a second the server at a URL answers.
 func (b *bench) wrk(url string) ([]float64, error) {
 	out, err := exec.CommandContext(b.ctx, "wrk", "--threads=1", "--connections=32", "--duration=2s",
 		"--header=Accept: "+layout.DockerManifest, url).Output()
@@ -159,8 +158,8 @@ func (b *bench) wrk(url string) ([]float64, error) {
 	return []float64{n}, err
 }
 
-// firstByte counts the round trips until something comes, from a Caddy that does
-// not know any of it yet.
+// firstByte measures the time until the first byte of an answer, in round trips to the
+// gateway, from a Caddy that has nothing of the image in memory.
 func (b *bench) firstByte(p published) error {
 	stop, err := b.delay()
 	if err != nil {
@@ -171,7 +170,7 @@ func (b *bench) firstByte(p published) error {
 	peer := func() (*server, error) { return b.passOn(delayAddress) }
 	most := 1.3
 	if p.shape != "1 MiB" {
-		most = 2.3 // there are nodes between the root and the leaves
+		most = 2.3 // these have nodes between the root and the leaves
 	}
 	for _, m := range []struct {
 		name   string
@@ -193,11 +192,12 @@ func (b *bench) firstByte(p published) error {
 	return nil
 }
 
-// nothing is an empty directory, which every node has.
+// nothing is the CID of an empty directory, which every node has.
 const nothing = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
 
-// cold asks a new Caddy for something, and returns the round trips to the
-// gateway until its first byte came. It was asked for something else before.
+// cold starts a server and requests something, and returns the time until the first byte
+// in round trips to the gateway. A request for something else comes first, which opens
+// the connections.
 func cold(start func() (*server, error), path string) ([]float64, error) {
 	s, err := start()
 	if err != nil {
@@ -225,11 +225,11 @@ const (
 	slow       = 64       // clients
 	slowPiece  = 64 << 10 // bytes that each reads at a time
 	slowPause  = 40 * time.Millisecond
-	slowPeriod = 10 * time.Second // for which they are looked at
+	slowPeriod = 10 * time.Second // for which they read
 )
 
-// slowClients prints how much memory many clients take that read a layer each,
-// at about 1.6 MB a second.
+// slowClients prints how much memory a server needs for many clients that each read a
+// layer at about 1.6 MB a second.
 func (b *bench) slowClients(p published) error {
 	s, err := b.registry(nodeGateway)
 	if err != nil {
@@ -264,15 +264,14 @@ func readSlowly(url string) error {
 	defer resp.Body.Close()
 	for start := time.Now(); time.Since(start) < slowPeriod; time.Sleep(slowPause) {
 		if _, err := io.CopyN(io.Discard, resp.Body, slowPiece); err != nil {
-			return errors.Join(errors.New("a slow client was cut off"), err)
+			return fmt.Errorf("the answer to a slow client broke off: %w", err)
 		}
 	}
 	return nil
 }
 
-// trustless compares serving a layer from a gateway that is a round trip away
-// and only gives what can be verified, with reading the CAR of it next to the
-// gateway.
+// trustless compares serving a layer from a trustless-only gateway that is a round trip
+// away with reading the layer's CAR from that gateway without the delay.
 func (b *bench) trustless(p published) error {
 	stop, err := b.delay()
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"path/filepath"
 )
 
-// images returns archives of a Debian with one flat layer, of the same with curl
-// and its certificates installed, and of that with every time changed. They are
-// made once, in the cache folder.
+// images returns three archives of images with one layer: a Debian, the same with curl and
+// certificates installed, and the second with all file times changed. They are made once
+// and kept in the user's cache directory.
 func images(ctx context.Context) (v1, v2, touched string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -26,9 +26,9 @@ func images(ctx context.Context) (v1, v2, touched string, err error) {
 		return v1, v2, touched, nil
 	}
 	if os.Geteuid() != 0 {
-		return "", "", "", errors.New("making the images takes root, for debootstrap")
+		return "", "", "", errors.New("making the images with debootstrap needs root")
 	}
-	fmt.Println("making the images, once")
+	fmt.Println("making the images; later runs will use them again")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", "", "", err
 	}
@@ -45,8 +45,8 @@ func images(ctx context.Context) (v1, v2, touched string, err error) {
 	return v1, v2, touched, nil
 }
 
-// writeArchive writes what docker save wrote before 25 for an image whose one
-// layer is the given file's content, several times over.
+// writeArchive writes an archive as docker save did before version 25. The image has one
+// layer: the content of the given file, repeated several times.
 func writeArchive(layer, archive string, times int) error {
 	size, diffID, err := measure(layer, times)
 	if err != nil {
@@ -76,8 +76,8 @@ func measure(path string, times int) (size int64, digest string, err error) {
 	return fileSize(path) * int64(times), fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
-// repeat writes a file's content to w so many times. It does not hold it: the
-// most memory that a process had counts for those that it starts, too.
+// repeat writes a file's content to w several times. It does not read the file into
+// memory, since the peak memory of this process would count for programs that it starts.
 func repeat(path string, times int, w io.Writer) error {
 	for range times {
 		f, err := os.Open(path)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes, in a folder, the layers of the bench's images: v1.layer, a Debian;
-# v2.layer, the same with curl and certificates, its package lists removed as
-# every Dockerfile does; touched.layer, v2 with all times changed. Runs in a
-# mount namespace of its own.
+# Makes the layers of the bench's images in the directory $1: v1.layer, a Debian;
+# v2.layer, the same with curl and certificates; touched.layer, v2 with all file times
+# changed. Package lists are removed, as Dockerfiles do. Must run in its own mount
+# namespace.
 set -euo pipefail
 cd "$1"
 work=$(mktemp -d -p .)

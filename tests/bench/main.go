@@ -1,12 +1,11 @@
-// Bench measures the programs in bin/ against named peers on this machine, and
-// prints ratios: machines differ and are shared, so figures of different runs
-// say little, and of one run's pairs a lot.
+// Bench measures the programs in bin/ against named peers on this machine:
 //
 //	make bench
 //
-// A measure is a pair of commands, ours and a peer's, run by turns. Printed are
-// the median of the ratios and their quartiles. A bar is missed when even the
-// better quartile misses it.
+// It prints ratios, since machines differ and are shared: times of different runs cannot
+// be compared, but those of a pair in one run can. Each measure runs our command and the
+// peer's alternately, and prints the median of the ratios and their quartiles. A bar is
+// missed if the better quartile misses it.
 package main
 
 import (
@@ -48,10 +47,10 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// A bench has what measures share.
+// A bench is a run of all measures.
 type bench struct {
 	ctx             context.Context
-	work            string
-	converter       string
-	v1, v2, touched string // archives of an image, a new version, and v2 with other times
+	work            string // a temporary directory
+	converter       string // the program's path
+	v1, v2, touched string // archives of an image, a new version, and v2 with other file times
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// A node is a Kubo that is asked as a gateway.
+// A node is a Kubo that serves as a gateway.
 type node struct {
 	repo string
 	stop func()
@@ -66,26 +66,26 @@ func (n *node) add(dir string, flags ...string) (string, error) {
 
 // A published is an image on the node, with one layer.
 type published struct {
-	shape    string // in which blobs are cut into leaves
+	shape    string // how blobs are cut into leaves
 	root     string // as CIDv1
-	manifest string // where it is, below the root
-	layer    string // the same
+	manifest string // its path below the root
+	layer    string // its path below the root
 
 	manifestSize int
 	size         int64 // of the layer
 }
 
-// inRegistry is the path of what is below the root.
+// inRegistry returns the path in a registry of something below the root.
 func (p published) inRegistry(at string) string { return "/v2/" + p.root + "/" + at }
 
-// inGateway is the same for a gateway.
+// inGateway returns the path in a gateway of something below the root.
 func (p published) inGateway(at string) string { return "/ipfs/" + p.root + "/" + at }
 
-// benchName is where below its root the image is.
+// benchName is the image's name below its root.
 const benchName = "bench/debian"
 
-// twice writes an archive of an image with a layer of about 100 MB: the bench's,
-// two times over.
+// twice writes an archive of an image with a layer of about 100 MB: the layer of v2, two
+// times.
 func (b *bench) twice(archive string) error {
 	layer := filepath.Join(b.work, "layer")
 	f, err := os.Create(layer)
@@ -95,8 +95,8 @@ func (b *bench) twice(archive string) error {
 	return errors.Join(layerOf(b.v2, f), f.Close(), writeArchive(layer, archive, 2), os.Remove(layer))
 }
 
-// publish puts an image with a layer of about 100 MB onto the node: as the
-// converter does, and the same files cut as `ipfs add` does it.
+// publish adds an image with a layer of about 100 MB to the node, by the converter, and
+// the same files by `ipfs add`.
 func (b *bench) publish(n *node) ([]published, error) {
 	archive, dir := filepath.Join(b.work, "twice.tar"), filepath.Join(b.work, "published")
 	defer func() { os.Remove(archive); os.RemoveAll(dir) }()
@@ -137,7 +137,7 @@ func (b *bench) publish(n *node) ([]published, error) {
 	return all, nil
 }
 
-// inspect finds the layer of an image that is on the node.
+// inspect reads the manifest of an image on the node, and fills in where its layer is.
 func inspect(p published) (published, error) {
 	p.manifest = benchName + "/manifests/1"
 	resp, err := http.Get("http://" + nodeGateway + p.inGateway(p.manifest))

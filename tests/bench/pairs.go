@@ -8,13 +8,13 @@ import (
 
 const (
 	pairs     = 15
-	fewPairs  = 5
-	slowCycle = 10 * time.Second // beyond which there are fewer
+	fewPairs  = 5 // of commands that take longer than slowCycle
+	slowCycle = 10 * time.Second
 )
 
-// compare runs ours and the peer's by turns and prints how long ours took in
-// terms of the peer's. What an earlier turn left, reset takes away, untimed. A
-// limit of 0 is no bar.
+// compare runs our command and the peer's alternately, and prints the ratio of their
+// times. Before each it calls reset, which is not timed, to remove what the last one left.
+// A limit of 0 is no bar.
 func (b *bench) compare(name string, limit float64, reset, ours, peer func() error) error {
 	var ratios []float64
 	var mine, theirs []time.Duration
@@ -42,7 +42,7 @@ func (b *bench) compare(name string, limit float64, reset, ours, peer func() err
 	return b.ctx.Err()
 }
 
-// report prints a figure that is the same in every run.
+// report prints a ratio that was measured once.
 func report(name string, ratio, limit float64, detail string) {
 	fmt.Printf("%-58s %.3f  %s  (%s)\n", name, ratio, verdict(ratio, limit), detail)
 }
@@ -72,16 +72,16 @@ func quartiles[T float64 | time.Duration](values []T) (low, median, high T) {
 	return sorted[n/4], sorted[n/2], sorted[n-1-n/4]
 }
 
-// A figure is something of which each turn gives a value, and its bar.
+// A figure is a value that is measured in each turn, with its bar.
 type figure struct {
 	name  string
 	unit  string
 	bar   float64
-	least bool // the bar is the least, not the most
+	least bool // whether the bar is a minimum instead of a maximum
 }
 
-// figures takes values of ours and the peer's by turns, one for each figure, and
-// prints how many times the peer's ours are. Without a peer, it prints ours.
+// figures measures our values and the peer's alternately, one value for each figure, and
+// prints their ratios. Without a peer, it prints our values.
 func (b *bench) figures(figures []figure, ours, peer func() ([]float64, error)) error {
 	if peer == nil {
 		peer = func() ([]float64, error) { return ones(len(figures)), nil }
@@ -119,7 +119,7 @@ func ones(n int) []float64 {
 	return all
 }
 
-// verdict judges by the better quartile.
+// verdict compares the better quartile with the bar.
 func (f figure) verdict(low, high float64) string {
 	switch {
 	case !f.least:

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// serving measures a registry whose images are in its store.
+// serving measures a registry with images in its store.
 func (b *bench) serving() error {
 	archive := filepath.Join(b.work, "twice.tar")
 	if err := b.twice(archive); err != nil {
@@ -40,15 +40,15 @@ func (b *bench) serving() error {
 	return errors.Join(b.idle(p), b.manyImages(p))
 }
 
-// A kept image is in a store.
+// A kept is an image in a store.
 type kept struct {
-	store     string // its directory
-	reference string // as it is pulled, but for the host
-	layer     string // the digest of the largest
+	store     string // the store's directory
+	reference string // without the registry's host
+	layer     string // the digest of the largest layer
 	size      int64  // of that layer
 }
 
-// convertedInto converts an archive into a store and reads off what came of it.
+// convertedInto converts an archive into a store.
 func (b *bench) convertedInto(store, archive string) (kept, error) {
 	p := kept{store: store}
 	printed, err := exec.CommandContext(b.ctx, b.converter, "--quiet", "--input", archive, "--store", store).Output()
@@ -68,7 +68,7 @@ func (b *bench) convertedInto(store, archive string) (kept, error) {
 	return p, nil
 }
 
-// manifest is where the image's manifest is in a registry.
+// manifest returns the path of the image's manifest in a registry.
 func (p kept) manifest() string {
 	name, tag, tagged := strings.Cut(p.reference, ":")
 	if !tagged {
@@ -77,7 +77,7 @@ func (p kept) manifest() string {
 	return "/v2/" + name + "/manifests/" + tag
 }
 
-// blob is where the image's layer is in a registry.
+// blob returns the path of the image's largest layer in a registry.
 func (p kept) blob() string {
 	name, _, _ := strings.Cut(p.reference, ":")
 	return "/v2/" + name + "/blobs/" + p.layer
@@ -102,16 +102,15 @@ func (b *bench) dockerRegistry() (*server, error) {
 
 func (b *bench) dockerRegistryData() string { return filepath.Join(b.work, "registry") }
 
-// push copies the image of a registry of ours to Docker's, under the same name,
-// so that both serve the same bytes at the same path.
+// push copies an image from our registry to Docker's under the same name, so that both
+// serve the same bytes at the same path.
 func (b *bench) push(from *server, p kept) error {
 	return b.command("bin/crane", "copy", "--insecure", host(from)+"/"+p.reference, dockerRegistryAddress+"/"+p.reference)
 }
 
 func host(s *server) string { return strings.TrimPrefix(s.url, "http://") }
 
-// stored compares serving a layer that is on disk with nginx and with Docker's
-// registry.
+// stored compares serving a layer from the store with nginx and with Docker's registry.
 func (b *bench) stored(ours, registry *server, p kept) error {
 	nginx, err := b.nginx(p)
 	if err != nil {
@@ -167,7 +166,7 @@ http {
 	return &server{"http://" + nginxAddress, stop, cmd.Process.Pid}, nil
 }
 
-// tags compares how many manifests are answered by tag.
+// tags compares requests for a manifest by tag with Docker's registry.
 func (b *bench) tags(ours, registry *server, p kept) error {
 	ask := func(s *server) func() ([]float64, error) {
 		return func() ([]float64, error) { return b.wrk(s.url + p.manifest()) }

@@ -18,8 +18,8 @@ const (
 	limitRate    = 50e6 // bytes a second that the gateway sends
 )
 
-// crowd measures many clients that pull a layer at once which the store does not
-// have, from a gateway that is slow.
+// crowd measures many clients that pull the same layer at once. The store does not have
+// it, and the gateway is slow.
 func (b *bench) crowd(p published) error {
 	gateway, err := b.limit()
 	if err != nil {
@@ -59,8 +59,8 @@ func (b *bench) crowd(p published) error {
 	return b.ctx.Err()
 }
 
-// together has a crowd download what is at a URL, and returns how long it took
-// them all.
+// together has a crowd download the file at a URL, and returns the time until the last
+// client had it.
 func together(url string, size int64) (time.Duration, error) {
 	start := time.Now()
 	var clients errgroup.Group
@@ -71,14 +71,13 @@ func together(url string, size int64) (time.Duration, error) {
 	return time.Since(start), err
 }
 
-// limited is the node behind a line that carries limitRate, all
-// connections together.
+// A limited is a proxy for the node. All its connections together carry limitRate.
 type limited struct {
 	net.Listener
-	sent atomic.Int64 // bytes of the node's
+	sent atomic.Int64 // bytes from the node
 
 	mu   sync.Mutex
-	free time.Time // when the line is
+	free time.Time // when the next byte may pass
 }
 
 func (b *bench) limit() (*limited, error) {
@@ -94,7 +93,7 @@ func (b *bench) limit() (*limited, error) {
 	return gateway, nil
 }
 
-// copy copies until one end is closed, and closes both.
+// copy copies from one connection to another until one is closed, and closes both.
 func (l *limited) copy(to, from net.Conn, take func(n int)) {
 	defer to.Close()
 	defer from.Close()
@@ -108,7 +107,7 @@ func (l *limited) copy(to, from net.Conn, take func(n int)) {
 	}
 }
 
-// take waits until the line has carried n bytes.
+// take waits for as long as n bytes take at limitRate.
 func (l *limited) take(n int) {
 	l.sent.Add(int64(n))
 	l.mu.Lock()

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	idle   = 10_000 // connections that wait for another request
-	active = 2_000  // requests at once beside them
+	idle   = 10_000 // connections that are idle after one request
+	active = 2_000  // connections that send a second request, all at once
 )
 
-// idle prints how much memory many connections take that do nothing, and many
-// small requests at once beside them, of which all have to be answered.
+// idle prints how much memory a server needs for many idle connections and many requests
+// at once. All requests must be answered.
 func (b *bench) idle(p kept) error {
 	s, err := b.caddy(ourAddress, "ipfs_registry {\n\tstore "+p.store+"\n}")
 	if err != nil {
@@ -63,8 +63,7 @@ func (b *bench) idle(p kept) error {
 	return b.ctx.Err()
 }
 
-// answered sends a request on a connection and reads the answer, which has to be
-// a good one.
+// answered sends a request on a connection and reads the answer. The status must be 200.
 func answered(c net.Conn, host, path string) error {
 	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, host); err != nil {
 		return err

@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 )
 
-// layers is how many the image has that is pulled as a whole.
+// layers is how many layers the image of wholeImage has.
 const layers = 10
 
-// wholeImage compares pulling an image of several layers from the store with
-// pulling it from Docker's registry.
+// wholeImage compares pulling an image of several layers from the store with pulling it
+// from Docker's registry.
 func (b *bench) wholeImage(ours, registry *server) error {
 	archive, dir := filepath.Join(b.work, "layers.tar"), filepath.Join(b.work, "layers")
 	defer os.Remove(archive)
@@ -37,8 +37,8 @@ func (b *bench) wholeImage(ours, registry *server) error {
 	}, pull(ours), pull(registry))
 }
 
-// writeLayers spreads the entries of the bench's layer over several, and writes
-// an archive of an image that has them.
+// writeLayers spreads the entries of v2's layer over several layers, and writes an archive
+// of an image with these.
 func (b *bench) writeLayers(dir, archive string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (b *bench) writeLayers(dir, archive string) error {
 	return writeArchiveOf(files, archive)
 }
 
-// spread copies the entries of a tar to several, one after the other.
+// spread copies the entries of a tar file to several others, in turn.
 func spread(whole *os.File, files []string) error {
 	if _, err := whole.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -100,8 +100,8 @@ func spread(whole *os.File, files []string) error {
 	return errors.Join(errs...)
 }
 
-// writeArchiveOf writes what docker save wrote before 25 for an image with the
-// given layers.
+// writeArchiveOf writes an archive as docker save did before version 25, of an image with
+// the given layers.
 func writeArchiveOf(files []string, archive string) error {
 	f, err := os.Create(archive)
 	if err != nil {
@@ -127,7 +127,7 @@ func writeArchiveOf(files []string, archive string) error {
 	return errors.Join(addManifest(w, ids, names), w.Close())
 }
 
-// addManifest adds the config of an image and the archive's own list of images.
+// addManifest adds the config of an image and manifest.json to an archive.
 func addManifest(w *tar.Writer, diffIDs, layers []string) error {
 	config, err := json.Marshal(map[string]any{
 		"architecture": "amd64",

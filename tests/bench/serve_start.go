@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// manyImages is how long it takes to answer from a store of ten thousand images,
-// from the start of the program on.
+// manyImages measures the time from the start of Caddy until it answers with a manifest
+// from a store of ten thousand images.
 func (b *bench) manyImages(p kept) error {
 	const images = 10_000
 	if err := addRecords(p.store, images); err != nil {
@@ -43,8 +43,7 @@ func (b *bench) manyImages(p kept) error {
 	}, nil)
 }
 
-// addRecords makes a store one of so many images more: as many records, leaf
-// tables, nodes and blobs as it would have, without the bytes.
+// addRecords adds the records of many images to a store, without their blobs.
 func addRecords(store string, images int) error {
 	sample, err := filepath.Glob(filepath.Join(store, "images", "*.json"))
 	if err != nil || len(sample) == 0 {

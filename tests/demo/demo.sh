@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# The main job, once through: an image becomes a directory addressed by its
-# content, Caddy serves it from disk, a client pulls it, and what comes out is
-# what went in. It needs no Docker, no IPFS node and no root, and leaves nothing
-# running.
+# The whole way of an image: the converter puts it into a directory, Caddy serves it from
+# there, and a client pulls it. The pulled image has the same ID. The demo needs no
+# Docker, no IPFS node and no root, and leaves nothing running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -30,10 +29,10 @@ fail() {
 }
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-say "1. An image: one static program, saved as docker save would."
+say "1. An image with one static program, in an archive like docker save's."
 CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags=-s -o "$work/hello" ./tests/demo/hello
 go run ./tests/demo/image demo/hello:1.0 "$work/hello" >"$work/hello.tar"
-# An image's ID is the digest of its config, by which old archives name it.
+# The image's ID is the digest of its config, which names the config in the archive.
 id=$(tar -xOf "$work/hello.tar" manifest.json | sed 's/.*"Config":"\([0-9a-f]*\).*/\1/')
 echo "its ID: sha256:$id"
 
@@ -47,7 +46,7 @@ echo "$ref"
 
 say "3. Caddy serves the store."
 config=Caddyfile.example
-if [ "$port" != 5000 ]; then # which is taken here
+if [ "$port" != 5000 ]; then # another program listens on 5000
 	config=$work/Caddyfile
 	sed "s/^:5000/:$port/" Caddyfile.example >"$config"
 fi
@@ -60,8 +59,8 @@ until listening "$port"; do
 	sleep 0.1
 done
 
-# Each way of pulling sets pulled to the ID of what it got, and fails where its
-# program is not here or cannot work here.
+# Each function pulls with one client and sets pulled to the ID of the image. It fails if
+# the client is missing or does not work here.
 cannot() {
 	echo "$1 cannot pull here; trying the next client"
 	return 1
@@ -71,7 +70,7 @@ with_docker() {
 	run docker pull --quiet "$ref" || cannot docker || return 1
 	pulled_by_docker=$ref
 	run docker run --rm --network none "$ref"
-	# The ID is the manifest's in Docker's containerd store, so ask the archive.
+	# With containerd's store, Docker's ID is another digest, so take it from the archive.
 	pulled=$(docker save "$ref" | tar -xO manifest.json | sed 's/.*"Config":"\(blobs.sha256.\)\{0,1\}\([0-9a-f]*\).*/\2/')
 }
 with_podman() {
@@ -91,19 +90,19 @@ with_crane() {
 	pulled=$(tar -xOf "$work/pulled.tar" manifest.json | sed 's/.*"Config":"sha256:\([0-9a-f]*\).*/\1/')
 }
 
-say "4. A client pulls it, as from any registry."
+say "4. A client pulls the image, as from any registry."
 pulled=
 with_docker || with_podman || with_skopeo || with_crane || true
 [ -n "$pulled" ] || { cat "$work/caddy.log" >&2; fail "no client could pull"; }
 
-say "5. What went in came out."
+say "5. The pulled image is the one that was converted."
 echo "its ID: sha256:$pulled"
-[ "$pulled" = "$id" ] || fail "the image pulled is another"
+[ "$pulled" = "$id" ] || fail "the pulled image has another ID"
 
 cat <<'END'
 
-Now with an image of yours: start the registry, and in another terminal save,
-convert and pull.
+Now with your own image: start the registry, then save, convert and pull in another
+terminal.
 
     make run
     docker save IMAGE | bin/converter

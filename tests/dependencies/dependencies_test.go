@@ -12,8 +12,8 @@ import (
 
 const module = "github.com/seed-9e24ebb9/caddy-ipfs-registry"
 
-// house has a row for each floor of the house, from the top down. A package imports
-// packages of lower floors only. Tests stand outside, and may import any.
+// house has a row for each floor, from the top down. A package may import packages of
+// lower floors only. Tests may import any package.
 var house = [][]string{
 	{"cmd/caddy", "cmd/converter", "contrib/release"},
 	{"."},
@@ -34,7 +34,8 @@ var house = [][]string{
 	{"internal/cidname", "internal/ipfspath", "internal/atomicfile", "internal/memo", "internal/budget", "internal/oddarchive"},
 }
 
-// floorOf returns the number of a package's floor, counted from the top, or -1.
+// floorOf returns the number of a package's floor, counted from the top, or -1 if the
+// package has none.
 func floorOf(pkg string) int {
 	return slices.IndexFunc(house, func(floor []string) bool { return slices.Contains(floor, pkg) })
 }
@@ -49,7 +50,7 @@ func TestImportsPointDownOnly(t *testing.T) {
 		here[from] = true
 		floor := floorOf(from)
 		if floor < 0 {
-			t.Errorf("%s has no floor: add it to the house in this test", from)
+			t.Errorf("%s has no floor: add it to house", from)
 			continue
 		}
 		for _, to := range to {
@@ -60,13 +61,13 @@ func TestImportsPointDownOnly(t *testing.T) {
 	}
 	for _, pkg := range slices.Concat(house...) {
 		if !here[pkg] {
-			t.Errorf("%s is in the house and not in the repository", pkg)
+			t.Errorf("%s is in house but not in the repository", pkg)
 		}
 	}
 }
 
-// inHouse returns a package's path below the module's, unless it is another
-// module's or helps tests only.
+// inHouse returns a package's path below the module, and whether the package is one of
+// this module and more than a helper for tests.
 func inHouse(pkg string) (path string, ours bool) {
 	if pkg == module {
 		return ".", true
@@ -77,7 +78,8 @@ func inHouse(pkg string) (path string, ours bool) {
 	return path, ours && !helper
 }
 
-// Users of the converter get no Caddy, and one package shows what boxo is used for.
+// Heavy modules are imported by few packages: users of the converter get no Caddy, and
+// boxo is imported by two packages only.
 func TestHeavyModulesHaveOneDoor(t *testing.T) {
 	for _, rule := range []struct {
 		packages  []string
@@ -105,12 +107,12 @@ func TestHeavyModulesHaveOneDoor(t *testing.T) {
 			}
 		}
 		if edges == 0 {
-			t.Errorf("%q import nothing", rule.packages)
+			t.Errorf("go list finds no imports of %q", rule.packages)
 		}
 	}
 }
 
-// imports returns what packages import, by a field of go list.
+// imports returns a field of go list, Imports or Deps, for the given packages.
 func imports(t *testing.T, field string, packages ...string) map[string][]string {
 	t.Helper()
 	list := exec.Command("go", append([]string{"list", "-f", "{{.ImportPath}} {{join ." + field + " \" \"}}"}, packages...)...)
@@ -138,8 +140,7 @@ var keys = []string{
 	"github.com/libp2p/go-libp2p/core/record/pb",
 }
 
-// credentials are the packages that find out, as docker does, how to log in to a
-// registry.
+// credentials are the packages that find the credentials for a registry as docker does.
 var credentials = []string{
 	"github.com/docker/cli/cli/config",
 	"github.com/docker/cli/cli/config/configfile",

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A gateway that lies about a blob costs Docker the pull, never a wrong byte.
-// The log says which gateway and which blob, and Caddy goes on. Beside an honest
+// If the only gateway lies about a blob, Docker's pull fails, and no client gets a wrong
+// byte. The log names the gateway and the blob, and Caddy serves on. Beside an honest
 // gateway, Docker notices nothing.
 func TestLyingGatewayCostsThePullAndNoByte(t *testing.T) {
 	harness.Parallel(t)
@@ -25,10 +25,10 @@ func TestLyingGatewayCostsThePullAndNoByte(t *testing.T) {
 
 	d := harness.NewDocker(t, "--max-download-attempts=1")
 	if out, _, err := harness.Try(d.Command("pull", ref)); err == nil {
-		t.Errorf("docker pulled what a lying gateway gave:\n%s", out)
+		t.Errorf("docker pulled from a gateway that lies:\n%s", out)
 	}
 	if server.account(full, 0, "liar").lies == 0 {
-		t.Fatal("nobody was lied to")
+		t.Fatal("the gateway told no lie")
 	}
 	m, _ := harness.FetchManifest(t, strings.Replace(ref, alone.Host(), beside.Host(), 1))
 	layersMustBeWholeOrNone(t, ref, m)
@@ -42,29 +42,27 @@ func TestLyingGatewayCostsThePullAndNoByte(t *testing.T) {
 	d.MustRun(t, ref)
 	img.MustBe(t, d.ID(t, ref))
 	if server.account(full, 0, "beside").lies == 0 {
-		t.Error("beside an honest gateway, nobody was lied to")
+		t.Error("beside an honest gateway, the gateway told no lie")
 	}
 }
 
-// changedByte is a lie about whatever is asked for, in every form: a byte in its
-// middle.
+// changedByte is a lie about every answer: it changes the byte in the middle.
 var changedByte = lie{name: "middle byte changed", mode: full, every: true, place: anywhere, tell: func(l *lieBeingTold) { l.change(middle) }}
 
-// layersMustBeWholeOrNone fetches each layer as a client would that checks
-// nothing but that the answer has the announced length: that alone must tell
-// it.
+// layersMustBeWholeOrNone fetches each layer as a client that checks no digest. It fails
+// the test if an answer that is complete by its Content-Length has wrong content.
 func layersMustBeWholeOrNone(t *testing.T, ref string, m harness.Manifest) {
 	t.Helper()
 	for _, layer := range m.Layers {
 		resp, err := harness.Fetch(harness.Repository(ref) + "/blobs/" + layer.Digest)
 		if err == nil && resp.StatusCode != http.StatusBadGateway && harness.DigestOf([]byte(resp.Text)) != layer.Digest {
-			t.Errorf("%s was answered with %d and something else", layer.Digest, resp.StatusCode)
+			t.Errorf("%s is answered with %d and wrong content", layer.Digest, resp.StatusCode)
 		}
 	}
 }
 
-// blamed tells whether a line of Caddy's log says, as an error, what is wrong
-// with which of the layers and whose fault it is.
+// blamed reports whether Caddy's log has an error that names the gateway and one of the
+// layers.
 func blamed(log, gateway string, m harness.Manifest) bool {
 	host := strings.TrimPrefix(gateway, "http://")
 	for line := range strings.Lines(log) {

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The converter copies, exports, verifies and inspects an image from untrusted gateways,
-// of which one lies.
+// The converter copies, exports, verifies and inspects an image correctly from two
+// gateways, of which one lies. From the liar alone it refuses.
 func TestConverterTakesNoFalseByteFromGateways(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
@@ -28,19 +28,25 @@ func TestConverterTakesNoFalseByteFromGateways(t *testing.T) {
 	}
 	refs, warnings, err := harness.Try(command("copy", address, "--store="+store))
 	if err != nil || harness.RootOf(t, strings.TrimSpace(refs)) != address {
-		t.Errorf("copied, it is %s, %v\n%s", refs, err, warnings)
+		t.Errorf("the copied image is at %s, want %s: %v\n%s", refs, address, err, warnings)
 	}
 	if strings.Count(warnings, "gateway "+liar+" sends false content") != 1 || strings.Count(warnings, "gateway ") != 1 {
-		t.Errorf("of the gateway that lies, and of no other, there is one line:\n%s", warnings)
+		t.Errorf("standard error must have one line about the liar and none about other gateways:\n%s", warnings)
 	}
 	harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "verify", "--all", "--store="+store))
 	archive := filepath.Join(t.TempDir(), "image.tar")
 	harness.Run(t, command("export", address, "-o", archive))
 	if harness.ReadFile(t, archive) != harness.ReadFile(t, want) {
-		t.Error("exported from gateways it is another archive than from the node")
+		t.Error("the archives from gateways and from the node differ")
 	}
-	harness.Run(t, command("verify", address))
-	harness.Run(t, command("inspect", address))
+	verified := harness.Run(t, command("verify", address))
+	if want := harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "verify", address, "--from="+kubo.API)); verified != want {
+		t.Errorf("from gateways, verify prints %q, and from the node %q", verified, want)
+	}
+	inspected := harness.Run(t, command("inspect", "--json", address))
+	if want := harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "inspect", "--json", address, "--from="+kubo.API)); inspected != want {
+		t.Errorf("from gateways, inspect prints\n%s\nand from the node\n%s", inspected, want)
+	}
 
 	gateways = []string{"--gateway=" + liar}
 	harness.MustRefuse(t, command("copy", address, "--store="+t.TempDir()), "not what its hash says")

@@ -16,46 +16,46 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A mode is what a gateway serves at all.
+// A mode says in which formats a gateway serves content.
 type mode int
 
 const (
-	full          mode = iota // everything
-	trustlessOnly             // no files as they are: CARs and blocks
+	full          mode = iota // files, CARs and blocks
+	trustlessOnly             // CARs and blocks
 	rawOnly                   // blocks
 	modes
 )
 
 func (m mode) String() string { return [...]string{"full", "trustless", "raw only"}[m] }
 
-// A lyingServer is a server that is as many gateways as are wanted. Each has a
-// path of its own, which says what it lies about, and what it tells is what
-// real IPFS nodes answered, spoiled.
+// A lyingServer is one server that stands for any number of gateways. The path of a
+// gateway says what it lies about. A lie is an answer of a real IPFS node with something
+// wrong in it.
 type lyingServer struct {
 	*httptest.Server
 	nodes [modes]string // the URLs of the gateways of honest nodes
 	lies  []lie
 
-	answers sync.Map // by mode and request, *answer: what is addressed by a CID never changes
+	answers sync.Map // *answer by mode and request; what a CID addresses never changes
 
-	truthful  *httptest.Server // the same server elsewhere, since lies spoil connections
-	others    map[form]*answer // of another image, for lies that tell of it
-	older     *answer          // a record that its key's owner took back
+	truthful  *httptest.Server // the same server at another port, since lies break connections
+	others    map[form]*answer // answers about another image, for lies that replace an answer
+	older     *answer          // a record that its key's owner has replaced
 	elsewhere *httptest.Server // the target of redirects that must not be followed
-	strayed   atomic.Int64     // requests to there
+	strayed   atomic.Int64     // the number of requests to elsewhere
 
 	mu       sync.Mutex
 	accounts map[string]*account
 }
 
-// An account is what one gateway did.
+// An account records the answers of one gateway.
 type account struct {
-	lies   int       // that it told
-	honest []*answer // what it told without one
+	lies   int       // how many lies it told
+	honest []*answer // its other answers
 }
 
-// newLyingServer starts the server, in front of an honest node and of one that
-// is trustless-only.
+// newLyingServer starts the server in front of two honest nodes, the second of which is
+// trustless-only.
 func newLyingServer(t testing.TB, node, trustlessNode *harness.Kubo, lies []lie) *lyingServer {
 	t.Helper()
 	s := &lyingServer{
@@ -71,16 +71,16 @@ func newLyingServer(t testing.TB, node, trustlessNode *harness.Kubo, lies []lie)
 	s.Config.ErrorLog = discard
 	s.Start()
 	t.Cleanup(func() {
-		s.CloseClientConnections() // a lie may be one that never ends
+		s.CloseClientConnections() // some lies never end
 		s.Close()
 	})
 	return s
 }
 
-// honest is no lie: an index beyond all of them.
+// honest is the number that stands for no lie.
 func (s *lyingServer) honest() int { return len(s.lies) }
 
-// gateway is the URL of the gateway that tells a lie, of that name.
+// gateway returns the URL of the gateway with a mode, a lie and a name.
 func (s *lyingServer) gateway(m mode, lie int, name string) string {
 	url := s.URL
 	if lie == s.honest() {
@@ -89,7 +89,7 @@ func (s *lyingServer) gateway(m mode, lie int, name string) string {
 	return fmt.Sprintf("%s/%d/%d/%s", url, m, lie, name)
 }
 
-// account is what that gateway did.
+// account returns the account of the gateway with a mode, a lie and a name.
 func (s *lyingServer) account(m mode, lie int, name string) account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +112,7 @@ func (s *lyingServer) note(gateway string, write func(*account)) {
 }
 
 func (s *lyingServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	parts := strings.SplitN(r.URL.Path, "/", 5) // of /<mode>/<lie>/<name>/ipfs/…
+	parts := strings.SplitN(r.URL.Path, "/", 5) // /<mode>/<lie>/<name>/ipfs/…
 	if len(parts) < 5 {
 		http.NotFound(w, r)
 		return
@@ -138,11 +138,11 @@ func (s *lyingServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	truth.write(w)
 }
 
-// ask is what an honest gateway answers.
+// ask returns the answer of an honest gateway.
 func (s *lyingServer) ask(r *http.Request, m mode, path string) (*answer, error) {
 	f := formOf(r)
 	if f == asRecord {
-		m = full // has the keys
+		m = full // that node has the keys
 	}
 	if m == rawOnly && f != asBlock && f != asRecord {
 		return &answer{form: f, status: http.StatusNotAcceptable, header: http.Header{}}, nil
@@ -151,8 +151,8 @@ func (s *lyingServer) ask(r *http.Request, m mode, path string) (*answer, error)
 	if a, known := s.answers.Load(key); known {
 		return a.(*answer), nil
 	}
-	// Not with the client's context: who waits for the answer may not be who
-	// asked first.
+	// The request does not have the client's context, since other clients may wait for
+	// this answer as well.
 	req, err := http.NewRequest(http.MethodGet, s.nodes[m]+path+"?"+r.URL.RawQuery, nil)
 	if err != nil {
 		return nil, err
@@ -177,14 +177,14 @@ func (s *lyingServer) ask(r *http.Request, m mode, path string) (*answer, error)
 	return a, nil
 }
 
-// plainly asks for no compression, and follows no redirects.
+// plainly accepts no compression and follows no redirects.
 var plainly = &http.Client{
 	Transport:     &http.Transport{DisableCompression: true},
 	CheckRedirect: harness.NoRedirects.CheckRedirect,
 	Timeout:       harness.Patience,
 }
 
-// learnOther takes what lies tell of from another image.
+// learnOther sets the answers about another image.
 func (s *lyingServer) learnOther(t *testing.T, im *picture) {
 	t.Helper()
 	base := "/ipfs/" + im.cid + "/" + harness.ImageName
@@ -208,7 +208,7 @@ func (s *lyingServer) learn(t *testing.T, path string) *answer {
 
 func recordOf(key string) string { return "/ipns/" + key + "?format=ipns-record" }
 
-// An answer is what an honest gateway answered.
+// An answer is an answer of an honest gateway.
 type answer struct {
 	form
 	path   string
@@ -218,7 +218,7 @@ type answer struct {
 	places map[place]span
 }
 
-// A form is one that content is asked for in.
+// A form is the format that a request asks for.
 type form int
 
 const (
@@ -247,11 +247,11 @@ func (a *answer) write(w http.ResponseWriter) {
 	w.Write(a.body)
 }
 
-// isContent tells it from a refusal, which there is nothing to lie about.
+// isContent reports whether the answer has content. There is nothing to lie about in a
+// refusal.
 func (a *answer) isContent() bool {
 	return a.status == http.StatusOK || a.status == http.StatusPartialContent
 }
 
-// proves tells whether the answer can prove something: that something is not
-// there, too.
+// proves reports whether the answer can prove that something exists, or that it does not.
 func (a *answer) proves() bool { return a.isContent() && (a.form == asCAR || a.form == asBlock) }

@@ -14,9 +14,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// The clients that people have pull through gateways that only serve what can
-// be verified, as most public ones, and through gateways that are reached by
-// HTTPS.
+// Docker, skopeo and containerd pull through trustless-only gateways, as most public ones
+// are, and through gateways with HTTPS. A gateway whose certificate is not trusted is not
+// used.
 func TestClientsPullFromTrustlessAndHTTPSGateways(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)
@@ -24,7 +24,7 @@ func TestClientsPullFromTrustlessAndHTTPSGateways(t *testing.T) {
 	address := harness.RootOf(t, harness.Convert(t, img.Archive, "--ipfs-api="+kubo.API))
 	trustlessNode := newTrustlessKubo(t, kubo, harness.CIDv1(t, address))
 	if status := harness.Get(t, trustlessNode.Gateway+"/ipfs/"+harness.CIDv1(t, address)+"/"+harness.ImageName+"/manifests/v1").StatusCode; status == http.StatusOK {
-		t.Fatal("the trustless-only node serves files as they are")
+		t.Fatal("the trustless-only node serves plain files")
 	}
 	secure, certificate := newTLSGateway(t, kubo)
 	for _, gateways := range []struct{ name, directive string }{
@@ -43,7 +43,7 @@ func TestClientsPullFromTrustlessAndHTTPSGateways(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a certificate of nobody's", func(t *testing.T) {
+	t.Run("untrusted certificate", func(t *testing.T) {
 		caddy := harness.NewCaddy(t, "ipfs_registry {\ngateway "+secure+"\n}")
 		resp := harness.Get(t, caddy.URL+"/v2/"+address+"/"+harness.ImageName+"/manifests/v1")
 		if resp.StatusCode != http.StatusBadGateway || !strings.Contains(caddy.Log.String(), "certificate") {
@@ -52,8 +52,8 @@ func TestClientsPullFromTrustlessAndHTTPSGateways(t *testing.T) {
 	})
 }
 
-// newTLSGateway puts HTTPS in front of a node, as public gateways do, and
-// returns its URL and the file with its certificate.
+// newTLSGateway starts a gateway with HTTPS in front of a node. It returns the gateway's
+// URL and a file with its certificate.
 func newTLSGateway(t *testing.T, k *harness.Kubo) (gateway, certificate string) {
 	t.Helper()
 	node, err := url.Parse(k.Gateway)
@@ -61,7 +61,7 @@ func newTLSGateway(t *testing.T, k *harness.Kubo) (gateway, certificate string) 
 		t.Fatal(err)
 	}
 	s := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(node))
-	s.Config.ErrorLog = discard // of handshakes that fail
+	s.Config.ErrorLog = discard // handshakes fail on purpose
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	certificate = filepath.Join(t.TempDir(), "gateway.crt")

@@ -18,18 +18,18 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A lie is what a gateway does to the answers that it is about.
+// A lie is a way to falsify certain answers.
 type lie struct {
 	name  string
-	mode  mode // of the gateway that tells it
-	form  form // of the answers, unless it is about every form
-	every bool
-	place place
+	mode  mode  // of the gateway that tells it
+	form  form  // of the answers that it falsifies
+	every bool  // it falsifies answers of every form
+	place place // what it falsifies in an answer
 	tell  func(*lieBeingTold)
-	slow  bool // costs all the patience that there is
-	proof bool // all of the truth is in it, so it may prove what it does
-	once  bool // told by one mode of gateway: it is dear, and the same for all
-	fair  bool // it was the truth once, which nobody can see who is told nothing else
+	slow  bool // it uses up the registry's patience
+	proof bool // it contains the whole truth, so it may prove the same
+	once  bool // one mode of gateway is enough, since it is costly and the same for all
+	fair  bool // it was true before, and without another gateway nothing shows that it no longer is
 }
 
 func (l lie) String() string {
@@ -47,21 +47,20 @@ func (l lie) applies(a *answer) bool {
 
 func (l lie) where(a *answer) span { return a.places[l.place] }
 
-// A lieBeingTold is one, in answer to a request.
+// A lieBeingTold is a lie in answer to a request.
 type lieBeingTold struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	truth *answer
 	where span
-	other *answer // about another image
-	older *answer // about the same name
+	other *answer // the true answer about another image
+	older *answer // the replaced record of the same name
 
 	elsewhere string // a URL
 }
 
-// allLies are those that this package knows: those about some of an answer's
-// bytes, wherever an answer of that form has such a place, and those about whole
-// answers.
+// allLies returns all lies: those about some bytes of an answer, for every place that
+// answers of a form have, and those about whole answers.
 func allLies() []lie {
 	var lies []lie
 	for _, at := range []struct {
@@ -104,7 +103,7 @@ func allLies() []lie {
 	}})
 }
 
-// quick are those that do not make anybody wait.
+// quick returns the lies that do not use up the registry's patience.
 func quick(lies []lie) []lie {
 	return slices.DeleteFunc(slices.Clone(lies), func(l lie) bool { return l.slow })
 }
@@ -113,7 +112,7 @@ func slow(lies []lie) []lie {
 	return slices.DeleteFunc(slices.Clone(lies), func(l lie) bool { return !l.slow })
 }
 
-// aboutBytes are lies that have a place.
+// aboutBytes returns the lies about the bytes at a place.
 func aboutBytes(where place) []lie {
 	var lies []lie
 	for p := range positions {
@@ -142,7 +141,7 @@ func aboutBytes(where place) []lie {
 			}},
 		} {
 			if l.slow && p == last && strings.HasPrefix(l.name, "drips") {
-				continue // which is all that there is
+				continue // a last byte that comes late is no lie
 			}
 			l.name = fmt.Sprintf(l.name, p)
 			lies = append(lies, l)
@@ -167,15 +166,15 @@ func aboutBytes(where place) []lie {
 	return lies
 }
 
-// aboutAnswers are lies about the whole.
+// aboutAnswers returns the lies about whole answers.
 func aboutAnswers() []lie {
 	lies := []lie{
 		{name: "of another image", tell: func(l *lieBeingTold) { l.header(l.other.header); l.write(l.truth.status, l.other.body) }},
 		{name: "nothing", tell: func(l *lieBeingTold) { l.write(http.StatusOK, nil) }},
 		{name: "no content", tell: func(l *lieBeingTold) { l.status("204 No Content") }},
 		{name: "not modified", tell: func(l *lieBeingTold) { l.status("304 Not Modified") }},
-		{name: "more after it", proof: true, tell: func(l *lieBeingTold) { l.write(l.truth.status, append(bytes.Clone(l.truth.body), "more"...)) }},
-		{name: "endless after it", proof: true, tell: func(l *lieBeingTold) { l.endless(l.truth.body, l.truth.body) }},
+		{name: "with more after its end", proof: true, tell: func(l *lieBeingTold) { l.write(l.truth.status, append(bytes.Clone(l.truth.body), "more"...)) }},
+		{name: "with more and more after its end", proof: true, tell: func(l *lieBeingTold) { l.endless(l.truth.body, l.truth.body) }},
 		{name: "endless noise", tell: func(l *lieBeingTold) { l.endless(nil, []byte(harness.Noise(1<<16))) }},
 		{name: "endless header", once: true, tell: func(l *lieBeingTold) { l.endlessHeader("HTTP/1.1 200 OK\r\n", "X-More: and more\r\n") }},
 		{name: "endless header line", once: true, tell: func(l *lieBeingTold) { l.endlessHeader("HTTP/1.1 200 OK\r\nX-More: ", "and more") }},
@@ -193,12 +192,12 @@ func aboutAnswers() []lie {
 			l.header(http.Header{"Content-Length": {strconv.Itoa(len(l.truth.body)), "5"}})
 			l.bytes(l.head(l.truth.status, l.w.Header())+string(l.truth.body), false)
 		}},
-		{name: "a Content-Range beside it", proof: true, tell: func(l *lieBeingTold) {
+		{name: "a wrong Content-Range", proof: true, tell: func(l *lieBeingTold) {
 			l.part(fmt.Sprintf("bytes 1-%d/%d", len(l.truth.body), len(l.truth.body)+1))
 		}},
 		{name: "a malformed Content-Range", proof: true, tell: func(l *lieBeingTold) { l.part("bytes -1--2/x") }},
 		{name: "206 without a Content-Range", proof: true, tell: func(l *lieBeingTold) { l.part("") }},
-		{name: "200 to a range, with the part alone", proof: true, tell: func(l *lieBeingTold) {
+		{name: "200 for a range, with only the part", proof: true, tell: func(l *lieBeingTold) {
 			l.header(http.Header{"Content-Range": nil})
 			l.write(http.StatusOK, l.truth.body)
 		}},
@@ -219,7 +218,7 @@ func aboutAnswers() []lie {
 		{name: "redirected in circles", tell: func(l *lieBeingTold) { l.redirect(l.r.URL.String()) }},
 		{name: "redirected to metadata", tell: func(l *lieBeingTold) { l.redirect(l.elsewhere + "/latest/meta-data/") }},
 		{name: "redirected to nowhere", tell: func(l *lieBeingTold) { l.redirect("::") }},
-		{name: "redirected to what is not there", tell: func(l *lieBeingTold) { l.redirect("/nothing") }},
+		{name: "redirected to a missing page", tell: func(l *lieBeingTold) { l.redirect("/nothing") }},
 		{name: "hangs", slow: true, tell: func(l *lieBeingTold) { <-l.r.Context().Done() }},
 		{name: "hangs after the header", slow: true, tell: func(l *lieBeingTold) { l.hang(nil) }},
 		{name: "drips", slow: true, tell: func(l *lieBeingTold) { l.drip(l.truth.body, 0) }},
@@ -234,7 +233,8 @@ const htmlPage = "<!DOCTYPE html><title>a page</title>"
 
 func (l *lieBeingTold) header(h http.Header) { maps.Copy(l.w.Header(), h) }
 
-// start sends the header, with what of it the lie has not set.
+// start sends the header: the fields that the lie has set, and the other fields of the
+// true answer.
 func (l *lieBeingTold) start(status int) {
 	for name, values := range l.truth.header {
 		if _, set := l.w.Header()[name]; !set {
@@ -250,7 +250,7 @@ func (l *lieBeingTold) write(status int, body []byte) {
 	l.w.Write(body)
 }
 
-// chunked does not say how long the body is, and ends it properly.
+// chunked sends a body without a Content-Length, and ends it properly.
 func (l *lieBeingTold) chunked(body []byte) {
 	l.header(http.Header{"Content-Length": nil})
 	l.start(l.truth.status)
@@ -258,7 +258,7 @@ func (l *lieBeingTold) chunked(body []byte) {
 	l.w.Write(body)
 }
 
-// change flips a bit.
+// change flips a bit of a byte.
 func (l *lieBeingTold) change(p position) {
 	body := bytes.Clone(l.truth.body)
 	body[l.where.at(p)] ^= 1
@@ -269,7 +269,7 @@ func (l *lieBeingTold) replace(with []byte) {
 	l.write(l.truth.status, slices.Concat(l.truth.body[:l.where.from], with, l.truth.body[l.where.to:]))
 }
 
-// otherBlock puts a block of another image in the place of one.
+// otherBlock replaces a block by one of another image.
 func (l *lieBeingTold) otherBlock() {
 	if l.truth.form == asBlock {
 		l.replace(l.other.body)
@@ -299,7 +299,7 @@ func (l *lieBeingTold) redirect(to string) {
 	l.write(http.StatusMovedPermanently, nil)
 }
 
-// hang sends some, and then nothing any more.
+// hang sends some bytes and then nothing.
 func (l *lieBeingTold) hang(some []byte) {
 	l.header(http.Header{"Content-Length": {strconv.Itoa(len(l.truth.body))}})
 	l.start(l.truth.status)
@@ -308,7 +308,7 @@ func (l *lieBeingTold) hang(some []byte) {
 	<-l.r.Context().Done()
 }
 
-// drip sends a byte now and then, from an offset on.
+// drip sends one byte every 200 ms, from an offset on.
 func (l *lieBeingTold) drip(body []byte, from int) {
 	l.header(http.Header{"Content-Length": {strconv.Itoa(len(body))}})
 	l.start(l.truth.status)
@@ -326,11 +326,11 @@ func (l *lieBeingTold) drip(body []byte, from int) {
 	}
 }
 
-// tooMuch is what is sent of what has no end: more than anybody should take, and
-// no more than a test can afford where somebody does.
+// tooMuch is how many bytes of an endless answer are sent: more than the registry should
+// read, and few enough for a test if it does read them.
 const tooMuch = 12 << 20
 
-// endless sends some, and the same again and again.
+// endless sends some bytes, and then others again and again.
 func (l *lieBeingTold) endless(some, again []byte) {
 	l.header(http.Header{"Content-Length": nil})
 	l.start(l.truth.status)
@@ -341,15 +341,15 @@ func (l *lieBeingTold) endless(some, again []byte) {
 		}
 		some = again
 	}
-	panic(http.ErrAbortHandler) // it has no end
+	panic(http.ErrAbortHandler) // so that the body has no proper end
 }
 
-// The following say what net/http would not.
+// The following functions write to the connection what net/http would not send.
 
 func (l *lieBeingTold) connection(use func(net.Conn, *bufio.Writer)) {
 	conn, rw, err := http.NewResponseController(l.w).Hijack()
 	if err != nil {
-		return // the client is gone
+		return // the client has left
 	}
 	defer conn.Close()
 	use(conn, rw.Writer)
@@ -377,7 +377,8 @@ func (l *lieBeingTold) endlessHeader(some, again string) {
 	})
 }
 
-// head is the header of the truth, with what the lie sets.
+// head returns the status line and header of the true answer, with the fields that the lie
+// sets.
 func (l *lieBeingTold) head(status int, set http.Header) string {
 	h := l.truth.header.Clone()
 	maps.Copy(h, set)
@@ -389,13 +390,13 @@ func (l *lieBeingTold) head(status int, set http.Header) string {
 
 func (l *lieBeingTold) status(line string) { l.bytes("HTTP/1.1 "+line+"\r\n\r\n", false) }
 
-// announce says that the body has so many bytes.
+// announce sends the true body with a Content-Length of n.
 func (l *lieBeingTold) announce(n int) {
 	set := http.Header{"Content-Length": {strconv.Itoa(n)}}
 	l.bytes(l.head(l.truth.status, set)+string(l.truth.body), false)
 }
 
-// breakOff ends the connection before the body ends.
+// breakOff closes or resets the connection before the body ends.
 func (l *lieBeingTold) breakOff(body []byte, reset bool) {
 	set := http.Header{"Content-Length": {strconv.Itoa(len(l.truth.body))}}
 	l.bytes(l.head(l.truth.status, set)+string(body), reset)

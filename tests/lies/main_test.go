@@ -1,5 +1,5 @@
-// Package lies tests the registry and the converter with gateways that lie, stall
-// and break off.
+// Package lies tests the registry and the converter with gateways that lie, stall and
+// break off answers.
 package lies
 
 import (

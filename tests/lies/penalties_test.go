@@ -18,7 +18,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What a gateway did is remembered: a liar is not asked first twice.
+// A gateway that lied or failed is not asked first again. This lasts a minute, and so is
+// tested well within one.
 func TestLyingGatewayIsNotPreferredTwice(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
@@ -43,9 +44,9 @@ func TestLyingGatewayIsNotPreferredTwice(t *testing.T) {
 		}
 	}
 	if n := server.account(full, 0, "0").lies; n != 1 {
-		t.Errorf("of gateways that are as good as each other, the liar was asked %d times", n)
+		t.Errorf("in a group of two, the liar was asked %d times, want once", n)
 	}
-	// A preferred one stays that, but for what it failed with.
+	// A gateway of the first group stays preferred, except for what it failed with.
 	blob := pictures[0].operations()[3]
 	ask(1, pictures[0], blob)
 	first := server.account(full, 0, "1").lies
@@ -53,20 +54,20 @@ func TestLyingGatewayIsNotPreferredTwice(t *testing.T) {
 		ask(1, pictures[0], blob)
 	}
 	if n := server.account(full, 0, "1").lies; first == 0 || n != first {
-		t.Errorf("a preferred liar was asked %d times for a blob, and %d times after the blob was asked for again", first, n)
+		t.Errorf("the liar of the first group was asked %d times for a blob, and %d times in all after more requests for that blob", first, n)
 	}
 }
 
-// Anybody can make honest gateways look bad, by publishing a DAG that is wrong
-// in itself, and by asking for what does not exist. The next image is served as
-// if nothing had been.
+// Honest gateways are not blamed for a DAG that its publisher made wrong, or for a missing
+// image. Otherwise any publisher or client could turn the registry against them. The next
+// image takes as many requests as before.
 func TestFalseContentIsNotBlamedOnHonestGateways(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	pictures := newPictures(t, kubo)
 	falseSizes := addFalseSizes(t, kubo)
 	server := newLyingServer(t, kubo, kubo, nil)
-	const before, after = "before", "after" // the same site, asked for something bad or not
+	const before, after = "before", "after" // sites that differ in whether they were asked for something bad
 	names := []string{before, after}
 	sites := newSites(t, 4, func(i int) [][]string {
 		a, b := server.gateway(full, 0, fmt.Sprint("a", names[i%2], i/2)), server.gateway(full, 0, fmt.Sprint("b", names[i%2], i/2))
@@ -79,7 +80,7 @@ func TestFalseContentIsNotBlamedOnHonestGateways(t *testing.T) {
 		bad := 2*group + 1
 		for path, what := range falseSizes.content {
 			if v, err := try(bad, falseSizes, operation{method: "GET", path: "/blobs/" + path, status: 200, body: what}); v != refused {
-				t.Errorf("a file that says wrongly how long its leaves are: %v", err)
+				t.Errorf("a file with wrong sizes of leaves is not refused: %v", err)
 			}
 		}
 		for i := range 40 {
@@ -89,7 +90,7 @@ func TestFalseContentIsNotBlamedOnHonestGateways(t *testing.T) {
 			}
 			nowhere := &picture{cid: cid.NewCidV1(cid.DagProtobuf, hash).String()}
 			if v, err := try(bad, nowhere, operation{method: "GET", path: "/manifests/latest", status: 200}); v != refused {
-				t.Errorf("what nobody has: %v", err)
+				t.Errorf("a missing image is not refused: %v", err)
 			}
 		}
 		asked := map[string]int{}
@@ -111,19 +112,19 @@ func TestFalseContentIsNotBlamedOnHonestGateways(t *testing.T) {
 		}
 		t.Logf("requests: %v", asked)
 		if asked["a"+before]+asked["b"+before] != asked["a"+after]+asked["b"+after] {
-			t.Errorf("a good image takes %v requests", asked)
+			t.Errorf("a good image takes more or fewer requests than before: %v", asked)
 		}
 		switch {
 		case group == 0 && (asked["a"+after] == 0 || asked["b"+after] == 0):
-			t.Errorf("one of two gateways that are as good as each other was left out: %v", asked)
+			t.Errorf("one of two gateways in a group is no longer asked: %v", asked)
 		case group == 1 && asked["b"+after] != asked["b"+before]:
-			t.Errorf("the preferred gateway is not preferred any more: %v", asked)
+			t.Errorf("the gateway of the first group is no longer preferred: %v", asked)
 		}
 	}
 }
 
-// addFalseSizes puts an image onto a node whose blobs' nodes have right hashes
-// and say wrongly how long the leaves are.
+// addFalseSizes adds an image to a node. The nodes above its leaves have right hashes and
+// wrong sizes.
 func addFalseSizes(t *testing.T, k *harness.Kubo) *picture {
 	t.Helper()
 	im := &picture{name: "false sizes", content: map[string]string{}}

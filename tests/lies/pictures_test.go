@@ -16,29 +16,28 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A picture is an image on an IPFS node, and what a registry must answer about
-// it. It is small and needs no Docker to be made.
+// A picture is a small image on an IPFS node, made without Docker, with the content that
+// a registry must serve of it.
 type picture struct {
 	name string // of its shape
 	cid  string // of its root
-	key  string // that it is asked for by, if not by that
+	key  string // the IPNS key in requests, or "" if they have the root
 
 	manifest, config, layer string // the digests
 	content                 map[string]string
 }
 
-// shapes are the ways in which the same image is cut into blocks that the
-// matrix of lies goes over.
+// shapes are the ways in which the image of the lies is cut into blocks.
 var shapes = []struct {
 	name string
-	add  []string // arguments of `ipfs add`, or none for what the converter makes
+	add  []string // arguments of `ipfs add`, or nil for the converter's own
 }{
 	{"aligned", nil},
 	{"1 MiB leaves", []string{"--cid-version=1", "--chunker=size-1048576"}},
 	{"old leaves below nodes", []string{"--chunker=size-65536", "--max-file-links=16"}},
 }
 
-// newPictures puts one image of each shape onto the node.
+// newPictures adds one image in each shape to the node.
 func newPictures(t *testing.T, k *harness.Kubo) []*picture {
 	t.Helper()
 	archive := pictureArchive(t, 1)
@@ -57,8 +56,8 @@ func newPictures(t *testing.T, k *harness.Kubo) []*picture {
 	return all
 }
 
-// byKey is the image under an IPNS key of the node's, and the record by which the
-// key stood for another one before.
+// byKey publishes the image under an IPNS key of the node, under which it published
+// another image before. It returns the image and the older record.
 func (im *picture) byKey(t *testing.T, k *harness.Kubo, before *picture) (named *picture, older string) {
 	t.Helper()
 	copied := *im
@@ -78,7 +77,7 @@ func addDir(t *testing.T, k *harness.Kubo, dir string, args ...string) string {
 	return harness.IPFS(t, k.Repo, "cid", "base32", harness.IPFS(t, k.Repo, append(args, dir)...))
 }
 
-// convertPicture has the converter put an archive onto the node.
+// convertPicture converts an archive onto the node.
 func convertPicture(t *testing.T, k *harness.Kubo, archive string) *picture {
 	t.Helper()
 	ref := harness.Convert(t, archive, "--ipfs-api="+k.API)
@@ -97,13 +96,13 @@ func convertPicture(t *testing.T, k *harness.Kubo, archive string) *picture {
 	im.config = read("/blobs/" + m.Config.Digest)
 	im.layer = read("/blobs/" + m.Layers[0].Digest)
 	if im.config != m.Config.Digest || im.layer != m.Layers[0].Digest {
-		t.Fatalf("%s has other content than its manifest says:\n%s", im.cid, im.content[im.manifest])
+		t.Fatalf("the content of %s differs from its manifest:\n%s", im.cid, im.content[im.manifest])
 	}
 	return im
 }
 
-// pictureArchive is what `docker save` would write, with a layer of a few
-// incompressible files, more than 1 MiB.
+// pictureArchive writes an archive as docker save does. The layer has a few files that do
+// not compress, more than 1 MiB in all.
 func pictureArchive(t *testing.T, seed byte) (file string) {
 	t.Helper()
 	var layer bytes.Buffer
@@ -129,8 +128,7 @@ func pictureArchive(t *testing.T, seed byte) (file string) {
 	return a.Write(t)
 }
 
-// An operation is something that clients ask a registry for, with the answer
-// that they must get.
+// An operation is a request to a registry, with the right answer.
 type operation struct {
 	name         string
 	method, path string
@@ -142,7 +140,7 @@ type operation struct {
 	sizeIfNoBody int
 }
 
-// absent is a digest of nothing that there is.
+// absent is a digest that no content has.
 const absent = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
 func (im *picture) operations() []operation {
@@ -167,7 +165,7 @@ func (im *picture) operations() []operation {
 	}
 }
 
-// path is where a registry has the image.
+// path returns the path of the image in a registry.
 func (im *picture) path() string {
 	if im.key != "" {
 		return "/v2/ipns/" + im.key + "/" + harness.ImageName
@@ -175,11 +173,11 @@ func (im *picture) path() string {
 	return "/v2/" + im.cid + "/" + harness.ImageName
 }
 
-// isAbout tells whether a lie is one to tell about the image: of one that is asked
-// for by a key, what is told about the key is all that is new.
+// isAbout reports whether the lie is to be told about the image. About an image by a key,
+// only lies about the record are: the others are told about the same image by its root.
 func (l lie) isAbout(im *picture) bool { return im.key == "" || l.form == asRecord && !l.every }
 
-// A verdict is what became of an operation.
+// A verdict is the outcome of an operation.
 type verdict int
 
 const (
@@ -188,7 +186,7 @@ const (
 	wrong
 )
 
-// try asks a registry. The error says what is not right.
+// try sends the request to a registry. The error says what is not right about the answer.
 func (op operation) try(c *http.Client, host, url string) (verdict, error) {
 	req, err := http.NewRequest(op.method, url+op.path, nil)
 	if err != nil {
@@ -213,14 +211,14 @@ func (op operation) judge(resp *http.Response, body string, err error) (verdict,
 		return refused, fmt.Errorf("%s\n%s", resp.Status, body)
 	}
 	if resp.StatusCode != op.status {
-		return wrong, fmt.Errorf("%s, not %d\n%.200s", resp.Status, op.status, body)
+		return wrong, fmt.Errorf("%s, want %d\n%.200s", resp.Status, op.status, body)
 	}
 	if op.status == http.StatusNotFound {
 		return right, nil
 	}
 	for name := range op.header {
 		if got, want := resp.Header.Get(name), op.header.Get(name); got != want {
-			return wrong, fmt.Errorf("%s: %s, not %s", name, got, want)
+			return wrong, fmt.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
 	if n, err := strconv.Atoi(resp.Header.Get("Content-Length")); err != nil || n != max(op.sizeIfNoBody, len(op.body)) {
@@ -230,13 +228,13 @@ func (op operation) judge(resp *http.Response, body string, err error) (verdict,
 	case err != nil && strings.HasPrefix(op.body, body):
 		return refused, err
 	case body != op.body:
-		return wrong, fmt.Errorf("%d bytes, of which some are wrong, where %d are right: %v", len(body), len(op.body), err)
+		return wrong, fmt.Errorf("%d bytes, some of them wrong, want %d: %v", len(body), len(op.body), err)
 	}
 	return right, nil
 }
 
-// newTrustlessKubo is a node like newKubo's whose gateway is trustless-only, as
-// most public ones are, and which has all that the other one has.
+// newTrustlessKubo starts a node with the given roots of another node. Its gateway is
+// trustless-only, as most public gateways are.
 func newTrustlessKubo(t *testing.T, like *harness.Kubo, roots ...string) *harness.Kubo {
 	t.Helper()
 	repo := harness.NewRepo(t)

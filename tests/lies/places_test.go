@@ -10,22 +10,22 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A place is where in an answer a lie may be.
+// A place is the part of an answer that a lie is about.
 type place string
 
 const (
 	anywhere  place = "all of it"
 	header    place = "header"         // of a CAR
-	section   place = "section's head" // in a CAR: how long it is, and its CID
+	section   place = "section's head" // in a CAR: the length and CID of a block
 	directory place = "directory"
 	node      place = "node" // of a file, above its leaves
 	leaf      place = "leaf"
 )
 
-// A span is some of an answer's body: bytes [from, to).
+// A span is the bytes [from, to) of an answer's body.
 type span struct{ from, to int }
 
-// at is the offset of a span's first byte, of one in its middle or of its last.
+// at returns the offset of a span's first byte, middle byte or last byte.
 func (s span) at(p position) int { return s.from + (s.to-1-s.from)*int(p)/2 }
 
 type position int
@@ -39,15 +39,15 @@ const (
 
 func (p position) String() string { return [...]string{"first", "middle", "last"}[p] }
 
-// findPlaces notes what is where. Where there are several of a kind, the lie
-// goes into the one in the middle: what comes before is right.
+// findPlaces finds the places of the answer. If a kind of place occurs several times, the
+// lie is about the one in the middle, so that what comes before it is right.
 func (a *answer) findPlaces() {
 	a.places = map[place]span{}
 	if !a.isContent() {
 		return
 	}
 	a.places[anywhere] = span{0, len(a.body)}
-	switch a.form { // in the others, all is of one kind
+	switch a.form { // the other forms have no parts
 	case asBlock:
 		name, _, _ := strings.Cut(strings.TrimPrefix(a.path, "/ipfs/"), "/")
 		if c, err := cid.Decode(name); err == nil {
@@ -97,7 +97,7 @@ func nonEmpty(spans []span) []span {
 	return out
 }
 
-// sectionHead is how many bytes stand before the n bytes of a block in a CAR.
+// sectionHead returns how many bytes come before the n bytes of a block in a CAR.
 func sectionHead(c cid.Cid, n int) int {
 	head := len(c.Bytes())
 	for length := head + n; ; length >>= 7 {

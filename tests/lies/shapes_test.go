@@ -13,9 +13,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// However a node cuts an image into blocks, and whatever it says about files
-// beside their content, gateways that serve everything and such that only serve
-// what can be verified give the right bytes.
+// Whatever DAG a node builds for an image, with whatever metadata, the registry serves
+// the right bytes, from gateways of every mode.
 func TestEveryDAGShapeGivesTheRightBytes(t *testing.T) {
 	harness.Parallel(t)
 	node := harness.NewKubo(t)
@@ -86,7 +85,7 @@ func TestEveryDAGShapeGivesTheRightBytes(t *testing.T) {
 	})
 	t.Logf("%d shapes, %d operations", len(pictures), len(cases))
 	if log := sites.Log.String(); strings.Contains(log, "false content") {
-		t.Errorf("an honest gateway is said to lie:\n%s", log)
+		t.Errorf("the log blames an honest gateway:\n%s", log)
 	}
 }
 
@@ -98,7 +97,7 @@ func addFile(t *testing.T, k *harness.Kubo, content string, args ...string) stri
 	return harness.IPFS(t, k.Repo, append(append([]string{"add", "--quieter"}, args...), file)...)
 }
 
-// below is the image with another file for its layer.
+// below returns the root of the image with another file as its layer.
 func below(t *testing.T, k *harness.Kubo, im *picture, file string) (root string) {
 	t.Helper()
 	blob := "/image/" + harness.ImageName + "/blobs/" + im.layer
@@ -109,8 +108,8 @@ func below(t *testing.T, k *harness.Kubo, im *picture, file string) (root string
 	return harness.IPFS(t, k.Repo, "cid", "base32", harness.IPFS(t, k.Repo, "files", "stat", "--hash", "/image"))
 }
 
-// mixed puts a file onto a node whose leaves are of another hash than its root,
-// which `ipfs add` does not make.
+// mixed adds a file to a node whose leaves have another hash function than its root,
+// which `ipfs add` cannot make.
 func mixed(t *testing.T, k *harness.Kubo, content, hash string) string {
 	t.Helper()
 	message := []byte{0x08, 0x02, 0x18} // type: file; filesize

@@ -21,10 +21,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A gateway that hangs or drips, wherever it does, is left after our patience,
-// which the module's users cannot make shorter. So this is not through Caddy.
+// The client of gateways leaves a gateway that hangs or drips, wherever in an answer it
+// does. This test does not run Caddy, which has no option for a shorter patience.
 func TestStalledGatewayIsLeft(t *testing.T) {
-	harness.Parallel(t)
+	harness.ParallelFor(t, 30*time.Minute)
 	kubo := harness.NewKubo(t)
 	pictures := newPictures(t, kubo)
 	named, _ := pictures[0].byKey(t, kubo, pictures[1])
@@ -45,10 +45,10 @@ func TestStalledGatewayIsLeft(t *testing.T) {
 			t.Errorf("%s, %s: %s, %s: %v", server.lies[c.lie], c.name, c.im.name, c.want.name, outcomes[i])
 		}
 	}
-	t.Logf("%d combinations, none with a wrong byte unless said: %v", len(cases), counts)
+	t.Logf("%d combinations: %v", len(cases), counts)
 	for i, l := range server.lies {
 		if !told[i] {
-			t.Errorf("never told: %s", l)
+			t.Errorf("no gateway told this lie: %s", l)
 		}
 	}
 }
@@ -61,7 +61,7 @@ type stallCase struct {
 	arrangement
 }
 
-// A wanted is what is asked of the client, and what it must give.
+// A wanted is a call of the client, and what it must return.
 type wanted struct {
 	name    string
 	get     func(ctx context.Context, p *gateway.Pool, root cid.Cid, to *received) error
@@ -101,7 +101,7 @@ func (im *picture) wants() []wanted {
 	}
 }
 
-// resolve asks what the image's key stands for.
+// resolve resolves the image's IPNS key.
 func (im *picture) resolve(ctx context.Context, p *gateway.Pool, _ cid.Cid, to *received) error {
 	key, err := names.Parse(im.key)
 	if err != nil {
@@ -123,8 +123,8 @@ type received struct{ bytes.Buffer }
 
 func (*received) Start(trustless.File, int64, int64) {}
 
-// stallCases are one use of each lie in each arrangement, of those that the lie
-// can be about.
+// stallCases returns one case for each lie and arrangement, with a call that requests
+// something that the lie is about.
 func stallCases(t *testing.T, s *lyingServer, pictures []*picture) []stallCase {
 	t.Helper()
 	able := map[int][]stallCase{} // by lie
@@ -171,7 +171,8 @@ func (c stallCase) run(t *testing.T, s *lyingServer, name string) error {
 	return c.ask(t, gateways, c.honest)
 }
 
-// ask asks gateways, each in a group of its own, and says what is wrong.
+// ask calls the client with gateways, each in a group of its own. The error says what is
+// wrong with the outcome.
 func (c stallCase) ask(t *testing.T, gateways []string, mustSucceed bool) error {
 	transport := &http.Transport{DisableCompression: true}
 	defer transport.CloseIdleConnections()
@@ -183,14 +184,15 @@ func (c stallCase) ask(t *testing.T, gateways []string, mustSucceed bool) error 
 		}
 		groups = append(groups, gateway.Group{Upstreams: []*url.URL{u}, Transport: transport})
 	}
-	pool := gateway.NewPool(gateway.Config{Groups: groups, Patience: 2 * time.Second})
+	// An honest gateway must answer within the patience on a busy machine, too.
+	pool := gateway.NewPool(gateway.Config{Groups: groups, Patience: 5 * time.Second})
 	var got received
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	err := c.want.get(ctx, pool, cid.MustParse(c.im.cid), &got)
 	switch {
 	case err == nil && got.String() != c.want.content, !strings.HasPrefix(c.want.content, got.String()):
-		return fmt.Errorf("%d bytes, and not the right ones: %w", got.Len(), err)
+		return fmt.Errorf("%d bytes, some of them wrong: %w", got.Len(), err)
 	case err == nil && !mustSucceed, err != nil && mustSucceed, ctx.Err() != nil:
 		return fmt.Errorf("%d bytes of %d: %v", got.Len(), len(c.want.content), err)
 	}

@@ -29,7 +29,7 @@ func TestDemoWorksWithAnyClient(t *testing.T) {
 			demo := exec.Command(harness.InRepo("tests/demo/demo.sh"))
 			demo.Env = append(os.Environ(), "PATH="+path)
 			out := harness.Run(t, demo)
-			if !strings.Contains(out, client) || !strings.Contains(out, "What went in came out") {
+			if !strings.Contains(out, client) || !strings.Contains(out, "The pulled image is the one that was converted") {
 				t.Errorf("with %s, the demo prints\n%s", client, out)
 			}
 		})

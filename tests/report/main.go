@@ -1,10 +1,10 @@
-// Report shows what `go test -json` writes on its standard input:
+// Report prints the output of `go test -json` for people:
 //
 //	go test -json ./... | go run ./tests/report
 //
-// A test that passes is one line, a test that fails or is skipped is shown with
-// all of its output, and the lines about packages are those of go test. At the
-// end come the ten slowest tests. The exit code is 1 if anything failed.
+// A test that passes is one line. A test that fails or is skipped is printed with all of
+// its output. The lines about packages are those of go test. At the end are the ten
+// slowest tests. The exit code is 1 if anything failed.
 package main
 
 import (
@@ -45,10 +45,10 @@ type testName struct{ pkg, test string }
 
 func (n testName) String() string { return n.pkg + " " + n.test }
 
-// A stream is what has been read so far.
+// A stream is the state of reading a stream of events.
 type stream struct {
 	out     io.Writer
-	running map[testName][]string // the output of the tests that have not ended
+	running map[testName][]string // the output so far of tests that have not ended
 	slow    []timing
 	failed  bool
 }
@@ -58,7 +58,7 @@ type timing struct {
 	seconds float64
 }
 
-// report copies a stream of events as text. It reports whether anything failed.
+// report prints a stream of events as text, and reports whether anything failed.
 func report(in io.Reader, out io.Writer) (failed bool, err error) {
 	s := &stream{out: out, running: map[testName][]string{}}
 	lines := bufio.NewReader(in)
@@ -67,7 +67,7 @@ func report(in io.Reader, out io.Writer) (failed bool, err error) {
 		if len(line) > 0 {
 			var e event
 			if json.Unmarshal(line, &e) != nil || e.Action == "" {
-				out.Write(line) // not an event: what a program wrote past go test
+				out.Write(line) // not an event, but output of a program that go test started
 			} else {
 				s.add(e)
 			}
@@ -90,7 +90,7 @@ func (s *stream) add(e event) {
 		s.running[name] = nil
 	case "output", "build-output":
 		if strings.HasPrefix(e.Output, "=== ") {
-			return // RUN, PAUSE, CONT and NAME, which matter where tests are shown as they run
+			return // RUN, PAUSE, CONT and NAME, which are for the output of tests as they run
 		}
 		if _, running := s.running[name]; running {
 			s.running[name] = append(s.running[name], e.Output)
@@ -120,8 +120,8 @@ func (s *stream) end(name testName, e event) {
 	s.slow = append(s.slow, timing{name, e.Elapsed})
 }
 
-// endPackage shows the tests that never ended: where a package panicked or ran
-// into its timeout, the reason is in their output.
+// endPackage prints the tests that have not ended: if a package panicked or exceeded its
+// timeout, the reason is in their output.
 func (s *stream) endPackage(pkg string) {
 	for _, name := range slices.SortedFunc(maps.Keys(s.running), func(a, b testName) int { return strings.Compare(a.test, b.test) }) {
 		if name.pkg == pkg {
@@ -131,8 +131,8 @@ func (s *stream) endPackage(pkg string) {
 	}
 }
 
-// showSlowest lists the n tests that took longest. A test with subtests is not
-// listed itself, since its time is mostly theirs.
+// showSlowest prints the n tests that took longest. It leaves out tests with subtests,
+// whose time is mostly that of the subtests.
 func (s *stream) showSlowest(n int) {
 	parents := map[testName]bool{}
 	for _, t := range s.slow {

@@ -42,13 +42,13 @@ The slowest tests:
      500ms  p TestQuick
 `
 	got := out.String()
-	// The package's own line may come before the output of the tests that it lost.
+	// The line about the package may come before the output of tests that have not ended.
 	if got = strings.Replace(got, "FAIL\tp\t16.5s\npanic: TestHangs passed its bound\n", "panic: TestHangs passed its bound\nFAIL\tp\t16.5s\n", 1); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
-func TestReportIsRightAboutSuccess(t *testing.T) {
+func TestReportOfPassingTestsIsNoFailure(t *testing.T) {
 	at := strings.Index(events, "plain text")
 	failed, err := report(strings.NewReader(events[at:]), new(strings.Builder))
 	if err != nil || failed {
@@ -56,7 +56,7 @@ func TestReportIsRightAboutSuccess(t *testing.T) {
 	}
 }
 
-func TestReportTakesBrokenBuildForFailure(t *testing.T) {
+func TestReportCountsBrokenBuildAsFailure(t *testing.T) {
 	var out strings.Builder
 	const build = `{"ImportPath":"p","Action":"build-output","Output":"# p\n"}
 {"ImportPath":"p","Action":"build-output","Output":"a.go:1: undefined: x\n"}

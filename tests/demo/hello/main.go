@@ -1,4 +1,4 @@
-// Hello is what the demo's image runs.
+// Hello is the program that the demo's image runs.
 package main
 
 import "fmt"

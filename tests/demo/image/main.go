@@ -1,5 +1,5 @@
-// Image writes to standard output the archive of an image that runs one static
-// program, as `docker save` would, so that the demo needs no Docker.
+// Image writes the archive of an image that runs one static program to standard output,
+// as `docker save` would, so that the demo needs no Docker.
 //
 //	go run ./tests/demo/image demo/hello:1.0 ./hello | converter
 package main

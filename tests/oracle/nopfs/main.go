@@ -1,9 +1,9 @@
-// Nopfs says what the reference implementation of compact deny lists (IPIP-383)
-// makes of a list, for the tests of our own: it reads paths, one a line, and
-// prints for each the line of the rule that decides and what it decides.
+// Nopfs runs the reference implementation of compact deny lists (IPIP-383), for tests that
+// compare ours with it. It reads paths from standard input, one a line. For each it prints
+// the line number of the rule that decides, and the verdict.
 //
-// It is a module of its own, so that nobody who uses the registry gets the
-// reference implementation, too.
+// It is its own module, so that users of the registry do not depend on the reference
+// implementation.
 package main
 
 import (
