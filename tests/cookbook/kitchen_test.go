@@ -121,8 +121,8 @@ func (k *kitchen) fill(text string) string {
 	return text
 }
 
-// caddy starts this checkout's Caddy with /etc/caddy/Caddyfile. Its sites get their
-// certificates from its own authority.
+// caddy starts this checkout's Caddy with /etc/caddy/Caddyfile. Unless that has global
+// options, its sites get their certificates from Caddy's own authority.
 func (k *kitchen) caddy() *harness.Daemon {
 	k.Helper()
 	return k.serve("caddy")
@@ -131,8 +131,12 @@ func (k *kitchen) caddy() *harness.Daemon {
 // serve is caddy with another Caddy.
 func (k *kitchen) serve(caddy string) *harness.Daemon {
 	k.Helper()
-	file := filepath.Join(k.dir, "Caddyfile")
-	harness.WriteFile(k.T, file, "{\nlocal_certs\nskip_install_trust\n}\nimport /etc/caddy/Caddyfile\n")
+	const caddyfile = "/etc/caddy/Caddyfile"
+	file := caddyfile
+	if !strings.HasPrefix(harness.Run(k.T, k.command("cat", caddyfile)), "{") { // it has no global options
+		file = filepath.Join(k.dir, "Caddyfile")
+		harness.WriteFile(k.T, file, "{\nlocal_certs\nskip_install_trust\n}\nimport "+caddyfile+"\n")
+	}
 	d := harness.StartDaemon(k.T, "caddy", k.command(caddy, "run", "--adapter=caddyfile", "--config="+file))
 	d.AwaitLine(k.T, "serving initial configuration")
 	if strings.Contains(d.Log.String(), "enabling automatic TLS certificate management") {
