@@ -23,7 +23,7 @@ check: build lint ## format, vet, lint and unit tests: no other programs, a minu
 	go mod tidy -diff
 	go vet ./...
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run $$(git ls-files '*.sh'); fi
-	go test $(UNITS)
+	go test -timeout 30m $(UNITS)
 
 lint: bin/golangci-lint ## golangci-lint at the version that tests/tools pins: the format as well
 	bin/golangci-lint run
@@ -47,7 +47,7 @@ cross: ## build and vet for the platforms of a release
 	GOOS=windows GOARCH=amd64 go vet ./cmd/converter ./converter/... ./internal/...
 
 race: ## the unit tests with the race detector, where there is a C compiler
-	$(if $(RACE),go test $(RACE) $(UNITS))
+	$(if $(RACE),go test $(RACE) -timeout 60m $(UNITS))
 
 test: check cross race e2e ## everything that CI runs: downloads its tools, takes half an hour or more
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,10 +170,9 @@ func TestBlobGoesOn(t *testing.T) {
 	im := imagestest.New(t)
 	const at = 600_000
 	first := func(f fault) fault { // once
-		done := false
+		var done atomic.Bool
 		return func(w http.ResponseWriter, r *http.Request, body []byte) {
-			if len(body) > at && !done {
-				done = true
+			if len(body) > at && done.CompareAndSwap(false, true) {
 				f(w, r, body)
 			}
 			imagestest.Honest(w, r, body)
