@@ -19,6 +19,7 @@ type attack struct {
 	finding string // the number of the finding, with a letter for another of its kind
 	sent    string // what it is, for the table
 	store   bool   // whether the registry has a cache
+	slow    bool   // whether it takes long to prepare or to do, even once
 	options string // more lines of the directive
 
 	// What the attack is judged by, beside the bars that are the same for all.
@@ -31,14 +32,18 @@ type attack struct {
 	prepare func(*arena) func(*stranger)
 }
 
-// crowd is how many clients attack at once.
-const crowd = 64
+// crowd is how many clients attack at once, and pace is how long each of them takes for
+// one request at least: more would be load, and not cunning.
+const (
+	crowd = 64
+	pace  = time.Second
+)
 
 // How long the parts of an attack take.
 const (
 	aloneTime  = 2 * time.Second // the honest client pulls
 	crowdTime  = 5 * time.Second // all clients attack
-	singleTime = 20 * time.Second
+	singleTime = 8 * time.Second
 	settleTime = 2 * time.Second // in which nothing may go on any more
 )
 
@@ -68,13 +73,16 @@ type cost struct {
 	evicted          bool // what another client used
 }
 
+// attacks are all attacks.
+var attacks = slices.Concat(directoryAttacks, fileAttacks, tableAttacks, cacheAttacks, absenceAttacks, gatewayAttacks)
+
 func TestStrangersStayWithinTheirBars(t *testing.T) {
 	if !*playAll {
 		t.Skip("make abuse plays all attacks")
 	}
 	var table strings.Builder
 	fmt.Fprintf(&table, "| finding | what was sent | asked of gateways, one request | the crowd | memory, most | heap after | CPU, one request | CPU after | disk beyond max_size | other client's rate | |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
-	for _, a := range slices.Concat(directoryAttacks, fileAttacks, tableAttacks, cacheAttacks, absenceAttacks, gatewayAttacks) {
+	for _, a := range attacks {
 		t.Run(a.finding+" "+a.sent, func(t *testing.T) {
 			row := a.row(play(t, a))
 			fmt.Print(row)
@@ -87,6 +95,15 @@ func TestStrangersStayWithinTheirBars(t *testing.T) {
 	fmt.Print("\n", table.String())
 }
 
+// mayAsk returns how many bytes one request may make the registry ask of gateways, if
+// so many were sent.
+func (a attack) mayAsk(sent int64) int64 {
+	if a.large {
+		return maxAsked
+	}
+	return max(min(maxAsked, maxRatio*sent), alwaysAsked)
+}
+
 // row prints what an attack cost, with a mark at what is over its bar.
 func (a attack) row(c cost) string {
 	verdict := "ok"
@@ -97,13 +114,9 @@ func (a attack) row(c cost) string {
 		verdict = "**OVER**"
 		return "**" + value + "**"
 	}
-	asked := max(min(maxAsked, maxRatio*c.sent), alwaysAsked)
-	if a.large {
-		asked = maxAsked
-	}
 	cells := []string{
 		a.finding, a.sent,
-		over(c.asked > asked, mib(c.asked)),
+		over(c.asked > a.mayAsk(c.sent), mib(c.asked)),
 		over(a.remembered && c.askedByAll > max(c.asked, alwaysAsked), mib(c.askedByAll)),
 		over(c.peak > maxPeak, mib(c.peak)),
 		over(c.heap > maxHeap, mib(c.heap)),
@@ -129,9 +142,6 @@ func play(t *testing.T, a attack) (c cost) {
 	r := newArena(t, a)
 	do := a.prepare(r)
 	r.open()
-	if r.first != nil {
-		r.first(r.stranger(t, singleTime, 0))
-	}
 	r.honest.use(t, r.site)
 	honest := r.honest.pull(t, r.site)
 	time.Sleep(aloneTime)
@@ -182,7 +192,9 @@ func (r *arena) crowd(t *testing.T, do func(*stranger)) {
 			s := r.stranger(t, crowdTime, i+1)
 			defer s.leave()
 			for s.ctx.Err() == nil {
+				next := time.Now().Add(pace)
 				do(s)
+				wait(s.ctx, time.Until(next))
 			}
 		})
 	}

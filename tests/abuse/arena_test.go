@@ -41,6 +41,9 @@ func (r *arena) open() {
 		options += "\nroot " + r.root
 	}
 	r.site = newSite(r.t, r.attack.store, options, r.gateway.URL, r.honest.URL)
+	if r.first != nil {
+		r.first(r.stranger(r.t, singleTime, 0))
+	}
 }
 
 // A stranger is a client that attacks.

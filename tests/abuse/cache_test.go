@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 )
 
 // cacheAttacks fill the cache with what nobody wants, or have it hash what it has.
@@ -102,16 +103,28 @@ var cacheAttacks = []attack{
 // similar makes n blobs of so many MiB, each of one leaf of its own, and their digests.
 func (r *arena) similar(n, mib int) (blobs []link, digests []string) {
 	for i := range n {
-		content := noise(1000+i, 1<<20)
-		hash := sha256.New()
-		for range mib {
-			hash.Write(content)
-		}
-		digests = append(digests, fmt.Sprintf("sha256:%x", hash.Sum(nil)))
-		blobs = append(blobs, r.tall(r.raw(content), mib, 1).named(digests[i]))
+		digests = append(digests, digestOfSimilar(i, mib))
+		blobs = append(blobs, r.tall(r.raw(noise(1000+i, 1<<20)), mib, 1).named(digests[i]))
 	}
 	return blobs, digests
 }
+
+func digestOfSimilar(i, mib int) string {
+	key := [2]int{i, mib}
+	if known, ok := similarDigests.Load(key); ok {
+		return known.(string)
+	}
+	content, hash := noise(1000+i, 1<<20), sha256.New()
+	for range mib {
+		hash.Write(content)
+	}
+	d := fmt.Sprintf("sha256:%x", hash.Sum(nil))
+	similarDigests.Store(key, d)
+	return d
+}
+
+// similarDigests are the digests so far, since hashing takes long.
+var similarDigests sync.Map
 
 // blobsOf has each client ask for a blob of its own.
 func (r *arena) blobsOf(n, mib int, ask func(s *stranger, path string)) func(*stranger) {

@@ -35,16 +35,16 @@ var directoryAttacks = []attack{
 		}
 		return func(s *stranger) { images[s.number%len(images)](s) }
 	}},
-	{finding: "1g", sent: "tags below 200 names, each a directory of 2 MiB", large: true, prepare: func(r *arena) func(*stranger) {
+	{finding: "1g", sent: "tags below 90 names, each in a directory of 1,000 others", large: true, prepare: func(r *arena) func(*stranger) {
 		d := r.directory(r.wide(20_000, "%x").named("manifests"))
-		name := strings.TrimSuffix(strings.Repeat("a/", 100), "/")
-		for range 100 {
+		name := strings.TrimSuffix(strings.Repeat("a/", 90), "/")
+		for range 90 {
 			d = r.directory(d.named("a"), r.wide(1000, "b%x").named("b"))
 		}
 		return func(s *stranger) { s.get("/v2/" + d.cid.String() + "/" + name + "/tags/list") }
 	}},
 	{finding: "1h", sent: "the catalog below a root of 16,000 directories, most of them one of 2 MiB", options: "catalog", large: true, prepare: func(r *arena) func(*stranger) {
-		wide := r.wide(40_000, "%X") // no names of images
+		wide := r.wide(40_000, "N%d") // no names of images
 		var entries []link
 		for i := range 16_000 {
 			entries = append(entries, wide.named(fmt.Sprintf("n%d", i)))

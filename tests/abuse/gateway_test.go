@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,7 +26,9 @@ import (
 type gateway struct {
 	*httptest.Server
 	dag
-	sent atomic.Int64 // bytes of bodies
+	sent    atomic.Int64      // bytes of bodies
+	asked   sync.Map          // paths
+	records map[string][]byte // of IPNS keys
 
 	rate    int                                                             // bytes a second for each answer; 0 for no bound
 	pause   func(context.Context)                                           // before each 64 KiB; may be nil
@@ -43,6 +46,12 @@ func newGateway(t *testing.T, d dag) *gateway {
 
 // ServeHTTP implements http.Handler.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.asked.Store(r.URL.Path, true)
+	if key, named := strings.CutPrefix(r.URL.Path, "/ipns/"); named {
+		w.Header().Set("Content-Type", "application/vnd.ipfs.ipns-record")
+		w.Write(g.records[key])
+		return
+	}
 	root, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/ipfs/"), "/")
 	c, err := cid.Decode(root)
 	if err != nil {

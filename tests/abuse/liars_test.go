@@ -11,13 +11,13 @@ import (
 
 // gatewayAttacks are what a gateway answers to requests of anybody.
 var gatewayAttacks = []attack{
-	{finding: "15", sent: "a gateway that has everything, and gives 64 KiB a second", prepare: func(r *arena) func(*stranger) {
+	{finding: "15", sent: "a gateway that has everything, and gives 64 KiB a second", slow: true, prepare: func(r *arena) func(*stranger) {
 		return r.tarpit(func(ctx context.Context) { wait(ctx, time.Second) })
 	}},
-	{finding: "15a", sent: "a gateway that gives 64 KiB in 25 seconds", prepare: func(r *arena) func(*stranger) {
+	{finding: "15a", sent: "a gateway that gives 64 KiB in 25 seconds", slow: true, prepare: func(r *arena) func(*stranger) {
 		return r.tarpit(func(ctx context.Context) { wait(ctx, 25*time.Second) })
 	}},
-	{finding: "15b", sent: "a gateway that gives 64 KiB in 25 seconds, with a cache", store: true, prepare: func(r *arena) func(*stranger) {
+	{finding: "15b", sent: "a gateway that gives 64 KiB in 25 seconds, with a cache", store: true, slow: true, prepare: func(r *arena) func(*stranger) {
 		return r.tarpit(func(ctx context.Context) { wait(ctx, 25*time.Second) })
 	}},
 	{finding: "16", sent: "a CAR with 40 blocks of 1 MiB that nobody asked for, which does not end", large: true, prepare: func(r *arena) func(*stranger) {
