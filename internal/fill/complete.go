@@ -9,8 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// complete waits for the last byte, and keeps the blob if it has the digest in the
-// request.
+// complete fetches all of the blob, and keeps it if it has the digest in the request.
 func (fl *fill) complete() error {
 	done, err := fl.takeTurn()
 	if err != nil {
@@ -35,9 +34,8 @@ func (fl *fill) complete() error {
 	return nil
 }
 
-// takeTurn has everything fetched. A prefetch waits before until a reader asks for
-// the blob, or there are few enough others, and occupies a slot until done is called
-// or a reader asks.
+// takeTurn begins to fetch all of the blob. A prefetch first waits for a slot or for a
+// reader, and occupies the slot until done is called or a reader comes.
 func (fl *fill) takeTurn() (done func(), err error) {
 	done = func() {}
 	if fl.slots != nil {
@@ -65,7 +63,7 @@ func (fl *fill) takeTurn() (done func(), err error) {
 	return done, nil
 }
 
-// prove returns the digest of the whole, which it reads as it comes.
+// prove returns the digest of the blob, which it reads while the leaves arrive.
 func (fl *fill) prove() (digest.Digest, error) {
 	hash := digest.SHA256.Hash()
 	buf := make([]byte, 256<<10)
@@ -87,10 +85,10 @@ func (fl *fill) prove() (digest.Digest, error) {
 	return digest.NewDigest(digest.SHA256, hash), nil
 }
 
-// keep puts the blob in its place. Readers have it already, and the cache reports
-// what fails.
+// keep puts the blob in its place. Its errors do not matter to readers, which have the
+// blob already; the cache reports them.
 func (fl *fill) keep() {
-	fl.cancel() // streams that bring what is present already, and may hang
+	fl.cancel() // ends streams that bring present leaves again, which may hang
 	fl.streams.Wait()
 	if fl.partial.Sync() != nil {
 		return

@@ -19,7 +19,7 @@ type localLeaf struct {
 	offset int64 // in the blob
 }
 
-// findLocal returns the leaves of a table that the store has, as far as is known.
+// findLocal returns the leaves of a table that the store has, as far as its index knows.
 func findLocal(x *store.LeafIndex, t *unixfs.Table) []localLeaf {
 	var local []localLeaf
 	for i := range t.Leaves {
@@ -32,10 +32,11 @@ func findLocal(x *store.LeafIndex, t *unixfs.Table) []localLeaf {
 	return local
 }
 
-// maxRun is how many bytes are copied at once.
+// maxRun is about how many bytes are copied at once.
 const maxRun = 1 << 20
 
-// firstRun returns the first leaves that follow one another in both blobs.
+// firstRun returns the leaves at the beginning of local that follow one another in both
+// blobs.
 func firstRun(t *unixfs.Table, local []localLeaf) []localLeaf {
 	n, bytes := 1, t.Len(local[0].leaf)
 	for ; n < len(local) && bytes < maxRun; n++ {
@@ -48,8 +49,8 @@ func firstRun(t *unixfs.Table, local []localLeaf) []localLeaf {
 	return local[:n]
 }
 
-// A copier copies leaves from blobs of the store, one of which it has open, into the
-// file of another.
+// A copier copies leaves from blobs of the store into the file of another blob. It has
+// one of these blobs open at a time.
 type copier struct {
 	store *store.Store
 	table *unixfs.Table
@@ -60,8 +61,8 @@ type copier struct {
 	buf   []byte
 }
 
-// copy copies a run of leaves, and returns 0 if the other blob does not have them. An
-// error is about writing.
+// copy copies a run of leaves, and returns 0 if the other blob does not have them. Its
+// error is one of writing.
 func (c *copier) copy(run []localLeaf) (n int, err error) {
 	if !c.openBlob(run[0]) {
 		return 0, nil
@@ -84,8 +85,8 @@ func (c *copier) copy(run []localLeaf) (n int, err error) {
 	return n, c.write(b, run[0].offset, at)
 }
 
-// write has the file system copy what was read and verified, which may share it
-// between the files, or else writes it.
+// write writes b, which was read and verified at an offset of the other blob. If
+// possible, the file system copies it, and may share the bytes between the files.
 func (c *copier) write(b []byte, from, to int64) error {
 	if err := c.to.Grow(int64(len(b))); err != nil {
 		return err
@@ -119,8 +120,8 @@ func (c *copier) openBlob(l localLeaf) bool {
 	return c.from != nil
 }
 
-// copyAll copies runs of leaves until ctx is done, and calls ended after each with
-// the number of bytes that came. It returns an error about writing.
+// copyAll copies runs of leaves until ctx is done, and calls ended after each of them
+// with the number of bytes that were copied. Its error is one of writing.
 func (c *copier) copyAll(ctx context.Context, local []localLeaf, ended func(run []localLeaf, n int)) (err error) {
 	if c.file, err = os.OpenFile(c.to.Path(), os.O_WRONLY, 0); err != nil {
 		return err

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// maxStreams is how many requests for parts of one blob there are at once. The
-	// last of them is for a reader of a part that none of the others brings soon.
+	// maxStreams is how many requests for parts of one blob there may be at once. The
+	// last of them is reserved for a reader whose part none of the others brings soon.
 	maxStreams = 4
 
-	// maxGap is how many present bytes are fetched again, so that the missing ones
+	// maxGap is how many present bytes may be fetched again so that the missing bytes
 	// before and after them come in one answer.
 	maxGap = 64 << 10
 )
@@ -30,8 +30,8 @@ type Blob struct {
 
 func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
 
-// A fetch brings the leaves of a growing file that are missing: those that readers
-// wait for first, from other blobs of the store and from gateways.
+// A fetch brings the missing leaves of a growing file, from other blobs of the store
+// and from gateways. It fetches the leaves first for which readers wait.
 type fetch struct {
 	intake
 	session trustless.Session // of the first reader
@@ -41,15 +41,15 @@ type fetch struct {
 	// Guarded by mu.
 	claims []*stream
 	wanted map[any]int64 // offsets at which readers wait
-	all    bool          // leaves that no reader waits for are fetched, too
+	all    bool          // leaves for which no reader waits are fetched, too
 	parts  bool          // readers want parts
-	failed error         // of gateways; the next reader has them asked again
+	failed error         // of gateways; forgotten when the next reader enters
 }
 
 // await waits until the bytes at an offset are present, and returns how far they go.
-// They are fetched because of it if who is not nil. A reader of the whole gets the
-// last leaf once the digest is known. For the proof of the digest, who is nil, and
-// the last leaf counts when it is held.
+// The offset is fetched for the reader who. A reader of the whole gets the last leaf
+// only after the digest is known. The proof of the digest has no reader: who is nil,
+// nothing is fetched for it, and a last leaf that is held counts as present.
 func (f *fetch) await(ctx context.Context, who any, from, to int64, whole bool) (end int64, err error) {
 	cut := f.wait(ctx, func() bool {
 		end = f.available(from, to, whole, who == nil)
@@ -92,14 +92,14 @@ func (f *fetch) whyNot(at int64) error {
 	return nil
 }
 
-// unwant notes that a reader waits no more.
+// unwant notes that a reader no longer waits.
 func (f *fetch) unwant(who any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.wanted, who)
 }
 
-// fetchAll has everything fetched.
+// fetchAll begins to fetch all of the blob.
 func (f *fetch) fetchAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,7 +107,7 @@ func (f *fetch) fetchAll() {
 	f.dispatch()
 }
 
-// dispatch starts the streams that are of use now. It must be called with mu held.
+// dispatch starts the streams that are needed. It must be called with mu held.
 func (f *fetch) dispatch() {
 	if f.phase != fetching || f.ctx.Err() != nil {
 		return
@@ -130,8 +130,8 @@ func (f *fetch) dispatch() {
 	}
 }
 
-// bring makes sure that the leaf at an offset is present soon, if that takes no more
-// streams than there may be. It must be called with mu held.
+// bring makes sure that the leaf at an offset comes soon, unless there are too many
+// streams. It must be called with mu held.
 func (f *fetch) bring(at int64) {
 	if f.phase != fetching || f.ctx.Err() != nil || len(f.claims) == maxStreams {
 		return
@@ -154,14 +154,15 @@ func (f *fetch) bring(at int64) {
 	}
 }
 
-// continueInOrder makes sure that an ordered file has its one stream.
+// continueInOrder starts the one stream of an ordered file if there is none. It must be
+// called with mu held.
 func (f *fetch) continueInOrder() {
 	if i := f.prefix; len(f.claims) == 0 && i < len(f.leaves) && f.leaves[i] == missing {
 		f.start(f.claim(i, len(f.leaves)))
 	}
 }
 
-// claimOf returns the stream that brings a leaf.
+// claimOf returns the stream that brings a leaf, or nil.
 func (f *fetch) claimOf(leaf int) *stream {
 	for _, st := range f.claims {
 		if st.next <= leaf && leaf < st.end {
@@ -176,8 +177,8 @@ func (f *fetch) isClaimed(at int64) bool {
 	return f.leaves[i] == nearby || f.claimOf(i) != nil
 }
 
-// endOfRun returns the end of the leaves that are fetched in one request that begins
-// with leaf i.
+// endOfRun returns the end of the leaves that one request fetches which begins with leaf
+// i.
 func (f *fetch) endOfRun(i int) int {
 	end, most := i, f.table.Size()
 	if f.parts {
@@ -205,8 +206,8 @@ func (f *fetch) start(st *stream) {
 	f.streams.Go(func() { f.ended(st, f.session.Copy(f.ctx, f.blob.Place, &part, st)) })
 }
 
-// copyLocal copies the leaves that other blobs may have. Those that the other blobs
-// do not have after all are fetched.
+// copyLocal copies the leaves that other blobs may have. Leaves that these blobs do not
+// have after all are fetched.
 func (f *fetch) copyLocal(s *store.Store, local []localLeaf) {
 	c := &copier{store: s, table: f.table, to: f.partial}
 	if err := c.copyAll(f.ctx, local, f.settleLocal); err != nil {
@@ -234,7 +235,7 @@ func (f *fetch) settleLocal(run []localLeaf, n int) {
 	f.broadcast()
 }
 
-// ended takes the reason why a stream brings no more.
+// ended notes that a stream has ended, and with which error.
 func (f *fetch) ended(st *stream, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -13,19 +13,21 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
-// A lie is a file that is published under another digest than it has.
+// A lie is a file that is published under a digest that it does not have.
 type lie struct {
-	digest digest.Digest // that it has
-	until  time.Time     // when the file is looked at again
+	digest digest.Digest // the one that it has
+	until  time.Time     // the file is fetched again from then on
 }
 
-// lieTime is how long a lie is believed.
-const lieTime = 10 * time.Minute
+const (
+	lieTime = 10 * time.Minute // for which a lie is remembered
+	maxLies = 4096             // that are remembered
+)
 
 // maxIdle is how many fills without readers go on.
 const maxIdle = 64
 
-// shared is what all fills have in common.
+// shared is what all fills of a Filler have in common.
 type shared struct {
 	config Config
 	cache  *store.Cache
@@ -35,7 +37,7 @@ type shared struct {
 	idle   atomic.Int64            // fills without readers
 }
 
-// A list of fills, which knows them by place and by file.
+// A list of fills knows them by place and by file.
 type list interface {
 	settle(fl *fill, file cid.Cid) *fill
 	forget(fl *fill)
@@ -47,22 +49,22 @@ type fill struct {
 	fetch
 	*shared
 	list  list
-	slots chan struct{} // that a prefetch takes one of; or nil
-	ended chan struct{}
+	slots chan struct{} // a prefetch takes one of these to fetch; nil for other fills
+	ended chan struct{} // closed when run returns
 	asked chan struct{} // closed with the first reader
 	given atomic.Int64  // bytes that readers got
 	whole atomic.Bool   // a reader wanted all of it
-	file  cid.Cid       // what is at the blob's place
-	also  []string      // other places whose readers came to this fill; the filler's
+	file  cid.Cid       // the file at the blob's place
+	also  []string      // other places whose readers came to this fill; guarded by list
 
 	// Guarded by mu.
 	readers int
-	end     *time.Timer // runs while there are none
-	grace   int64       // bytes that may come while there are none
+	end     *time.Timer // runs while there are no readers
+	grace   int64       // bytes that may still come without readers
 	target  *fill       // in phase moved
-	release func()      // of the leaf table's memory
+	release func()      // gives back the memory of the leaf table
 	isOver  bool        // run has ended
-	kept    bool        // in the cache
+	kept    bool        // the blob is in the cache
 }
 
 func newFill(ctx context.Context, all *shared, l list, s trustless.Session, b Blob) *fill {
@@ -79,13 +81,13 @@ func (fl *fill) now() phase {
 	return fl.phase
 }
 
-// lives reports whether all of the blob is present, or can still come.
+// lives reports whether all of the blob is present, or may still come.
 func (fl *fill) lives() bool {
 	p := fl.now()
 	return p == complete || p != over && fl.ctx.Err() == nil
 }
 
-// enter counts one more reader, which may want a part that does not begin at 0.
+// enter counts one more reader. part says whether it begins after byte 0.
 func (fl *fill) enter(part bool) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -119,8 +121,8 @@ func (fl *fill) isAsked() bool {
 	}
 }
 
-// endLater ends a fill that has no readers: after a while, or when it has brought
-// many more bytes than its readers wanted. It must be called with mu held.
+// endLater ends a fill without readers after a while, or when many more bytes have come
+// than its readers wanted. It must be called with mu held.
 func (fl *fill) endLater() {
 	if fl.phase == complete || fl.ctx.Err() != nil {
 		return // it ends anyway
@@ -152,8 +154,8 @@ func (fl *fill) goOn() {
 	}
 }
 
-// spendGrace ends a fill that brings too many bytes without readers. A prefetch is
-// bounded otherwise, as long as it has had none.
+// spendGrace counts n bytes that came, and ends a fill to which too many came without
+// readers. A prefetch that never had a reader is bounded in other ways.
 func (fl *fill) spendGrace(n int) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -165,7 +167,7 @@ func (fl *fill) spendGrace(n int) {
 	}
 }
 
-// giveTables gives the memory of the leaf table back to the budget, once the fill has
+// giveTables gives the memory of the leaf table back to the budget once the fill has
 // ended and its readers have left. It must be called with mu held.
 func (fl *fill) giveTables() {
 	if fl.isOver && fl.readers == 0 {

@@ -2,22 +2,23 @@
 // readers on the way.
 //
 // A blob is filled once in a process, however many readers ask for it and whatever
-// parts of it they want. Verified leaves are written to a file that all of these read
-// while it grows. Leaves that another blob of the store has are copied from there;
-// only the rest is fetched. A fill outlives its readers for a while, in seconds and in
-// bytes. There may only be so many fills at once, and fewer without readers. Readers
-// of other blobs pass by the cache.
+// parts of it they want. Verified leaves are written to a file that all of these
+// readers read while it grows. Leaves that another blob of the store has are copied
+// from there; only the rest is fetched. A fill outlives its readers for a limited time
+// and a limited number of bytes. The number of fills is limited, and that of fills
+// without readers more so. A blob beyond these limits passes by the cache.
 //
 // A complete blob is checked against the digest in the request. If it has another
-// one, its publisher lied, since the leaves were verified: it is not kept, and no
-// reader of the whole gets the end of it.
+// digest, its publisher lied, since the leaves were verified: the blob is not kept, and
+// no reader of the whole gets the end of it.
 //
 // Cache failures never fail a request: if the cache cannot be written, or does not
-// take a blob, readers get what is left of it straight from the gateways.
+// take a blob, readers get the rest of it straight from the gateways.
 //
-// A Filler has fills by place and by file. A fill has readers and a phase, and is a
-// fetch, which requests the leaves that are missing and is itself a growing file: the
-// leaf table, and which leaves are present.
+// From top to bottom: a Filler knows the fills by place and by file, and sends a reader
+// to one of them. A fill runs through its phases. It is a fetch, which requests missing
+// leaves by streams. A fetch is an intake, which writes verified bytes to the file. And
+// an intake is a growing file: the leaf table, and which leaves are present.
 package fill
 
 import (
@@ -47,16 +48,12 @@ type Filler struct {
 	all    sync.WaitGroup
 
 	mu     sync.Mutex
-	places map[string]*fill // by what was asked for
-	files  map[string]*fill // by CID, once that is known
-	slots  chan struct{}    // for prefetches that are fetching
-	ahead  int              // prefetches
-	fills  int
+	places map[string]*fill // by the place in the request
+	files  map[string]*fill // by the CID of the file, once it is known
+	slots  chan struct{}    // holds a value for each prefetch that is fetching
+	ahead  int              // the number of prefetches
+	fills  int              // the number of fills
 }
-
-const (
-	maxLies = 4096
-)
 
 // New returns a filler of a cache. Close must be called in the end.
 func New(cache *store.Cache, config Config) *Filler {
@@ -68,19 +65,20 @@ func New(cache *store.Cache, config Config) *Filler {
 	}
 	f := &Filler{places: map[string]*fill{}, files: map[string]*fill{}}
 	f.config, f.cache, f.index, f.tables = config, cache, cache.Store().NewLeafIndex(), config.Budget.Part(2)
-	f.lies, _ = lru.New[string, lie](maxLies) // whose size is positive
+	f.lies, _ = lru.New[string, lie](maxLies) // fails only for a size below 1
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.all.Go(func() { cache.Run(f.ctx) })
 	f.all.Go(f.learn)
 	return f
 }
 
-// learnAgain is how often the index of leaves looks for blobs that others added.
+// learnAgain is how often the index of leaves looks for blobs that other processes
+// added.
 const learnAgain = 10 * time.Second
 
 func (f *Filler) learn() {
 	for {
-		_ = f.index.Learn(f.ctx) // which fails when ctx is done
+		_ = f.index.Learn(f.ctx) // fails only when ctx is done
 		select {
 		case <-f.ctx.Done():
 			return
@@ -89,7 +87,7 @@ func (f *Filler) learn() {
 	}
 }
 
-// SetPrefetch changes how many blobs are prefetched at once, which is none at first.
+// SetPrefetch changes how many blobs are prefetched at once. At first, that is none.
 func (f *Filler) SetPrefetch(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -101,15 +99,15 @@ func (f *Filler) SetPrefetch(n int) {
 // Close ends all fills.
 func (f *Filler) Close() error {
 	f.mu.Lock()
-	f.cancel() // nothing begins from here on
+	f.cancel() // no fill begins any more
 	f.mu.Unlock()
 	f.all.Wait()
 	return nil
 }
 
 // Copy writes a blob to sink, or a part of it if part is not nil, as
-// trustless.Session.Copy does. A sink that is an io.ReaderFrom is given files. The
-// error is ErrDigest if the blob has another digest.
+// trustless.Session.Copy does. If sink is an io.ReaderFrom, it gets files to read from.
+// The error is ErrDigest if the blob has another digest.
 func (f *Filler) Copy(ctx context.Context, s trustless.Session, b Blob, part *gateway.Range, sink trustless.Sink) error {
 	r := &reader{session: s, blob: b, part: part, sink: sink}
 	err := f.copy(ctx, r)
@@ -141,13 +139,13 @@ func (f *Filler) copy(ctx context.Context, r *reader) error {
 	return nil
 }
 
-// canHave reports whether the cache takes blobs like this one. It knows sha256 only.
+// canHave reports whether the cache takes the blob: a cache knows only sha256.
 func (f *Filler) canHave(b Blob) bool {
 	return b.Digest.Algorithm() == digest.SHA256 && f.ctx.Err() == nil && f.cache.IsOn()
 }
 
-// join returns the fill of a blob for one more reader, who must leave it in the end.
-// A fill that begins with a reader of the first byte requests the blob at once.
+// join returns the fill of a blob for one more reader, which must leave it in the end.
+// A fill whose first reader begins at byte 0 requests the blob at once.
 func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) (*fill, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,7 +162,7 @@ func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) (*fill, error
 	return fl, nil
 }
 
-// maxFills is how many fills there are at once.
+// maxFills is how many fills there may be at once.
 const maxFills = 512
 
 var errFull = errors.New("there are too many fills")
@@ -179,11 +177,11 @@ func (f *Filler) begin(fl *fill, fromStart bool) {
 	f.all.Go(func() { fl.run(fromStart) })
 }
 
-// maxAhead is how many prefetches there are.
+// maxAhead is how many prefetches there may be.
 const maxAhead = maxFills / 4
 
-// Prefetch begins to fill a blob that a reader is about to ask for, if there is free
-// room for it.
+// Prefetch begins to fill a blob that a reader is expected to ask for, if the cache has
+// free room for it.
 func (f *Filler) Prefetch(s trustless.Session, b Blob) {
 	if !f.canHave(b) {
 		return
@@ -199,8 +197,8 @@ func (f *Filler) Prefetch(s trustless.Session, b Blob) {
 	f.begin(fl, false)
 }
 
-// Drop ends the fills of blobs below a root, and waits until they are over. Their
-// readers go on without them.
+// Drop ends the fills of blobs below a root, and waits until they have ended. Their
+// readers get the rest straight from the gateways.
 func (f *Filler) Drop(root cid.Cid) {
 	for _, fl := range f.below(root) {
 		fl.cancel()
@@ -220,16 +218,16 @@ func (f *Filler) below(root cid.Cid) []*fill {
 	return fills
 }
 
-// settle makes a fill the one of its file, which is known now, and returns nil. If the
-// file has a fill already, settle returns that one, and sends the readers of this
-// place there from now on.
+// settle registers a fill under its file, which is known now, and returns nil. If the
+// file has another fill already, settle returns that one, and sends the next readers of
+// this place to it.
 func (f *Filler) settle(fl *fill, file cid.Cid) *fill {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if other := f.files[file.KeyString()]; other != nil && other.lives() {
 		f.places[fl.blob.key()] = other
 		other.also = append(other.also, fl.blob.key())
-		other.enter(false) // on behalf of fl, until that ends
+		other.enter(false) // fl counts as a reader of it until fl has ended
 		return other
 	}
 	f.files[file.KeyString()] = fl

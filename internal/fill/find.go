@@ -10,9 +10,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// find finds out what the file at the blob's place is. If gateways have to be asked
-// for that, and a reader waits for the first byte, the blob is requested at the same
-// time.
+// find finds out which file is at the blob's place, and begins to fetch or follow it.
+// If a reader waits for the first byte and gateways must be asked for the file, find
+// requests the blob at the same time.
 func (fl *fill) find(fromStart bool) error {
 	if fromStart && !fl.session.IsKnown(fl.ctx, fl.blob.Place) {
 		return fl.findByRequest(fl.found)
@@ -30,10 +30,10 @@ var (
 	errNoRoom  = errors.New("there is no free room for a blob that no client has asked for")
 )
 
-// bytesPerLeaf is about how much memory a leaf of a fill takes.
+// bytesPerLeaf is about how many bytes of memory a fill takes for each leaf.
 const bytesPerLeaf = 100
 
-// found begins the file, now that its leaves are known.
+// found begins the file, whose leaves are known now.
 func (fl *fill) found(found trustless.File) error {
 	file, table := found.CID, found.Table
 	if table == nil || table.Size() == 0 {
@@ -67,8 +67,8 @@ func (fl *fill) found(found trustless.File) error {
 	return nil
 }
 
-// mayKeep returns the reason why a blob with these leaves passes by the cache, if
-// there is one, and takes the memory for them from the budget.
+// mayKeep takes the memory for a leaf table from the budget. The error says why a blob
+// with these leaves passes by the cache.
 func (fl *fill) mayKeep(table *unixfs.Table) error {
 	if repeats(table) {
 		return errRepeats
@@ -87,7 +87,7 @@ func (fl *fill) mayKeep(table *unixfs.Table) error {
 	return nil
 }
 
-// takeStored reports whether the store has the file, and takes it from there.
+// takeStored completes the fill with the store's own file, if the store has it.
 func (fl *fill) takeStored(table *unixfs.Table) bool {
 	s := fl.cache.Store()
 	f, err := s.OpenFile(fl.file)
@@ -135,17 +135,17 @@ func (fl *fill) beginFollowing(table *unixfs.Table) error {
 	return nil
 }
 
-// A first is a stream that began before anything of the file was known.
+// A first is the sink of a request for the whole blob that began before the file was
+// known.
 type first struct {
-	*stream // nil if what comes is of no use
+	*stream // nil if the leaves that come are not needed
 	fetch   *fetch
-	begin   func(trustless.File) error // with what the file is
+	begin   func(trustless.File) error
 	started bool
-	found   chan error
+	found   chan error // gets the error of begin
 }
 
-// findByRequest requests the whole blob, and calls begin once it is known what the
-// file is.
+// findByRequest requests the whole blob, and calls begin with its file.
 func (f *fetch) findByRequest(begin func(trustless.File) error) error {
 	st := &first{fetch: f, begin: begin, found: make(chan error, 1)}
 	f.streams.Go(func() {
@@ -183,15 +183,15 @@ func (st *first) Write(b []byte) (int, error) {
 	return st.stream.Write(b)
 }
 
-// minDistinct bounds how often a blob may repeat its leaves: it has at least one
-// distinct byte in so many.
-const minDistinct = 16
+// A blob that is larger than smallBlob bytes may be at most minDistinct times as large
+// as its distinct leaves together.
+const (
+	smallBlob   = 64 << 20
+	minDistinct = 16
+)
 
-// smallBlob is the size of a blob, in bytes, that may repeat its leaves as it likes.
-const smallBlob = 64 << 20
-
-// repeats reports whether nearly all of a blob is repetition. Its publisher paid for
-// little, and would have us write much.
+// repeats reports whether nearly all of a blob is repetition. A publisher who pays for
+// a few leaves must not make the cache write a large blob.
 func repeats(t *unixfs.Table) bool {
 	if t.Size() <= smallBlob {
 		return false

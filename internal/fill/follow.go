@@ -17,22 +17,22 @@ var (
 	errAlone = errors.New("another process began to fetch it, and ended")
 )
 
-// A follower reads the file that another process is filling. That process does not
-// tell which leaves are present, but their digests do.
+// A follower reads the file that another process is filling. It verifies leaves to find
+// out which are present.
 type follower struct {
 	*growing
 	wanted func() []int64 // offsets at which readers wait, called with mu held
 	theirs *os.File
 	buf    []byte
-	seen   fs.FileInfo // of theirs, when it was looked at last
-	again  bool        // it changed then, and its time is too coarse to show another change
+	seen   fs.FileInfo // of theirs at the last look
+	again  bool        // theirs had changed then, and its time may be too coarse to show another change
 }
 
 // lookAgain is how often the other process's file is looked at.
 const lookAgain = 10 * time.Millisecond
 
-// follow notes which leaves are present until isOver reports that the other process
-// has ended, or it makes no progress for longer than patience.
+// follow notes which leaves are present until isOver reports that the other process has
+// ended, or until that process makes no progress for longer than patience.
 func (f *follower) follow(ctx context.Context, patience time.Duration, isOver func() (bool, error)) error {
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
@@ -54,7 +54,7 @@ func (f *follower) follow(ctx context.Context, patience time.Duration, isOver fu
 	}
 }
 
-// hasChanged reports whether the file may have changed since it was looked at last.
+// hasChanged reports whether the file may have changed since the last look.
 func (f *follower) hasChanged() bool {
 	info, err := f.theirs.Stat()
 	if err != nil {
@@ -66,8 +66,8 @@ func (f *follower) hasChanged() bool {
 	return look
 }
 
-// takeIn reports whether leaves arrived at the end of those that are present, or
-// where readers wait.
+// takeIn notes leaves that have arrived after the present ones or where readers wait,
+// and reports whether there are any.
 func (f *follower) takeIn() (came bool) {
 	f.mu.Lock()
 	at := []int{f.prefix}
@@ -85,7 +85,7 @@ func (f *follower) takeIn() (came bool) {
 	return came
 }
 
-// verify reports whether a leaf is present that was not before.
+// verify reports whether a leaf has become present.
 func (f *follower) verify(i int) bool {
 	leaf := f.buf[:f.table.Len(i)]
 	if n, _ := f.theirs.ReadAt(leaf, f.table.Start(i)); n < len(leaf) || !f.table.Verify(i, leaf) {
@@ -120,8 +120,8 @@ func (fl *fill) follow() error {
 	return f.follow(fl.ctx, fl.config.Patience, fl.followed)
 }
 
-// followed reports whether the other process has ended, and takes the blob if that
-// process put it in its place. Its record comes some time after the blob itself.
+// followed reports whether the other process has ended. If that process has put the blob
+// in its place, followed takes it from there. The record comes some time after the blob.
 func (fl *fill) followed() (bool, error) {
 	if fl.takeStored(fl.table) {
 		return true, nil

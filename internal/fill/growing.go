@@ -10,10 +10,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A growing is the file of a blob while its leaves arrive, in whatever order.
+// A growing is the file of a blob while its leaves arrive, in any order.
 type growing struct {
 	mu      sync.Mutex
-	changed chan struct{} // closed, and replaced, when anything below changes
+	changed chan struct{} // closed, and replaced, when a field below changes
 	phase   phase
 	err     error // in phase over
 
@@ -21,31 +21,31 @@ type growing struct {
 	leaves []state
 	prefix int // leaves at the beginning that are present
 
-	// open opens the file for a reader, who calls done after closing it. version
-	// changes when that is another file than before.
+	// open opens the file for a reader, which calls done after closing it. version
+	// changes when open begins to open another file.
 	open    func() (f *os.File, done func(), err error)
 	version int
 
-	// While ordered, the file grows from its beginning to its end, and a reader of
-	// the rest may be given the file as it is, since it ends where the present
-	// leaves end. The last leaf is held in tail until the digest is known.
+	// While ordered, the file grows from its beginning to its end. It ends where the
+	// present leaves end, so a reader of the rest may read the file to its end. The
+	// last leaf is held in tail until the digest is known.
 	ordered bool
-	lent    int // readers that have been given the file
+	lent    int // readers that read the file to its end
 	tail    []byte
 
 	digest digest.Digest // in phase complete
 }
 
-// A phase is how far a fill is.
+// A phase says how far a fill has come.
 type phase int
 
 const (
-	finding   phase = iota // what the file is
-	moved                  // to the fill that has the same file
-	fetching               // into a file of the cache
-	following              // another process that is fetching
+	finding   phase = iota // the file is not known yet
+	moved                  // the readers go to another fill of the same file
+	fetching               // leaves are written to a file of the cache
+	following              // another process writes the file
 	complete               // all leaves are present, and the digest is known
-	over                   // nothing more will come
+	over                   // no more leaves will come
 )
 
 // A state says where a leaf is.
@@ -53,14 +53,14 @@ type state byte
 
 const (
 	missing state = iota
-	nearby        // in another blob, and about to be copied
+	nearby        // in another blob of the store, and about to be copied
 	held          // in tail
-	present
+	present       // in the file
 )
 
-// begin begins the file, in a phase.
+// begin begins the file in a phase.
 func (g *growing) begin(p phase, t *unixfs.Table, open func() (*os.File, func(), error)) {
-	if g.table == nil { // else it is the same: readers have it, and read it without mu
+	if g.table == nil { // otherwise it is the same table, which readers read without mu
 		g.table = t
 	}
 	g.phase, g.leaves, g.prefix = p, make([]state, len(t.Leaves)), 0
@@ -68,8 +68,8 @@ func (g *growing) begin(p phase, t *unixfs.Table, open func() (*os.File, func(),
 	g.broadcast()
 }
 
-// complete has all leaves present, of a blob with a known digest. It must be called
-// with mu held.
+// completeAs notes that all leaves are present, and the digest of the blob. It must be
+// called with mu held.
 func (g *growing) completeAs(d digest.Digest) {
 	for i := range g.leaves {
 		g.leaves[i] = present
@@ -78,8 +78,8 @@ func (g *growing) completeAs(d digest.Digest) {
 	g.broadcast()
 }
 
-// arrived notes that a leaf is present. It must be called with mu held, and is
-// followed by broadcast.
+// arrived notes that a leaf is present. It must be called with mu held, and broadcast
+// after it.
 func (g *growing) arrived(i int) {
 	g.leaves[i] = present
 	for g.prefix < len(g.leaves) && g.leaves[g.prefix] == present {
@@ -87,13 +87,13 @@ func (g *growing) arrived(i int) {
 	}
 }
 
-// broadcast wakes all who wait for a change. It must be called with mu held.
+// broadcast wakes all goroutines that wait for a change. It must be called with mu held.
 func (g *growing) broadcast() {
 	close(g.changed)
 	g.changed = make(chan struct{})
 }
 
-// finish ends the file with the reason why nothing more will come, unless it ended
+// finish ends the file with the reason why no more leaves will come, unless it has ended
 // before.
 func (g *growing) finish(err error) {
 	g.mu.Lock()
@@ -126,8 +126,8 @@ func (g *growing) wait(ctx context.Context, look func() bool) error {
 // lastLeaf returns the offset at which the last leaf begins.
 func (g *growing) lastLeaf() int64 { return g.table.Start(len(g.table.Leaves) - 1) }
 
-// presentTo returns how far the bytes from an offset are present. It must be called
-// with mu held.
+// presentTo returns the end, at most to, of the present bytes that begin at from. It must
+// be called with mu held.
 func (g *growing) presentTo(from, to int64) int64 {
 	if from >= to {
 		return from
@@ -143,18 +143,19 @@ func (g *growing) presentTo(from, to int64) int64 {
 	return from
 }
 
-// far is how many bytes ahead of a stream a part does not come soon.
+// far is how many bytes before a reader's offset a stream must be for its bytes to come
+// soon.
 const far = 8 << 20
 
-// isAhead reports whether an offset is further than far bytes ahead of an ordered
-// file, so that a reader there would wait for everything before it.
+// isAhead reports whether an offset is more than far bytes behind the end of an ordered
+// file, so that a reader would wait for everything before it.
 func (g *growing) isAhead(at int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.ordered && g.phase == fetching && at-g.table.Start(min(g.prefix, len(g.leaves)-1)) > far
 }
 
-// lend reports whether a reader of all up to an offset may be given the file as it is.
+// lend reports whether a reader that reads up to an offset may read the file to its end.
 // If so, the reader calls takeBack afterwards.
 func (g *growing) lend(version int, to int64) bool {
 	g.mu.Lock()
@@ -172,8 +173,8 @@ func (g *growing) takeBack() {
 	g.lent--
 }
 
-// keepBack takes bytes of the last leaf that begin at an offset, and reports whether
-// they must not be written yet.
+// keepBack reports whether bytes of the last leaf must not be written yet, and keeps
+// them in that case. The bytes begin at an offset of the file.
 func (g *growing) keepBack(b []byte, at int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -183,13 +184,13 @@ func (g *growing) keepBack(b []byte, at int64) bool {
 	case begins || len(g.tail) == 0:
 		g.tail = nil
 		return false
-	default: // of a leaf whose beginning was kept back
+	default: // the beginning of the leaf was kept back
 		g.tail = append(g.tail, b...)
 	}
 	return true
 }
 
-// heldTail returns what was kept back.
+// heldTail returns the last leaf if it is held.
 func (g *growing) heldTail() []byte {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -13,13 +13,13 @@ type intake struct {
 	growing
 	ctx     context.Context
 	cancel  context.CancelFunc
-	spend   func(bytes int) // is called with what came
+	spend   func(bytes int) // is called for bytes that came
 	partial *store.Partial  // set before phase fetching
-	fetched atomic.Int64    // bytes
-	copied  atomic.Int64    // bytes
+	fetched atomic.Int64    // bytes from gateways
+	copied  atomic.Int64    // bytes from other blobs
 }
 
-// write writes verified bytes.
+// write writes verified bytes at an offset. An error ends the use of the cache.
 func (in *intake) write(b []byte, at int64) error {
 	_, err := in.partial.WriteAt(b, at)
 	if err != nil {
@@ -28,7 +28,7 @@ func (in *intake) write(b []byte, at int64) error {
 	return err
 }
 
-// stop has all readers go on without the cache.
+// stop makes all readers go on without the cache.
 func (in *intake) stop(err error) {
 	in.finish(passedBy{err})
 	in.cancel()
@@ -46,7 +46,7 @@ func (in *intake) writeTail() error {
 	return nil
 }
 
-// readAt reads for the proof of the digest.
+// readAt reads present bytes and the held last leaf, for the proof of the digest.
 func (in *intake) readAt(b []byte, at int64) (int, error) {
 	if tail := in.heldTail(); tail != nil {
 		if at >= in.lastLeaf() {

@@ -21,18 +21,18 @@ type reader struct {
 	sink    trustless.Sink
 
 	started bool
-	file    *os.File // nil before anything is present
+	file    *os.File // nil until the first bytes are present
 	done    func()   // is called after file was closed
 	version int      // of the growing file
-	next    int64    // offset of what the sink gets next
-	to      int64
+	next    int64    // offset of the byte that the sink gets next
+	to      int64    // offset after the last byte that the sink gets
 }
 
 func (r *reader) fromStart() bool { return r.part == nil || r.part.First == 0 }
 
 var errFar = errors.New("the file grows in order, and is far from that part")
 
-// read writes what is wanted to the sink, or returns another fill that has it.
+// read writes the wanted bytes to the sink, or returns another fill that has them.
 func (r *reader) read(ctx context.Context, fl *fill) (*fill, error) {
 	size, other, err := r.size(ctx, fl)
 	if err != nil {
@@ -43,7 +43,7 @@ func (r *reader) read(ctx context.Context, fl *fill) (*fill, error) {
 		return other, nil
 	}
 	if fl.now() == following && !r.fromStart() {
-		return nil, passedBy{store.ErrBusy} // the other process does not know what we wait for
+		return nil, passedBy{store.ErrBusy} // the other process does not know which part to fetch first
 	}
 	if r.part == nil {
 		fl.whole.Store(true)
@@ -61,7 +61,7 @@ func (r *reader) read(ctx context.Context, fl *fill) (*fill, error) {
 	return nil, r.copy(ctx, fl, from, to, size)
 }
 
-// size waits until the blob's size is known, or that another fill has the file.
+// size waits for the size of the blob. It returns another fill if that has the file.
 func (r *reader) size(ctx context.Context, fl *fill) (size int64, other *fill, err error) {
 	cut := fl.wait(ctx, func() bool {
 		switch {
@@ -116,7 +116,7 @@ func (r *reader) open(ctx context.Context, fl *fill) error {
 		}
 		r.close()
 		f, done, err := open()
-		if errors.Is(err, fs.ErrNotExist) && was == following { // it is being put in its place
+		if errors.Is(err, fs.ErrNotExist) && was == following { // the other process has put it in its place
 			if err := fl.wait(ctx, func() bool { return fl.phase != following }); err != nil {
 				return err
 			}
@@ -143,7 +143,7 @@ func (r *reader) close() {
 	}
 }
 
-// take gives the sink what is present.
+// take gives the sink the present bytes up to end.
 func (r *reader) take(fl *fill, end int64) error {
 	n, err := r.give(fl, end)
 	r.next += n
@@ -154,8 +154,7 @@ func (r *reader) take(fl *fill, end int64) error {
 	return err
 }
 
-// give gives the sink the file itself where that is possible, since there are faster
-// ways to send a file.
+// give gives the sink the file itself if possible: the system sends a file faster.
 func (r *reader) give(fl *fill, end int64) (int64, error) {
 	if files, ok := r.sink.(io.ReaderFrom); ok && fl.lend(r.version, r.to) {
 		defer fl.takeBack()
@@ -170,7 +169,7 @@ const bufferSize = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// straight writes what the sink has not got yet, past the cache.
+// straight copies the rest of the wanted bytes to the sink past the cache.
 func (r *reader) straight(ctx context.Context) error {
 	if !r.started {
 		return r.session.Copy(ctx, r.blob.Place, r.part, r.sink)

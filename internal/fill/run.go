@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// run fills the blob. In the end, nothing of it is left in the cache unless it is
-// complete.
+// run takes the fill through its phases. In the end, the blob is in the cache if it is
+// complete, and nothing of it is left there otherwise.
 func (fl *fill) run(fromStart bool) {
 	defer close(fl.ended)
 	defer fl.cancel()
@@ -22,7 +22,7 @@ func (fl *fill) run(fromStart bool) {
 		err = fl.follow()
 	}
 	if err != nil && fl.ctx.Err() != nil && !errors.Is(err, ErrDigest) {
-		err = passedBy{err} // the fill ended, and the gateways did not
+		err = passedBy{err} // the fill was ended, and no gateway failed
 	}
 	if err != nil {
 		fl.finish(err)
@@ -32,7 +32,7 @@ func (fl *fill) run(fromStart bool) {
 	fl.close()
 }
 
-// close gives back what a fill has that is over.
+// close gives back what the fill holds, and reports how it ended.
 func (fl *fill) close() {
 	fl.mu.Lock()
 	fl.goOn()
@@ -42,7 +42,7 @@ func (fl *fill) close() {
 	fl.mu.Unlock()
 	fl.reportOutcome(err)
 	if fl.partial != nil {
-		_ = fl.partial.Close() // a file that stays is cleared away later
+		_ = fl.partial.Close() // a file that stays is removed by a later process
 	}
 	fl.list.forget(fl)
 	if target != nil {

@@ -2,21 +2,19 @@ package fill
 
 import "github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 
-// A stream is one request under way, for the leaves [next, end). It is a
-// trustless.Sink.
+// A stream is the sink of one request for leaves.
 type stream struct {
 	in   *intake
-	next int   // leaf
-	end  int   // which may come nearer
+	next int   // the leaf that comes next
+	end  int   // the leaf before which the stream ends; may become smaller
 	at   int64 // offset of the next byte
 }
 
 // Start implements trustless.Sink.
 func (st *stream) Start(trustless.File, int64, int64) {}
 
-// Write implements trustless.Sink. A stream ends when it comes to a leaf that is
-// present. Bytes on their way are lost then, so a stream claims at most far bytes once
-// readers want parts.
+// Write implements trustless.Sink. It returns ErrEnough after the last leaf of the
+// stream.
 func (st *stream) Write(b []byte) (int, error) {
 	in := st.in
 	in.fetched.Add(int64(len(b)))
@@ -46,8 +44,8 @@ func (st *stream) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// write writes bytes, except those of the last leaf that are kept back, and returns
-// in which state the last leaf is if these are the end of it.
+// write writes bytes, or keeps them back if they belong to the last leaf of an ordered
+// file. It returns the state of the last leaf if b is the end of it.
 func (st *stream) write(b []byte) (last state, err error) {
 	in := st.in
 	n := int(min(int64(len(b)), max(0, in.lastLeaf()-st.at)))

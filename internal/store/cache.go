@@ -14,37 +14,37 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Cache is the part of a store for what was fetched from gateways, as long as
-// there is room.
+// A Cache is the part of a store that holds blobs and nodes from gateways, within a
+// limit of bytes.
 //
-// Anything in it may be gone at any moment, and nothing in it relies on anything
-// else in it: if a leaf table is there without its blob, both are fetched again. So
-// the cache needs no lock against those who add to it, and cannot damage a kept
-// image. Files that were used least recently are evicted first, be they small or
-// large, fetched once or often. The files' own times say when they were used, so
-// several processes can share a cache, and remember nothing.
+// A cached file may be gone at any moment, and no cached file relies on another: if a
+// leaf table is there without its blob, both are fetched again. So adding to the cache
+// takes no lock, and the cache cannot damage a kept image. The least recently used
+// files are evicted first, whatever their size. The modification time of a file says
+// when it was used last, so several processes can share a cache and need not remember
+// anything.
 //
-// If the cache cannot be written, it is off for a minute: nothing is added, and what
-// is there is served.
+// A cache that cannot be written is off for a minute. Meanwhile it serves what it has,
+// and takes nothing more.
 type Cache struct {
 	store *Store
 	room  room
 
 	mu     sync.Mutex
 	config CacheConfig
-	off    time.Time // until when
-	isOff  bool
+	off    time.Time // the cache is off until then
+	isOff  bool      // Switched was called with an error last
 }
 
-// A CacheConfig says how much room a cache has, and who is told of what happens to
-// it. Each function may be nil, and may be called from several goroutines at once.
+// A CacheConfig says how much room a cache has, and which functions are told of
+// events. Each function may be nil, and may be called from several goroutines at once.
 type CacheConfig struct {
 	// MaxSize is how many bytes the cache takes at most.
 	MaxSize int64
 
-	// MinFree is how many bytes of the file system the cache leaves free. If it is
-	// zero, that is 5 % of the file system or 1 GiB, whichever is smaller. If it is
-	// negative, the cache may fill the disk.
+	// MinFree is how many bytes of the file system the cache leaves free. Zero stands
+	// for 5 % of the file system, but at most 1 GiB. With a negative value, the cache
+	// may fill the disk.
 	MinFree int64
 
 	// Evicted is called for each file that eviction removes, with its bytes.
@@ -54,8 +54,8 @@ type CacheConfig struct {
 	// it is on again.
 	Switched func(err error)
 
-	// Rotten is called for each file of the store that no longer has the content
-	// that its name says. The error is nil if the file was taken out of service.
+	// Rotten is called for each file of the store whose content no longer has the
+	// digest in its name. The error is nil if the file was taken out of service.
 	Rotten func(path string, err error)
 
 	// ScrubFailed is called with the reason when a part of the store could not be
@@ -85,8 +85,9 @@ func (s *Store) NewCache(config CacheConfig) *Cache {
 // free by default.
 func minFreeOf(size int64) int64 { return min(size/20, 1<<30) }
 
-// spare returns how many bytes the disk has beyond those that must stay free, and
-// below how many of them eviction begins. A disk that does not say so is not full.
+// spare returns how many bytes the disk has beyond those that must stay free. Eviction
+// begins when there are fewer than low. If the size of the disk is not known, it is not
+// full.
 func (c *Cache) spare() (bytes, low int64) {
 	minFree := c.now().MinFree
 	if minFree < 0 {
@@ -105,12 +106,11 @@ func (c *Cache) spare() (bytes, low int64) {
 // Store returns the store that reads from the cache.
 func (c *Cache) Store() *Store { return c.store }
 
-// Size returns how many bytes the cache takes, with blobs on their way into it, as
-// far as is known.
+// Size returns about how many bytes the cache takes on disk, including blobs on their
+// way into it.
 func (c *Cache) Size() int64 { return c.room.size() }
 
-// Free returns how many bytes can be added without evicting anything, as far as is
-// known.
+// Free returns about how many bytes can be added without evicting anything.
 func (c *Cache) Free() int64 { return c.room.free() }
 
 // Configure replaces the configuration.
@@ -121,7 +121,7 @@ func (c *Cache) Configure(config CacheConfig) {
 	c.room.resize(config.MaxSize)
 }
 
-// now returns the configuration as it is at the moment.
+// now returns the current configuration.
 func (c *Cache) now() CacheConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,7 +131,7 @@ func (c *Cache) now() CacheConfig {
 // pause is how long the cache is off before it is tried again.
 const pause = time.Minute
 
-// IsOn reports whether something may be added.
+// IsOn reports whether the cache takes anything.
 func (c *Cache) IsOn() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,8 +149,8 @@ func (c *Cache) failed(err error) {
 	}
 }
 
-// offIfDiskFull turns the cache off if the disk has no room for n bytes, and would have
-// none without the cached blobs either.
+// offIfDiskFull turns the cache off if the disk has no room for n bytes, even if all
+// cached blobs were evicted.
 func (c *Cache) offIfDiskFull(n int64) {
 	spare, _ := c.spare()
 	if spare+c.room.evictable() >= n {
@@ -180,8 +180,8 @@ func (c *Cache) Node(id cid.Cid) ([]byte, bool) {
 	return data, err == nil
 }
 
-// AddNode stores a verified node. It is not synced: a node that a crash spoils is
-// found out when it is read. If it cannot be written, the cache goes off.
+// AddNode stores a verified node. The node is not synced, since it is verified whenever
+// it is read. If the node cannot be written, the cache goes off.
 func (c *Cache) AddNode(b unixfs.Block) {
 	if !c.IsOn() || c.store.exists(c.store.nodePath(b.CID)) || c.store.cached.exists(c.store.cached.nodePath(b.CID)) {
 		return
@@ -191,7 +191,7 @@ func (c *Cache) AddNode(b unixfs.Block) {
 	}
 }
 
-// write puts a small file in place, unless the disk is too full.
+// write puts a small file in place, or does nothing if the disk is too full.
 func (c *Cache) write(final string, data []byte, durable bool) error {
 	if !c.room.hasSpare(int64(len(data))) {
 		return nil
@@ -217,7 +217,7 @@ func (c *Cache) write(final string, data []byte, durable bool) error {
 	return nil
 }
 
-// place puts a temporary file in place, in a directory that is made if need be.
+// place puts a temporary file in place, and makes the directory for it if necessary.
 func (c *Cache) place(temp, final string, durable bool) error {
 	err := c.store.cached.place(temp, final, durable)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -21,7 +21,7 @@ type Collected struct {
 	Bytes int64
 }
 
-// An ImageError is about an image of which something is missing or damaged.
+// An ImageError says that a file of an image is missing or damaged.
 type ImageError struct {
 	Root cid.Cid
 	Err  error
@@ -30,7 +30,7 @@ type ImageError struct {
 func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", rootName(e.Root), e.Err) }
 func (e *ImageError) Unwrap() error { return e.Err }
 
-// rootName spells a root as image names do, where they can.
+// rootName returns a root as it is written in image names, or else its CID.
 func rootName(root cid.Cid) string {
 	if name, err := cidname.Format(root); err == nil {
 		return name
@@ -38,12 +38,13 @@ func rootName(root cid.Cid) string {
 	return key(root)
 }
 
-// Collect removes what no record leads to, and what killed imports left. If an image
-// is damaged, it removes nothing that might belong to the image, and the error is an
-// *ImageError. Readers are not disturbed; imports wait.
+// Collect removes the files to which no record leads, and the files that killed
+// imports left. If an image is damaged, Collect removes only the latter, since any
+// other file might belong to the image, and the error is an *ImageError. Readers are
+// not disturbed; imports wait.
 //
-// Collect may be ended at any time, and then returns what it removed by then. It
-// leaves alone the files that a store does not write. A dry run removes nothing.
+// Collect may be cancelled at any time, and then returns what it has removed. It never
+// removes files that are not the store's. A dry run removes nothing.
 func (s *Store) Collect(ctx context.Context, dryRun bool) (Collected, error) {
 	c := &collection{store: s, ctx: ctx, dryRun: dryRun, kept: s.newWalk()}
 	var err error
@@ -64,7 +65,7 @@ type collection struct {
 	store  *Store
 	ctx    context.Context
 	dryRun bool
-	kept   *walk // over everything that stays
+	kept   *walk // finds everything that stays
 }
 
 func (c *collection) leftovers() error {
@@ -106,7 +107,7 @@ func (c *collection) collect() error {
 	switch {
 	case err == nil:
 		defer release(lock)
-	case !c.dryRun || c.ctx.Err() != nil: // a dry run needs no permission to write
+	case !c.dryRun || c.ctx.Err() != nil: // a dry run goes on without permission to write
 		return fmt.Errorf("locking the store: %w", err)
 	}
 	if err := c.mark(); err != nil {
@@ -121,14 +122,15 @@ func (c *collection) collect() error {
 	return c.sweep()
 }
 
-// check makes sure that the directory is a store and nothing else, since other
-// programs keep blobs at the same places. The error is fs.ErrNotExist if it is none.
+// check returns an error if the directory is not a store, or is something else as well,
+// since other programs keep blobs at the same paths. The error is fs.ErrNotExist if it
+// is not a store.
 func (s *Store) check() error {
 	if _, err := os.Stat(s.images()); err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(s.dir, "oci-layout")); err == nil {
-		return fmt.Errorf("%s is an OCI layout as well, whose blobs are not ours to remove", s.dir)
+		return fmt.Errorf("%s is also an OCI layout: nothing was removed, since its blobs may belong to another program", s.dir)
 	}
 	return nil
 }
@@ -148,7 +150,8 @@ func (c *collection) mark() error {
 	return nil
 }
 
-// sweep removes what was not marked, blobs after what makes files of them.
+// sweep removes the files that were not marked. Records and nodes go before blobs, so
+// that no record is left without its blob.
 func (c *collection) sweep() error {
 	return c.store.each(c.ctx, func(it item) error {
 		if c.stays(it) {
@@ -164,7 +167,7 @@ func (c *collection) sweep() error {
 	}, files, nodes, blobs)
 }
 
-// stays reports whether a file is marked, or was not put there by a store.
+// stays reports whether a file is marked, or does not have a name that a store gives.
 func (c *collection) stays(it item) bool {
 	if strings.HasSuffix(it.path, Rotten) {
 		return false

@@ -17,9 +17,9 @@ import (
 // file is.
 type shelf struct{ dir string }
 
-// within calls use with a shelf's directory and the name of path in it. Every file
-// of a shelf is reached this way, since links that lead out of the directory are
-// not followed: another user may own a part of the store, or all of it.
+// within calls use with the shelf's directory and the name of path in it. Every file
+// of a shelf is reached this way, so that no link out of the directory is followed:
+// another user may own a part of the store, or all of it.
 func (sh shelf) within(path string, use func(dir *os.Root, name string) error) error {
 	name, err := filepath.Rel(sh.dir, path)
 	if err != nil {
@@ -40,7 +40,7 @@ func (sh shelf) within(path string, use func(dir *os.Root, name string) error) e
 	return err
 }
 
-// open opens a file for reading, and does not wait if it is a named pipe.
+// open opens a file for reading. It does not block on a named pipe.
 func (sh shelf) open(path string) (f *os.File, err error) {
 	err = sh.within(path, func(dir *os.Root, name string) error {
 		f, err = dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -110,8 +110,8 @@ func (sh shelf) rename(from, to string) error {
 	return explained(sh.within(from, func(dir *os.Root, name string) error { return dir.Rename(name, to) }))
 }
 
-// place renames a temporary file, which becomes as readable as its new directory,
-// and is synced if it should be durable.
+// place moves a temporary file to its final name. The file becomes as readable as its
+// new directory, and is synced if it should be durable.
 func (sh shelf) place(from, final string, durable bool) error {
 	mode, err := modeOf(filepath.Dir(final))
 	if err != nil {
@@ -133,8 +133,7 @@ func (sh shelf) place(from, final string, durable bool) error {
 	return sh.rename(from, final)
 }
 
-// explained says what to do about errors that have to do with how the store is
-// mounted.
+// explained adds advice to an error that is due to the way the store is mounted.
 func explained(err error) error {
 	if errors.Is(err, errOtherDisk) {
 		return fmt.Errorf("%w (a store must be on one file system: mount the store as a whole, not a folder of it)", err)
@@ -154,9 +153,9 @@ func (sh shelf) mkdirAll(dir string) error {
 	return err
 }
 
-// mkdir makes a directory, unless it is there, with the permissions of the one
-// that it is in, whatever the umask says: the user who serves images is seldom the
-// one who converts them, and a private store stays private.
+// mkdir makes a directory if it does not exist, with the permissions of its parent
+// directory, whatever the umask is: the user who serves images is seldom the one who
+// converts them, and a private store stays private.
 func (sh shelf) mkdir(dir string) (made bool, err error) {
 	mode, err := modeOf(filepath.Dir(dir))
 	if err != nil {
@@ -193,7 +192,7 @@ func modeOf(dir string) (fs.FileMode, error) {
 	return info.Mode()&(fs.ModeSetgid|0o755) | 0o700, nil
 }
 
-// readDir lists a directory, which may be missing.
+// readDir lists a directory. A missing one is empty.
 func (sh shelf) readDir(path string) (entries []fs.DirEntry, err error) {
 	d, err := sh.open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -206,8 +205,8 @@ func (sh shelf) readDir(path string) (entries []fs.DirEntry, err error) {
 	return d.ReadDir(-1)
 }
 
-// sameContent reports whether the file at final has the very bytes of the file at
-// path. A link does not, nor does a file that the disk cannot read.
+// sameContent reports whether the files at final and path have the same bytes. It
+// reports false if final is a link, or if the disk cannot read it.
 func (sh shelf) sameContent(path, final string) (bool, error) {
 	ours, err := sh.open(path)
 	if err != nil {
@@ -253,7 +252,7 @@ func (sh shelf) setTime(path string, t time.Time) error {
 	return sh.within(path, func(dir *os.Root, name string) error { return dir.Chtimes(name, t, t) })
 }
 
-// overwrite writes the content of a file that exists.
+// overwrite writes data to a file that exists.
 func (sh shelf) overwrite(path string, data []byte) error {
 	return sh.within(path, func(dir *os.Root, name string) error {
 		f, err := dir.OpenFile(name, os.O_WRONLY, 0)

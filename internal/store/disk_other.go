@@ -10,9 +10,9 @@ import (
 const noFollow = 0
 
 var (
-	errOtherDisk = errors.New("not told apart here")
+	errOtherDisk = errors.New("another file system")
 	errNoLocks   []error
 )
 
-// ownerOf knows no owner: only administrators may make links here.
+// ownerOf reports no owner: on these systems only administrators may make links.
 func ownerOf(fs.FileInfo) (int, bool) { return 0, false }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// noFollow has open fail where the last part of a path is a link.
+// noFollow makes open fail if the last part of a path is a link.
 const noFollow = syscall.O_NOFOLLOW
 
 var (

@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Run looks after the cache until ctx is done: it makes room whenever there is too
-// much in it, and looks for rotten files in the whole store once a week.
+// Run looks after the cache until ctx is done: it evicts files whenever the cache is
+// over its limit, and scrubs the whole store once a week.
 func (c *Cache) Run(ctx context.Context) {
 	var scrubbing sync.WaitGroup
 	scrubbing.Go(func() { c.scrubWeekly(ctx) })
@@ -24,8 +24,8 @@ func (c *Cache) Run(ctx context.Context) {
 	c.keepRoom(ctx)
 }
 
-// keepRoom evicts whenever there is too much in the cache, until ctx is done. It
-// finds out after a minute how much is there already, so that starting costs nothing.
+// keepRoom evicts files whenever the cache is over its limit, until ctx is done. It
+// measures the cache a minute after it starts, so that starting costs nothing.
 func (c *Cache) keepRoom(ctx context.Context) {
 	c.clear()
 	look := time.NewTimer(time.Minute)
@@ -34,7 +34,7 @@ func (c *Cache) keepRoom(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-look.C: // other processes fill the cache, too, and are killed
+		case <-look.C: // other processes fill the cache, too, and may be killed
 			c.clear()
 			look.Reset(time.Hour)
 		case <-c.room.full:
@@ -45,8 +45,8 @@ func (c *Cache) keepRoom(ctx context.Context) {
 	}
 }
 
-// Disks lose data, seldom. So a store that is in use is read once a week, too slowly
-// to disturb anybody.
+// Disks lose data now and then. So a store in use is read once a week, slowly enough to
+// disturb no reader.
 const (
 	scrubFirst = time.Hour
 	scrubAgain = 7 * 24 * time.Hour
@@ -60,7 +60,8 @@ func (c *Cache) scrubWeekly(ctx context.Context) {
 	}
 }
 
-// scrub reports what it finds to the configuration of that moment.
+// scrub reads the whole store. It reports what it finds to the configuration that is
+// current then.
 func (c *Cache) scrub(ctx context.Context) {
 	err := c.store.Scrub(ctx, Scrub{
 		Kept:   true,
@@ -88,15 +89,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// clear removes what killed processes left in tmp. Files that cannot be removed do no
-// harm.
+// clear removes the files that killed processes left in tmp. Files that cannot be
+// removed do no harm.
 func (c *Cache) clear() {
 	_ = c.store.cached.leftovers((*temp).remove, nodePrefix, blobPrefix)
 }
 
-// Evict removes the files that were used least recently, if there is more in the
-// cache than its limit, or less room on the disk than must stay free. Files that are
-// being read stay. One process at a time evicts.
+// Evict removes the least recently used files if the cache is over its limit, or if
+// the disk has less room than must stay free. Open files stay. One process at a time
+// evicts.
 func (c *Cache) Evict(ctx context.Context) error {
 	if !dirExists(c.store.cached.dir) {
 		return nil
@@ -120,33 +121,33 @@ func (c *Cache) Evict(ctx context.Context) error {
 	return e.run(surplus)
 }
 
-// evictIfFull evicts if the disk is about to be full. It is for a process that writes
-// elsewhere on the disk, which goes on in any case.
+// evictIfFull evicts if the disk is nearly full. It is for a process that writes
+// to the same disk outside the cache.
 func (c *Cache) evictIfFull(ctx context.Context) {
 	if spare, low := c.spare(); spare < low {
 		_ = c.Evict(ctx)
 	}
 }
 
-// An eviction goes over the cache twice: to count how many bytes were used when, and
-// to remove those that were used before some minute. So it need not remember every
-// file.
+// An eviction reads the cache twice: first to count how many bytes were used last in
+// each minute, and then to remove the files that were used before some minute. So it
+// need not remember every file.
 type eviction struct {
 	ctx     context.Context
 	cache   *Cache
 	now     time.Time
 	evicted func(bytes int64)
-	bytes   map[int64]int64 // that can be removed, by the minute of their last use
-	total   int64
-	inUse   int64 // bytes that are being read
+	bytes   map[int64]int64 // bytes that can be removed, by the minute of their last use
+	total   int64           // bytes
+	inUse   int64           // bytes of open files
 }
 
 func (e *eviction) minute(info fs.FileInfo) int64 {
 	return min(info.ModTime().Unix(), e.now.Unix()) / 60
 }
 
-// count counts a file, or removes a blob that is kept by now. A file with a time in
-// the future would seem to be used until then, so its time is set to now.
+// count counts a file, or removes a cached blob that has been kept since. The time of
+// a file that is in the future is set to now, so that the file can be evicted.
 func (e *eviction) count(it item) error {
 	s := e.cache.store
 	if d, ok := it.blob(); ok && s.exists(s.blobPath(d)) && s.cached.remove(it.path) == nil {
@@ -165,7 +166,7 @@ func (e *eviction) count(it item) error {
 	return nil
 }
 
-// isInUse reports whether a blob is being read, by whatever process.
+// isInUse reports whether a process has a blob open.
 func (e *eviction) isInUse(it item) bool {
 	if it.folder != blobs {
 		return false
@@ -178,8 +179,8 @@ func (e *eviction) isInUse(it item) bool {
 	return isInUse(f)
 }
 
-// run removes surplus bytes: all that were last used before some minute, and of that
-// minute's as many as it takes.
+// run removes surplus bytes: all files that were used last before some minute, and as
+// many files of that minute as necessary.
 func (e *eviction) run(surplus int64) error {
 	var last int64
 	for _, last = range slices.Sorted(maps.Keys(e.bytes)) {
@@ -205,8 +206,8 @@ func (e *eviction) run(surplus int64) error {
 	}, blobs, files, nodes)
 }
 
-// Forget removes what the cache has of everything below a root, even if other roots
-// lead to it: it can be fetched again. Kept files stay.
+// Forget removes every cached file below a root, even if other roots lead to it, since
+// it can be fetched again. Kept files stay.
 func (s *Store) Forget(ctx context.Context, root cid.Cid) (Collected, error) {
 	var gone Collected
 	seen, todo := cid.NewSet(), []cid.Cid{root}
@@ -217,7 +218,7 @@ func (s *Store) Forget(ctx context.Context, root cid.Cid) (Collected, error) {
 			continue
 		}
 		if data, err := s.node(ctx, c); err == nil {
-			below, _, _ := unixfs.Children(unixfs.Block{CID: c, Data: data}) // none if it is no UnixFS
+			below, _, _ := unixfs.Children(unixfs.Block{CID: c, Data: data}) // nil if it is not UnixFS
 			for _, child := range below {
 				todo = append(todo, child.CID)
 			}

@@ -21,29 +21,29 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// An Import brings one root into the store. Nothing of it can be seen before Commit,
-// and afterwards it is durable. It is for one goroutine.
+// An Import adds one root to the store. The root is invisible before Commit, and durable
+// afterwards. An Import is for one goroutine.
 type Import struct {
 	store *Store
 	temp  *temp
 	lock  *flock.Flock        // nil unless it is held
-	dirs  map[string]struct{} // to sync: something was put into them
-	made  []string            // directories of the store that were not there
-	files int                 // temporary files made for small ones
+	dirs  map[string]struct{} // directories that must be synced
+	made  []string            // directories of the store that the import made
+	files int                 // the number of temporary files for small files
 
-	space  *Cache // where room is made
+	space  *Cache // evicts when the disk is nearly full
 	cancel context.CancelFunc
 	watch  sync.WaitGroup
 }
 
-// BeginImport starts an import, and removes what killed imports left. Close must be
-// called in the end. Until then, room is made in the cache whenever the disk is
-// about to be full.
+// BeginImport starts an import, and removes the files that killed imports left. Close
+// must be called in the end. Until then, cached files are evicted whenever the disk is
+// nearly full.
 func (s *Store) BeginImport() (*Import, error) {
 	if err := s.checkOwner(); err != nil {
 		return nil, err
 	}
-	_ = s.leftovers((*temp).remove, importPrefix) // those that stay do no harm
+	_ = s.leftovers((*temp).remove, importPrefix) // files that stay do no harm
 	im := &Import{store: s, dirs: map[string]struct{}{}, space: s.spaceForImport()}
 	err := im.retry(func() (err error) {
 		if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
@@ -64,18 +64,18 @@ func (s *Store) BeginImport() (*Import, error) {
 	return im, nil
 }
 
-// lookForRoom is how often an import looks how much room the disk has.
+// lookForRoom is how often an import checks how much room the disk has.
 const lookForRoom = 10 * time.Millisecond
 
-// spaceForImport returns a cache that takes any room, and leaves as much of the disk
-// free as an import needs until the next look.
+// spaceForImport returns a cache without a limit of its own that leaves as much of the
+// disk free as an import needs until the next check.
 func (s *Store) spaceForImport() *Cache {
 	_, size, _ := diskSpace(s.dir)
 	return s.NewCache(CacheConfig{MaxSize: math.MaxInt64, MinFree: max(1, minFreeOf(size)/2, min(64<<20, size/4))})
 }
 
-// keepRoom evicts from the cache while the import writes: a cache must not be the
-// reason why a conversion fails.
+// keepRoom evicts cached files while the import writes: a conversion must not fail
+// because of the cache.
 func (im *Import) keepRoom() {
 	ctx, cancel := context.WithCancel(context.Background())
 	im.cancel = cancel
@@ -86,8 +86,8 @@ func (im *Import) keepRoom() {
 	})
 }
 
-// retry does again what failed because another import, which was given up, removed an
-// empty directory. If the disk is full, it makes room and does it once more.
+// retry calls do again if it failed because another import was closed and removed an
+// empty directory. If the disk is full, it evicts cached files and calls do once more.
 func (im *Import) retry(do func() error) (err error) {
 	for range 10 {
 		if err = do(); !errors.Is(err, fs.ErrNotExist) {
@@ -101,14 +101,14 @@ func (im *Import) retry(do func() error) (err error) {
 	return err
 }
 
-// TempDir returns the directory in which to write blobs before they are handed to
-// Blob. The file named lock in it is the store's.
+// TempDir returns the directory in which the caller writes blobs that it passes to
+// Blob. The file named lock in it belongs to the store.
 func (im *Import) TempDir() string { return im.temp.path }
 
-// Lock keeps everything in the store from being removed until Commit or Close. It
-// must be called before Blob, Node and Commit. It waits for a process that removes
-// something from the store. Such processes wait for us in turn, so Lock should be
-// called when all that is left to do is to put things in place.
+// Lock keeps other processes from removing anything from the store until Commit or
+// Close. It must be called before Blob, Node and Commit. It waits for a process that is
+// removing something, and such processes wait for the import in turn. So Lock should be
+// called when nothing is left to do but to put files in place.
 func (im *Import) Lock(ctx context.Context) error {
 	err := im.retry(func() (err error) {
 		if err := im.mkdirs(im.store.images()); err != nil {
@@ -124,7 +124,7 @@ func (im *Import) Lock(ctx context.Context) error {
 	return nil
 }
 
-var errNotLocked = errors.New("an import must be locked before things are put in place")
+var errNotLocked = errors.New("an import must be locked before files are put in place")
 
 func (im *Import) unlock() {
 	if im.lock != nil {
@@ -133,9 +133,9 @@ func (im *Import) unlock() {
 	}
 }
 
-// Blob takes over the file at path in TempDir: the blob with the given digest, whose
-// DAG is f. If the store has the same bytes already, they stay, with what the system
-// has cached of them; bytes that rotted are replaced.
+// Blob moves the file at path in TempDir into the store: the blob with the digest d,
+// whose DAG is f. If the store has the same bytes already, their file stays, since the
+// system may have it in memory. A file that has rotted is replaced.
 func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 	if im.lock == nil {
 		return errNotLocked
@@ -166,10 +166,10 @@ func (im *Import) placeBlob(path, final string) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	return im.mkdirs(filepath.Dir(final)) // another import may not have synced it yet
+	return im.mkdirs(filepath.Dir(final)) // the import that wrote it may not have synced it yet
 }
 
-// Node stores a directory, a node of a file, or a small file that is one block.
+// Node stores a block: a directory, a node of a file, or a small file.
 func (im *Import) Node(b unixfs.Block) error {
 	if im.lock == nil {
 		return errNotLocked
@@ -178,22 +178,22 @@ func (im *Import) Node(b unixfs.Block) error {
 }
 
 // Has reports whether the store has the blob that is the file c, with its nodes and
-// leaf table, so that it need not be handed over again. It verifies the nodes and the
-// blob's size, but not its content, which may have rotted. What it reports stays true
-// after Lock; before, it may have changed by the next call.
+// leaf table, so that the caller need not pass it to Blob. It verifies the nodes and
+// the size of the blob, but not its content, which may have rotted. After Lock the
+// answer stays true until Commit or Close.
 func (im *Import) Has(c cid.Cid) bool {
 	d, table, err := im.store.file(c)
 	if err != nil {
 		return false
 	}
 	w := im.store.newWalk()
-	if im.lock != nil { // another import may not have synced it yet
+	if im.lock != nil { // the import that wrote the files may not have synced them yet
 		w.found = func(path string) error { return im.mkdirs(filepath.Dir(path)) }
 	}
 	return w.file(c, d, table) == nil
 }
 
-// Commit makes the root durable, with a record. The import is unlocked then.
+// Commit makes the root durable and writes its record. Then it unlocks the import.
 func (im *Import) Commit(root cid.Cid, r Record) error {
 	if im.lock == nil {
 		return errNotLocked
@@ -212,21 +212,20 @@ func (im *Import) Commit(root cid.Cid, r Record) error {
 	return im.sync()
 }
 
-// Close removes temporary files, and the directories that the import made and that
-// stayed empty.
+// Close removes temporary files, and the empty directories that the import made.
 func (im *Import) Close() error {
 	im.cancel()
 	im.watch.Wait()
 	im.unlock()
 	err := im.temp.remove()
 	for _, dir := range slices.Backward(im.made) {
-		os.Remove(dir) // which fails if there is something in it
+		os.Remove(dir) // fails if the directory is not empty
 	}
 	return err
 }
 
-// write stores data under its final name. A file that is there already is written
-// again, which mends it if it rotted.
+// write stores data under its final name. It replaces a file that is there already,
+// which may have rotted.
 func (im *Import) write(final string, data []byte) error {
 	im.files++
 	path := filepath.Join(im.temp.path, fmt.Sprintf("record-%d", im.files))
@@ -246,8 +245,8 @@ func (im *Import) adopt(path, final string) error {
 	})
 }
 
-// mkdirs makes a directory of the store, and notes that it and those above it must be
-// synced, even if another process made them just now.
+// mkdirs makes a directory of the store and those above it, and notes that they must be
+// synced. It notes existing ones as well: another process may have just made them.
 func (im *Import) mkdirs(dir string) error {
 	im.dirs[dir] = struct{}{}
 	if dir == im.store.dir {

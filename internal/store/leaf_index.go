@@ -15,19 +15,19 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A LeafIndex says which blob of a store has a leaf, kept or cached. With it, only
-// the leaves that changed in a new version of an image are fetched.
+// A LeafIndex says which kept or cached blob of a store has a leaf. With it, only the
+// leaves that changed in a new version of an image are fetched.
 //
-// The index is made from the leaf tables, and is in memory only. It learns in the
+// The index is built from the leaf tables, and is in memory only. It learns in the
 // background, so it may not know a leaf that the store has, and it may name a blob
-// that was removed: readers verify what they find there. An index that is full
-// forgets everything and learns what is there again.
+// that was removed: readers verify the leaves that they find. A full index forgets
+// everything and learns again.
 type LeafIndex struct {
 	store *Store
 
 	learning sync.Mutex
-	seen     map[shelf]map[string]struct{} // names of leaf tables
-	changed  map[shelf]time.Time           // when the last new table came
+	seen     map[shelf]map[string]struct{} // names of the leaf tables that were read
+	changed  map[shelf]time.Time           // when a leaf table was added last
 
 	mu     sync.RWMutex
 	places map[shortDigest]leafPlace
@@ -40,7 +40,7 @@ type indexedBlob struct {
 	size   int64
 }
 
-// A leafPlace is the number of a blob, and where in it a leaf begins.
+// A leafPlace is the number of a blob, and the offset in it at which a leaf begins.
 type leafPlace uint64
 
 const (
@@ -48,19 +48,19 @@ const (
 	maxBlobs   = 1 << 18
 )
 
-// maxIndexed is how many leaves an index knows at most: those of 128 GiB of blobs in
-// leaves of 64 KiB, in about 100 MB of memory.
+// maxIndexed is how many leaves an index knows at most: 128 GiB of blobs in leaves of
+// 64 KiB. They take about 100 MB of memory.
 const maxIndexed = 1 << 21
 
-// maxLearned is how many leaves are learned from blobs that are there already, which
-// leaves room for those that come.
+// maxLearned is how many leaves are learned from blobs that the store has already,
+// which leaves room for new blobs.
 const maxLearned = maxIndexed / 4 * 3
 
-// minIndexed is how many bytes a leaf must have. Otherwise a few files of tiny leaves
-// would fill the index.
+// minIndexed is how many bytes an indexed leaf has at least. Otherwise a few files of
+// tiny leaves would fill the index.
 const minIndexed = 1 << 10
 
-// leafRecord is how many bytes of a table on disk a leaf takes.
+// leafRecord is how many bytes a leaf takes in a table on disk.
 const leafRecord = 36
 
 // NewLeafIndex returns an index that knows nothing yet.
@@ -93,7 +93,7 @@ func (x *LeafIndex) Find(leaf [sha256.Size]byte) (d digest.Digest, size, offset 
 	return b.digest, b.size, int64(p & (1<<offsetBits - 1)), true
 }
 
-// Add makes a blob known, which replaces other blobs that have its leaves.
+// Add adds the leaves of a blob. It replaces other blobs as the place of these leaves.
 func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -113,9 +113,9 @@ func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
 	}
 }
 
-// Learn reads the leaf tables that are new since the last call; if they are too many,
-// those that were written last. It leaves out the tables that it cannot read. The
-// error is that of ctx.
+// Learn reads the leaf tables that were added since the last call, or the newest of
+// them if they are too many. It leaves out tables that it cannot read. Its only error
+// is the cause of ctx.
 func (x *LeafIndex) Learn(ctx context.Context) error {
 	x.learning.Lock()
 	defer x.learning.Unlock()
@@ -170,8 +170,8 @@ func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
 	return nil
 }
 
-// unseen returns the files whose tables were not read yet, as many as there is room
-// for.
+// unseen returns the files whose tables were not read yet, the newest last. If the
+// index has no room for all of them, it leaves out the oldest.
 func (x *LeafIndex) unseen(entries []fs.DirEntry, seen map[string]struct{}) []cid.Cid {
 	type table struct {
 		file    cid.Cid
@@ -199,6 +199,6 @@ func (x *LeafIndex) unseen(entries []fs.DirEntry, seen map[string]struct{}) []ci
 		}
 		unread = append(unread, t.file)
 	}
-	slices.Reverse(unread) // of two blobs with a leaf, the newer one will stay for longer
+	slices.Reverse(unread) // so that the newer of two blobs with a leaf, which stays longer, is added last
 	return unread
 }

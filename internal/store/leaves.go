@@ -18,13 +18,13 @@ import (
 // A LeafSet is the leaves of many blobs, in 16 bytes each.
 type LeafSet struct{ sorted []shortDigest }
 
-// A shortDigest is the first half of a leaf's digest. That is long enough that
-// leaves with the same first half cannot be made on purpose.
+// A shortDigest is the first half of a leaf's digest. It is too long for an attacker
+// to make two leaves with the same one.
 type shortDigest [sha256.Size / 2]byte
 
 func (d shortDigest) compare(e shortDigest) int { return bytes.Compare(d[:], e[:]) }
 
-// Has reports whether a leaf is in the set, by the digest of its block.
+// Has reports whether the leaf whose block has the digest is in the set.
 func (l *LeafSet) Has(digest [sha256.Size]byte) bool {
 	_, has := slices.BinarySearchFunc(l.sorted, shortDigest(digest[:]), shortDigest.compare)
 	return has
@@ -47,9 +47,9 @@ func (s *Store) Leaves(ctx context.Context, except ...cid.Cid) (*LeafSet, error)
 	return l, nil
 }
 
-// EachLeaf hands the digest of each leaf of all kept blobs, except those of the given
-// files, to visit. It reads every leaf table, and leaves out those that it cannot
-// read: it is for finding out what blobs share, and Collect finds damage.
+// EachLeaf calls visit with the digest of each leaf of all kept blobs, except those of
+// the given files. It leaves out leaf tables that it cannot read: it serves to find out
+// what blobs share, and Collect reports damage.
 func (s *Store) EachLeaf(ctx context.Context, visit func(digest [sha256.Size]byte), except ...cid.Cid) error {
 	listed, err := s.tables()
 	if err != nil {
@@ -80,7 +80,7 @@ func (s *Store) EachLeaf(ctx context.Context, visit func(digest [sha256.Size]byt
 	return nil
 }
 
-// Tables returns how many leaf tables are kept, one for each file of a blob.
+// Tables returns the number of kept leaf tables. Each file has one.
 func (s *Store) Tables() (int, error) {
 	listed, err := s.tables()
 	return len(listed), err
@@ -101,13 +101,12 @@ func (s *Store) tables() ([]cid.Cid, error) {
 	return listed, nil
 }
 
-// CheckTable returns an error if the leaf table that the store has of a file does
-// not have the leaves that the file's nodes have. Reading the blob does not show
-// that.
+// CheckTable returns an error if the leaves in the store's table of a file are not
+// those in the file's nodes. Reading the blob does not show that.
 func (s *Store) CheckTable(f *unixfs.File) error {
 	_, table, err := s.anyFile(f.CID)
 	switch {
-	case errors.Is(err, ErrLacking) && len(f.Nodes) == 0: // a small file
+	case errors.Is(err, ErrLacking) && len(f.Nodes) == 0: // a small file has no table
 		return nil
 	case err != nil:
 		return err

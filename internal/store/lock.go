@@ -11,7 +11,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// A lockMode is how a lock is held: together with others, or alone.
+// A lockMode says whether other processes may hold the lock at the same time.
 type lockMode func(*flock.Flock) (bool, error)
 
 var (
@@ -19,7 +19,8 @@ var (
 	exclusive lockMode = (*flock.Flock).TryLock
 )
 
-// The system's own way of waiting for a lock cannot be given up.
+// askAgain is how often a lock is tried. The system's own way of waiting for a lock
+// ignores contexts.
 const askAgain = 5 * time.Millisecond
 
 func acquire(ctx context.Context, path string, m lockMode) (*flock.Flock, error) {
@@ -38,8 +39,8 @@ func acquire(ctx context.Context, path string, m lockMode) (*flock.Flock, error)
 	}
 }
 
-// try takes the lock of the file at path, which it makes if need be. It returns nil
-// if another process holds the lock, or removed the file just now.
+// try locks the file at path, and makes it if necessary. It returns nil if another
+// process holds the lock, or has just removed the file.
 func try(path string, m lockMode) (*flock.Flock, error) {
 	l := flock.New(path, flock.SetPermissions(0o644), flock.SetFlag(os.O_CREATE|os.O_RDONLY|noFollow))
 	ok, err := m(l)
@@ -65,6 +66,6 @@ func try(path string, m lockMode) (*flock.Flock, error) {
 	return nil, err
 }
 
-// release lets a lock go. If that fails, the lock's file is closed already, and the
-// lock is gone with it.
+// release releases a lock. An error means that the file of the lock is closed already,
+// and that the lock is gone with it.
 func release(l *flock.Flock) { _ = l.Unlock() }

@@ -32,9 +32,9 @@ type Partial struct {
 	lock    *flock.Flock
 }
 
-// BeginBlob begins the blob that is the given file, of size bytes. Close must be
-// called in the end. The error is ErrOff or ErrTooLarge if the cache does not take
-// it, and ErrBusy if another process is fetching it.
+// BeginBlob begins the blob that is the file id and has size bytes. Close must be
+// called in the end. The error is ErrOff or ErrTooLarge if the cache does not take the
+// blob, and ErrBusy if another process is fetching it.
 func (c *Cache) BeginBlob(id cid.Cid, size int64) (*Partial, error) {
 	if !c.IsOn() {
 		return nil, ErrOff
@@ -78,8 +78,9 @@ func (p *Partial) open() (err error) {
 	return err
 }
 
-// takeNew locks a new file, or returns nil if another process has one at the path. A
-// file that a killed process left is replaced, since others may be reading it.
+// takeNew makes and locks a file, or returns nil if another process has locked the one
+// at the path. A file that a killed process left is replaced and not reused, since
+// other processes may be reading it.
 func takeNew(path string) (*flock.Flock, error) {
 	for {
 		lock, err := try(path, exclusive)
@@ -104,15 +105,15 @@ func (c *Cache) Follow(id cid.Cid) (*os.File, error) {
 	return c.store.cached.open(c.partialPath(id))
 }
 
-// Path returns where the file is: in tmp, or from Commit on in its place.
+// Path returns the path of the file, which is in tmp until Commit puts it in its place.
 func (p *Partial) Path() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.path
 }
 
-// Open opens the file for a reader, who must call done after closing it. Until then,
-// the file counts as used, and stays if it is in its place.
+// Open opens the file for a reader, which must call done after closing it. Until then,
+// the bytes of the file count as used, and a file in its place is not evicted.
 func (p *Partial) Open() (f *os.File, done func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -142,13 +143,12 @@ func (p *Partial) WriteAt(b []byte, offset int64) (int, error) {
 	return n, err
 }
 
-// Grow takes room for n bytes that the caller writes to the file at Path in another
-// way.
+// Grow takes room for n bytes that the caller writes to the file at Path by itself.
 func (p *Partial) Grow(n int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken >= p.size {
-		return nil // bytes that are written again take no room
+		return nil // a leaf that is written twice takes no more room
 	}
 	if !p.cache.room.take(n) {
 		p.cache.offIfDiskFull(n)
@@ -161,7 +161,7 @@ func (p *Partial) Grow(n int64) error {
 // ReadAt reads what was written.
 func (p *Partial) ReadAt(b []byte, offset int64) (int, error) { return p.file.ReadAt(b, offset) }
 
-// Sync makes what was written durable, which takes its time.
+// Sync makes the written bytes durable, which may take seconds.
 func (p *Partial) Sync() error {
 	err := p.file.Sync()
 	if err != nil {
@@ -170,8 +170,8 @@ func (p *Partial) Sync() error {
 	return err
 }
 
-// Commit puts the blob, which has the digest d and is synced, in its place, with the
-// record of the file that it is.
+// Commit puts the blob in its place, and writes the record of its file. The blob must
+// have the digest d, and must be synced.
 func (p *Partial) Commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
 	err := p.commit(d, file, t)
 	if err != nil {
@@ -209,7 +209,7 @@ func (p *Partial) place(final string) error {
 	err := p.cache.room.place(p.taken, p.size, func() error { return p.cache.place(p.path, final, false) })
 	if err == nil {
 		p.path, p.placed, p.taken = final, true, 0
-		_, _ = p.lock.TryRLock() // others may read the blob from now on, and none evicts it
+		_, _ = p.lock.TryRLock() // readers may lock the blob, too, and no process evicts it
 	}
 	return err
 }
@@ -229,8 +229,8 @@ func (p *Partial) Close() error {
 	return errors.Join(err, p.file.Close())
 }
 
-// releaseIfUnused lets go of the lock and of the room of a blob that ended, once no
-// reader has its file open. It must be called with mu held.
+// releaseIfUnused releases the lock and the room of a closed blob once no reader has
+// its file open. It must be called with mu held.
 func (p *Partial) releaseIfUnused() {
 	if !p.closed || p.readers > 0 {
 		return

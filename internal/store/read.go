@@ -24,9 +24,9 @@ type File struct {
 	store  *Store
 }
 
-// HasDigest reports whether the file has a digest. If that is of another algorithm
-// than Digest, it reads the whole file, until ctx is done, and remembers the result.
-// It moves the offset of the file.
+// HasDigest reports whether the file has the digest d. If the algorithm of d is not
+// that of Digest, HasDigest reads the whole file, or until ctx is done, and remembers
+// the result. It moves the offset of the file.
 func (f *File) HasDigest(ctx context.Context, d digest.Digest) (bool, error) {
 	if d.Algorithm() == f.Digest.Algorithm() {
 		return f.Digest == d, nil
@@ -43,8 +43,8 @@ func (f *File) HasDigest(ctx context.Context, d digest.Digest) (bool, error) {
 	return got == d, nil
 }
 
-// Open opens the blob at the slash-separated path below root, unverified. The error
-// is fs.ErrNotExist if there is no such blob, and ErrLacking if the store does not
+// Open opens the blob at the slash-separated path below root without verifying it. The
+// error is fs.ErrNotExist if no such blob exists, and ErrLacking if the store does not
 // have it.
 func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, error) {
 	c, err := s.walk(ctx, root, path)
@@ -54,8 +54,8 @@ func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, err
 	return s.OpenFile(c)
 }
 
-// OpenFile opens the blob that is the file c, unverified. The error is ErrLacking if
-// the store does not have it.
+// OpenFile opens the blob that is the file c without verifying it. The error is
+// ErrLacking if the store does not have it.
 func (s *Store) OpenFile(c cid.Cid) (*File, error) {
 	d, table, err := s.anyFile(c)
 	if err != nil {
@@ -68,8 +68,9 @@ func (s *Store) OpenFile(c cid.Cid) (*File, error) {
 	return &File{f, c, d, table.Size(), s}, nil
 }
 
-// OpenBlob opens the blob that has a digest and size bytes, unverified. The error is
-// ErrLacking if the store does not have it. A cached blob stays until it is closed.
+// OpenBlob opens the blob that has the digest d and size bytes without verifying it.
+// The error is ErrLacking if the store does not have it. A cached blob is not evicted
+// before it is closed.
 func (s *Store) OpenBlob(d digest.Digest, size int64) (*os.File, error) {
 	f, err := s.openSized(s.blobPath(d), size)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -85,8 +86,8 @@ func (s *Store) OpenBlob(d digest.Digest, size int64) (*os.File, error) {
 }
 
 // ReadFile returns the content of the file at the slash-separated path below root.
-// The error is fs.ErrNotExist if there is no such file, ErrLacking if the store does
-// not have it, and unixfs.ErrTooLarge if it has more than limit bytes.
+// The error is fs.ErrNotExist if no such file exists, ErrLacking if the store does not
+// have it, and unixfs.ErrTooLarge if it has more than limit bytes.
 func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
 	c, err := s.walk(ctx, root, path)
 	if err != nil {
@@ -115,8 +116,8 @@ func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error
 }
 
 // ReadDir returns the entries of the directory at the slash-separated path below root
-// by name, and nil if there is a file. The error is fs.ErrNotExist if there is
-// neither, and ErrLacking if the store does not have what tells.
+// by name, or nil if a file is at that path. The error is fs.ErrNotExist if the path
+// does not exist, and ErrLacking if the store lacks a directory on the path.
 func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error) {
 	entries, err := unixfs.ReadDir(ctx, s.node, root, path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -132,9 +133,9 @@ func (s *Store) ReadDir(ctx context.Context, root cid.Cid, path string) (map[str
 	return nil, err
 }
 
-// Trail returns the CIDs on the slash-separated path below root, that of its end
-// last. The error is fs.ErrNotExist if the path does not exist, and ErrLacking if
-// the store does not have a directory on it.
+// Trail returns the CIDs on the slash-separated path below root, ending with the CID
+// at the path itself. The error is fs.ErrNotExist if the path does not exist, and
+// ErrLacking if the store lacks a directory on the path.
 func (s *Store) Trail(ctx context.Context, root cid.Cid, path string) ([]cid.Cid, error) {
 	trail, err := unixfs.Trail(ctx, s.node, root, path)
 	return trail, s.proved(ctx, root, path, err)
@@ -146,9 +147,9 @@ func (s *Store) walk(ctx context.Context, root cid.Cid, path string) (cid.Cid, e
 	return c, s.proved(ctx, root, path, err)
 }
 
-// proved returns the error of a walk. If it says that the path does not exist, proved
-// verifies the directories that say so: kept ones are read unverified, and one that
-// rotted proves nothing.
+// proved returns the error of a walk. If the error says that the path does not exist,
+// proved walks again and verifies the directories: kept directories are read without
+// verifying them, and one that has rotted proves no absence.
 func (s *Store) proved(ctx context.Context, root cid.Cid, path string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrLacking) {
 		return err
@@ -156,15 +157,15 @@ func (s *Store) proved(ctx context.Context, root cid.Cid, path string, err error
 	_, again := unixfs.Walk(ctx, func(ctx context.Context, c cid.Cid) ([]byte, error) {
 		data, err := s.node(ctx, c)
 		if err == nil && (unixfs.Block{CID: c, Data: data}).Verify() != nil {
-			err = fmt.Errorf("%s is %w: its bytes are not those that its name says", s.nodePath(c), ErrDamaged)
+			err = fmt.Errorf("%s is %w: its bytes do not have the hash in its name", s.nodePath(c), ErrDamaged)
 		}
 		return data, err
 	}, root, path)
 	return cmp.Or(again, err)
 }
 
-// Size returns how many bytes everything at the slash-separated path below root has,
-// as IPFS counts: blocks that are there twice count twice.
+// Size returns the total size in bytes of the blocks at the slash-separated path below
+// root. As IPFS counts, a block that occurs twice counts twice.
 func (s *Store) Size(ctx context.Context, root cid.Cid, path string) (uint64, error) {
 	c, err := unixfs.Walk(ctx, s.node, root, path)
 	if err != nil {
@@ -182,9 +183,9 @@ func (s *Store) Size(ctx context.Context, root cid.Cid, path string) (uint64, er
 	return size, err
 }
 
-// Block returns a block as it is on disk, unverified: a directory, a node of a file,
-// a small file, or a blob that is one block. Other leaves are parts of blobs. The
-// error is ErrLacking if the store does not have it.
+// Block returns a block without verifying it: a directory, a node of a file, a small
+// file, or a blob that is one block. The error is ErrLacking if the store does not have
+// it. A leaf that is part of a blob is lacking as a block.
 func (s *Store) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 	data, err := s.node(ctx, c)
 	if !errors.Is(err, ErrLacking) {

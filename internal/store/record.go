@@ -20,14 +20,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A Record says what a root holds, for people and for eviction.
+// A Record lists the images below a root. It is what keeps them: Collect removes
+// everything to which no record leads.
 type Record struct {
-	Root    string          `json:"root"` // as image names spell it
+	Root    string          `json:"root"` // as it is written in image names
 	Images  []layout.Tagged `json:"images"`
 	Created time.Time       `json:"created"`
 }
 
-// maxRecord is the most bytes of a record: tens of thousands of images.
+// maxRecord is how many bytes a record may have: enough for tens of thousands of
+// images.
 const maxRecord = 16 << 20
 
 func (r Record) encode() ([]byte, error) {
@@ -47,8 +49,7 @@ func (s *Store) imagePath(root cid.Cid) string {
 
 func (s *Store) images() string { return filepath.Join(s.dir, "images") }
 
-// Record returns what the store says of a root. The error is ErrLacking if the root
-// has no record.
+// Record returns the record of a root. The error is ErrLacking if it has none.
 func (s *Store) Record(root cid.Cid) (Record, error) {
 	path := s.imagePath(root)
 	b, err := s.readFile(path, maxRecord)
@@ -65,8 +66,8 @@ func (s *Store) Record(root cid.Cid) (Record, error) {
 	return r, nil
 }
 
-// Images returns the records of all roots, the newest first. An error is about
-// records that cannot be read; the others are returned with it.
+// Images returns the records of all roots, the newest first. If some records cannot be
+// read, it returns the others and an error.
 func (s *Store) Images(ctx context.Context) ([]Record, error) {
 	roots, err := s.roots()
 	if err != nil {
@@ -84,7 +85,7 @@ func (s *Store) Images(ctx context.Context) ([]Record, error) {
 		switch {
 		case err == nil:
 			records = append(records, r)
-		case !errors.Is(err, fs.ErrNotExist): // it is being removed
+		case !errors.Is(err, fs.ErrNotExist): // another process is removing it
 			damaged = append(damaged, err)
 		}
 	}
@@ -110,8 +111,8 @@ func (s *Store) roots() ([]cid.Cid, error) {
 	return roots, nil
 }
 
-// Remove removes a root's record. The next Collect removes what only this root led
-// to. The error is ErrLacking if the root has no record.
+// Remove removes the record of a root. The next Collect removes the files to which no
+// other root leads. The error is ErrLacking if the root has no record.
 func (s *Store) Remove(ctx context.Context, root cid.Cid) error {
 	path := s.imagePath(root)
 	if _, err := s.lstat(path); err != nil {

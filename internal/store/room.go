@@ -12,16 +12,16 @@ type room struct {
 
 	mu     sync.Mutex
 	limit  int64 // bytes
-	placed int64 // bytes of files in place, as far as is known
-	coming int64 // bytes of blobs on their way in, and of removed ones that are being read
-	inUse  int64 // bytes of those in place that were being read at the last eviction
+	placed int64 // about how many bytes the files in place have
+	coming int64 // bytes of blobs on their way in, and of removed blobs that are open
+	inUse  int64 // bytes of the files in place that were open at the last eviction
 }
 
-// Once there is too much in the cache, this part of its limit is evicted beyond what
-// has to go, so that a cache in use is not always evicting.
+// atOnce is which part of the limit is evicted beyond what is necessary, so that a busy
+// cache does not evict all the time: a tenth.
 const atOnce = 10
 
-// onDisk returns how many bytes of the disk a file takes, about.
+// onDisk returns about how many bytes of the disk a file of size bytes takes.
 func onDisk(size int64) int64 {
 	const block = 4096
 	return (size + block - 1) / block * block
@@ -41,7 +41,7 @@ func (r *room) free() int64 {
 	return max(0, min(r.limit-r.placed-r.coming, spare-low))
 }
 
-// evictable returns how many bytes could be evicted, as far as is known.
+// evictable returns about how many bytes could be evicted.
 func (r *room) evictable() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,16 +55,16 @@ func (r *room) resize(limit int64) {
 	r.wakeIfFull()
 }
 
-// fits reports whether there would be room for a blob if all else was evicted.
+// fits reports whether a blob of size bytes would fit into an empty cache.
 func (r *room) fits(size int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return size <= r.limit
 }
 
-// take takes room for n bytes of a blob on its way in, or reports that there is none
-// beside those that cannot be evicted. The bytes that blobs are going to have do not
-// count, or a blob of which nothing comes would take all the room.
+// take takes room for n bytes of a blob on its way in. It reports false if the bytes
+// that cannot be evicted leave no room. Only bytes that have come count: otherwise a
+// blob of which nothing comes would take all the room.
 func (r *room) take(n int64) bool {
 	if !r.hasSpare(n) {
 		return false
@@ -96,8 +96,9 @@ func (r *room) giveBack(n int64) {
 	r.coming -= n
 }
 
-// place calls rename, which puts a blob of size bytes in place, of which n bytes were
-// taken. No byte counts twice meanwhile, or others would be evicted for it.
+// place calls rename, which puts a blob of size bytes in place. The n bytes that were
+// taken for the blob are given back in the same step: if they counted twice for a
+// moment, other blobs would be evicted.
 func (r *room) place(n, size int64, rename func() error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,7 +111,7 @@ func (r *room) place(n, size int64, rename func() error) error {
 	return nil
 }
 
-// change notes that there are more bytes in place, or fewer.
+// change notes that the files in place have n more bytes, or fewer if n is negative.
 func (r *room) change(n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,7 +126,7 @@ func (r *room) wakeIfFull() {
 	}
 }
 
-// wake has room made.
+// wake starts an eviction.
 func (r *room) wake() {
 	select {
 	case r.full <- struct{}{}:
@@ -133,8 +134,8 @@ func (r *room) wake() {
 	}
 }
 
-// measured takes how many bytes are in place, and how many of these are being read.
-// It returns how many have to go, if any.
+// measured notes how many bytes the files in place have, and how many of these are
+// open. It returns how many bytes must be evicted.
 func (r *room) measured(placed, inUse int64) (surplus int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,15 +12,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Scrub reads the blobs and nodes of a store, and takes those out of service whose
-// content is not what their name says: they are fetched again, or missed, but not
-// served. A cached file is removed. A kept file is only put aside, with Rotten at the
-// end of its name, until the next Collect of a store without damaged images.
+// A Scrub reads the blobs and nodes of a store, and takes files out of service whose
+// content does not have the digest in their name, so that they are not served. A cached
+// file is removed. A kept file is renamed, with Rotten at the end of its name, and stays
+// until the next Collect of a store without damaged images.
 type Scrub struct {
-	Kept, Cached bool // which of them
+	Kept, Cached bool // which files it reads
 
-	// Read is called before n bytes are read, and may wait. Its error ends the scrub.
-	// It may be nil.
+	// Read is called before n bytes are read, and may wait. The scrub ends with its
+	// first error. Read may be nil.
 	Read func(n int) error
 
 	// Found is called for each file that is wrong. The error is nil if the file was
@@ -31,7 +31,7 @@ type Scrub struct {
 // Rotten is the end of the name of a file that a scrub put aside.
 const Rotten = ".rotten"
 
-// Scrub scrubs the store. An error is about files that could not be read.
+// Scrub scrubs the store. The error says which files could not be read.
 func (s *Store) Scrub(ctx context.Context, do Scrub) error {
 	x := scrub{Scrub: do, ctx: ctx, store: s}
 	if x.Read == nil {
@@ -83,8 +83,8 @@ func (x *scrub) shelf(sh shelf, takeAway func(path string) error) error {
 	return errors.Join(err, errors.Join(unread...))
 }
 
-// isRight reports whether a file has the content that its name says, or a name that
-// the store does not give.
+// isRight reports whether a file has the digest in its name. A file whose name is not
+// one that a store gives is right.
 func (x *scrub) isRight(sh shelf, it item) (bool, error) {
 	d, isBlob := it.blob()
 	c, isNode := it.cid()
@@ -113,6 +113,7 @@ func (x *scrub) isRight(sh shelf, it item) (bool, error) {
 	return right, nil
 }
 
+// A slow reader calls before ahead of each read, and fails with its error.
 type slow struct {
 	io.Reader
 	before func(n int) error

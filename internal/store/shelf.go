@@ -33,7 +33,7 @@ func (sh shelf) filePath(c cid.Cid) string {
 
 func (sh shelf) tmp() string { return filepath.Join(sh.dir, "tmp") }
 
-// key is one name for both versions of a CID.
+// key returns the name of a CID, which is the same for CIDv0 and CIDv1.
 func key(c cid.Cid) string { return cid.NewCidV1(c.Type(), c.Hash()).String() }
 
 // parseKey reads the name of a file as key writes it.
@@ -73,9 +73,9 @@ func (it item) cid() (cid.Cid, bool) {
 	return c, ok && it.folder != blobs
 }
 
-// each visits the files of some folders, in that order, a few at a time, since
-// there may be millions. Files that are removed meanwhile are left out. An error of
-// visit, or of reading a directory, ends it.
+// each calls visit for the files of some folders, in that order. It lists a few files
+// at a time, since there may be millions, and leaves out files that are removed
+// meanwhile. It stops at the first error of visit or of reading a directory.
 func (sh shelf) each(ctx context.Context, visit func(item) error, folders ...folder) error {
 	for _, f := range folders {
 		dirs := []string{filepath.Join(sh.dir, string(f))}
@@ -132,13 +132,13 @@ func (sh shelf) eachIn(ctx context.Context, f folder, dir string, visit func(ite
 	}
 }
 
-// readNode returns a node as it is on disk, unverified.
+// readNode returns a node without verifying it.
 func (sh shelf) readNode(c cid.Cid) ([]byte, error) {
 	data, err := sh.readFile(sh.nodePath(c), unixfs.MaxBlock)
 	return data, lacking(err)
 }
 
-// readVerified reads a node that was not synced. A damaged one is removed.
+// readVerified returns a node that was not synced. It removes a damaged one.
 func (sh shelf) readVerified(c cid.Cid) ([]byte, error) {
 	path := sh.nodePath(c)
 	data, err := sh.readFile(path, unixfs.MaxBlock)
@@ -153,12 +153,12 @@ func (sh shelf) readVerified(c cid.Cid) ([]byte, error) {
 	return data, nil
 }
 
-// maxFileRecord is the most bytes of the record of a file: a blob of half a terabyte in
-// leaves of 64 KiB.
+// maxFileRecord is how many bytes the record of a file may have. It has room for seven
+// million leaves.
 const maxFileRecord = 256 << 20
 
-// file reads the record of a file: a line with the digest of its blob, and then its
-// leaf table.
+// file reads the record of a file, which is a line with the digest of its blob,
+// followed by its leaf table.
 func (sh shelf) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
 	path := sh.filePath(c)
 	record, err := sh.readFile(path, maxFileRecord)
@@ -177,7 +177,7 @@ func (sh shelf) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
 	return d, t, nil
 }
 
-// encodeFile encodes what file reads.
+// encodeFile returns the record of a file.
 func encodeFile(d digest.Digest, t *unixfs.Table) ([]byte, error) {
 	record, err := t.AppendBinary([]byte(d + "\n"))
 	if err == nil && len(record) > maxFileRecord {
@@ -186,11 +186,11 @@ func encodeFile(d digest.Digest, t *unixfs.Table) ([]byte, error) {
 	return record, err
 }
 
-// usedWithin is how exactly the time of a file's last use is known.
+// usedWithin is the precision with which the time of a file's last use is known.
 const usedWithin = time.Minute
 
-// touch notes that a file of the cache is used. A process that may not write to the
-// cache cannot note it, and does without.
+// touch notes that a cached file is used. It does nothing if this process may not
+// write to the cache.
 func (sh shelf) touch(path string) {
 	if info, err := sh.lstat(path); err == nil {
 		sh.touchIfOld(path, info)

@@ -4,27 +4,27 @@
 //	blobs/sha256/<hex>   blobs, as plain files: an OCI layout's own shape
 //	nodes/<xx>/<cid>     directory and file nodes, and small files
 //	files/<cid>          which blob a file's CID is, and its leaf table
-//	images/<cid>.json    what was converted, for people
+//	images/<cid>.json    records of the converted images, for people
 //	tmp/                 imports that are not complete
-//	cache/               what was only fetched from gateways, in the same shape
-//	names/               what IPNS keys stood for last; internal/names' alone
-//	lock, gate           keep apart those who add and those who remove
+//	cache/               blobs and nodes from gateways, in the same shape
+//	names/               the newest IPNS records, kept by internal/names
+//	lock, gate           locks that keep adding and removing apart
 //
-// CIDs are written as CIDv1 in base32, and <xx> is the next-to-last two
-// characters of one.
+// CIDs are written as CIDv1 in base32. <xx> is the two characters before the last
+// one of a CID.
 //
-// A file appears under its final name only when it is complete and synced. So
-// readers need no lock, several processes may share the directory, and a crash
-// leaves rubbish in tmp only. An import that fails while it commits, as on a full
-// disk, may leave whole blobs that no image names yet; Collect removes them. Nothing
-// is ever changed in place.
+// A file appears under its final name only when it is complete and synced, and is
+// never changed afterwards. So readers need no lock, several processes may share the
+// directory, and a crash leaves rubbish in tmp only. An import that fails while it
+// commits, as on a full disk, may leave whole blobs that no image names; Collect
+// removes them.
 //
 // An import holds a shared lock from its first rename until its record is synced. A
 // process that removes something holds the lock alone. Neither holds it for longer
 // than a commit or a collection takes.
 //
-// Converted images are kept. Anything in the cache may be gone at any moment. The
-// directory that a file is in says which of the two it is, so no image depends on
+// Converted images are kept. A cached file may be gone at any moment. The directory
+// that a file is in says whether it is kept or cached, and no kept image depends on
 // the cache. See Cache.
 //
 // A store belongs to the user who converts, and its cache to the user who serves.
@@ -52,8 +52,8 @@ import (
 
 // A Store is a directory of images. Its methods may be called concurrently.
 type Store struct {
-	shelf        // of what is kept
-	cached shelf // of what may be forgotten
+	shelf        // kept files
+	cached shelf // cached files
 
 	digests *memo.Cache[digestKey, digest.Digest]
 }
@@ -64,8 +64,8 @@ func Open(dir string) *Store {
 	return &Store{shelf{dir}, shelf{filepath.Join(dir, "cache")}, newDigests()}
 }
 
-// otherDigests bounds the memory for digests by other algorithms than that of the
-// store's, in bytes.
+// otherDigests is how many bytes of memory are for digests by algorithms other than
+// the store's own.
 const otherDigests = 1 << 20
 
 // A digestKey is a file and an algorithm.
@@ -83,9 +83,9 @@ func (s *Store) Dir() string { return s.dir }
 
 const systemDir = "/var/lib/ipfs-registry"
 
-// DefaultDir returns the directory to use when none was named:
-// /var/lib/ipfs-registry for root and wherever that exists, otherwise
-// ipfs-registry in the user's data directory (XDG_DATA_HOME, ~/.local/share).
+// DefaultDir returns the directory to use if the user names none:
+// /var/lib/ipfs-registry for root and where that exists, otherwise ipfs-registry in
+// the user's data directory (XDG_DATA_HOME, ~/.local/share).
 func DefaultDir() (string, error) {
 	if info, err := os.Stat(systemDir); os.Geteuid() == 0 || err == nil && info.IsDir() {
 		return systemDir, nil
@@ -94,7 +94,7 @@ func DefaultDir() (string, error) {
 }
 
 // DefaultDirs returns every directory that DefaultDir may return to a user with this
-// home, now or later: where to look for images.
+// home, now or later. A command that looks for images looks in all of them.
 func DefaultDirs() []string {
 	dirs := []string{systemDir}
 	if dir, err := userDir(); err == nil {
@@ -134,12 +134,12 @@ func (s *Store) checkOwner() error {
 	return nil
 }
 
-// lock keeps apart those who add to the store, and hold the lock shared, and those
-// who remove from it, and hold it alone.
+// lock takes the store's lock: shared for a process that adds something, exclusive for
+// a process that removes something.
 //
-// A process that removes would wait for as long as others keep adding. So all pass a
-// gate on the way in, and the one that removes keeps it shut until all who are inside
-// have left.
+// A process that wants to remove something would wait for as long as others keep
+// adding. So every process passes a gate before it takes the lock, and one that wants
+// the lock exclusively keeps the gate shut until it has it.
 func (s *Store) lock(ctx context.Context, m lockMode) (*flock.Flock, error) {
 	gate, err := acquire(ctx, filepath.Join(s.dir, "gate"), m)
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *Store) lock(ctx context.Context, m lockMode) (*flock.Flock, error) {
 	return acquire(ctx, filepath.Join(s.dir, "lock"), m)
 }
 
-// node is a unixfs.Getter of nodes that are kept or cached.
+// node returns a node that is kept or cached. It is a unixfs.Getter.
 func (s *Store) node(ctx context.Context, c cid.Cid) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

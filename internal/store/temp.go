@@ -12,9 +12,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Temporary files and directories in tmp are locked by the process that writes
-// them. Locks end with their process, so what a killed process left can be told
-// from what is in use.
+// Prefixes of the names in tmp. The process that writes a temporary file or directory
+// holds a lock on it, which ends with the process: what is not locked was left by a
+// killed process.
 const (
 	importPrefix = "import-" // a directory, with a lock in it
 	nodePrefix   = "node-"   // a small file of the cache
@@ -35,9 +35,9 @@ type temp struct {
 	lock *flock.Flock
 }
 
-// newTemp makes a temporary file or directory of the shelf. Before its lock is held
-// it looks like what a killed process left. If another process clears it away by
-// then, newTemp makes another.
+// newTemp makes and locks a temporary file or directory of the shelf. Until it is
+// locked, it looks as if a killed process had left it. If another process removes it
+// for that reason, newTemp makes another.
 func (sh shelf) newTemp(prefix string) (*temp, error) {
 	for {
 		path := filepath.Join(sh.tmp(), prefix+strconv.FormatUint(rand.Uint64(), 36))
@@ -57,8 +57,8 @@ func (sh shelf) newTemp(prefix string) (*temp, error) {
 	}
 }
 
-// leftovers hands what killed processes left in tmp under some prefixes to visit,
-// which may remove it.
+// leftovers calls visit for the files and directories with some prefixes that killed
+// processes left in tmp. visit may remove them.
 func (sh shelf) leftovers(visit func(*temp) error, prefixes ...string) error {
 	entries, err := sh.readDir(sh.tmp())
 	if err != nil {
@@ -72,7 +72,7 @@ func (sh shelf) leftovers(visit func(*temp) error, prefixes ...string) error {
 			path := filepath.Join(sh.tmp(), e.Name())
 			lock, err := try(lockOf(path), exclusive)
 			if err != nil || lock == nil {
-				continue // in use, gone, or another user's
+				continue // it is in use, gone, or another user's
 			}
 			err = visit(&temp{path, lock})
 			release(lock)
@@ -84,8 +84,8 @@ func (sh shelf) leftovers(visit func(*temp) error, prefixes ...string) error {
 	return nil
 }
 
-// remove removes the file or directory. Its lock goes last, and is held until then,
-// since another process could take the lock in its place.
+// remove removes the file or directory. The lock is held until its file is removed
+// last, so that no other process takes it meanwhile.
 func (t *temp) remove() error {
 	lock := lockOf(t.path)
 	var err error
@@ -94,11 +94,11 @@ func (t *temp) remove() error {
 	}
 	held := os.Remove(lock)
 	release(t.lock)
-	if held != nil { // Windows does not remove a file that is open
+	if held != nil { // Windows does not remove open files
 		os.Remove(lock)
 	}
 	if lock != t.path {
-		os.Remove(t.path) // which fails where another process is about to do it
+		os.Remove(t.path) // fails if another process is removing it
 	}
 	return err
 }

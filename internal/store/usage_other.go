@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// diskSpace is not known on this system.
+// diskSpace returns an error: the Go standard library has no way to ask this system.
 func diskSpace(string) (free, size int64, err error) { return 0, 0, errors.ErrUnsupported }
 
 func markInUse(*os.File) {}

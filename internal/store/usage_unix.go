@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// diskSpace returns how many bytes of the file system are free for us, and how many
-// it has.
+// diskSpace returns how many bytes of the file system this process may still take, and
+// how many the file system has.
 func diskSpace(dir string) (free, size int64, err error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
@@ -19,8 +19,8 @@ func diskSpace(dir string) (free, size int64, err error) {
 	return int64(st.Bavail) * size, int64(st.Blocks) * size, nil
 }
 
-// markInUse notes that an open file of the cache is being read, until it is closed. A
-// file system that has no locks cannot note it.
+// markInUse marks an open file of the cache as in use until it is closed. It does
+// nothing on a file system without locks.
 func markInUse(f *os.File) {
 	for range 10 {
 		if lockNow(f, syscall.LOCK_SH) != syscall.EWOULDBLOCK {
@@ -30,7 +30,7 @@ func markInUse(f *os.File) {
 	}
 }
 
-// isInUse reports whether a file is being read, by whatever process.
+// isInUse reports whether a process has marked a file as in use.
 func isInUse(f *os.File) bool { return lockNow(f, syscall.LOCK_EX) == syscall.EWOULDBLOCK }
 
 func lockNow(f *os.File, how int) error {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// diskSpace returns how many bytes of the volume are free for us, and how many it
-// has.
+// diskSpace returns how many bytes of the volume this process may still take, and how
+// many the volume has.
 func diskSpace(dir string) (free, size int64, err error) {
 	path, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
@@ -20,7 +20,7 @@ func diskSpace(dir string) (free, size int64, err error) {
 	return int64(available), int64(total), nil
 }
 
-// markInUse does nothing: Windows removes no file that is open.
+// markInUse does nothing: Windows does not remove open files.
 func markInUse(*os.File) {}
 
 func isInUse(*os.File) bool { return false }

@@ -14,21 +14,21 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A walk follows DAGs down to the blobs and makes sure that everything is kept: each
-// node with the bytes that its CID says, each file with the leaves that its nodes
-// say, each blob with its number of bytes. It remembers what it came by.
+// A walk follows DAGs from their roots to the blobs, and checks that everything is
+// kept: that each node has the bytes for its CID, each leaf table the leaves in the
+// file's nodes, and each blob its size. It remembers the CIDs and blobs that it found.
 type walk struct {
 	store   *Store
-	entries map[nodeKey]struct{} // of directories, with what is below them
-	inner   map[nodeKey]struct{} // nodes of files, which may be files elsewhere
+	entries map[nodeKey]struct{} // entries of directories that were walked to their leaves
+	inner   map[nodeKey]struct{} // nodes inside files, which may be files of their own as well
 	blobs   map[digest.Digest]struct{}
 
 	found func(path string) error // called for every file of the store
 }
 
-// A nodeKey is what a walk knows a CID by: a sha2-256 digest and a codec, since the
-// bytes of a directory can be a file, too. Memory for these is the only bound on how
-// many images a store can hold.
+// A nodeKey stands for a CID: a sha2-256 digest and a codec, since the same bytes can be
+// a directory and a raw file. Memory for these keys is the only bound on the number of
+// images in a store.
 type nodeKey [sha256.Size + 1]byte
 
 func keyOf(c cid.Cid) nodeKey {
@@ -63,7 +63,7 @@ func (s *Store) newWalk() *walk {
 	}
 }
 
-// has reports whether the walk came by a CID.
+// has reports whether the walk found a CID.
 func (w *walk) has(c cid.Cid) bool {
 	k := keyOf(c)
 	_, entry := w.entries[k]
@@ -71,8 +71,8 @@ func (w *walk) has(c cid.Cid) bool {
 	return entry || inner
 }
 
-// follow walks what is below root and was not walked before. The walk is useless
-// after an error.
+// follow walks everything below root that was not walked before. After an error, the
+// walk is incomplete and must not be used.
 func (w *walk) follow(ctx context.Context, root cid.Cid) error {
 	todo := []cid.Cid{root}
 	for len(todo) > 0 {
@@ -107,16 +107,16 @@ func (w *walk) entry(c cid.Cid) ([]unixfs.Node, error) {
 	}
 	children, directory, err := w.node(c)
 	switch {
-	case errors.Is(err, ErrLacking) && table != nil: // it is a file, and its blob is missing
+	case errors.Is(err, ErrLacking) && table != nil: // a file whose blob is missing
 		return nil, noFile
-	case err == nil && !directory && len(children) > 0: // many leaves, and of which blob?
+	case err == nil && !directory && len(children) > 0: // a file whose record is missing
 		return nil, noFile
 	}
 	return children, err
 }
 
-// file follows the nodes of a file to its leaves, which must be those of its table,
-// in that order.
+// file follows the nodes of a file to its leaves, and checks that they are the leaves
+// in its table, in the same order.
 func (w *walk) file(c cid.Cid, d digest.Digest, table *unixfs.Table) error {
 	path := w.store.filePath(c)
 	if err := w.found(path); err != nil {
@@ -169,7 +169,7 @@ func (w *walk) node(c cid.Cid) (children []unixfs.Node, directory bool, err erro
 		return nil, false, err
 	}
 	if sum, err := c.Prefix().Sum(data); err != nil || !sum.Equals(c) {
-		return nil, false, fmt.Errorf("%s is %w: its bytes are not those that its name says", path, ErrDamaged)
+		return nil, false, fmt.Errorf("%s is %w: its bytes do not have the hash in its name", path, ErrDamaged)
 	}
 	if err := w.found(path); err != nil {
 		return nil, false, err
