@@ -4,7 +4,7 @@ SHELL := bash
 .NOTPARALLEL:
 
 # The packages with unit tests: all but the end-to-end tests in tests/.
-UNITS := . ./caddymodule/... ./cmd/... ./contrib/... ./converter/... ./internal/... ./tests/dependencies ./tests/docs ./tests/internal/... ./tests/report
+UNITS := . ./caddymodule/... ./cmd/... ./contrib/... ./converter/... ./internal/... ./tests/dependencies ./tests/docs ./tests/internal/... ./tests/report ./tests/soak
 
 # The race detector needs a C compiler.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
@@ -60,10 +60,9 @@ e2e: build ## the end-to-end tests, or those of E2E=./tests/store alone
 	go test -json -count=1 -p 1 -timeout 90m $(E2E) | go run ./tests/report
 
 KILLS ?= 1000
-soak: build ## kill programs KILLS times under load, and test every lie of a gateway: hours
+soak: build ## kill programs KILLS times, try all lies, fuzz: hours; goes on where it was stopped
 	tests/setup.sh
-	go test -count=1 -v -timeout 5h ./tests/store -run '^TestKilledProgramsLoseNoImage$$' -kills $(KILLS)
-	go test -count=1 -v -timeout 5h ./tests/lies -run '^TestNoLieBecomesAWrongAnswer$$' -lies
+	go run ./tests/soak -kills $(KILLS)
 
 abuse: build ## what hostile clients, publishers and gateways cost, beside the bars: ten minutes
 	go test -count=1 -v -timeout 20m ./tests/abuse -run '^TestStrangersStayWithinTheirBars$$' -abuse

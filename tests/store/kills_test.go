@@ -16,18 +16,21 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-var kills = flag.Int("kills", 40, "how many programs TestKilledProgramsLoseNoImage kills")
+var (
+	kills = flag.Int("kills", 40, "how many programs TestKilledProgramsLoseNoImage kills")
+	seed  = flag.Uint64("seed", 6, "of the moments at which it kills them")
+)
 
 // Caddys and converters work on one store and are killed again and again. Every image
 // that a converter reported is whole, no client gets a wrong byte, and the killed
 // programs leave nothing behind.
 func TestKilledProgramsLoseNoImage(t *testing.T) {
-	harness.ParallelFor(t, 5*time.Minute+time.Duration(*kills)*10*time.Second)
+	harness.ParallelFor(t, 15*time.Minute+time.Duration(*kills)*time.Minute)
 	const atOnce = 5 // images that are pulled from each Caddy
 	node := harness.NewKubo(t)
 	content, shared := harness.Noise(4<<20), harness.Noise(1<<20)
 	gateway := newMeter(t, node.Gateway, 15e6)
-	k := &killing{store: filepath.Join(t.TempDir(), "store"), random: rand.New(rand.NewPCG(6, 6))}
+	k := &killing{store: filepath.Join(t.TempDir(), "store"), random: rand.New(rand.NewPCG(*seed, 6))}
 	k.caddys.time, k.converters.time = 400*time.Millisecond, 100*time.Millisecond
 	var images []string
 	for i := 0; k.killed < *kills; i++ {

@@ -1,0 +1,191 @@
+// Soak runs for hours what the other tests run for minutes: it kills programs under load,
+// tries all lies of gateways, and runs every fuzz test. See `make soak`.
+//
+// It records its progress after each step, in a file. A second run goes on where the
+// first one was stopped, at the same commit only. The steps of the three kinds take turns,
+// so a run that is stopped early has done some of each. At the end, or when it is
+// interrupted, it prints what was done as a table for docs/performance.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	kills := flag.Int("kills", 1000, "kill programs this many times")
+	fuzzTime := flag.Duration("fuzztime", 5*time.Minute, "run each fuzz test for this long")
+	file := flag.String("progress", "soak.json", "the file that records the progress")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *kills, *fuzzTime, *file); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, kills int, fuzzTime time.Duration, file string) error {
+	commit, err := currentCommit(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := load(file, commit, rand.Uint64())
+	if err != nil {
+		return err
+	}
+	list, err := goCommand(ctx, "test", "-list", "^Fuzz", "./...")
+	if err != nil {
+		return fmt.Errorf("listing fuzz tests: %w\n%s", err, list)
+	}
+	s := &soak{
+		progress: p, command: goCommand, out: os.Stdout,
+		save:  func() error { return p.save(file) },
+		kills: kills, fuzzTime: fuzzTime, fuzzers: parseFuzzers(list),
+	}
+	err = s.all(ctx)
+	fmt.Printf("\n%s", p.table(kills, len(s.fuzzers), fuzzTime))
+	return err
+}
+
+// currentCommit returns the hash of the checkout's commit. It fails if the checkout has
+// uncommitted changes, since the figures would be of no commit.
+func currentCommit(ctx context.Context) (string, error) {
+	status, err := exec.CommandContext(ctx, "git", "status", "--porcelain").Output()
+	if err != nil {
+		return "", fmt.Errorf("git status: %w", err)
+	}
+	if len(status) > 0 {
+		return "", fmt.Errorf("commit or stash these changes first, so that the figures are of a commit:\n%s", status)
+	}
+	head, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output()
+	return strings.TrimSpace(string(head)), err
+}
+
+// goCommand runs a command of Go and returns its output. When ctx is done, the command
+// gets an interrupt.
+func goCommand(ctx context.Context, args ...string) (output string, err error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// A soak runs the steps that its progress lacks.
+type soak struct {
+	*progress
+	command  func(ctx context.Context, args ...string) (output string, err error)
+	save     func() error
+	out      io.Writer
+	kills    int
+	fuzzTime time.Duration
+	fuzzers  []fuzzer
+}
+
+// all runs steps until none is left, one of each kind in turn.
+func (s *soak) all(ctx context.Context) error {
+	for {
+		idle := true
+		for _, next := range []func(context.Context) (bool, error){s.killSome, s.tellSomeLies, s.fuzzOne} {
+			did, err := next(ctx)
+			if ctx.Err() != nil {
+				return errors.New("interrupted; the same command goes on from here")
+			}
+			if err != nil {
+				return err
+			}
+			if !did {
+				continue
+			}
+			idle = false
+			if err := s.save(); err != nil {
+				return err
+			}
+		}
+		if idle {
+			return nil
+		}
+	}
+}
+
+// killBatch is how many kills a step has.
+const killBatch = 50
+
+// killSome kills some programs, unless all kills are done.
+func (s *soak) killSome(ctx context.Context) (did bool, err error) {
+	k := &s.Kills
+	if k.Done >= s.kills {
+		return false, nil
+	}
+	begun := time.Now()
+	output, err := s.command(ctx, "test", "-count=1", "-v", "-timeout=3h", "./tests/store", "-run=^TestKilledProgramsLoseNoImage$",
+		fmt.Sprintf("-kills=%d", min(killBatch, s.kills-k.Done)), fmt.Sprintf("-seed=%d", s.Seed+uint64(k.Batches)))
+	if err != nil {
+		return true, fmt.Errorf("%w\n%s", err, output)
+	}
+	var done, images int
+	if err := scan(output, "%d kills, %d images checked", &done, &images); err != nil {
+		return true, err
+	}
+	k.Batches, k.Done, k.Images = k.Batches+1, k.Done+done, k.Images+images
+	k.Seconds += time.Since(begun).Seconds()
+	fmt.Fprintf(s.out, "%d of %d kills, %d images checked\n", k.Done, s.kills, k.Images)
+	return true, nil
+}
+
+// lieParts is how many steps the lies have.
+const lieParts = 24
+
+// tellSomeLies tries all combinations of some lies, unless all lies are done.
+func (s *soak) tellSomeLies(ctx context.Context) (did bool, err error) {
+	l := &s.Lies
+	if l.Parts >= lieParts {
+		return false, nil
+	}
+	begun := time.Now()
+	output, err := s.command(ctx, "test", "-count=1", "-v", "-timeout=7h", "./tests/lies", "-run=^TestNoLieBecomesAWrongAnswer$",
+		fmt.Sprintf("-lies=%d/%d", l.Parts+1, lieParts))
+	if err != nil {
+		return true, fmt.Errorf("%w\n%s", err, output)
+	}
+	var combinations, lies int
+	if err := scan(output, "%d combinations, %d lies told", &combinations, &lies); err != nil {
+		return true, err
+	}
+	l.Parts, l.Combinations, l.Told = l.Parts+1, l.Combinations+combinations, l.Told+lies
+	l.Seconds += time.Since(begun).Seconds()
+	fmt.Fprintf(s.out, "%d of %d parts of the lies, %d combinations\n", l.Parts, lieParts, l.Combinations)
+	return true, nil
+}
+
+// fuzzOne runs one fuzz test, unless all of them are done.
+func (s *soak) fuzzOne(ctx context.Context) (did bool, err error) {
+	for _, f := range s.fuzzers {
+		if s.Fuzzers[f.String()].Seconds >= s.fuzzTime.Seconds() {
+			continue
+		}
+		output, err := s.command(ctx, "test", "-run=^$", "-fuzz=^"+f.name+"$", "-fuzztime="+s.fuzzTime.String(), "-fuzzminimizetime=5x", f.pkg)
+		if err != nil {
+			return true, fmt.Errorf("%w\n%s", err, output)
+		}
+		executions, err := lastExecutions(output)
+		if err != nil {
+			return true, err
+		}
+		s.Fuzzers[f.String()] = fuzzed{s.fuzzTime.Seconds(), executions}
+		fmt.Fprintf(s.out, "%s: %d executions in %v\n", f, executions, s.fuzzTime)
+		return true, nil
+	}
+	return false, nil
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A progress is what was done so far, at one commit.
+type progress struct {
+	Commit  string            `json:"commit"`
+	Seed    uint64            `json:"seed"` // of the first batch of kills; each other batch has the next one
+	Kills   killed            `json:"kills"`
+	Lies    lied              `json:"lies"`
+	Fuzzers map[string]fuzzed `json:"fuzzers"` // by package and name
+}
+
+type killed struct {
+	Batches int     `json:"batches"`
+	Done    int     `json:"done"`
+	Images  int     `json:"images_checked"`
+	Seconds float64 `json:"seconds"`
+}
+
+type lied struct {
+	Parts        int     `json:"parts"` // of lieParts, in order
+	Combinations int     `json:"combinations"`
+	Told         int     `json:"told"`
+	Seconds      float64 `json:"seconds"`
+}
+
+type fuzzed struct {
+	Seconds    float64 `json:"seconds"`
+	Executions int     `json:"executions"`
+}
+
+// load reads the progress at a commit, or returns an empty one with the given seed if
+// the file does not exist.
+func load(file, commit string, seed uint64) (*progress, error) {
+	p := &progress{Commit: commit, Seed: seed, Fuzzers: map[string]fuzzed{}}
+	content, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(content, p); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if p.Commit != commit {
+		return nil, fmt.Errorf("%s is of commit %s, and this is %s: check out that commit to go on, or remove the file to begin again", file, p.Commit, commit)
+	}
+	return p, nil
+}
+
+// save replaces the file.
+func (p *progress) save(file string) error {
+	content, err := json.MarshalIndent(p, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file+".part", append(content, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(file+".part", file)
+}
+
+// table returns what was done as a table in Markdown. Every step that is in it ended
+// without a failure.
+func (p *progress) table(kills, fuzzers int, fuzzTime time.Duration) string {
+	executions, done := 0, 0
+	for _, f := range p.Fuzzers {
+		executions += f.Executions
+		if f.Seconds >= fuzzTime.Seconds() {
+			done++
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Soak at commit %s, seed %d:\n\n", p.Commit, p.Seed)
+	b.WriteString("| what | done | figures | time |\n|---|---|---|---|\n")
+	fmt.Fprintf(&b, "| programs killed under load | %d of %d | %d images checked, 0 lost | %s |\n", p.Kills.Done, kills, p.Kills.Images, minutes(p.Kills.Seconds))
+	fmt.Fprintf(&b, "| lies of gateways, all combinations | %d of %d parts | %d combinations, %d lies told, 0 wrong answers | %s |\n", p.Lies.Parts, lieParts, p.Lies.Combinations, p.Lies.Told, minutes(p.Lies.Seconds))
+	fmt.Fprintf(&b, "| fuzz tests, %v each | %d of %d | %d executions, 0 failures | %s |\n", fuzzTime, done, fuzzers, executions, minutes(float64(done)*fuzzTime.Seconds()))
+	return b.String()
+}
+
+func minutes(seconds float64) string { return fmt.Sprintf("%.0f min", seconds/60) }
+
+// A fuzzer is a fuzz test.
+type fuzzer struct{ pkg, name string }
+
+func (f fuzzer) String() string { return path.Base(f.pkg) + "." + f.name }
+
+var aPackage = regexp.MustCompile(`^ok\s+(\S+)`)
+
+// parseFuzzers parses the output of go test -list, in which the names of a package's
+// tests come before the line about the package.
+func parseFuzzers(list string) []fuzzer {
+	var all []fuzzer
+	var names []string
+	for line := range strings.Lines(list) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "Fuzz") {
+			names = append(names, line)
+		}
+		if m := aPackage.FindStringSubmatch(line); m != nil {
+			for _, name := range names {
+				all = append(all, fuzzer{m[1], name})
+			}
+			names = nil
+		}
+	}
+	return all
+}
+
+var someExecutions = regexp.MustCompile(`execs: (\d+)`)
+
+// lastExecutions returns how often a fuzz test ran its function.
+func lastExecutions(output string) (int, error) {
+	all := someExecutions.FindAllStringSubmatch(output, -1)
+	if len(all) == 0 {
+		return 0, fmt.Errorf("no number of executions in\n%s", output)
+	}
+	return strconv.Atoi(all[len(all)-1][1])
+}
+
+// scan reads two numbers from the line of a test's log that has the given format.
+func scan(output, format string, first, second *int) error {
+	pattern := regexp.MustCompile(strings.ReplaceAll(format, "%d", `(\d+)`))
+	m := pattern.FindStringSubmatch(output)
+	if m == nil {
+		return fmt.Errorf("no line like %q in\n%s", format, output)
+	}
+	var err1, err2 error
+	*first, err1 = strconv.Atoi(m[1])
+	*second, err2 = strconv.Atoi(m[2])
+	return errors.Join(err1, err2)
+}
