@@ -26,7 +26,7 @@ func TestWriteReplacesTheFile(t *testing.T) {
 	checkNames(t, filepath.Dir(path), "file")
 }
 
-func TestNothingIsLeftOfWhatIsNotRenamed(t *testing.T) {
+func TestFileThatIsNotRenamedLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	f, err := Create(dir, "new-", 0o644)
 	if err != nil {
@@ -42,7 +42,7 @@ func TestNothingIsLeftOfWhatIsNotRenamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := f.Rename(filepath.Join(dir, "missing", "file")); err == nil {
-		t.Error("it is renamed into a directory that does not exist")
+		t.Error("the file was renamed into a directory that does not exist")
 	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
@@ -64,12 +64,12 @@ func checkNames(t *testing.T, dir string, want ...string) {
 }
 
 // Linux's /proc refuses to sync a directory with EINVAL, as shared folders do.
-func TestDirectoriesThatCannotBeSynced(t *testing.T) {
+func TestSyncDirAcceptsDirectoriesThatCannotBeSynced(t *testing.T) {
 	if err := SyncDir(t.TempDir()); err != nil {
 		t.Error(err)
 	}
 	if err := SyncDir(filepath.Join(t.TempDir(), "missing")); err == nil && runtime.GOOS != "windows" {
-		t.Error("a missing directory is synced")
+		t.Error("a missing directory was synced")
 	}
 	if runtime.GOOS == "linux" {
 		f, err := os.Open("/proc")

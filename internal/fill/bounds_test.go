@@ -16,7 +16,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// A reader of one byte who left is no reason to fetch a whole blob.
+// A reader of one byte that has left does not cause the whole blob to be fetched.
 func TestFillOfOneByteDoesNotFetchTheBlob(t *testing.T) {
 	content := random(50, large)
 	im, blob := one(t, content)
@@ -30,7 +30,7 @@ func TestFillOfOneByteDoesNotFetchTheBlob(t *testing.T) {
 	b.mustBeClean(t)
 }
 
-// A client that wanted the whole and left has it fetched for so many bytes only.
+// A fill whose client wanted the whole blob and left goes on for GraceBytes only.
 func TestGraceIsBoundedInBytes(t *testing.T) {
 	content := random(51, large)
 	im, blob := one(t, content)
@@ -78,22 +78,22 @@ func TestLeafTablesHaveOneBudget(t *testing.T) {
 	check(t, b.get(t.Context(), blob2, other, nil))
 	if f, err := store.Open(b.dir).Open(t.Context(), blob2.Root, blob2.Path); err == nil {
 		f.Close()
-		t.Error("a blob was kept whose leaf table is beyond the budget")
+		t.Error("a blob was kept whose leaf table does not fit the budget")
 	}
 	if tables.Held() == 0 {
-		t.Error("a fill that is being read holds no memory")
+		t.Error("a fill with a reader holds no memory")
 	}
 	close(held)
 	all.Wait()
 	b.wait()
 	if n := tables.Held(); n != 0 {
-		t.Errorf("%d bytes are held when all fills are over", n)
+		t.Errorf("%d bytes are held after all fills have ended", n)
 	}
 	check(t, b.get(t.Context(), blob2, other, nil))
 	b.mustKeep(t, blob2, other)
 }
 
-// A publisher who repeats one leaf does not have us write a large blob.
+// A publisher who repeats one leaf cannot make the cache write a large blob.
 func TestRepetitionPassesByTheCache(t *testing.T) {
 	content := bytes.Repeat(random(54, leafLen), (smallBlob+leafLen)/leafLen)
 	im, blob := one(t, content)
@@ -107,12 +107,12 @@ func TestRepetitionPassesByTheCache(t *testing.T) {
 	check(t, err)
 	table := found.Table
 	if !repeats(table) {
-		t.Error("a leaf that is repeated is no repetition")
+		t.Error("repeats reports false for a blob of one repeated leaf")
 	}
 }
 
-// The other process puts the blob in its place, and a while later what says which
-// file that is. Its follower waits, though no gateway would go on.
+// The other process puts the blob in its place, and writes its record a while later.
+// The follower waits for the record, since no gateway answers any more.
 func TestFollowerWaitsWhileTheOtherProcessCommits(t *testing.T) {
 	content := random(55, large/4)
 	im, blob := one(t, content)
@@ -143,8 +143,8 @@ func TestFollowerWaitsWhileTheOtherProcessCommits(t *testing.T) {
 	_, err = theirs.WriteAt(content[len(content)-100:], int64(len(content)-100))
 	check(t, err)
 	check(t, os.Rename(theirs.Path(), blobPath))
-	check(t, theirs.Close()) // the record is missing still
-	for range 20 {           // as many looks as it takes to give up
+	check(t, theirs.Close()) // the record is still missing
+	for range 20 {           // enough looks to give up
 		<-time.After(lookAgain)
 	}
 	record, err := table.AppendBinary([]byte(blob.Digest.String() + "\n"))
@@ -155,7 +155,7 @@ func TestFollowerWaitsWhileTheOtherProcessCommits(t *testing.T) {
 	all.Wait()
 }
 
-// A prefetch takes free room only, and evicts nothing.
+// A prefetch takes free room only, and evicts no blob.
 func TestPrefetchTakesFreeRoomOnly(t *testing.T) {
 	content, other := random(56, large/4), random(57, large/4)
 	im, blob := one(t, content)
@@ -168,14 +168,14 @@ func TestPrefetchTakesFreeRoomOnly(t *testing.T) {
 	b.Prefetch(b.session, blob2)
 	b.wait()
 	if g.bytes.Load() != sent {
-		t.Error("a blob was prefetched that there is no free room for")
+		t.Error("a blob was prefetched without free room")
 	}
 	b.mustKeep(t, blob, content)
 }
 
-// Readers get what a growing file has of any part, and it knows the first leaves that
-// are present without counting them.
-func TestGrowingFileKnowsWhatIsPresent(t *testing.T) {
+// A growing file knows which bytes of any part are present. It knows how many leaves at
+// its beginning are present without counting them again.
+func TestGrowingFileKnowsWhichLeavesArePresent(t *testing.T) {
 	const leaves = 200
 	content := random(58, leaves*leafLen)
 	im, blob := one(t, content)
@@ -198,7 +198,7 @@ func TestGrowingFileKnowsWhatIsPresent(t *testing.T) {
 			want = leaves
 		}
 		if g.prefix != want {
-			t.Fatalf("the first %d leaves are present, and it knows of %d", want, g.prefix)
+			t.Fatalf("the first %d leaves are present, and prefix is %d", want, g.prefix)
 		}
 		for from := range leaves {
 			end := from
@@ -206,7 +206,7 @@ func TestGrowingFileKnowsWhatIsPresent(t *testing.T) {
 				end++
 			}
 			if got := g.presentTo(table.Start(from), table.Size()); end > from && got != table.Leaves[end-1].End || end == from && got != table.Start(from) {
-				t.Fatalf("from leaf %d bytes are present to %d, and it should be leaf %d", from, got, end)
+				t.Fatalf("bytes are present from leaf %d to byte %d, and should be to leaf %d", from, got, end)
 			}
 		}
 	}

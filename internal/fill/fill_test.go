@@ -27,7 +27,7 @@ const (
 	room  = 1 << 30
 )
 
-// A gateway is asked once for a blob, and its bytes come once, however many clients
+// A gateway gets one request for a blob and sends its bytes once, however many clients
 // there are.
 func TestManyReadersCostOneRequest(t *testing.T) {
 	content := random(1, large/4)
@@ -47,7 +47,7 @@ func TestManyReadersCostOneRequest(t *testing.T) {
 	t.Logf("%d clients, %.3f of the blob from the gateway", clients, float64(g.bytes.Load())/float64(len(content)))
 }
 
-// Parts come in whatever order clients want them, and no byte comes twice.
+// Parts come in the order in which clients want them, and no byte comes twice.
 func TestPartsInAnyOrderComeOnce(t *testing.T) {
 	content := random(2, large)
 	im, blob := one(t, content)
@@ -69,7 +69,7 @@ func TestPartsInAnyOrderComeOnce(t *testing.T) {
 	check(t, b.get(t.Context(), blob, content, nil))
 	b.mustKeep(t, blob, content)
 	if err := b.get(t.Context(), blob, content, &gateway.Range{First: large, Last: -1}); !errors.Is(err, gateway.ErrRange) {
-		t.Errorf("a part behind the end: %v", err)
+		t.Errorf("a part after the end: %v", err)
 	}
 	t.Logf("%d parts, %d answers, %.3f of the blob from the gateway", len(parts), g.asked.Load(), float64(g.bytes.Load())/large)
 	if sent := g.bytes.Load(); sent > large*110/100 {
@@ -83,7 +83,7 @@ func (b *bench) mustKeep(t testing.TB, blob Blob, content []byte) {
 	b.wait()
 	f, err := store.Open(b.dir).Open(t.Context(), blob.Root, blob.Path)
 	if err != nil {
-		t.Errorf("the blob is not there: %v", err)
+		t.Errorf("the blob is not in the store: %v", err)
 		return
 	}
 	defer f.Close()
@@ -94,12 +94,12 @@ func (b *bench) mustKeep(t testing.TB, blob Blob, content []byte) {
 	b.mustBeClean(t)
 }
 
-// mustBeClean fails the test if there is anything in tmp.
+// mustBeClean fails the test if tmp has any file.
 func (b *bench) mustBeClean(t testing.TB) {
 	t.Helper()
 	left, err := os.ReadDir(filepath.Join(b.dir, "cache", "tmp"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) > 0 {
-		t.Errorf("in tmp: %v, %v", left, err)
+		t.Errorf("tmp has %v: %v", left, err)
 	}
 }
 
@@ -119,7 +119,7 @@ func (b *bench) wait() {
 	}
 }
 
-// A new version costs the leaves that changed, and short gaps between them.
+// A new version costs fetching the leaves that changed, and short gaps between them.
 func TestNewVersionFetchesWhatChanged(t *testing.T) {
 	old := random(3, large)
 	content := slices.Concat(old[:5*leafLen], random(4, 30*leafLen), old[8*leafLen:200*leafLen], random(5, 10*leafLen), old[200*leafLen:])
@@ -140,21 +140,21 @@ func TestNewVersionFetchesWhatChanged(t *testing.T) {
 		check(t, b.get(t.Context(), blob2, content, nil))
 		b.mustKeep(t, blob2, content)
 		sent := g.bytes.Load() - before
-		if sent < fresh || how == "prefetched" && sent > fresh+leafLen { // else the whole was asked for, until it was known
-			t.Errorf("%s: %d bytes came, and %d are new", how, sent, fresh)
+		if sent < fresh || how == "prefetched" && sent > fresh+leafLen { // a request for the blob begins with the whole
+			t.Errorf("%s: %d bytes came, %d are new", how, sent, fresh)
 		}
-		t.Logf("%s: %.3f of the new version came, where %.3f is new", how, float64(sent)/float64(len(content)), fresh/float64(len(content)))
+		t.Logf("%s: %.3f of the new version came, %.3f is new", how, float64(sent)/float64(len(content)), fresh/float64(len(content)))
 		b.drop(t, blob2)
 	}
 }
 
-// drop removes a blob from the cache, which anybody may do.
+// drop removes a blob from the cache, as any process may.
 func (b *bench) drop(t testing.TB, blob Blob) {
 	t.Helper()
 	check(t, os.Remove(filepath.Join(b.dir, "cache", "blobs", "sha256", blob.Digest.Encoded())))
 }
 
-// A leaf that another blob no longer has, or has damaged, is fetched.
+// A leaf is fetched if the other blob with it was removed or has rotted.
 func TestRottenLeavesOfOtherBlobsAreFetched(t *testing.T) {
 	old := random(6, 100*leafLen)
 	content := slices.Concat(random(7, 10*leafLen), old)
@@ -195,18 +195,18 @@ func TestBlobUnderFalseDigestIsNotKept(t *testing.T) {
 		b.wait()
 	}
 	if sent := g.bytes.Load(); sent > int64(len(content))*2 {
-		t.Errorf("%d bytes of %d came for nothing", sent, len(content))
+		t.Errorf("%d bytes came of a blob of %d under a false digest", sent, len(content))
 	}
 	for _, dir := range []string{"blobs", "files"} {
 		if left, _ := filepath.Glob(filepath.Join(b.dir, "cache", dir, "*")); len(left) > 0 {
-			t.Errorf("there are %q", left)
+			t.Errorf("the cache has %q", left)
 		}
 	}
 	b.mustBeClean(t)
 }
 
-// If a gateway breaks off or lies, another goes on, and no client notices. If there
-// is no other, no wrong byte is given or kept.
+// If a gateway breaks off or lies, another goes on, and no client notices. If there is
+// no other gateway, no wrong byte is sent or kept.
 func TestGatewayFailuresGiveNoWrongByte(t *testing.T) {
 	content := random(9, large/4)
 	im, blob := one(t, content)
@@ -232,7 +232,7 @@ func TestGatewayFailuresGiveNoWrongByte(t *testing.T) {
 	}
 }
 
-// spoiled is wrong, or ends, in the middle of a blob.
+// spoiled gives a wrong byte, or fails, in the middle of a blob.
 type spoiled struct {
 	io.ReadSeeker
 	err error
@@ -251,8 +251,7 @@ func (s *spoiled) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A client that leaves does not stop a fill at once. A fill without readers ends
-// after a while, and leaves nothing.
+// A fill goes on for a while after its client has left. Then it ends.
 func TestFillGoesOnForAWhileAfterClientsLeft(t *testing.T) {
 	content := random(10, large)
 	im, blob := one(t, content)
@@ -263,7 +262,7 @@ func TestFillGoesOnForAWhileAfterClientsLeft(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := &client{want: content, slow: cancel}
 		if err := b.Copy(ctx, b.session, blob, nil, c); !errors.Is(err, context.Canceled) || c.wrong || c.n == 0 {
-			t.Errorf("who leaves gets %d bytes and %v", c.n, err)
+			t.Errorf("a client that leaves gets %d bytes and %v", c.n, err)
 		}
 	}
 	leave()
@@ -276,12 +275,12 @@ func TestFillGoesOnForAWhileAfterClientsLeft(t *testing.T) {
 	leave()
 	b.wait()
 	if _, err := store.Open(b.dir).Open(t.Context(), blob.Root, blob.Path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a fill that nobody wanted: %v", err)
+		t.Errorf("a fill without readers: %v", err)
 	}
 	b.mustBeClean(t)
 }
 
-// holding gives half of a blob at once, and waits before the rest.
+// holding gives the first half of a blob at once, and waits before the rest.
 type holding struct {
 	io.ReadSeeker
 	until <-chan struct{}
@@ -294,7 +293,7 @@ func (h *holding) Read(b []byte) (int, error) {
 	return h.ReadSeeker.Read(b)
 }
 
-// A blob that was pulled once is there when all gateways are gone, also after a
+// A blob that was pulled once is served when all gateways are down, even after a
 // restart.
 func TestPulledBlobsOutliveGateways(t *testing.T) {
 	content := random(11, large/4)
@@ -308,16 +307,16 @@ func TestPulledBlobsOutliveGateways(t *testing.T) {
 		check(t, b.get(t.Context(), blob, content, nil))
 		check(t, b.get(t.Context(), blob, content, &gateway.Range{First: 100, Last: 200}))
 		if n, err := b.session.Stat(t.Context(), blob.Place); n != int64(len(content)) {
-			t.Errorf("it has %d bytes: %v", n, err)
+			t.Errorf("the blob has %d bytes: %v", n, err)
 		}
 		b = serve(t, b.dir, room, g)
 	}
 	if _, err := b.session.Stat(t.Context(), ipfspath.Place{Root: blob.Root, Path: "blobs/other"}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what never was: %v", err)
+		t.Errorf("a blob that does not exist: %v", err)
 	}
 }
 
-// A blob that many images have is filled once.
+// A blob that is in many images is filled once.
 func TestBlobOfManyImagesIsFilledOnce(t *testing.T) {
 	content := random(12, large/4)
 	d := digest.FromBytes(content)
@@ -333,11 +332,11 @@ func TestBlobOfManyImagesIsFilledOnce(t *testing.T) {
 	}
 	all.Wait()
 	b.mustKeep(t, g.images[3].blob(d), content)
-	t.Logf("of 8 images at once, %.3f of the blob", float64(g.bytes.Load())/float64(len(content)))
+	t.Logf("8 images, %.3f of the blob from the gateway", float64(g.bytes.Load())/float64(len(content)))
 }
 
-// Blobs that are too large for the cache, or that another process began and gave up,
-// pass by the cache.
+// A blob passes by the cache if it is too large, or if another process began to fetch it
+// and ended.
 func TestBlobsThatCannotBeKeptPassByTheCache(t *testing.T) {
 	content := random(13, large/4)
 	im, blob := one(t, content)
@@ -360,7 +359,7 @@ func TestBlobsThatCannotBeKeptPassByTheCache(t *testing.T) {
 	_, err = theirs.WriteAt(content[:large/8], 0)
 	check(t, err)
 	if err := b.Copy(t.Context(), b.session, blob, nil, end); err != nil || end.wrong || end.n != int64(len(content)) {
-		t.Errorf("where the other process ends, %d bytes came: %v", end.n, err)
+		t.Errorf("the other process ended, and %d bytes came: %v", end.n, err)
 	}
 	b.wait()
 	check(t, b.get(t.Context(), blob, content, nil))
@@ -389,11 +388,11 @@ func TestManyProcessesFetchABlobOnce(t *testing.T) {
 	processes[0].mustKeep(t, blob, content)
 	sent := float64(g.bytes.Load()) / float64(len(content))
 	if t.Logf("%d processes: %.3f of the blob from the gateway", len(processes), sent); sent > 2 {
-		t.Error("they do not share it")
+		t.Error("the processes do not share the blob")
 	}
 }
 
-// A cache that cannot be written fails no request, and says so once.
+// A cache that cannot be written fails no request, and reports that once.
 func TestUnwritableCacheFailsNoRequest(t *testing.T) {
 	content := random(14, large/4)
 	im, blob := one(t, content)
@@ -407,7 +406,7 @@ func TestUnwritableCacheFailsNoRequest(t *testing.T) {
 	check(t, b.get(t.Context(), blob, content, nil))
 	b.wait()
 	if len(said) != 1 || said[0] == nil {
-		t.Errorf("it says %v", said)
+		t.Errorf("the cache reported %v", said)
 	}
 }
 
@@ -422,7 +421,7 @@ func TestDiskFullInTheMiddleFailsNoReader(t *testing.T) {
 		all.Go(func() {
 			c := &client{want: content}
 			if i == 0 {
-				c.slow = sync.OnceFunc(func() { // somebody has something of it
+				c.slow = sync.OnceFunc(func() { // a reader has got some bytes
 					b.mu.Lock()
 					defer b.mu.Unlock()
 					for _, fl := range b.places {
@@ -439,8 +438,8 @@ func TestDiskFullInTheMiddleFailsNoReader(t *testing.T) {
 	b.wait()
 }
 
-// Blobs are prefetched a few at a time, and given up if no client asks for them. A
-// client does not wait for other prefetches.
+// A few blobs are prefetched at a time, and their fills end if no client asks for them.
+// A client does not wait for other prefetches.
 func TestPrefetchIsAFewAtATime(t *testing.T) {
 	held := make(chan struct{})
 	g := &testGateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
@@ -461,10 +460,10 @@ func TestPrefetchIsAFewAtATime(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	c.slow = leave
 	if err := b.Copy(ctx, b.session, blobs[5], nil, c); !errors.Is(err, context.Canceled) || c.n == 0 {
-		t.Errorf("who asks for the last gets %d bytes, and %v", c.n, err)
+		t.Errorf("a client that asks for the last blob gets %d bytes and %v", c.n, err)
 	}
 	if n := g.asked.Load(); n < 1 || n > 4 {
-		t.Errorf("the gateway is asked for %d blobs at once, where 3 are prefetched", n)
+		t.Errorf("the gateway was asked for %d blobs at once, and 3 are prefetched at a time", n)
 	}
 	close(held)
 	for i, blob := range blobs {

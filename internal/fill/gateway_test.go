@@ -26,17 +26,17 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// An image is a directory of blobs, as it is published.
+// An image is a published directory of blobs.
 type image struct {
 	root   cid.Cid
 	blobs  map[string][]byte // by path
 	blocks map[string][]byte // above leaves, by multihash
 }
 
-// leafLen is how many bytes the leaves of an image have.
+// leafLen is how many bytes a leaf of an image has.
 const leafLen = 16 << 10
 
-// publish publishes blobs, each under a digest that may be another's.
+// publish publishes blobs under digests, which may be false.
 func publish(t testing.TB, blobs map[digest.Digest][]byte) *image {
 	t.Helper()
 	p := unixfs.V1
@@ -82,9 +82,9 @@ func (im *image) blob(d digest.Digest) Blob {
 // A testGateway serves images over HTTP.
 type testGateway struct {
 	images  []*image
-	body    func(io.ReadSeeker) io.ReadSeeker // what a blob's bytes go through; may be nil
+	body    func(io.ReadSeeker) io.ReadSeeker // changes the bytes of a blob; may be nil
 	limiter *limiter                          // may be nil
-	bytes   atomic.Int64                      // of blobs that it sent
+	bytes   atomic.Int64                      // bytes of blobs that it sent
 	asked   atomic.Int64                      // requests for blobs
 	all     atomic.Int64                      // requests
 	dead    atomic.Bool
@@ -120,7 +120,7 @@ func (g *testGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// car writes the way to a blob, and the first block of it.
+// car writes the blocks on the path to a blob, and the first block of the blob.
 func (im *image) car(w io.Writer, at string) {
 	car, _ := car.NewWriter(w, im.root)
 	get := func(_ context.Context, c cid.Cid) ([]byte, error) { return im.blocks[string(c.Hash())], nil }
@@ -132,7 +132,7 @@ func (im *image) car(w io.Writer, at string) {
 	}
 }
 
-// counted counts what of a body is sent, and sends no more than is allowed.
+// counted counts the bytes that are sent, and sends them at the rate of the limiter.
 type counted struct {
 	http.ResponseWriter
 	*testGateway
@@ -147,7 +147,7 @@ func (c counted) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// A limiter lets so many bytes pass a second.
+// A limiter lets a number of bytes pass each second.
 type limiter struct {
 	rate float64
 	next chan time.Time
@@ -169,7 +169,7 @@ func (l *limiter) wait(n int) {
 	<-time.After(time.Until(at))
 }
 
-// a bench has gateways, and a filler of a store's cache.
+// A bench is a filler of a store's cache, and gateways.
 type bench struct {
 	*Filler
 	session trustless.Session
@@ -199,7 +199,7 @@ func serve(t testing.TB, dir string, limit int64, gateways ...*testGateway) *ben
 	return b
 }
 
-// A client is a sink that holds what it gets against what it should be.
+// A client is a sink that compares the bytes that it gets with those that it wants.
 type client struct {
 	want    []byte
 	at, n   int64
@@ -227,13 +227,12 @@ func (c *client) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// ReadFrom takes a file as sendfile does: to its end, wherever that is by then.
+// ReadFrom reads a file as sendfile does: to its end, which may move meanwhile.
 func (c *client) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{c}, r)
 }
 
-// get asks for a blob, or for a part of it, and reports what is wrong with what
-// came.
+// get asks for a blob, or for a part of it. The error says how the answer is wrong.
 func (b *bench) get(ctx context.Context, blob Blob, want []byte, part *gateway.Range) error {
 	c := &client{want: want}
 	err := b.Copy(ctx, b.session, blob, part, c)

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// stopping gives the first bytes of a blob, and waits before the rest.
+// stopping gives the first bytes of a blob at once, and waits before the rest.
 type stopping struct {
 	io.ReadSeeker
 	at    int64
@@ -31,8 +31,8 @@ func (s *stopping) Read(b []byte) (int, error) {
 	return s.ReadSeeker.Read(b)
 }
 
-// A client that asks for very many blobs and leaves does not keep us busy, and does
-// not keep other clients from having their blobs cached.
+// A client that asks for many blobs and leaves causes a limited number of fills, and
+// does not keep the blobs of other clients out of the cache.
 func TestAbandonedFillsAreBounded(t *testing.T) {
 	const asked, leaves = 3 * maxIdle, 64
 	held := make(chan struct{})
@@ -52,7 +52,7 @@ func TestAbandonedFillsAreBounded(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		c := &client{want: contents[blob.key()], slow: leave}
 		if err := b.Copy(ctx, b.session, blob, nil, c); !errors.Is(err, context.Canceled) || c.n == 0 {
-			t.Fatalf("who leaves gets %d bytes and %v", c.n, err)
+			t.Fatalf("a client that leaves gets %d bytes and %v", c.n, err)
 		}
 	}
 	b.mu.Lock()
@@ -64,7 +64,7 @@ func TestAbandonedFillsAreBounded(t *testing.T) {
 	}
 	b.mu.Unlock()
 	if idle == 0 || idle > maxIdle {
-		t.Errorf("of %d fills that nobody wants any more %d go on", asked, idle)
+		t.Errorf("of %d fills without readers, %d go on", asked, idle)
 	}
 	close(held)
 	b.wait()
@@ -73,8 +73,8 @@ func TestAbandonedFillsAreBounded(t *testing.T) {
 	b.mustKeep(t, last, contents[last.key()])
 }
 
-// A blob that is also published under a false digest comes to clients that ask for it
-// by its own, even if the false one was asked for first.
+// A client that asks for a blob by its own digest gets it, even if another client asked
+// first for the same blob under a false digest.
 func TestLieAboutABlobDoesNotHarmItsOtherReaders(t *testing.T) {
 	content := random(40, large/4)
 	honest, blob := one(t, content)
@@ -88,7 +88,7 @@ func TestLieAboutABlobDoesNotHarmItsOtherReaders(t *testing.T) {
 	all.Go(func() {
 		c := &client{want: content, slow: sync.OnceFunc(func() { close(began) })}
 		if err := b.Copy(t.Context(), b.session, liar.blob(wrong), nil, c); !errors.Is(err, ErrDigest) || c.wrong || c.n >= int64(len(content)) {
-			t.Errorf("by a false digest, %d bytes come: %v", c.n, err)
+			t.Errorf("by a false digest, %d bytes came: %v", c.n, err)
 		}
 	})
 	<-began
@@ -97,7 +97,7 @@ func TestLieAboutABlobDoesNotHarmItsOtherReaders(t *testing.T) {
 		all.Go(func() {
 			c := &client{want: content, slow: joined}
 			if err := b.Copy(t.Context(), b.session, blob, nil, c); err != nil || c.wrong || c.n != int64(len(content)) {
-				t.Errorf("by its digest, %d bytes of %d come: %v", c.n, len(content), err)
+				t.Errorf("by its digest, %d bytes of %d came: %v", c.n, len(content), err)
 			}
 		})
 	}
@@ -106,7 +106,7 @@ func TestLieAboutABlobDoesNotHarmItsOtherReaders(t *testing.T) {
 	b.mustKeep(t, blob, content)
 }
 
-// Another process that hangs in the middle of a blob keeps no reader waiting.
+// Readers do not wait for another process that hangs in the middle of a blob.
 func TestHangingProcessKeepsNoReaderWaiting(t *testing.T) {
 	content := random(41, large/4)
 	im, blob := one(t, content)
@@ -130,7 +130,7 @@ func TestHangingProcessKeepsNoReaderWaiting(t *testing.T) {
 	all.Wait()
 }
 
-// A client that asks while the filler closes gets everything, though nothing is kept.
+// A client that asks while the filler closes gets the whole blob, though it is not kept.
 func TestClosingCutsOffNoReader(t *testing.T) {
 	content := random(42, large/16)
 	g := &testGateway{}
@@ -155,8 +155,8 @@ func TestClosingCutsOffNoReader(t *testing.T) {
 	b.mustBeClean(t)
 }
 
-// A dropped fill ends at once, and leaves nothing. Its readers get the rest without
-// it.
+// A dropped fill ends at once, and leaves no files. Its readers get the rest past the
+// cache.
 func TestDroppedFillsLeaveNothing(t *testing.T) {
 	content := random(44, large/4)
 	im, blob := one(t, content)
@@ -176,7 +176,7 @@ func TestDroppedFillsLeaveNothing(t *testing.T) {
 	close(held)
 	all.Wait()
 	if _, err := store.Open(b.dir).Open(t.Context(), blob.Root, blob.Path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("of what was dropped there is something: %v", err)
+		t.Errorf("a dropped blob is in the store: %v", err)
 	}
 	b.mustBeClean(t)
 }

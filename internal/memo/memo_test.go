@@ -32,7 +32,7 @@ func TestCacheCountsBytes(t *testing.T) {
 	c.Add("too large", make([]byte, 10_000))
 	for _, k := range []string{"x1", "x2", "y"} {
 		c.Add(k, make([]byte, 100))
-		c.Add(k, make([]byte, 3000)) // which has an entry
+		c.Add(k, make([]byte, 3000)) // does nothing, since k has an entry
 	}
 	if want := 3*(Overhead+100) + 5; c.Bytes() != want || c.Len() != 3 {
 		t.Errorf("%d bytes in %d entries, want %d", c.Bytes(), c.Len(), want)
@@ -45,8 +45,8 @@ func TestCacheCountsBytes(t *testing.T) {
 	}
 }
 
-// The first caller may leave: the others get what they wait for. When the last
-// one leaves, the look-up is cancelled, and the next caller begins another.
+// The first caller may leave, and the others still get the result. When the last caller
+// leaves, the look-up is cancelled, and the next caller begins another.
 func TestLookupOutlivesItsFirstCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group[string, int64]

@@ -19,7 +19,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// cacheBlob puts a blob into a cache, and returns what it is as a file.
+// cacheBlob puts a blob into a cache, and returns the CID of its file.
 func cacheBlob(t testing.TB, c *Cache, content string) cid.Cid {
 	t.Helper()
 	cutter := unixfs.V1.NewCutter()
@@ -56,7 +56,7 @@ func read(t testing.TB, s *Store, c cid.Cid) string {
 	return string(b)
 }
 
-// age makes what is in a cache as old as if nobody had used it since.
+// age makes the files of a cache look as if they were used last some time ago.
 func age(t testing.TB, s *Store, by time.Duration) {
 	t.Helper()
 	for _, path := range paths(t, s) {
@@ -67,8 +67,8 @@ func age(t testing.TB, s *Store, by time.Duration) {
 	}
 }
 
-// Eviction removes the files that were used least recently by any process, and none
-// that is kept or being read.
+// Eviction removes the files that were used least recently by any process. It removes
+// no kept file and no open file.
 func TestEvictionRemovesOldestUnreadBlobs(t *testing.T) {
 	s := Open(t.TempDir())
 	kept := put(t, s, unixfs.V1, long("kept"), "short")
@@ -77,7 +77,7 @@ func TestEvictionRemovesOldestUnreadBlobs(t *testing.T) {
 	check(t, c.Evict(t.Context()))
 	open, err := s.OpenFile(two)
 	if err != nil {
-		t.Fatal("a blob was evicted that there was room for")
+		t.Fatal("a blob was evicted though the cache had room for it")
 	}
 	for i, file := range []cid.Cid{two, one, three} {
 		d, _, err := s.cached.file(file)
@@ -95,7 +95,7 @@ func TestEvictionRemovesOldestUnreadBlobs(t *testing.T) {
 		digest.FromString(long("three")): true,
 	} {
 		if s.cached.exists(s.cached.blobPath(d)) != there {
-			t.Errorf("blob %s is in the cache: %v", d, !there)
+			t.Errorf("whether blob %s is in the cache: %v", d, !there)
 		}
 	}
 	if b, err := io.ReadAll(open); err != nil || string(b) != long("two") {
@@ -107,17 +107,17 @@ func TestEvictionRemovesOldestUnreadBlobs(t *testing.T) {
 	check(t, c.Evict(t.Context()))
 	for _, path := range paths(t, s) {
 		if strings.HasPrefix(path, s.cached.dir) && filepath.Base(path) != "lock" {
-			t.Errorf("%s was not evicted from a cache without room", path)
+			t.Errorf("%s was not evicted from a cache of size 0", path)
 		}
 	}
 	kept.mustBeIn(t, s)
 	if c := collect(t, s); c != (Collected{}) {
-		t.Errorf("%v is collected", c)
+		t.Errorf("Collect removed %v", c)
 	}
 }
 
-// A blob that was just committed counts once: nothing has to make way for it, least
-// of all itself.
+// A blob that was just committed counts once, so that no blob is evicted for it, not
+// even itself.
 func TestEvictionKeepsBlobJustCommitted(t *testing.T) {
 	s := Open(t.TempDir())
 	content := strings.Repeat("x", 600<<10)
@@ -131,22 +131,21 @@ func TestEvictionKeepsBlobJustCommitted(t *testing.T) {
 	check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table()))
 	select {
 	case <-c.room.full:
-		t.Error("the cache is said to be full, and has room")
+		t.Error("an eviction was started, and the cache has room")
 	default:
 	}
 	check(t, c.Evict(t.Context())) // before Close
 	check(t, p.Close())
 	check(t, c.Evict(t.Context()))
 	if read(t, s, kindOf(t, content)) != content {
-		t.Error("the blob was evicted, and there is room for it")
+		t.Error("the blob was evicted, and the cache has room for it")
 	}
 	if size := c.Size(); size < 600<<10 || size > 700<<10 {
 		t.Errorf("the cache counts %d bytes", size)
 	}
 }
 
-// Files that are being read take room until they are closed, and new blobs do not
-// get that room.
+// Open files take room until they are closed, and new blobs do not get that room.
 func TestBlobsBeingReadCountUntilClosed(t *testing.T) {
 	const size = 256 << 10
 	s := Open(t.TempDir())
@@ -158,11 +157,11 @@ func TestBlobsBeingReadCountUntilClosed(t *testing.T) {
 	c.Configure(CacheConfig{MaxSize: 3 * size})
 	check(t, c.Evict(t.Context()))
 	if got := c.Size(); got < 4*size {
-		t.Errorf("four blobs of %d bytes are being read, and the cache counts %d", size, got)
+		t.Errorf("four blobs of %d bytes are open, and the cache counts %d", size, got)
 	}
 	p := must(c.BeginBlob(kindOf(t, "new"), size))(t)
 	if _, err := p.WriteAt(make([]byte, size), 0); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("a blob is taken beside those being read: %v", err)
+		t.Errorf("a blob was accepted beside the open ones: %v", err)
 	}
 	for _, r := range readers {
 		check(t, r.Close())
@@ -174,8 +173,8 @@ func TestBlobsBeingReadCountUntilClosed(t *testing.T) {
 	check(t, p.Close())
 }
 
-// A reader of a blob that was on its way in holds its room until it closes the file,
-// whether the blob was kept or not.
+// A reader of an unfinished blob holds its room until it closes the file, whether the
+// blob was kept in the end or not.
 func TestReadersOfPartialHoldItsRoom(t *testing.T) {
 	content := strings.Repeat("x", 600<<10)
 	for _, commit := range []bool{true, false} {
@@ -206,8 +205,8 @@ func TestReadersOfPartialHoldItsRoom(t *testing.T) {
 	}
 }
 
-// Bytes of blobs on their way in take room: others make way for them, and the cache
-// never exceeds its limit. Bytes that blobs are going to have take none.
+// The bytes of unfinished blobs take room: other blobs are evicted for them, and the
+// cache never exceeds its limit. Bytes that have not come yet take no room.
 func TestUnfinishedBlobsTakeRoom(t *testing.T) {
 	const limit = 1 << 20
 	s := Open(t.TempDir())
@@ -250,17 +249,17 @@ func TestUnfinishedBlobsTakeRoom(t *testing.T) {
 				}
 			}
 			if there > limit {
-				t.Fatalf("there are %d bytes in %d", there, limit)
+				t.Fatalf("the cache has %d bytes, and its limit is %d", there, limit)
 			}
 		default:
 		}
 	}
 	if refused == 0 || !c.IsOn() {
-		t.Errorf("of four blobs that do not fit together, %d pieces are refused", refused)
+		t.Errorf("%d pieces of four blobs that do not fit together were refused", refused)
 	}
 }
 
-// Files take whole blocks of a disk, so many small ones take more than their bytes.
+// A file takes whole blocks of the disk, so many small files take more than their bytes.
 func TestSmallNodesTakeRoom(t *testing.T) {
 	s := Open(t.TempDir())
 	c := s.NewCache(CacheConfig{MaxSize: 100 << 12})
@@ -273,31 +272,31 @@ func TestSmallNodesTakeRoom(t *testing.T) {
 	select {
 	case <-c.room.full:
 	default:
-		t.Error("101 blocks of disk are taken, where there are to be 100, and no room is made")
+		t.Error("the files take 101 blocks, the limit is 100, and no eviction was started")
 	}
 }
 
-// No image relies on a cached blob, and a blob that is kept by now is not cached as
-// well.
-func TestCachedAndKeptBlobsAreToldApart(t *testing.T) {
+// No kept image relies on a cached blob, and an eviction removes a cached blob that is
+// kept as well.
+func TestKeptImagesDoNotRelyOnCachedBlobs(t *testing.T) {
 	s := Open(t.TempDir())
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
 	file := cacheBlob(t, c, long("content"))
 	if got := collect(t, s); got != (Collected{}) || read(t, s, file) == "" {
-		t.Errorf("collected is %v", got)
+		t.Errorf("Collect removed %v", got)
 	}
 	if must(s.BeginImport())(t).Has(file) {
-		t.Error("an import relies on what is cached")
+		t.Error("an import relies on a cached blob")
 	}
 	img := put(t, s, unixfs.V1, long("content"))
 	check(t, c.Evict(t.Context()))
 	if s.exists(s.cached.blobPath(digest.FromString(long("content")))) {
-		t.Error("the blob is there twice")
+		t.Error("the blob is both cached and kept")
 	}
 	img.mustBeIn(t, s)
 	for _, nd := range img.blobs[long("content")].Nodes {
 		if data, ok := c.Node(nd.CID); !ok || !bytes.Equal(data, nd.Data) {
-			t.Errorf("of the node %s there are %d bytes", nd.CID, len(data))
+			t.Errorf("node %s has %d bytes", nd.CID, len(data))
 		}
 	}
 }
@@ -309,21 +308,21 @@ func TestDamagedNodeIsReplaced(t *testing.T) {
 	file := cacheBlob(t, c, long("content"))
 	data, ok := c.Node(file)
 	if !ok {
-		t.Fatal("there is no node")
+		t.Fatal("the node is missing")
 	}
 	for _, spoiled := range [][]byte{nil, make([]byte, len(data)), data[1:]} {
 		check(t, os.WriteFile(s.cached.nodePath(file), spoiled, 0o644))
 		if b, ok := c.Node(file); ok {
-			t.Errorf("a damaged node is %x", b)
+			t.Errorf("a damaged node was returned: %x", b)
 		}
 		c.AddNode(unixfs.Block{CID: file, Data: data})
 		if _, ok := c.Node(file); !ok {
-			t.Error("a damaged node does not come back")
+			t.Error("a damaged node was not replaced")
 		}
 	}
 }
 
-// One process at a time fetches a blob. What a killed one left is removed.
+// One process at a time fetches a blob. The files of a killed process are removed.
 func TestPartialBelongsToOneProcess(t *testing.T) {
 	s := Open(t.TempDir())
 	c, other := s.NewCache(CacheConfig{MaxSize: 100}), Open(s.Dir()).NewCache(CacheConfig{MaxSize: 100})
@@ -338,7 +337,7 @@ func TestPartialBelongsToOneProcess(t *testing.T) {
 	}
 	other.clear()
 	if _, err := c.BeginBlob(kindOf(t, "other"), 101); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("one of 101 bytes in 100: %v", err)
+		t.Errorf("a blob of 101 bytes in a cache of 100: %v", err)
 	}
 	_, err := p.WriteAt(content[:3], 0)
 	check(t, err)
@@ -346,7 +345,7 @@ func TestPartialBelongsToOneProcess(t *testing.T) {
 	p.file.Close()
 	other.clear()
 	if left, _ := os.ReadDir(s.cached.tmp()); len(left) > 0 {
-		t.Errorf("left is %v", left)
+		t.Errorf("tmp has %v", left)
 	}
 	c = s.NewCache(CacheConfig{MaxSize: 100})
 	p = begin()
@@ -356,7 +355,7 @@ func TestPartialBelongsToOneProcess(t *testing.T) {
 	check(t, p.Commit(digest.FromBytes(content), f.CID, f.Table))
 	check(t, p.Close())
 	if got := read(t, s, f.CID); got != string(content) {
-		t.Errorf("it is %q", got)
+		t.Errorf("the blob is %q", got)
 	}
 }
 
@@ -386,7 +385,7 @@ func TestManyProcessesShareACache(t *testing.T) {
 					if _, err := p.WriteAt([]byte(content), 0); err == nil {
 						check(t, p.Sync())
 						check(t, p.Commit(digest.FromString(content), f, cutter.Table()))
-					} else if !errors.Is(err, ErrTooLarge) { // beside blobs that are being read
+					} else if !errors.Is(err, ErrTooLarge) { // open blobs may leave no room
 						t.Error(err)
 					}
 					check(t, p.Close())
@@ -414,21 +413,21 @@ func TestManyProcessesShareACache(t *testing.T) {
 	}
 	all.Wait()
 	kept.mustBeIn(t, Open(dir))
-	t.Logf("%d times it was there, %d times not", read, missed)
+	t.Logf("a blob was found %d times and missing %d times", read, missed)
 }
 
-// A cache that cannot be written is off, says so once, and is on again when it can be
-// written.
+// A cache that cannot be written goes off and reports that once. It goes on again when it
+// can be written.
 func TestUnwritableCacheIsOffForAWhile(t *testing.T) {
 	s := Open(t.TempDir())
 	check(t, os.WriteFile(s.cached.dir, nil, 0o644))
 	var said []error
 	c := s.NewCache(CacheConfig{MaxSize: 0})
 	c.Configure(CacheConfig{MaxSize: 1 << 30, Switched: func(err error) { said = append(said, err) }})
-	later := func() { c.off = time.Now() } // as after a while
+	later := func() { c.off = time.Now() } // as if the pause was over
 	for range 3 {
 		if _, err := c.BeginBlob(kindOf(t, "content"), 7); err == nil || errors.Is(err, ErrOff) {
-			t.Errorf("where the cache is a file: %v", err)
+			t.Errorf("the directory of the cache is a file: %v", err)
 		}
 		if _, err := c.BeginBlob(kindOf(t, "content"), 7); !errors.Is(err, ErrOff) {
 			t.Errorf("soon after it failed: %v", err)
@@ -438,6 +437,6 @@ func TestUnwritableCacheIsOffForAWhile(t *testing.T) {
 	check(t, os.Remove(s.cached.dir))
 	cacheBlob(t, c, "content")
 	if len(said) != 2 || said[0] == nil || said[1] != nil {
-		t.Errorf("it says %v", said)
+		t.Errorf("the cache reported %v", said)
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A testImage is blobs and a small file.
+// A testImage is a directory of blobs and a small file.
 type testImage struct {
 	root  cid.Cid
 	blobs map[string]*unixfs.File // by content
@@ -65,7 +65,7 @@ func put(t testing.TB, s *Store, profile unixfs.Profile, contents ...string) tes
 	return img
 }
 
-// mustBeIn fails the test unless every byte of the image is there.
+// mustBeIn fails the test unless the store has every byte of the image.
 func (img testImage) mustBeIn(t testing.TB, s *Store) {
 	t.Helper()
 	if got, err := s.ReadFile(context.Background(), img.root, "app/manifests/m", 1000); err != nil || !bytes.Equal(got, img.small) {
@@ -74,7 +74,7 @@ func (img testImage) mustBeIn(t testing.TB, s *Store) {
 	for content := range img.blobs {
 		got, err := s.ReadFile(context.Background(), img.root, "app/blobs/"+digest.FromString(content).String(), 1<<30)
 		if err != nil || string(got) != content {
-			t.Errorf("a blob of %d bytes is %d bytes: %v", len(content), len(got), err)
+			t.Errorf("a blob of %d bytes has %d bytes in the store: %v", len(content), len(got), err)
 		}
 	}
 	if err := s.newWalk().follow(context.Background(), img.root); err != nil {
@@ -89,7 +89,7 @@ func collect(t testing.TB, s *Store) Collected {
 	return c
 }
 
-// paths are the files of a store but for its locks.
+// paths returns the files of a store without its locks.
 func paths(t testing.TB, s *Store) []string {
 	t.Helper()
 	var all []string
@@ -102,7 +102,7 @@ func paths(t testing.TB, s *Store) []string {
 	return all
 }
 
-// long has several leaves, and nodes above them.
+// long returns the content of a blob that has several leaves and nodes above them.
 func long(about string) string { return strings.Repeat(about+" ", 3<<20/len(about)) }
 
 func TestCollectRemovesWhatNoImageNeeds(t *testing.T) {
@@ -113,18 +113,18 @@ func TestCollectRemovesWhatNoImageNeeds(t *testing.T) {
 		gone := put(t, s, profile, long("shared"), long("the other's"), "short", "")
 		after := paths(t, s)
 		if c := collect(t, s); c != (Collected{}) {
-			t.Errorf("%s: %v of images that are there is collected", profile, c)
+			t.Errorf("%s: Collect removed %v of images with a record", profile, c)
 		}
 		check(t, s.Remove(t.Context(), gone.root))
 		want, err := s.Collect(t.Context(), true)
 		if now := paths(t, s); err != nil || len(now) != len(after)-1 {
-			t.Errorf("%s: %d files were there, and after a dry run %d: %v", profile, len(after)-1, len(now), err)
+			t.Errorf("%s: %d files before a dry run, %d after it: %v", profile, len(after)-1, len(now), err)
 		}
 		if c := collect(t, s); c != want || c.Files != len(after)-1-len(before) || c.Bytes < int64(len(long("the other's"))) {
-			t.Errorf("%s: removed %v, announced were %v, and %d files should go", profile, c, want, len(after)-1-len(before))
+			t.Errorf("%s: Collect removed %v, a dry run announced %v, and %d files should go", profile, c, want, len(after)-1-len(before))
 		}
 		if now := paths(t, s); !slices.Equal(now, before) {
-			t.Errorf("%s: left are %q, and before there were %q", profile, now, before)
+			t.Errorf("%s: the store has %q, and had %q before", profile, now, before)
 		}
 		kept.mustBeIn(t, s)
 		put(t, s, profile, long("shared"), long("the other's"), "short", "").mustBeIn(t, s)
@@ -154,14 +154,13 @@ func TestCollectKeepsShardedDirectories(t *testing.T) {
 		t.Errorf("the directory is not sharded: %d blocks", shards)
 	}
 	if c := collect(t, s); c != (Collected{}) {
-		t.Errorf("%v of a root that is there is collected", c)
+		t.Errorf("Collect removed %v of a root with a record", c)
 	}
 	check(t, s.newWalk().follow(t.Context(), dir.CID))
 }
 
-// The node or the bytes of a file in one image can be something else in another image
-// under the same digest.
-func TestCollectTellsApartWhatLooksAlike(t *testing.T) {
+// The same digest can be a node in one image, and a file or a blob in another.
+func TestCollectTellsNodesAndBlobsOfOneDigestApart(t *testing.T) {
 	s := Open(t.TempDir())
 	victim := put(t, s, unixfs.V0, long("a"), long("b"))
 	root, err := s.readNode(victim.root)
@@ -169,7 +168,7 @@ func TestCollectTellsApartWhatLooksAlike(t *testing.T) {
 	files := must(unixfs.Walk(t.Context(), s.node, victim.root, "app"))(t)
 	app, err := s.readNode(files)
 	check(t, err)
-	// Whatever order roots are walked in: blobs that are the victim's directories.
+	// These blobs have the bytes of the victim's directories, in every order of roots.
 	raw := put(t, s, unixfs.V1, string(root), string(app))
 
 	// One file is the beginning of another: its root is a node there.
@@ -191,7 +190,7 @@ func TestCollectTellsApartWhatLooksAlike(t *testing.T) {
 		for _, img := range images {
 			for content, f := range img.blobs {
 				if _, kept := w.blobs[digest.FromString(content)]; !kept || !w.has(f.CID) {
-					t.Errorf("a walk past all images missed a blob of %d bytes", len(content))
+					t.Errorf("a walk over all images missed a blob of %d bytes", len(content))
 				}
 			}
 		}
@@ -221,7 +220,7 @@ func importCut(t *testing.T, s *Store, content []byte) testImage {
 	return testImage{root: root.CID, blobs: map[string]*unixfs.File{string(content): f}}
 }
 
-// While an image is damaged, nothing is removed that might belong to it.
+// While an image is damaged, Collect removes no file that might belong to it.
 func TestCollectRefusesWhenAnImageIsDamaged(t *testing.T) {
 	s := Open(t.TempDir())
 	content := long("content")
@@ -239,7 +238,7 @@ func TestCollectRefusesWhenAnImageIsDamaged(t *testing.T) {
 		flipped[len(flipped)/2] ^= 1
 		for _, damage := range [][]byte{nil, {}, whole[:len(whole)-1], append(slices.Clone(whole), 0), flipped} {
 			if bytes.Equal(damage, flipped) && filepath.Dir(path) == filepath.Join(s.Dir(), "blobs", "sha256") {
-				continue // what blobs hold is not read
+				continue // the content of blobs is not read
 			}
 			check(t, os.RemoveAll(path))
 			if damage != nil {
@@ -251,25 +250,25 @@ func TestCollectRefusesWhenAnImageIsDamaged(t *testing.T) {
 				t.Errorf("%s with %d bytes: the error is %v", path, len(damage), err)
 			}
 			if now := paths(t, s); !slices.Equal(now, before) {
-				t.Errorf("%s with %d bytes: left are %q, and before there were %q", path, len(damage), now, before)
+				t.Errorf("%s with %d bytes: the store has %q, and had %q before", path, len(damage), now, before)
 			}
 		}
 		check(t, os.WriteFile(path, whole, 0o644))
 	}
 	if c := collect(t, s); c.Files == 0 {
-		t.Error("nothing is collected when the image is whole again")
+		t.Error("Collect removed nothing after the image was restored")
 	}
 	img.mustBeIn(t, s)
 	check(t, os.Remove(s.nodePath(img.root)))
 	check(t, s.Remove(t.Context(), img.root))
 	collect(t, s)
 	if left := paths(t, s); len(left) > 0 {
-		t.Errorf("after the damaged image was given up, left are %q", left)
+		t.Errorf("after the damaged image was removed, the store has %q", left)
 	}
 }
 
-// Files that a store does not write stay, whatever their names are.
-func TestCollectLeavesAloneForeignFiles(t *testing.T) {
+// Files that are not the store's stay, whatever their names are.
+func TestCollectKeepsForeignFiles(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, "content")
 	name := filepath.Base(s.nodePath(img.root))
@@ -286,7 +285,7 @@ func TestCollectLeavesAloneForeignFiles(t *testing.T) {
 		others = append(others, path)
 	}
 	if c := collect(t, s); c != (Collected{}) {
-		t.Errorf("%v is collected", c)
+		t.Errorf("Collect removed %v", c)
 	}
 	for _, path := range others {
 		if _, err := os.Stat(path); err != nil {
@@ -302,7 +301,7 @@ func TestCollectRemovesOnlyFromStores(t *testing.T) {
 	check(t, os.MkdirAll(filepath.Dir(blob), 0o755))
 	check(t, os.WriteFile(blob, nil, 0o644))
 	if c, err := s.Collect(t.Context(), false); err != nil || c != (Collected{}) {
-		t.Errorf("in a directory that is no store: %v, %v", c, err)
+		t.Errorf("in a directory that is not a store: %v, %v", c, err)
 	}
 	put(t, s, unixfs.V1, "content")
 	check(t, os.WriteFile(filepath.Join(s.Dir(), "oci-layout"), nil, 0o644))
@@ -314,14 +313,14 @@ func TestCollectRemovesOnlyFromStores(t *testing.T) {
 	}
 	none := filepath.Join(t.TempDir(), "none")
 	if c, err := Open(none).Collect(t.Context(), false); err != nil || c != (Collected{}) {
-		t.Errorf("in no directory: %v, %v", c, err)
+		t.Errorf("in a missing directory: %v, %v", c, err)
 	}
 	if _, err := os.Stat(none); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("collecting made %s: %v", none, err)
+		t.Errorf("Collect made %s: %v", none, err)
 	}
 }
 
-// A collection that was ended anywhere has done no harm, and the next one does the
+// A collection that is cancelled at any point does no harm, and the next one does the
 // rest.
 func TestCollectCanBeInterrupted(t *testing.T) {
 	s := Open(t.TempDir())
@@ -338,19 +337,19 @@ func TestCollectCanBeInterrupted(t *testing.T) {
 		kept.mustBeIn(t, s)
 		collect(t, s)
 		if now := paths(t, s); !slices.Equal(now, want) {
-			t.Fatalf("left are %q, and before there were %q", now, want)
+			t.Fatalf("the store has %q, and had %q before", now, want)
 		}
 		if err == nil {
 			if after < 20 {
-				t.Errorf("it was asked only %d times whether to go on", after)
+				t.Errorf("the collection looked at its context only %d times", after)
 			}
 			return
 		}
 	}
-	t.Error("it never came to its end")
+	t.Error("the collection never ended")
 }
 
-// expiring is done after it was asked so many times.
+// expiring is a context that is done after Err was called a number of times.
 type expiring struct {
 	context.Context
 	left int
@@ -363,7 +362,7 @@ func (c *expiring) Err() error {
 	return nil
 }
 
-// A blob that is being read is read to its end.
+// A reader of a blob that Collect removes can read it to its end.
 func TestCollectDoesNotDisturbReaders(t *testing.T) {
 	s := Open(t.TempDir())
 	content := long("read")
@@ -374,16 +373,16 @@ func TestCollectDoesNotDisturbReaders(t *testing.T) {
 	check(t, s.Remove(t.Context(), img.root))
 	collect(t, s)
 	if left := paths(t, s); len(left) > 0 {
-		t.Errorf("left are %q", left)
+		t.Errorf("the store has %q", left)
 	}
 	if got, err := io.ReadAll(f); err != nil || string(got) != content {
-		t.Errorf("read were %d bytes, %v", len(got), err)
+		t.Errorf("the reader got %d bytes, %v", len(got), err)
 	}
 }
 
-// An import that relies on a blob finds it until its record is written, whatever is
-// collected and removed meanwhile.
-func TestImportsFindWhatTheyRelyOn(t *testing.T) {
+// A blob on which an import relies stays until the record of the import is written,
+// whatever other processes collect and remove meanwhile.
+func TestImportsFindTheBlobsOnWhichTheyRely(t *testing.T) {
 	dir := t.TempDir()
 	shared := long("shared")
 	ctx, stop := context.WithCancel(t.Context())
@@ -425,7 +424,7 @@ func TestImportsFindWhatTheyRelyOn(t *testing.T) {
 	}
 	roots, err := s.roots()
 	if err != nil || len(roots) != workers*rounds/2 {
-		t.Errorf("%d images are there: %v", len(roots), err)
+		t.Errorf("the store has %d images: %v", len(roots), err)
 	}
 	if left, err := os.ReadDir(s.tmp()); err != nil || len(left) > 0 {
 		t.Errorf("in tmp: %v, %v", left, err)
@@ -433,7 +432,7 @@ func TestImportsFindWhatTheyRelyOn(t *testing.T) {
 	t.Logf("%d imports beside %d collections", workers*rounds, collections)
 }
 
-// A collection gets its turn, though imports never stop coming.
+// A collection gets its turn among imports that never stop.
 func TestCollectionGetsATurnAmongImports(t *testing.T) {
 	dir := t.TempDir()
 	put(t, Open(dir), unixfs.V1, "content")
@@ -443,7 +442,7 @@ func TestCollectionGetsATurnAmongImports(t *testing.T) {
 		held, err := Open(dir).lock(t.Context(), shared)
 		check(t, err)
 		adding.Go(func() {
-			for { // the next comes before the last has left, but to let who waits for both go first
+			for { // the next import begins before the last one ends
 				patience, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 				next, err := Open(dir).lock(patience, shared)
 				cancel()
@@ -467,7 +466,7 @@ func TestCollectionGetsATurnAmongImports(t *testing.T) {
 	adding.Wait()
 }
 
-func TestWaitingForALockCanBeGivenUp(t *testing.T) {
+func TestWaitingForALockEndsWithItsContext(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, "content")
 	im, err := s.BeginImport()

@@ -12,9 +12,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A name is absent where its directory says so. Everything that is missing or
-// damaged on this disk is lacking, and proves nothing.
-func TestAbsenceIsToldFromLack(t *testing.T) {
+// A name is absent if its directory does not have it. A file that is missing or damaged
+// on this disk is lacking, which proves no absence.
+func TestMissingFilesProveNoAbsence(t *testing.T) {
 	s := Open(t.TempDir())
 	root := fill(t, s, unixfs.V1, true)
 	elsewhere := Open(filepath.Join(t.TempDir(), "never made"))
@@ -42,8 +42,8 @@ func TestAbsenceIsToldFromLack(t *testing.T) {
 	}
 }
 
-// A power failure may spoil a cached directory. That proves nothing about what it
-// named.
+// A power failure may spoil a cached directory. That does not prove the absence of its
+// entries.
 func TestDamagedCachedDirectoryProvesNothing(t *testing.T) {
 	s := Open(t.TempDir())
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
@@ -58,7 +58,7 @@ func TestDamagedCachedDirectoryProvesNothing(t *testing.T) {
 			c.AddNode(nd)
 		}
 		if _, err := s.ReadDir(t.Context(), root.CID, "app/blobs/other"); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrLacking) {
-			t.Fatalf("a name that the directory does not have: %v", err)
+			t.Fatalf("a name that is not in the directory: %v", err)
 		}
 		check(t, os.WriteFile(s.cached.nodePath(spoiled.CID), []byte("spoiled"), 0o644))
 		if _, err := s.ReadDir(t.Context(), root.CID, "app/blobs/other"); !errors.Is(err, ErrLacking) {
@@ -67,8 +67,8 @@ func TestDamagedCachedDirectoryProvesNothing(t *testing.T) {
 	}
 }
 
-// A kept directory may rot so that it no longer names what it named. That proves
-// nothing: another source may have the image.
+// A kept directory may rot and lose an entry. That does not prove the absence of the
+// entry: another source may have the image.
 func TestRottenKeptDirectoryProvesNothing(t *testing.T) {
 	s := Open(t.TempDir())
 	root := fill(t, s, unixfs.V1, true)

@@ -15,14 +15,14 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// kill has the import end as kill -9 has it: locks go, and nothing else does.
+// kill ends the import as kill -9 does: its locks are released, and its files stay.
 func (im *Import) kill() {
 	im.unlock()
 	release(im.temp.lock)
 }
 
 // After a crash at any point, the store has the whole image or none of it, and the
-// next collection removes what was left.
+// next collection removes the rest.
 func TestCrashLeavesWholeImageOrNone(t *testing.T) {
 	content := long("content")
 	cutter := unixfs.V1.NewCutter()
@@ -47,12 +47,12 @@ func TestCrashLeavesWholeImageOrNone(t *testing.T) {
 			return
 		}
 		if now := paths(t, s); !slices.Equal(now, before) {
-			t.Errorf("after %d steps left are %q, and before there were %q", point, now, before)
+			t.Errorf("after %d steps, the store has %q; before, it had %q", point, now, before)
 		}
 	}
 }
 
-// importUpTo takes so many steps of an import, and reports whether those are all.
+// importUpTo takes the first steps of an import, and reports whether there are no more.
 func importUpTo(t *testing.T, im *Import, content string, file *unixfs.File, steps int) (root unixfs.Node, done bool) {
 	var blocks []unixfs.Block
 	root, err := unixfs.V1.Tree(t.Context(), map[string]unixfs.Node{"app/blobs/b": file.Node}, func(b unixfs.Block) error {
@@ -81,9 +81,9 @@ func importUpTo(t *testing.T, im *Import, content string, file *unixfs.File, ste
 	return root, true
 }
 
-// The files of a killed import are removed. Those of a living import and of other
+// The files of a killed import are removed. The files of a running import and of other
 // programs stay.
-func TestOnlyKilledImportsAreClearedAway(t *testing.T) {
+func TestOnlyFilesOfKilledImportsAreRemoved(t *testing.T) {
 	s := Open(t.TempDir())
 	living := must(s.BeginImport())(t)
 	defer living.Close()
@@ -120,9 +120,9 @@ func TestOnlyKilledImportsAreClearedAway(t *testing.T) {
 	}
 }
 
-// Imports begin and end while others clear away what killed imports left, and none
-// loses its files.
-func TestImportsClearAwayNoOtherImport(t *testing.T) {
+// Imports begin and end while other processes remove the files of killed imports. No
+// running import loses its files.
+func TestImportsDoNotRemoveFilesOfOtherImports(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup
 	for range 16 {
@@ -158,19 +158,19 @@ func TestBlobsThatImportHasStay(t *testing.T) {
 		file := img.blobs[content]
 		im := must(s.BeginImport())(t)
 		if !im.Has(file.CID) || !im.Has(img.blobs["short"].CID) || im.Has(img.root) {
-			t.Error("it has not what it has")
+			t.Error("Has reports false for a blob of the store")
 		}
 		check(t, im.Lock(t.Context()))
 		for _, path := range []string{s.filePath(file.CID), s.nodePath(file.CID), s.blobPath(digest.FromString(content))} {
 			whole := must(os.ReadFile(path))(t)
 			check(t, os.Truncate(path, int64(len(whole)-1)))
 			if im.Has(file.CID) {
-				t.Errorf("it has what lacks a byte of %s", path)
+				t.Errorf("Has reports true, and %s lacks a byte", path)
 			}
 			check(t, os.WriteFile(path, whole, 0o644))
 		}
 		if !im.Has(file.CID) {
-			t.Error("it has not what is whole again")
+			t.Error("Has reports false for a blob that was restored")
 		}
 		root := must(profile.Tree(t.Context(), map[string]unixfs.Node{"b": file.Node}, im.Node))(t)
 		check(t, im.Commit(root.CID, Record{Root: root.CID.String()}))
@@ -196,9 +196,9 @@ func TestNothingIsPutInPlaceBeforeLock(t *testing.T) {
 	}
 }
 
-// A blob with the right bytes stays the file that it was; anything else at its place
-// is replaced.
-func TestDamagedBlobsAreMended(t *testing.T) {
+// An import keeps the file of a blob with the right bytes, and replaces anything else
+// in its place.
+func TestImportReplacesDamagedBlobs(t *testing.T) {
 	s := Open(t.TempDir())
 	content := long("content")
 	img := put(t, s, unixfs.V1, content)
@@ -206,7 +206,7 @@ func TestDamagedBlobsAreMended(t *testing.T) {
 	before := must(os.Lstat(path))(t)
 	put(t, s, unixfs.V1, content)
 	if !os.SameFile(before, must(os.Lstat(path))(t)) {
-		t.Error("what was right was written again")
+		t.Error("a blob with the right bytes was written again")
 	}
 	for what, damage := range map[string]func() error{
 		"its first byte is another": func() error { return os.WriteFile(path, []byte("X"+content[1:]), 0o644) },
@@ -220,7 +220,7 @@ func TestDamagedBlobsAreMended(t *testing.T) {
 		check(t, damage())
 		put(t, s, unixfs.V1, content)
 		if b, err := os.ReadFile(path); err != nil || string(b) != content {
-			t.Errorf("%s, and it stays so: %v", what, err)
+			t.Errorf("%s, and an import did not replace it: %v", what, err)
 		}
 		img.mustBeIn(t, s)
 	}

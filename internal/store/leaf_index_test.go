@@ -13,8 +13,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// The index names a blob that has the leaf, at the right offset, for blobs from
-// before and from after it was made.
+// The index knows blobs that were added before and after it was made. For each leaf it
+// returns a blob and the right offset.
 func TestLeafIndexKnowsWhereLeavesAre(t *testing.T) {
 	s := Open(t.TempDir())
 	put(t, s, unixfs.V1, long("one"))
@@ -30,7 +30,7 @@ func TestLeafIndexKnowsWhereLeavesAre(t *testing.T) {
 		table := cutter.Table()
 		for i := range table.Leaves {
 			d, size, offset, ok := x.Find(table.Leaves[i].Digest)
-			at := table.Start(i) // or where the blob has the same bytes again
+			at := table.Start(i) // or another offset with the same bytes
 			if ok != there || ok && (d != digest.FromString(content) || size != int64(len(content)) ||
 				content[offset:][:table.Len(i)] != content[at:][:table.Len(i)]) {
 				t.Errorf("leaf %d of %.4q is at %d of %s of %d bytes: %v", i, content, offset, d, size, ok)
@@ -38,11 +38,11 @@ func TestLeafIndexKnowsWhereLeavesAre(t *testing.T) {
 		}
 	}
 	if early == 0 || x.Len() <= early {
-		t.Errorf("it knew %d leaves, and then %d", early, x.Len())
+		t.Errorf("the index had %d leaves first, and %d later", early, x.Len())
 	}
 }
 
-// Blobs that are gone, or that have tiny leaves, do not keep others out of a full
+// Blobs that were removed or have tiny leaves do not keep other blobs out of a full
 // index.
 func TestFullLeafIndexLearnsAnew(t *testing.T) {
 	s := Open(t.TempDir())
@@ -52,7 +52,7 @@ func TestFullLeafIndexLearnsAnew(t *testing.T) {
 		tiny.Leaves[i] = unixfs.Leaf{Digest: sha256.Sum256(fmt.Append(nil, i)), End: int64(i + 1)}
 	}
 	if x.Add(digest.FromString("tiny"), tiny); x.Len() != 0 {
-		t.Errorf("%d leaves of one byte are known", x.Len())
+		t.Errorf("the index has %d leaves of one byte", x.Len())
 	}
 	gone := &unixfs.Table{Leaves: make([]unixfs.Leaf, 1<<16)}
 	for blob := range maxIndexed/len(gone.Leaves) + 1 {
@@ -68,11 +68,11 @@ func TestFullLeafIndexLearnsAnew(t *testing.T) {
 	cutter.Write([]byte(long("new")))
 	for _, leaf := range cutter.Table().Leaves {
 		if d, _, _, ok := x.Find(leaf.Digest); !ok || d != digest.FromString(long("new")) {
-			t.Errorf("a leaf of what is there is in %q", d)
+			t.Errorf("the index has a leaf of the blob in %q", d)
 		}
 	}
 	if x.Len() > 1<<10 {
-		t.Errorf("%d leaves are known of one blob", x.Len())
+		t.Errorf("the index has %d leaves of one blob", x.Len())
 	}
 }
 

@@ -20,20 +20,20 @@ func TestLeavesAreThoseOfAllBlobs(t *testing.T) {
 	}
 	all := must(s.Leaves(t.Context()))(t)
 	if all.Len() != len(distinct) {
-		t.Errorf("%d leaves, and there are %d", all.Len(), len(distinct))
+		t.Errorf("the set has %d leaves, want %d", all.Len(), len(distinct))
 	}
 	for digest := range distinct {
 		if !all.Has(digest) {
-			t.Errorf("%x is not among them", digest)
+			t.Errorf("leaf %x is missing", digest)
 		}
 		digest[0]++
 		if all.Has(digest) {
-			t.Errorf("%x is among them", digest)
+			t.Errorf("leaf %x should not be there", digest)
 		}
 	}
 	a, b := img.blobs[long("a")], img.blobs[long("b")]
 	some := must(s.Leaves(t.Context(), a.CID, b.CID))(t)
-	if some.Has(a.Table.Leaves[0].Digest) || !some.Has(b.Table.Leaves[0].Digest) { // which the longer begins with as well
-		t.Error("what is left out is not what was to be")
+	if some.Has(a.Table.Leaves[0].Digest) || !some.Has(b.Table.Leaves[0].Digest) { // the longer blob begins with the leaves of a as well
+		t.Error("the wrong leaves were left out")
 	}
 }

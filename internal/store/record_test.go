@@ -19,7 +19,7 @@ func TestImagesListsRecords(t *testing.T) {
 		t.Errorf("in an empty store: %v, %v", records, err)
 	}
 	old := put(t, s, unixfs.V1, "a")
-	recent := put(t, s, unixfs.V1, "a", "b") // the more blobs, the later
+	recent := put(t, s, unixfs.V1, "a", "b") // put gives an image with more blobs a later time
 	records, err := s.Images(t.Context())
 	if err != nil || len(records) != 2 || records[0].Root != recent.root.String() || records[1].Root != old.root.String() {
 		t.Errorf("the images are %v, %v", records, err)
@@ -35,17 +35,17 @@ func TestImagesListsRecords(t *testing.T) {
 		}
 		collect(t, s)
 	}
-	recent.mustBeIn(t, s) // what is kept does not depend on what a record says
+	recent.mustBeIn(t, s) // a damaged record keeps its image, too
 	check(t, s.Remove(t.Context(), recent.root))
 	if records, err := s.Images(t.Context()); err != nil || len(records) != 1 {
 		t.Errorf("without the damaged record: %v, %v", records, err)
 	}
 }
 
-func TestRemoveTakesTheRecordAway(t *testing.T) {
+func TestRemoveRemovesTheRecord(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, "content")
-	check(t, s.Remove(t.Context(), cid.NewCidV0(img.root.Hash()))) // however it is written
+	check(t, s.Remove(t.Context(), cid.NewCidV0(img.root.Hash()))) // in the other CID version
 	if err := s.Remove(t.Context(), img.root); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the second time: %v", err)
 	}
@@ -59,7 +59,7 @@ func TestRemoveTakesTheRecordAway(t *testing.T) {
 	}
 }
 
-func TestSizeIsThatOfIPFS(t *testing.T) {
+func TestSizeIsTheCumulativeSizeOfIPFS(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, long("content"))
 	all, err := s.Size(t.Context(), img.root, "")

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Only rotten files are found and taken out of service, and their content is served
-// again once it is back.
+// A scrub finds rotten files only, and takes them out of service. Their content is
+// served again once it has been added again.
 func TestScrubTakesRottenFilesOutOfService(t *testing.T) {
 	s := Open(t.TempDir())
 	img := put(t, s, unixfs.V1, long("kept"), "right")
@@ -48,25 +48,25 @@ func TestScrubTakesRottenFilesOutOfService(t *testing.T) {
 		}
 	}
 	if read(t, s, right) != long("cached and right") {
-		t.Error("something went that was right")
+		t.Error("a file that was right was removed")
 	}
 	cacheBlob(t, c, long("cached"))
 	again := put(t, s, unixfs.V1, long("kept"), "right")
 	again.mustBeIn(t, s)
 	if read(t, s, cached) != long("cached") || scrub() != nil {
-		t.Errorf("what came again is wrong: %q", found)
+		t.Errorf("files that were added again are wrong: %q", found)
 	}
 	if got := collect(t, s); got.Files != 2 {
-		t.Errorf("of what was put aside, collected is %v", got)
+		t.Errorf("Collect removed %v of the files that were put aside", got)
 	}
 	again.mustBeIn(t, s)
 }
 
 // A cache outlives the configuration that opened it, whose log may be closed.
-func TestScrubReportsToTheConfigurationOfNow(t *testing.T) {
+func TestScrubReportsToTheCurrentConfiguration(t *testing.T) {
 	s := Open(t.TempDir())
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40, Rotten: func(path string, err error) {
-		t.Errorf("the first configuration is told of %s: %v", path, err)
+		t.Errorf("the first configuration got %s: %v", path, err)
 	}})
 	cacheBlob(t, c, "content")
 	rotten := s.cached.blobPath(digest.FromString("content"))

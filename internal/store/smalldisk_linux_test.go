@@ -16,7 +16,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// smallDisk mounts a file system of so many bytes, for which it takes root.
+// smallDisk mounts a file system of size bytes, which only root may do.
 func smallDisk(t *testing.T, size int64) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -70,7 +70,7 @@ func free(t *testing.T, dir string) int64 {
 func TestCacheLeavesMinFreeOfDisk(t *testing.T) {
 	const size, minFree = 48 << 20, 16 << 20
 	dir := smallDisk(t, size)
-	c := Open(dir).NewCache(CacheConfig{MaxSize: 1 << 40, MinFree: minFree, Switched: func(err error) { t.Errorf("the cache is switched: %v", err) }})
+	c := Open(dir).NewCache(CacheConfig{MaxSize: 1 << 40, MinFree: minFree, Switched: func(err error) { t.Errorf("the cache was switched off or on: %v", err) }})
 	if n := fillUp(t, c); n < 20 {
 		t.Errorf("only %d blobs of 1 MiB fit on a disk of 48", n)
 	}
@@ -104,8 +104,8 @@ func TestImportEvictsBeforeDiskIsFull(t *testing.T) {
 	chunk := make([]byte, 256<<10)
 	for written := 0; written < 48<<20; written += len(chunk) {
 		if _, err := f.Write(chunk); err != nil {
-			t.Fatalf("after %d bytes, with a cache that could be evicted: %v", written, err)
+			t.Fatalf("after %d bytes, though the cache could be evicted: %v", written, err)
 		}
-		<-time.After(5 * time.Millisecond) // as fast as a disk writes 50 MB a second
+		<-time.After(5 * time.Millisecond) // about 50 MB a second
 	}
 }

@@ -78,7 +78,7 @@ func TestStoredFilesAreRead(t *testing.T) {
 	}
 }
 
-// A digest by another algorithm costs reading the file once, and nothing once the
+// A digest by another algorithm costs reading the file once, and nothing after the
 // client has left.
 func TestDigestsByOtherAlgorithmsAreRemembered(t *testing.T) {
 	s := Open(t.TempDir())
@@ -93,20 +93,20 @@ func TestDigestsByOtherAlgorithmsAreRemembered(t *testing.T) {
 		t.Errorf("for a client that left: %v", err)
 	}
 	if offset := must(f.Seek(0, io.SeekCurrent))(t); offset != 0 {
-		t.Errorf("for a client that left, %d bytes are read", offset)
+		t.Errorf("%d bytes were read for a client that left", offset)
 	}
 	if ok, err := f.HasDigest(t.Context(), right); !ok || err != nil {
-		t.Errorf("its digest is not its own: %v", err)
+		t.Errorf("the file does not have its own digest: %v", err)
 	}
 	again := open()
 	defer again.Close()
 	for d, want := range map[digest.Digest]bool{right: true, digest.SHA512.FromString("other"): false} {
 		if ok, err := again.HasDigest(t.Context(), d); ok != want || err != nil {
-			t.Errorf("it has %s: %v, %v", d, ok, err)
+			t.Errorf("the file has %s: %v, %v", d, ok, err)
 		}
 	}
 	if offset := must(again.Seek(0, io.SeekCurrent))(t); offset != 0 {
-		t.Errorf("%d bytes are read again", offset)
+		t.Errorf("%d bytes were read again", offset)
 	}
 }
 
@@ -139,12 +139,12 @@ func TestMissingFilesDoNotExist(t *testing.T) {
 	}
 	for _, path := range []string{"app/blobs/b", "app/manifests/m"} {
 		if b, err := s.ReadFile(t.Context(), root, path, 5); err == nil {
-			t.Errorf("%d bytes are read where 5 are allowed", len(b))
+			t.Errorf("%d bytes were read, and 5 are allowed", len(b))
 		}
 	}
 }
 
-func TestAnImportThatIsGivenUpLeavesNothing(t *testing.T) {
+func TestImportThatIsClosedEarlyLeavesNothing(t *testing.T) {
 	s := Open(t.TempDir())
 	fill(t, s, unixfs.V1, false)
 	for _, dir := range []string{"tmp", "images"} {
@@ -159,14 +159,13 @@ func TestAnImportThatIsGivenUpLeavesNothing(t *testing.T) {
 		check(t, err)
 		check(t, im.Close())
 		if _, err := os.Stat(dir); !errors.Is(err, want) {
-			t.Errorf("after an import of nothing, %s: %v, want %v", dir, err, want)
+			t.Errorf("after an empty import, %s: %v, want %v", dir, err, want)
 		}
 	}
 }
 
-// New files can be read by all users who can read the directory that they are in, and
-// by no others.
-func TestModesAreThoseOfTheDirectory(t *testing.T) {
+// The users who can read a directory can read new files in it, and no other users can.
+func TestNewFilesAreAsReadableAsTheirDirectory(t *testing.T) {
 	for dirs, files := range map[fs.FileMode]fs.FileMode{0o755: 0o644, 0o700: 0o600, 0o750: 0o640, 0o777: 0o644} {
 		parent := t.TempDir()
 		check(t, os.Chmod(parent, dirs))
@@ -190,8 +189,8 @@ func TestModesAreThoseOfTheDirectory(t *testing.T) {
 	}
 }
 
-// A part of the store may belong to another user, who makes links to places that only
-// we may read or write.
+// A part of the store may belong to another user, who makes links to files that only
+// this process may read or write.
 func TestLinksOutOfStoreAreNotFollowed(t *testing.T) {
 	for _, name := range []string{"gate", "lock", "blobs/sha256", "blobs", "nodes", "files", "images"} {
 		s := Open(t.TempDir())
@@ -203,7 +202,7 @@ func TestLinksOutOfStoreAreNotFollowed(t *testing.T) {
 		check(t, os.MkdirAll(filepath.Dir(filepath.Join(s.Dir(), name)), 0o755))
 		check(t, os.Symlink(target, filepath.Join(s.Dir(), name)))
 		if err := importOne(t, s); err == nil {
-			t.Errorf("%s is a link, and an import went well", name)
+			t.Errorf("%s is a link, and an import used it", name)
 		}
 		if made, err := filepath.Glob(filepath.Join(target, "*")); err != nil || len(made) > 0 {
 			t.Errorf("%s is a link, and an import made %q", name, made)
@@ -255,7 +254,7 @@ func TestStoreOfAnotherUserIsRefused(t *testing.T) {
 		check(t, os.MkdirAll(s.cached.dir, 0o755))
 		check(t, os.Chown(s.cached.dir, 65534, 65534))
 		_, err := s.Collect(t.Context(), false)
-		check(t, err) // the cache is Caddy's
+		check(t, err) // the cache may belong to Caddy's user
 		check(t, os.MkdirAll(filepath.Join(s.Dir(), name), 0o755))
 		check(t, os.Chown(filepath.Join(s.Dir(), name), 65534, 65534))
 		_, began := s.BeginImport()
