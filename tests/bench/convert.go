@@ -49,6 +49,11 @@ func (b *bench) uncompressed() error {
 	})
 }
 
+const (
+	kuboAPI     = "127.0.0.1:15056"
+	kuboGateway = "127.0.0.1:15057"
+)
+
 // kubo compares converting onto an IPFS node with adding the archive to it.
 func (b *bench) kubo() error {
 	repo := filepath.Join(b.work, "kubo")
@@ -58,17 +63,16 @@ func (b *bench) kubo() error {
 		cmd.Env = env
 		return output(cmd)
 	}
-	const api, address = "127.0.0.1:15056", "/ip4/127.0.0.1/tcp/15056"
 	err := errors.Join(
 		ipfs("init", "--profile=test"),
-		ipfs("config", "Addresses.API", address),
-		ipfs("config", "Addresses.Gateway", "/ip4/127.0.0.1/tcp/15057"))
+		ipfs("config", "Addresses.API", multiaddr(kuboAPI)),
+		ipfs("config", "Addresses.Gateway", multiaddr(kuboGateway)))
 	if err != nil {
 		return err
 	}
 	daemon := exec.CommandContext(b.ctx, "bin/ipfs", "daemon", "--offline")
 	daemon.Env = env
-	stop, err := b.start("http://127.0.0.1:15057/ipfs/bafkqaaa", daemon)
+	stop, err := b.start("http://"+kuboGateway+"/ipfs/bafkqaaa", daemon)
 	if err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func (b *bench) kubo() error {
 		return errors.Join(b.unpinAll(repo), ipfs("repo", "gc", "--quiet"))
 	}
 	return b.compare("archive → Kubo : ipfs add of the archive, time", 2.0, empty, func() error {
-		return b.convert(b.v2, "--ipfs-api", "http://"+api)
+		return b.convert(b.v2, "--ipfs-api", "http://"+kuboAPI)
 	}, func() error {
 		return ipfs("add", "--quieter", b.v2)
 	})

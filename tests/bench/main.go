@@ -27,6 +27,9 @@ func main() {
 }
 
 func run(ctx context.Context) error {
+	if err := checkNeeds(); err != nil {
+		return err
+	}
 	work, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err

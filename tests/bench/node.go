@@ -29,8 +29,8 @@ func (b *bench) newNode(repo string) (*node, error) {
 	n := &node{repo: repo}
 	err := errors.Join(
 		n.ipfs("init", "--profile=test"),
-		n.ipfs("config", "Addresses.API", "/ip4/127.0.0.1/tcp/15058"),
-		n.ipfs("config", "Addresses.Gateway", "/ip4/127.0.0.1/tcp/15059"))
+		n.ipfs("config", "Addresses.API", multiaddr(nodeAPI)),
+		n.ipfs("config", "Addresses.Gateway", multiaddr(nodeGateway)))
 	if err != nil {
 		return nil, err
 	}
