@@ -88,7 +88,7 @@ func (a attempts) begin(ctx context.Context, name string, x gateway.Exchange) (c
 func (a *attempt) Answered(status int) {
 	metrics.gatewayLatency.WithLabelValues(a.gateway).Observe(time.Since(a.began).Seconds())
 	a.fetch.SetAttributes(attribute.Int("http.response.status_code", status))
-	if a.exchange.Verified && status < http.StatusMultipleChoices {
+	if status < http.StatusMultipleChoices {
 		_, a.verify = startSpan(a.ctx, spanVerify)
 	}
 }

@@ -10,7 +10,7 @@ func TestRefusedNames(t *testing.T) {
 		`{"names":{}}`:                                              "configure at least one of them",
 		`{"names":{"resolver":"127.0.0.1"}}`:                        "configure at least one of them",
 		`{"names":{"ipns":true}}`:                                   "'ipns' needs a gateway",
-		`{"names":{"dnslink":["*.example.com"]}}`:                   "setting up names: \"*.example.com\" is no domain",
+		`{"names":{"dnslink":["*.example.com"]}}`:                   "setting up names: \"*.example.com\" is not a domain",
 		`{"names":{"dnslink":["example.com"],"resolver":"udp://"}}`: "setting up names: invalid resolver",
 	} {
 		if _, err := provision(t, config); err == nil || !strings.Contains(err.Error(), want) {

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// maxRest bounds for how long a gateway's Retry-After is obeyed.
+// maxRest is the longest Retry-After that is obeyed.
 const maxRest = 10 * time.Minute
 
-// A BusyError is a gateway's wish not to be asked for a while: an answer of status
-// 429 or 503 with a Retry-After header. Until then the gateway is not asked.
+// A BusyError is an answer of status 429 or 503 with a Retry-After header. The gateway
+// is not asked before that time.
 type BusyError struct {
 	Status int
 	Until  time.Time
@@ -23,8 +23,8 @@ func (e BusyError) Error() string {
 	return fmt.Sprintf("%d %s, not to be asked before %s", e.Status, http.StatusText(e.Status), e.Until.UTC().Format(time.RFC3339))
 }
 
-// busyUntil returns the wish of an answer, if it has one. Retry-After is a number of
-// seconds or a date (RFC 9110, section 10.2.3).
+// busyUntil returns the BusyError that an answer means, if it means one. Retry-After is
+// a number of seconds or a date (RFC 9110, section 10.2.3).
 func busyUntil(resp *http.Response, now time.Time) (BusyError, bool) {
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return BusyError{}, false
@@ -43,35 +43,33 @@ func busyUntil(resp *http.Response, now time.Time) (BusyError, bool) {
 	return BusyError{resp.StatusCode, until}, true
 }
 
-// A rest is a gateway's last wish not to be asked.
-type rest struct{ wish atomic.Pointer[BusyError] }
+// A rest is the last BusyError of a gateway.
+type rest struct{ last atomic.Pointer[BusyError] }
 
-func (r *rest) begin(e BusyError) { r.wish.Store(&e) }
+func (r *rest) begin(e BusyError) { r.last.Store(&e) }
 
-// until returns the wish, if it is still to be obeyed.
+// until returns the last BusyError while it is to be obeyed.
 func (r *rest) until(now time.Time) (BusyError, bool) {
-	e := r.wish.Load()
+	e := r.last.Load()
 	if e == nil || !now.Before(e.Until) {
 		return BusyError{}, false
 	}
 	return *e, true
 }
 
-// maxRefusals is for how many different paths in a row a gateway may refuse an
-// answer until it counts as one that refuses everybody. It may have its reasons for
-// one path, or two.
+// maxRefusals is the number of different paths in a row after which a gateway counts
+// as one that refuses everything. For fewer paths it may have its reasons.
 const maxRefusals = 3
 
-// refusals are the answers of a gateway that it serves this registry nothing:
-// because of credentials, of limits, or of what is behind it.
+// refusals counts the answers by which a gateway serves this registry nothing: because
+// of credentials, rate limits, or a failure behind it.
 type refusals struct {
 	mu    sync.Mutex
 	paths int // in a row
 	last  string
 }
 
-// isRefusal reports whether a status says nothing about the content that was asked
-// for.
+// isRefusal reports whether a status says nothing about the requested content.
 func isRefusal(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired, http.StatusTooManyRequests:
@@ -80,7 +78,7 @@ func isRefusal(status int) bool {
 	return status >= 500 && status != http.StatusNotImplemented
 }
 
-// note counts an answer. One that is no refusal ends the row.
+// note counts an answer. An answer that is not a refusal ends the row.
 func (r *refusals) note(path string, status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,7 +90,7 @@ func (r *refusals) note(path string, status int) {
 	}
 }
 
-// ofAll reports whether the gateway seems to refuse everybody.
+// ofAll reports whether the gateway seems to refuse everything.
 func (r *refusals) ofAll() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"io/fs"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,7 +20,7 @@ func retryAfter(status int, after func() string) fake {
 func TestRetryAfterIsObeyed(t *testing.T) {
 	for name, test := range map[string]struct {
 		after  func() string
-		resume time.Duration // 0 where the header is no wish
+		resume time.Duration // 0 where the header is ignored
 	}{
 		"seconds":            {func() string { return "120" }, 2 * time.Minute},
 		"a date":             {func() string { return time.Now().Add(3 * time.Minute).UTC().Format(http.TimeFormat) }, 3 * time.Minute},
@@ -83,13 +82,13 @@ func TestBusyGatewaysSayWhenToComeBack(t *testing.T) {
 		if got := strings.Join(f.asked, ""); got != "abca" {
 			t.Errorf("asked %s", got)
 		}
-		if _, is := (Error{{Gateway: "a", Err: fs.ErrNotExist}}).Busy(); is {
-			t.Error("a gateway that has nothing is busy")
+		if _, is := (Error{{Gateway: "a", Err: errWrong}}).Busy(); is {
+			t.Error("a gateway that lied is busy")
 		}
 	})
 }
 
-func TestGatewayThatRefusesEverybodyIsShown(t *testing.T) {
+func TestGatewayThatRefusesEverythingIsShown(t *testing.T) {
 	for _, code := range []int{401, 403, 429, 500, 502, 503, 504} {
 		f := &farm{gateways: []fake{status(code)}}
 		p := f.pool()
@@ -102,13 +101,13 @@ func TestGatewayThatRefusesEverybodyIsShown(t *testing.T) {
 			ask("the same")
 		}
 		if p.States()[0].Refusing {
-			t.Errorf("%d for one path counts as one for all", code)
+			t.Errorf("%d for one path counts as a refusal of everything", code)
 		}
 		for _, path := range []string{"a", "b", "c"} {
 			ask(path)
 		}
 		if !p.States()[0].Refusing {
-			t.Errorf("%d for all paths counts as none", code)
+			t.Errorf("%d for all paths does not count as a refusal of everything", code)
 		}
 		f.gateways[0] = status(404)
 		if ask("d"); p.States()[0].Refusing {
@@ -128,9 +127,7 @@ func TestRefusedRedirectIsAnAnswer(t *testing.T) {
 	}
 }
 
-// A redirect whose page comes late, or never, costs what is left of it a moment, and
-// not the request.
-func TestRedirectWithASlowBody(t *testing.T) {
+func TestSlowBodyOfARedirectDoesNotDelayTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := func(r *http.Request) *http.Response {
 			if !strings.HasSuffix(r.URL.Path, "/there") {

@@ -6,57 +6,55 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
-// An Exchange is something that is wanted from whichever gateway can give it.
+// An Exchange is a request that any gateway of a pool may answer.
+//
+// Several gateways may be asked at the same time where the first is slow, so its
+// functions must be safe for concurrent use, except for Failed.
 type Exchange struct {
-	Path   string     // below the gateway's URL: ipfs/<cid>/…
-	Format Format     // in which it is wanted
-	Query  url.Values // besides what the format takes; may be nil
+	Path   string // below the gateway's URL: ipfs/<cid>/…
+	Format Format
 
-	// Header adds to the header of each attempt's request. It may be nil.
-	Header func(http.Header)
+	// Ask completes the query and the header of each request. It may be nil.
+	Ask func(url.Values, http.Header)
 
-	// Accept takes an answer of status 200, 206 or 416. If it returns nil, the
-	// exchange is done; with ErrMore it is, too, if no other gateway answers.
-	// Soft, Stop and Fatal say what another error means. Any other error is the
-	// gateway's fault, and the next one is asked.
-	// While it does not read the body, no time counts against the gateway.
+	// Accept reads and verifies an answer of status 200, 206 or 416. A gateway's
+	// 404 proves nothing, so Accept never sees one. If it returns nil, the exchange
+	// is done. After ErrMore another gateway is asked, and the exchange succeeds
+	// even if none answers. Soft, Stop and Fatal qualify errors; any other error is
+	// the gateway's fault, and another gateway is asked.
+	//
+	// Accept calls Progress for each verified part of the body, since nothing else
+	// earns the gateway more time. Time that Accept spends outside of reads does
+	// not count against the gateway.
 	Accept func(*http.Response) error
 
-	// Verified says that Accept verifies the answer. Then only a call of Progress
-	// earns the gateway new patience, since Accept may read false bytes up to the
-	// end of a leaf; and a gateway's 404 proves nothing.
-	Verified bool
-
-	// Failed is called for each attempt that failed. It may be nil.
+	// Failed is called for each turn that failed. It may be nil.
 	Failed func(Failure)
-
-	answered func(status int) // may be nil
 }
 
-// ErrMore says of an answer that it was good, and that another gateway is to be
-// asked as well.
+// ErrMore says that an answer was good, and that another gateway should be asked as
+// well.
 var ErrMore = errors.New("another gateway is to be asked as well")
 
-// An Observer is called for every attempt, before the gateway is asked, and returns
-// the context to ask it with.
+// An Observer is called for each turn before the gateway is asked, and returns the
+// context to ask it with.
 type Observer func(ctx context.Context, gateway string, x Exchange) (context.Context, Attempt)
 
-// An Attempt is what an Observer wants to know of one. An attempt whose context
-// ended is no gateway's failure.
+// An Attempt observes one turn of a gateway. If its context has ended, no failure
+// counts against the gateway.
 type Attempt interface {
-	// Answered is called when the header is there, if it ever is.
+	// Answered is called when the header of the answer has been read.
 	Answered(status int)
 
-	// Ended is called last, with nil if the gateway gave what was wanted.
+	// Ended is called last, with nil if the gateway gave a good answer.
 	Ended(failed *Failure)
 }
 
-// A Failure is an attempt that did not give what was wanted.
+// A Failure is a turn that gave no good answer.
 type Failure struct {
-	Gateway string // its address
+	Gateway string // its URL
 	Err     error
 	Strike  bool // whether it counts against the gateway
 }
@@ -65,7 +63,7 @@ func (f Failure) Error() string { return f.Gateway + ": " + f.Err.Error() }
 
 func (f Failure) Unwrap() error { return f.Err }
 
-// An Error says of every gateway why it did not give what was wanted.
+// An Error holds the failure of each gateway where all failed.
 type Error []Failure
 
 func (e Error) Error() string {
@@ -79,7 +77,7 @@ func (e Error) Error() string {
 	return strings.Join(s, "; ")
 }
 
-// Unwrap returns the failures, so that errors.Is finds what any of them was.
+// Unwrap returns the failures, so that errors.Is finds the reason of any of them.
 func (e Error) Unwrap() []error {
 	errs := make([]error, len(e))
 	for i, f := range e {
@@ -118,13 +116,14 @@ type verdict struct {
 
 func (v verdict) Unwrap() error { return v.error }
 
-// Soft says that the next gateway is to be asked, and that this one is not to blame.
+// Soft qualifies an error that is not the gateway's fault. The next gateway is asked.
 func Soft(err error) error { return verdict{err, false, false} }
 
-// Stop says that no other gateway can do better, and that none is to blame.
+// Stop qualifies an error that no gateway can mend and none is at fault for.
 func Stop(err error) error { return verdict{err, true, false} }
 
-// Fatal says that the gateway is to blame, and that it is too late for another.
+// Fatal qualifies an error that is the gateway's fault and comes too late for another
+// gateway.
 func Fatal(err error) error { return verdict{err, true, true} }
 
 func judge(err error) verdict {
@@ -133,9 +132,3 @@ func judge(err error) verdict {
 	}
 	return verdict{err, false, true}
 }
-
-// Patience is how long a gateway may take to begin its answer, and then for every
-// 64 KiB, or for every leaf where answers are verified. It is as long as Kubo by
-// default looks for a block (Gateway.RetrievalTimeout), after which no answer is
-// worth waiting for.
-const Patience = 30 * time.Second

@@ -13,26 +13,26 @@ import (
 type Format int
 
 const (
-	// Plain is a file as it is, which some gateways do not serve.
+	// Plain is a file as it is. Some gateways do not serve it.
 	Plain Format = iota
 
-	// CAR is the blocks that lead to what was asked for, and those of it.
+	// CAR is the blocks on the path to a file or directory, and the blocks of that.
 	CAR
 
-	// Raw is one block. Every gateway that is called trustless serves it.
+	// Raw is one block. Every trustless gateway serves it.
 	Raw
 
-	// IPNSRecord is what the owner of a key last said that it stands for.
+	// IPNSRecord is the signed record of an IPNS key.
 	IPNSRecord
 
 	formats = iota
 )
 
 // ErrRefused says that a gateway does not serve a format.
-var ErrRefused = errors.New("this form is not served")
+var ErrRefused = errors.New("the gateway does not serve this format")
 
-// ask adds to a request what asks for the format: once in the query and once in
-// the header, since there are gateways that look at one only.
+// ask requests the format in the query and in the header, since some gateways read
+// only one of them.
 func (f Format) ask(query url.Values, header http.Header) {
 	switch f {
 	case CAR:
@@ -56,7 +56,7 @@ const (
 	ipnsType = "application/vnd.ipfs.ipns-record"
 )
 
-// check reports whether an answer is in another form.
+// check returns ErrRefused for an answer in another format.
 func (f Format) check(resp *http.Response) error {
 	want := map[Format]string{CAR: carType, Raw: rawType, IPNSRecord: ipnsType}[f]
 	if want == "" || resp.StatusCode != http.StatusOK {
@@ -64,12 +64,12 @@ func (f Format) check(resp *http.Response) error {
 	}
 	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || got != want {
-		return fmt.Errorf("%q where %s was asked for: %w", resp.Header.Get("Content-Type"), want, ErrRefused)
+		return fmt.Errorf("%q in answer to a request for %s: %w", resp.Header.Get("Content-Type"), want, ErrRefused)
 	}
 	return nil
 }
 
-// String is what people call the format.
+// String returns the name of the format in logs and traces.
 func (f Format) String() string {
 	return [formats]string{Plain: "plain", CAR: "car", Raw: "raw", IPNSRecord: "ipns-record"}[f]
 }

@@ -1,32 +1,45 @@
 package gateway
 
 import (
+	"math"
 	"net/http"
 	"net/url"
 	"sync/atomic"
 	"time"
 )
 
+// A gateway is what a pool remembers of one gateway.
 type gateway struct {
 	base      *url.URL
 	transport http.RoundTripper
 	penalty   atomic.Int64          // Unix time in nanoseconds until which it is last in its group
-	refused   [formats]atomic.Int64 // the same until which it is not asked first for a format
+	refused   [formats]atomic.Int64 // the same, until which it is asked last for a format
 	silence   silence
 	rest      rest
 	refusals  refusals
 	away      atomic.Bool // whether no answer began the last time
 }
 
-// refusal is how long it is remembered that a gateway does not serve a format.
-// The answer may have been about the content.
-const refusal = 10 * time.Minute
+// refusalMemory is how long the pool remembers that a gateway does not serve a format.
+// It ends because the refusal may have been about one file only.
+const refusalMemory = 10 * time.Minute
 
-func (g *gateway) refuse(f Format, now time.Time) { g.refused[f].Store(now.Add(refusal).UnixNano()) }
+func (g *gateway) refuse(f Format, now time.Time) {
+	g.refused[f].Store(now.Add(refusalMemory).UnixNano())
+}
 
 func (g *gateway) refuses(f Format, now time.Time) bool { return now.UnixNano() < g.refused[f].Load() }
 
-// Penalty is how long a failure is remembered.
+// headStart returns how long a turn of the gateway may wait before it is slow, if that
+// is less than for other gateways.
+func (g *gateway) headStart(now time.Time) time.Duration {
+	if g.silence.silent.Load() || now.UnixNano() < g.penalty.Load() {
+		return headStart
+	}
+	return math.MaxInt64
+}
+
+// Penalty is how long a failure counts against a gateway.
 const Penalty = time.Minute
 
 // A strike is a penalty that can be taken back.

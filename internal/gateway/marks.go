@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// maxMarks bounds the memory for what anybody can cause.
+// maxMarks bounds the memory for marks, since any client can cause them.
 const maxMarks = 1024
 
-// marks remember which gateway failed with which path, as long as a Penalty
-// lasts. The zero value is ready for use.
+// marks remember for a Penalty which gateway failed with which path. The zero value is
+// ready for use.
 type marks struct {
 	mu    sync.Mutex
 	until map[mark]time.Time
@@ -38,7 +38,8 @@ func (m *marks) add(g *gateway, path string, now time.Time) {
 	m.until[mark{g, path}] = now.Add(Penalty)
 }
 
-// makeRoom removes what is over, and any one if nothing is.
+// makeRoom removes the marks that have expired, or any one if none has. It must be
+// called with mu held.
 func (m *marks) makeRoom(now time.Time) {
 	for k, until := range m.until {
 		if !now.Before(until) {

@@ -1,52 +1,50 @@
-// Package gateway gets files below CIDs from HTTP gateways that nobody has to
-// trust.
+// Package gateway gets files below CIDs from a pool of HTTP gateways that need not be
+// trusted.
 //
-// A Pool asks one gateway after the other until one gave what was wanted. What
-// was wanted is for the caller to say: Exchange.Accept reads an answer, and its
-// error tells the pool what to think of the gateway. So going on at the next
-// gateway, in the middle of a file as well, is one loop for everything.
+// A Pool asks gateways for an Exchange until one gives a good answer. What is good is
+// for the caller to say: Exchange.Accept reads and verifies an answer, and its error
+// tells the pool whose fault a bad one is. So one loop asks the next gateway after
+// every kind of failure, in the middle of a file as well.
 //
-// Failures only reorder, and a gateway is never left out, for anybody can make
-// honest gateways look bad: by publishing a DAG that is wrong in itself, or by
-// asking for what does not exist. A gateway that lied, failed or stalled comes,
-// for a while, last in its own group; which group is asked first does not
-// change, since somebody preferred it. Only the path with which it failed is
-// asked for at all other gateways before, so that trying again does better even
-// where the preferred group has but the one; and a gateway that hangs keeps its
-// place with a head start only (silence). An exchange in which every gateway failed
-// says more about what was asked for than about any of them: beyond that path, it
-// is held against none.
+// Time is bounded by the rate of verified bytes. While every gateway at work is slow,
+// the next one joins, and a slow one stops once another has given more.
 //
-// A gateway gets nothing of the client's: no header, query or credential. How
-// connections are made is the business of the http.RoundTripper of each group.
+// Failures change the order of gateways only. A publisher can make honest gateways
+// look bad with a DAG that is false in itself, and a client can by requesting missing
+// content, so every gateway is asked before an exchange fails, except for one that
+// answered with Retry-After: it is not asked until then. A gateway that lied, failed
+// or stalled is asked last in its group for a while. The order of groups is the
+// operator's preference and does not change; only the path that the gateway failed
+// with is requested from all other gateways first. If every gateway failed, the
+// content is more likely to be the reason than any of them, and nothing but that path
+// counts against a gateway.
+//
+// A gateway receives no header, query or credential of the client. Connections are
+// made by the http.RoundTripper of each group.
 package gateway
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync/atomic"
 	"time"
 )
 
-// A Group is a set of gateways that are as good as one another.
+// A Group is a set of gateways that are equally preferred.
 type Group struct {
-	Upstreams []*url.URL // as ParseUpstream returns them
+	Upstreams []*url.URL // as returned by ParseUpstream
 	Transport http.RoundTripper
 }
 
-// A Config is what a Pool is made of.
+// A Config is the configuration of a Pool.
 type Config struct {
 	Groups   []Group       // most preferred first
-	Patience time.Duration // Patience unless set
+	Patience time.Duration // default: Patience
 	Observer Observer      // may be nil
 }
 
-// A Pool is one or more groups of gateways. Its methods may be called
-// concurrently.
+// A Pool is one or more groups of gateways. Its methods may be called concurrently.
 type Pool struct {
 	patience time.Duration
 	observer Observer
@@ -63,86 +61,12 @@ func NewPool(c Config) *Pool {
 	return p
 }
 
-// Do asks gateways until one gives what is wanted. If none does, the error is
-// an Error; if ctx is done, its cause; and if Accept returned Stop or Fatal,
-// what they hold.
-func (p *Pool) Do(ctx context.Context, x Exchange) error {
-	var (
-		failed  Error
-		strikes []strike
-		good    bool
-	)
-	for turns := newTurns(p.order(x, time.Now()), p.patience); len(turns) > 0; turns = turns[1:] {
-		t, began := turns[0], time.Now()
-		if busy, ok := t.rest.until(began); ok {
-			failed = append(failed, Failure{t.base.String(), busy, false})
-			continue
-		}
-		err := p.attempt(ctx, t, x)
-		if err == nil {
-			return nil
-		}
-		if errors.Is(err, ErrMore) {
-			good = true
-			continue
-		}
-		// A client that leaves makes every answer fail, and no gateway bad.
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		v := judge(err)
-		f := Failure{t.base.String(), v.error, v.strike}
-		if x.Failed != nil {
-			x.Failed(f)
-		}
-		if v.strike {
-			now := time.Now()
-			s := t.strike(now)
-			s.silenced = errors.Is(err, errSilent) && t.silence.begin(began)
-			strikes = append(strikes, s)
-			p.marks.add(t.gateway, x.Path, now)
-		}
-		if errors.Is(err, ErrRefused) {
-			t.refuse(x.Format, time.Now())
-		}
-		if v.stop {
-			return v.error
-		}
-		if t.isHeadStart() && errors.Is(err, errSilent) {
-			turns = append(turns, t.again())
-			continue
-		}
-		failed = append(failed, f)
-	}
-	if good {
-		return nil
-	}
-	for _, s := range slices.Backward(strikes) {
-		s.forgive()
-	}
-	return failed
-}
-
-// attempt asks one gateway once, under the eyes of the observer.
-func (p *Pool) attempt(ctx context.Context, t turn, x Exchange) error {
-	if p.observer == nil {
-		return t.attempt(ctx, x)
-	}
-	ctx, seen := p.observer(ctx, t.base.String(), x)
-	x.answered = seen.Answered
-	err := t.attempt(ctx, x)
-	if err == nil || errors.Is(err, ErrMore) {
-		seen.Ended(nil)
-		return err
-	}
-	v := judge(err)
-	seen.Ended(&Failure{t.base.String(), v.error, v.strike && ctx.Err() == nil})
-	return err
-}
+// pace returns how long a turn may wait before it is slow.
+func (p *Pool) pace() time.Duration { return p.patience / 3 }
 
 type group struct {
 	gateways []*gateway
-	next     atomic.Uint32 // whose turn it is to be first
+	next     atomic.Uint32 // index of the gateway that is asked first next time
 }
 
 func newGroup(g Group) *group {
@@ -153,8 +77,8 @@ func newGroup(g Group) *group {
 	return out
 }
 
-// order returns all gateways, as they are to be asked: group after group, and at
-// the end of all those that failed with that path, or refused the format.
+// order returns all gateways in the order in which they are asked: group after group,
+// and last those that failed with the path or refuse the format.
 func (p *Pool) order(x Exchange, now time.Time) []*gateway {
 	var first, last []*gateway
 	for _, g := range p.groups {
@@ -169,14 +93,14 @@ func (p *Pool) order(x Exchange, now time.Time) []*gateway {
 	return append(first, last...)
 }
 
-// order returns the group's gateways from the one whose turn it is, and those
-// with a penalty at the end.
+// order returns the group's gateways, each first in its turn, and last those with a
+// penalty.
 func (g *group) order(now time.Time) []*gateway {
 	var first, last []*gateway
-	turn := g.next.Add(1) - 1
+	start := g.next.Add(1) - 1
 	n := uint32(len(g.gateways))
 	for i := range n {
-		gw := g.gateways[(turn%n+i)%n]
+		gw := g.gateways[(start%n+i)%n]
 		if now.UnixNano() < gw.penalty.Load() {
 			last = append(last, gw)
 		} else {
@@ -186,7 +110,7 @@ func (g *group) order(now time.Time) []*gateway {
 	return append(first, last...)
 }
 
-// Refuses reports whether no gateway is known to serve a format.
+// Refuses reports whether every gateway is known to refuse a format.
 func (p *Pool) Refuses(f Format) bool {
 	now := time.Now()
 	for _, group := range p.groups {

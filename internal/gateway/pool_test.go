@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,7 +19,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway/gatewaytest"
 )
 
-var errWrong = errors.New("something else than what was asked for")
+var errWrong = errors.New("another content than the requested")
 
 type fake = gatewaytest.Fake
 
@@ -76,7 +75,7 @@ func want(s string) Exchange {
 	}}
 }
 
-func TestFailover(t *testing.T) {
+func TestNextGatewayIsAskedAfterEveryKindOfFailure(t *testing.T) {
 	for name, bad := range map[string]fake{
 		"lie":       says("something else"),
 		"not found": status(404),
@@ -135,7 +134,7 @@ func (d drip) Read(b []byte) (int, error) {
 	}
 }
 
-func TestRoundRobin(t *testing.T) {
+func TestGatewaysOfAGroupAreFirstInTurn(t *testing.T) {
 	f := &farm{gateways: []fake{says("right"), says("right"), says("right")}}
 	p := f.pool()
 	for range 6 {
@@ -148,7 +147,7 @@ func TestRoundRobin(t *testing.T) {
 	}
 }
 
-func TestGroupsInOrder(t *testing.T) {
+func TestPreferredGroupIsAskedFirst(t *testing.T) {
 	f := &farm{gateways: []fake{status(404), says("right")}}
 	p := f.groups()
 	for range 3 {
@@ -161,8 +160,7 @@ func TestGroupsInOrder(t *testing.T) {
 	}
 }
 
-// A strike puts a gateway behind the others of its group for a while.
-func TestPenalty(t *testing.T) {
+func TestFailedGatewayIsAskedLastInItsGroupForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &farm{gateways: []fake{says("lie"), says("right")}}
 		p := f.pool()
@@ -187,8 +185,8 @@ func TestPenalty(t *testing.T) {
 	})
 }
 
-// Across groups, a strike counts for the path only: whoever publishes something
-// false must not be able to send all requests past the preferred gateways.
+// Across groups, a strike counts for one path only: a publisher of false content must
+// not be able to divert all requests from the preferred gateways.
 func TestPenaltyKeepsTheOrderOfGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &farm{gateways: []fake{says("lie"), says("right")}}
@@ -214,7 +212,7 @@ func TestPenaltyKeepsTheOrderOfGroups(t *testing.T) {
 	})
 }
 
-// What can be remembered is bounded, and what is over goes first.
+// Expired marks go first.
 func TestMarksAreBounded(t *testing.T) {
 	var m marks
 	now := time.Now()
@@ -226,12 +224,11 @@ func TestMarksAreBounded(t *testing.T) {
 	}
 	m.add(nil, "late", now.Add(Penalty))
 	if len(m.until) != 1 {
-		t.Errorf("%d marks, all but one of them over", len(m.until))
+		t.Errorf("%d marks, of which all but one have expired", len(m.until))
 	}
 }
 
-// The last resort is asked, however bad it was.
-func TestPenaltyDoesNotExclude(t *testing.T) {
+func TestGatewayWithAPenaltyIsTheLastResort(t *testing.T) {
 	f := &farm{gateways: []fake{says("lie"), says("right")}}
 	p := f.groups()
 	if err := p.Do(t.Context(), want("right")); err != nil {
@@ -247,12 +244,11 @@ func TestPenaltyDoesNotExclude(t *testing.T) {
 	}
 }
 
-// What is wrong at every gateway is wrong in itself, and must not change who is
-// asked for the next thing.
-func TestFailureEverywhereIsForgiven(t *testing.T) {
+// Content that is false at every gateway is false in itself.
+func TestFailureOfAllGatewaysIsForgiven(t *testing.T) {
 	f := &farm{gateways: []fake{says("right"), says("right")}}
 	p := f.groups()
-	if err := p.Do(t.Context(), want("what is published wrongly")); !isAll(err, errWrong) {
+	if err := p.Do(t.Context(), want("other content")); !isAll(err, errWrong) {
 		t.Fatal(err)
 	}
 	f.asked = nil
@@ -263,10 +259,9 @@ func TestFailureEverywhereIsForgiven(t *testing.T) {
 	}
 }
 
-// The same where the other gateways only did not have it: of what is published
-// wrongly, one may have all there is.
+// One gateway may be the only one that has some false content.
 func TestFailureIsForgivenWhereOthersHaveNothing(t *testing.T) {
-	f := &farm{gateways: []fake{says("what is published wrongly"), status(404)}}
+	f := &farm{gateways: []fake{says("false content"), status(404)}}
 	p := f.pool()
 	if err := p.Do(t.Context(), want("right")); err == nil {
 		t.Fatal("no error")
@@ -283,14 +278,14 @@ func isAll(err, target error) bool {
 	return ok && e.All(target)
 }
 
-func TestErrors(t *testing.T) {
+func TestErrorHasTheReasonOfEachGateway(t *testing.T) {
 	for _, test := range []struct {
 		gateways []fake
 		target   error
 		all      bool
 	}{
-		{[]fake{status(404), status(410)}, fs.ErrNotExist, true},
-		{[]fake{status(404), status(500)}, fs.ErrNotExist, false},
+		{[]fake{says("a lie"), says("a lie")}, errWrong, true},
+		{[]fake{says("a lie"), status(404)}, errWrong, false},
 		{[]fake{hangs, hangs}, ErrStalled, true},
 		{[]fake{hangs, status(404)}, ErrStalled, false},
 	} {
@@ -307,13 +302,67 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	if isAll(NewPool(Config{}).Do(t.Context(), want("")), fs.ErrNotExist) {
-		t.Error("no gateway at all says that something does not exist")
+	if isAll(NewPool(Config{}).Do(t.Context(), want("")), ErrStalled) {
+		t.Error("a pool without gateways stalled")
 	}
 }
 
-// A client that leaves is nobody's fault, wherever the exchange is.
-func TestClientLeaves(t *testing.T) {
+// The next gateway's failure affects its own place only.
+func TestNextGatewayIsAskedAfterErrMore(t *testing.T) {
+	f := &farm{gateways: []fake{says("right"), status(404), says("lie"), says("right"), says("right")}}
+	p := f.pool()
+	wanted := want("right")
+	good := 0
+	err := p.Do(t.Context(), Exchange{Path: "x", Accept: func(resp *http.Response) error {
+		if err := wanted.Accept(resp); err != nil {
+			return err
+		}
+		if good++; good == 2 {
+			return nil
+		}
+		return ErrMore
+	}})
+	if err != nil || strings.Join(f.asked, "") != "abcd" {
+		t.Errorf("asked %v, %v", f.asked, err)
+	}
+
+	f = &farm{gateways: []fake{says("right"), says("lie")}}
+	p = f.pool()
+	err = p.Do(t.Context(), Exchange{Path: "x", Accept: func(resp *http.Response) error {
+		if err := wanted.Accept(resp); err != nil {
+			return err
+		}
+		return ErrMore
+	}})
+	if err != nil || len(f.asked) != 2 || p.groups[0].gateways[0].penalty.Load() != 0 || p.groups[0].gateways[1].penalty.Load() == 0 {
+		t.Errorf("asked %v, %v", f.asked, err)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// This holds although a failure of all gateways counts against none.
+func TestGatewayIsAwayUntilItAnswers(t *testing.T) {
+	var away bool
+	pool := NewPool(Config{Groups: []Group{{Upstreams: []*url.URL{upstream(0)}, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if away {
+			return nil, errors.New("connection refused")
+		}
+		return status(http.StatusNotFound).RoundTrip(r)
+	})}}})
+	for _, away = range []bool{true, false, true} {
+		if err := pool.Do(t.Context(), want("something")); err == nil {
+			t.Error("no error")
+		}
+		if s := pool.States()[0]; s.Away != away {
+			t.Errorf("%+v, want away: %v", s, away)
+		}
+	}
+}
+
+func TestClientThatLeavesIsNoGatewaysFault(t *testing.T) {
 	left := errors.New("left")
 	for name, gateway := range map[string]fake{
 		"before the header": hangs,
@@ -344,15 +393,14 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-// A client that reads slowly does not count against the gateway.
-func TestSlowClient(t *testing.T) {
+func TestSlowClientDoesNotCountAgainstTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		content := bytes.Repeat([]byte("x"), 10*step)
+		content := bytes.Repeat([]byte("x"), 100)
 		f := &farm{gateways: []fake{func(*http.Request) *http.Response {
 			return response(200, nil, bytes.NewReader(content))
 		}}}
 		err := f.pool().Do(t.Context(), Exchange{Accept: func(resp *http.Response) error {
-			for buf := make([]byte, step/3); ; <-time.After(2 * Patience) {
+			for buf := make([]byte, 3); ; <-time.After(2 * Patience) {
 				if _, err := resp.Body.Read(buf); err == io.EOF {
 					return nil
 				} else if err != nil {
@@ -366,25 +414,33 @@ func TestSlowClient(t *testing.T) {
 	})
 }
 
-// A gateway that is slow but steady is waited for, however long it takes.
-func TestSlowGateway(t *testing.T) {
+func TestOnlyGatewayMayBeSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		steps := 0
+		reads := 0
 		f := &farm{gateways: []fake{func(*http.Request) *http.Response {
-			return response(200, nil, readerFunc(func(b []byte) (int, error) {
-				if steps++; steps > 100 {
+			return response(200, nil, readerFunc(func([]byte) (int, error) {
+				if reads++; reads > 100 {
 					return 0, io.EOF
 				}
 				<-time.After(Patience * 9 / 10)
-				return min(len(b), step), nil
+				return 1, nil
 			}))
 		}}}
 		err := f.pool().Do(t.Context(), Exchange{Accept: func(resp *http.Response) error {
-			_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, resp.Body, make([]byte, step))
-			return err
+			buf := make([]byte, 10)
+			for {
+				n, err := resp.Body.Read(buf)
+				if err == io.EOF {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				Progress(resp.Body, n)
+			}
 		}})
-		if err != nil || steps < 101 {
-			t.Errorf("%d steps, %v", steps, err)
+		if err != nil || reads < 101 {
+			t.Errorf("%d reads, %v", reads, err)
 		}
 	})
 }
@@ -393,7 +449,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
-func TestVerdicts(t *testing.T) {
+func TestVerdictDecidesWhetherTheNextGatewayIsAsked(t *testing.T) {
 	cause := errors.New("cause")
 	for _, test := range []struct {
 		err          error
@@ -427,8 +483,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// Nothing but what is needed goes to a gateway.
-func TestRequest(t *testing.T) {
+func TestRequestHasOnlyWhatTheExchangeNeeds(t *testing.T) {
 	var got *http.Request
 	f := &farm{gateways: []fake{func(r *http.Request) *http.Response {
 		got = r
@@ -440,7 +495,7 @@ func TestRequest(t *testing.T) {
 	}
 	x := want("")
 	x.Path = "ipfs/bafy/blobs/sha256:00"
-	x.Header = func(h http.Header) { h.Set("Range", "bytes=1-") }
+	x.Ask = func(_ url.Values, h http.Header) { h.Set("Range", "bytes=1-") }
 	if err := NewPool(Config{Groups: []Group{{[]*url.URL{base}, f}}}).Do(t.Context(), x); err != nil {
 		t.Fatal(err)
 	}
@@ -482,8 +537,8 @@ func TestParseUpstream(t *testing.T) {
 		"http://x:port":          "not a URL",
 		"http://x:1:2":           "not a URL",
 		"http://us er:secret@x:": "not a URL",
-		"unix//run/kubo.sock":    "not by Unix sockets",
-		"unix:///run/kubo.sock":  "not by Unix sockets",
+		"unix//run/kubo.sock":    "not by a Unix socket",
+		"unix:///run/kubo.sock":  "not by a Unix socket",
 		"http://x:99999":         "no such port",
 		"http://x:0":             "no such port",
 		"http://x/ipfs":          "leave out /ipfs",
@@ -494,7 +549,7 @@ func TestParseUpstream(t *testing.T) {
 			t.Errorf("ParseUpstream(%q): %v, want %q", s, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
-			t.Errorf("ParseUpstream(%q) tells a secret: %v", s, err)
+			t.Errorf("ParseUpstream(%q) shows a secret: %v", s, err)
 		}
 	}
 	if u, err := ParseUpstream("x", "https"); err != nil || u.Scheme != "https" {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// A Range is a part of a file as HTTP asks for it: from First to Last, both
-// included; to the end where Last is negative; the last -First bytes where
-// First is.
+// A Range is the part of a file in a Range header: the bytes First to Last, both
+// included. If Last is negative, it extends to the end; if First is negative, it is the
+// last -First bytes.
 type Range struct{ First, Last int64 }
 
 // String returns the value of a Range header.
@@ -24,11 +24,11 @@ func (r Range) String() string {
 	return fmt.Sprintf("bytes=%d-%d", r.First, r.Last)
 }
 
-// Set asks for the range in the header of a request.
+// Set puts the range into the header of a request.
 func (r Range) Set(h http.Header) { h.Set("Range", r.String()) }
 
-// Resolve returns the part of a file of size bytes, [from, to), which is empty
-// where the range cannot be satisfied.
+// Resolve returns the part [from, to) of a file of size bytes. It is empty if the
+// range cannot be satisfied.
 func (r Range) Resolve(size int64) (from, to int64) {
 	from, to = r.First, size
 	if from < 0 {
@@ -40,8 +40,8 @@ func (r Range) Resolve(size int64) (from, to int64) {
 	return min(from, to), to
 }
 
-// ParseRange reads a Range header that asks for one part. Any other is to be
-// ignored, which HTTP allows: ok is false.
+// ParseRange parses a Range header with one range. For any other header ok is false,
+// and the caller ignores it, as HTTP allows.
 func ParseRange(header string) (r Range, ok bool) {
 	first, last, ok := strings.Cut(strings.TrimPrefix(header, "bytes="), "-")
 	if !ok || !strings.HasPrefix(header, "bytes=") {
@@ -63,14 +63,14 @@ func ParseRange(header string) (r Range, ok bool) {
 	return r, err == nil && r.First <= r.Last
 }
 
-// parseOffset reads digits and nothing else.
+// parseOffset parses digits and nothing else.
 func parseOffset(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 10, 62)
 	return int64(n), err
 }
 
-// A ContentRange is what a Content-Range header says: the bytes [From, To) of a
-// file of Size bytes.
+// A ContentRange is the value of a Content-Range header: the bytes [From, To) of a file
+// of Size bytes.
 type ContentRange struct{ From, To, Size int64 }
 
 // String returns the value of a Content-Range header.
@@ -80,9 +80,9 @@ func (c ContentRange) String() string {
 
 var errContentRange = errors.New("malformed Content-Range")
 
-// Partial returns which part of a file the body of a 206 is. Its errors are for
-// Exchange.Accept to return: a gateway that answers with another status is not to
-// blame, and one whose header is malformed is.
+// Partial returns the part of a file that the body of a 206 holds. Exchange.Accept may
+// return its errors: another status is not the gateway's fault, and a malformed header
+// is.
 func Partial(resp *http.Response) (ContentRange, error) {
 	if resp.StatusCode != http.StatusPartialContent {
 		err := fmt.Errorf("%s in answer to a range", resp.Status)
@@ -107,15 +107,14 @@ func Partial(resp *http.Response) (ContentRange, error) {
 	return c, nil
 }
 
-// ErrNoRanges says that a gateway answers with the whole where a part was asked
-// for, which HTTP allows.
-var ErrNoRanges = errors.New("the whole in answer to a range")
+// ErrNoRanges says that a gateway answered a request for a range with the whole file,
+// as HTTP allows.
+var ErrNoRanges = errors.New("the whole file in answer to a range")
 
-// ErrRange says that a range has no byte in the file. The error holds a
-// RangeError.
+// ErrRange says that no byte of the file is in the range. The error is a RangeError.
 var ErrRange = errors.New("the range is not within the file")
 
-// A RangeError is an ErrRange with the file's size.
+// A RangeError is an ErrRange with the size of the file in bytes.
 type RangeError struct{ Size int64 }
 
 func (e RangeError) Error() string { return fmt.Sprintf("%v of %d bytes", ErrRange, e.Size) }

@@ -2,7 +2,7 @@ package gateway
 
 import "testing"
 
-func TestParseRange(t *testing.T) {
+func TestOnlySingleRangesAreParsed(t *testing.T) {
 	for s, want := range map[string]Range{
 		"bytes=0-": {0, -1}, "bytes=5-9": {5, 9}, "bytes=-7": {-7, -1}, "bytes=0-0": {0, 0},
 	} {

@@ -11,11 +11,11 @@ func redirect(to string) *http.Response {
 	return response(http.StatusMovedPermanently, http.Header{"Location": {to}}, strings.NewReader(""))
 }
 
-func TestRedirects(t *testing.T) {
+func TestOnlyRedirectsWithinTheGatewayAreFollowed(t *testing.T) {
 	for _, test := range []struct {
 		base, to string
-		dialed   string // where the second request goes, "" if there must be none
-		host     string // for whom
+		dialed   string // URL of the second request, "" if there must be none
+		host     string // Host header of it
 	}{
 		{"https://dweb.link", "https://bafy.ipfs.dweb.link/x", "https://bafy.ipfs.dweb.link/x", "bafy.ipfs.dweb.link"},
 		{"http://localhost:8080", "http://bafy.ipfs.localhost:8080/x", "http://localhost:8080/x", "bafy.ipfs.localhost:8080"},
@@ -53,7 +53,7 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-func TestRedirectLoop(t *testing.T) {
+func TestRedirectLoopEnds(t *testing.T) {
 	asked := 0
 	err := poolAt(t, "http://gw.example", fake(func(*http.Request) *http.Response {
 		asked++

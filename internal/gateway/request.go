@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,7 +12,7 @@ import (
 )
 
 // get sends the request and follows redirects. An error that is a verdict is about a
-// redirect; any other says that no answer began.
+// redirect; after any other, no answer began.
 func (g *gateway) get(ctx context.Context, x Exchange) (*http.Response, error) {
 	at := *g.base
 	at.Path += "/" + x.Path
@@ -34,6 +32,7 @@ func (g *gateway) get(ctx context.Context, x Exchange) (*http.Response, error) {
 		g.silence.end(time.Now())
 		location := resp.Header.Get("Location")
 		if !isRedirect(resp.StatusCode) || location == "" {
+			resp.Request = req
 			resp.Body = &hopBody{resp.Body, cancel}
 			return resp, nil
 		}
@@ -48,7 +47,8 @@ func (g *gateway) get(ctx context.Context, x Exchange) (*http.Response, error) {
 	return nil, Soft(fmt.Errorf("more than %d redirects", maxRedirects))
 }
 
-// A hopBody is the body of the last answer of several. Closing it ends the hop.
+// A hopBody is the body of the answer after the redirects. Closing it releases the
+// hop's context.
 type hopBody struct {
 	io.ReadCloser
 	cancel context.CancelFunc
@@ -60,27 +60,27 @@ func (b *hopBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// What is left of a body when nobody wants it any more is read if it is not much
-// and there soon, such as a page that says 404: then the connection is not lost.
+// The rest of a body that is not wanted, such as the page of a 404, is read if it is
+// short and comes soon. Then the connection can be used again.
 const (
-	leftover         = 4 << 10
-	leftoverPatience = 200 * time.Millisecond
+	maxDrained  = 4 << 10 // bytes
+	drainPeriod = 200 * time.Millisecond
 )
 
-// drain ends an answer. It calls cancel, which must end reads of the body, if the
-// rest does not come soon.
+// drain reads the rest of a body and closes it. If the rest does not come soon, it
+// calls cancel, which must end reads of the body.
 func drain(resp *http.Response, cancel func()) {
 	defer resp.Body.Close()
-	if resp.ContentLength > leftover {
+	if resp.ContentLength > maxDrained {
 		return
 	}
-	timer := time.AfterFunc(leftoverPatience, cancel)
+	timer := time.AfterFunc(drainPeriod, cancel)
 	defer timer.Stop()
-	_, _ = io.CopyN(io.Discard, resp.Body, leftover)
+	_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
 }
 
-// request builds a request from nothing, so that nothing of a client's can get
-// into it.
+// request builds a request from nothing, so that it has no header, query or credential
+// of a client's.
 func (g *gateway) request(ctx context.Context, at *url.URL, x Exchange) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
@@ -92,22 +92,19 @@ func (g *gateway) request(ctx context.Context, at *url.URL, x Exchange) (*http.R
 	req.Header.Set("User-Agent", "ipfs-registry")
 	req.Header.Set("Accept-Encoding", "identity")
 	query := req.URL.Query() // of a redirect
-	maps.Copy(query, x.Query)
 	x.Format.ask(query, req.Header)
-	req.URL.RawQuery = query.Encode()
-	if x.Header != nil {
-		x.Header(req.Header)
+	if x.Ask != nil {
+		x.Ask(query, req.Header)
 	}
+	req.URL.RawQuery = query.Encode()
 	return req, nil
 }
 
-// usable reports why an answer can be none, if so. A refusal is the gateway's
-// right; that something is not there is an answer, for whoever trusts it.
-func usable(resp *http.Response, trusted bool) error {
+// usable returns nil for an answer that may be accepted. A refusal is not the
+// gateway's fault.
+func usable(resp *http.Response) error {
 	encoding := resp.Header.Get("Content-Encoding")
 	switch code := resp.StatusCode; {
-	case (code == http.StatusNotFound || code == http.StatusGone) && trusted:
-		return Soft(fmt.Errorf("%s: %w", resp.Status, fs.ErrNotExist))
 	case code == http.StatusNotImplemented: // ranges of large files
 		return Soft(errors.New(resp.Status))
 	case code == http.StatusNotAcceptable:
@@ -119,7 +116,7 @@ func usable(resp *http.Response, trusted bool) error {
 	case code != http.StatusOK && code != http.StatusPartialContent:
 		return errors.New(resp.Status)
 	case encoding != "" && !strings.EqualFold(encoding, "identity"):
-		return Soft(fmt.Errorf("the answer has the encoding %q, which nobody asked for", encoding))
+		return Soft(fmt.Errorf("the answer is encoded as %q, which was not requested", encoding))
 	}
 	return nil
 }

@@ -8,32 +8,27 @@ import (
 	"time"
 )
 
-// errSilent says that a gateway did not even begin to answer.
+// errSilent says that a gateway did not begin to answer in time.
 var errSilent = fmt.Errorf("%w before its answer began", ErrStalled)
 
-// beforeAnswer returns the error of an attempt that got no answer. A time limit of
-// the transport itself, if it has one, counts like ours.
+// beforeAnswer returns the error of a turn that got no answer. A timeout of the
+// transport counts like ours.
 func beforeAnswer(err error) error {
-	limit, ok := errors.AsType[net.Error](err)
-	if errors.Is(err, ErrStalled) || ok && limit.Timeout() {
+	timeout, ok := errors.AsType[net.Error](err)
+	if errors.Is(err, ErrStalled) || ok && timeout.Timeout() {
 		return errSilent
 	}
 	return err
 }
 
-// headStart is how long a silent gateway has to begin its answer before the next
-// one is asked.
-const headStart = time.Second
-
-// A silence is whether a gateway is silent: it began no answer to anybody in all the
-// time that one request had, which another gateway could answer. That ends with
-// its next answer, to whatever.
+// A silence records whether a gateway is silent: during a whole turn that another
+// gateway then answered, it began no answer to any request. Its next answer, of
+// whatever kind, ends the silence.
 //
-// A silent gateway keeps its place, with no more than a head start, so that a node
-// that hangs does not cost each request all of our patience. Where the others
-// cannot give what is wanted, it is asked again and has its time. So whoever has a
-// node look for what it does not find takes nothing off it of what it has: that it
-// gives at once, and is silent no more.
+// A silent gateway keeps its place in the order, but the next gateway joins after a
+// head start. So a node that hangs costs each request a second and not all of the
+// patience, while a client that requests missing content takes nothing from a node
+// that answers other requests.
 type silence struct {
 	heard  atomic.Int64 // Unix time in nanoseconds at which the last answer began
 	silent atomic.Bool
@@ -44,8 +39,8 @@ func (s *silence) end(now time.Time) {
 	s.silent.Store(false)
 }
 
-// begin notes that a request was waited for in vain since some time, and reports
-// whether that made the gateway silent.
+// begin records that a turn which began at since got no answer, and reports whether
+// that made the gateway silent.
 func (s *silence) begin(since time.Time) bool {
 	return s.heard.Load() < since.UnixNano() && s.silent.CompareAndSwap(false, true)
 }

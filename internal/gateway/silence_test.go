@@ -11,9 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/clocktest"
 )
 
-// A preferred gateway that hangs costs one exchange all of our patience, and the
-// others a moment; and it is itself again with its first answer.
-func TestHangingGatewayIsNotWaitedForAgain(t *testing.T) {
+func TestHangingGatewayCostsASecondFromTheSecondRequestOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &farm{gateways: []fake{hangs, says("right")}}
 		p := f.groups()
@@ -24,31 +22,32 @@ func TestHangingGatewayIsNotWaitedForAgain(t *testing.T) {
 			x := want("right")
 			paths++
 			x.Path = fmt.Sprint(paths)
-			begun := time.Now()
+			began := time.Now()
 			if err := p.Do(t.Context(), x); err != nil {
 				t.Error(err)
 			}
-			if got := strings.Join(f.asked, ""); got != asked || time.Since(begun) != took {
-				t.Errorf("asked %s for %s, want %s for %s", got, time.Since(begun), asked, took)
+			if got := strings.Join(f.asked, ""); got != asked || time.Since(began) != took {
+				t.Errorf("asked %s for %s, want %s for %s", got, time.Since(began), asked, took)
 			}
 		}
-		ask("ab", Patience)
+		ask("ab", Patience/3)
 		ask("ab", headStart)
 		clocktest.Advance(time.Hour)
 		ask("ab", headStart)
 
-		// It is the last resort, with all of its time.
+		// It has all of its time if the others cannot answer.
 		slow := headStart * 9
 		f.gateways = []fake{searching(slow), status(404)}
-		ask("aba", headStart+slow)
+		ask("ab", slow)
 
-		// It did answer, so it is waited for.
+		// It answered, so it has more than a head start.
 		f.gateways[1] = says("right")
+		clocktest.Advance(Penalty)
 		ask("a", slow)
 	})
 }
 
-// searching is a gateway that looks for a while for what it has.
+// searching is a gateway that takes d to find content.
 func searching(d time.Duration) fake {
 	return func(r *http.Request) *http.Response {
 		select {
@@ -60,11 +59,11 @@ func searching(d time.Duration) fake {
 	}
 }
 
-// Whoever asks for what a gateway looks for in vain, and answers itself elsewhere
-// if need be, does not take from the gateway what it has.
-func TestWhatIsNotFoundMakesNobodySilent(t *testing.T) {
+// A client must not be able to slow a gateway down for others by requesting content
+// that the gateway searches for in vain.
+func TestMissingContentMakesNoGatewaySilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		has := func(f fake) fake { // something
+		has := func(f fake) fake { // one path only
 			return func(r *http.Request) *http.Response {
 				if strings.HasSuffix(r.URL.Path, "/good") {
 					return f(r)
@@ -79,26 +78,31 @@ func TestWhatIsNotFoundMakesNobodySilent(t *testing.T) {
 		mustBeFirst := func(when string) {
 			t.Helper()
 			f.asked = nil
-			if err := p.Do(t.Context(), good); err != nil || strings.Join(f.asked, "") != "a" {
+			if err := p.Do(t.Context(), good); err != nil || f.asked[0] != "a" {
 				t.Errorf("%s: asked %v, %v", when, f.asked, err)
 			}
 		}
 		bad.Path = "nowhere"
 		if err := p.Do(t.Context(), bad); err == nil || p.groups[0].gateways[0].silence.silent.Load() {
-			t.Errorf("what nobody has: %v", err)
+			t.Errorf("content that no gateway has: %v", err)
 		}
 		f.gateways[1] = says("right")
 		bad.Path = "elsewhere"
-		time.AfterFunc(Patience/2, func() { p.Do(t.Context(), good) })
+		time.AfterFunc(Patience/6, func() { p.Do(t.Context(), good) })
 		if err := p.Do(t.Context(), bad); err != nil || p.groups[0].gateways[0].silence.silent.Load() {
-			t.Errorf("what is elsewhere, while it answers others: %v", err)
+			t.Errorf("content of another gateway, while the first answers other requests: %v", err)
 		}
 		bad.Path = "elsewhere too"
+		if err := p.Do(t.Context(), bad); err != nil || p.groups[0].gateways[0].silence.silent.Load() {
+			t.Errorf("content of another gateway, within the head start: %v", err)
+		}
+		clocktest.Advance(Penalty)
+		bad.Path = "elsewhere again"
 		if err := p.Do(t.Context(), bad); err != nil || !p.groups[0].gateways[0].silence.silent.Load() {
-			t.Errorf("what is elsewhere, while it answers nobody: %v", err)
+			t.Errorf("content of another gateway, while the first answers no request: %v", err)
 		}
 		mustBeFirst("silent")
 		f.gateways[0] = has(searching(2 * headStart))
-		mustBeFirst("again")
+		mustBeFirst("answering again")
 	})
 }

@@ -2,25 +2,26 @@ package gateway
 
 import "time"
 
-// A State is what a pool thinks of one of its gateways.
+// A State is what a pool knows of one of its gateways.
 type State struct {
 	Gateway string // its URL
-	Group   int    // the first is 0
+	Group   int    // from 0
 
-	// PutBack is until when it is asked after the others of its group. That is
-	// over if it is in the past.
+	// PutBack is the time until which the gateway is asked after the others of its
+	// group. It may be in the past.
 	PutBack time.Time
 
-	// Busy is until when it is not asked, because it said so.
+	// Busy is the time until which the gateway is not asked, because it answered
+	// with Retry-After.
 	Busy time.Time
 
-	Silent   bool     // whether it is not waited for as long
-	Away     bool     // whether no answer began when it was asked last
-	Refusing bool     // whether it seems to refuse everybody
-	Refuses  []Format // that it is not asked first for
+	Silent   bool     // whether other gateways join after a head start
+	Away     bool     // whether no answer began the last time
+	Refusing bool     // whether it seems to refuse everything
+	Refuses  []Format // formats for which it is asked last
 }
 
-// States returns what the pool thinks of its gateways, group after group.
+// States returns the state of each gateway, group after group.
 func (p *Pool) States() []State {
 	now := time.Now()
 	var states []State

@@ -3,77 +3,94 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"time"
 )
+
+// errOvertaken is the end of a slow turn once another gateway gave more.
+var errOvertaken = fmt.Errorf("%w: another gateway was faster", ErrStalled)
 
 // A turn is one gateway's chance to answer an exchange.
 type turn struct {
 	*gateway
-	begin    time.Duration // how long it may take to begin its answer
-	patience time.Duration // how long it may take afterwards for each verified leaf
+	race     *race
+	began    time.Time
+	watch    *watch
+	answered func(status int) // may be nil
+
+	// dismiss ends a turn that is no longer needed, which is not the gateway's
+	// fault.
+	dismiss context.CancelFunc
+
+	// cancel ends a turn with the reason why its gateway failed.
+	cancel context.CancelCauseFunc
+
+	// Guarded by race.mu.
+	isSlow      bool
+	isOvertaken bool
+	given       int64 // new verified bytes since the last gateway joined
 }
 
-// newTurns returns the turns of gateways, in their order. A silent gateway gets only a
-// head start, unless all of them are silent.
-func newTurns(gateways []*gateway, patience time.Duration) []turn {
-	turns := make([]turn, len(gateways))
-	silent := 0
-	for i, g := range gateways {
-		turns[i] = turn{g, patience, patience}
-		if g.silence.silent.Load() {
-			turns[i].begin = min(headStart, patience)
-			silent++
-		}
+// Progress says that the part of an answer which was read last is verified, and how
+// many of its bytes are new to the caller: of several gateways that give the same
+// bytes, only the first gives new ones. body is that of the response in
+// Exchange.Accept.
+func Progress(body io.Reader, newBytes int) {
+	if b, ok := body.(*watchedBody); ok {
+		b.turn.race.progress(b.turn, newBytes, b.turn.watch.progress(newBytes))
 	}
-	if silent == len(gateways) {
-		for i := range turns {
-			turns[i].begin = patience
-		}
-	}
-	return turns
 }
 
-// isHeadStart reports whether the gateway has less time to begin than patience.
-func (t turn) isHeadStart() bool { return t.begin < t.patience }
-
-// again returns the turn of the same gateway with all of its time.
-func (t turn) again() turn { return turn{t.gateway, t.patience, t.patience} }
-
-// attempt asks the gateway once. The error is a verdict, or the gateway's fault.
-func (t turn) attempt(asker context.Context, x Exchange) error {
-	ctx, cancel := context.WithCancelCause(asker)
-	defer cancel(nil)
-	watch := newWatch(t.patience, func() { cancel(ErrStalled) })
-	watch.left = t.begin
-
-	watch.start()
+// ask sends the request and has the answer accepted. The error is a verdict, or the
+// gateway's fault.
+func (t *turn) ask(ctx context.Context, x Exchange) error {
+	t.watch.start()
 	resp, err := t.get(ctx, x)
-	watch.stop(step)
+	t.watch.stop()
+	if refused, ok := errors.AsType[verdict](err); ok {
+		return refused // a redirect, which is an answer
+	}
 	if err != nil {
-		if refused, ok := errors.AsType[verdict](err); ok {
-			return refused // a redirect, which is an answer
-		}
-		if asker.Err() == nil {
+		err = cause(ctx, err)
+		if ctx.Err() == nil || errors.Is(err, ErrStalled) {
 			t.away.Store(true)
 		}
-		return beforeAnswer(cause(ctx, err))
+		return beforeAnswer(err)
 	}
-	defer drain(resp, func() { cancel(ErrStalled) })
-	if x.answered != nil {
-		x.answered(resp.StatusCode)
+	t.watch.stall.left = t.watch.patience
+	defer drain(resp, func() { t.cancel(ErrStalled) })
+	if t.answered != nil {
+		t.answered(resp.StatusCode)
 	}
 	t.refusals.note(x.Path, resp.StatusCode)
 	if busy, ok := busyUntil(resp, time.Now()); ok {
 		t.rest.begin(busy)
 		return Soft(busy)
 	}
-	if err := usable(resp, !x.Verified); err != nil {
+	if err := usable(resp); err != nil {
 		return err
 	}
 	if err := x.Format.check(resp); err != nil {
 		return Soft(err)
 	}
-	watch.verified = x.Verified
-	resp.Body = &watchedBody{resp.Body, ctx, watch}
+	resp.Body = &watchedBody{resp.Body, ctx, t}
 	return x.Accept(resp)
+}
+
+// overtake ends a slow turn because another gateway gave more. It must be called with
+// race.mu held.
+func (t *turn) overtake() {
+	t.isOvertaken = true
+	t.cancel(errOvertaken)
+}
+
+// failure returns what an observer is told of the end of a turn. ctx is the
+// observer's.
+func (t *turn) failure(ctx context.Context, err error) *Failure {
+	if err == nil || errors.Is(err, ErrMore) {
+		return nil
+	}
+	v := judge(err)
+	return &Failure{t.base.String(), v.error, v.strike && ctx.Err() == nil}
 }

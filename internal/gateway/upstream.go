@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// ParseUpstream reads the address of a gateway: an http or https URL, with the
-// path that /ipfs/ is below if that is not the root. An address without scheme
-// gets the given one. Errors name the address, but no password in it.
+// ParseUpstream parses the address of a gateway: an http or https URL, with the path
+// above /ipfs/ if that is not the root. An address without a scheme gets the given one.
+// Errors name the address, but no password in it.
 func ParseUpstream(s, scheme string) (*url.URL, error) {
 	if strings.HasPrefix(s, "unix/") || strings.HasPrefix(s, "unix:") {
-		return nil, fmt.Errorf("%s: gateways are reached by http and https, not by Unix sockets", s)
+		return nil, fmt.Errorf("%s: a gateway is reached by http or https, not by a Unix socket", s)
 	}
 	if !strings.Contains(s, "://") {
 		s = scheme + "://" + s

@@ -7,76 +7,112 @@ import (
 	"time"
 )
 
-// ErrStalled says that a gateway did not answer, or not go on, in time.
+// ErrStalled says that a gateway did not answer, or did not go on, in time.
 var ErrStalled = errors.New("stalled")
 
-// step is the number of bytes with which a gateway earns new patience. Were it
-// one, a byte now and then would keep a client waiting for ever.
-const step = 64 << 10
+// Patience is the default for how long a gateway may take to begin its answer, and
+// then for each verified part of it. It equals the time that Kubo looks for a block by
+// default (Gateway.RetrievalTimeout), after which no answer is to be expected.
+const Patience = 30 * time.Second
 
-// A watch measures the time that is spent waiting for a gateway, and calls back
-// when it is more than the patience for one step. Time between reads, in which
-// a client is written to, does not count: a slow client is not a slow gateway.
+const (
+	// minRate is the number of new verified bytes a second below which a gateway
+	// is slow.
+	minRate = 128 << 10
+
+	// headStart is how long a gateway that is silent or has a penalty may wait
+	// before it is slow. All others may wait for a third of the patience.
+	headStart = time.Second
+)
+
+// A watch measures the time that a turn spends waiting for its gateway. Time between
+// reads, in which the client is written to, does not count: a slow client does not
+// make a slow gateway.
 type watch struct {
-	timer    *time.Timer
-	patience time.Duration
-
-	left  time.Duration // of the patience for this step
-	since time.Time     // when waiting began
-	got   int           // bytes of this step
-
-	verified bool // bytes count for nothing by themselves
+	stall, slow  allowance
+	patience     time.Duration
+	maxAllowance time.Duration // of slow
+	since        time.Time     // start of the current wait
 }
 
-func newWatch(patience time.Duration, expired func()) *watch {
-	w := &watch{timer: time.AfterFunc(patience, expired), patience: patience, left: patience}
-	w.timer.Stop()
-	return w
+// newWatch returns a watch that calls stalled when the gateway gives nothing for
+// patience, and slow when it gives fewer bytes than minRate for longer than pace.
+func newWatch(patience, pace time.Duration, stalled, slow func()) *watch {
+	return &watch{
+		stall:        newAllowance(patience, stalled),
+		slow:         newAllowance(pace, slow),
+		patience:     patience,
+		maxAllowance: pace,
+	}
 }
 
+// start begins a wait.
 func (w *watch) start() {
 	w.since = time.Now()
-	w.timer.Reset(w.left)
+	w.stall.run()
+	w.slow.run()
 }
 
-// stop ends a wait that yielded n bytes.
-func (w *watch) stop(n int) {
-	w.timer.Stop()
-	w.left -= time.Since(w.since)
-	w.got += n
-	if w.got >= step && !w.verified {
-		w.renew()
+// stop ends a wait.
+func (w *watch) stop() {
+	waited := time.Since(w.since)
+	w.stall.spend(waited)
+	w.slow.spend(waited)
+}
+
+// progress credits n new verified bytes to the gateway, and renews the patience with
+// it. It reports whether the gateway is slow nevertheless.
+func (w *watch) progress(n int) (isSlow bool) {
+	w.stall.left = w.patience
+	// A gateway is slow no longer than it takes to make up for one allowance.
+	debt := max(w.slow.left, -w.maxAllowance)
+	w.slow.left = min(debt+time.Duration(n)*time.Second/minRate, w.maxAllowance)
+	return w.slow.left <= 0
+}
+
+// An allowance is a time that may be spent waiting.
+type allowance struct {
+	timer *time.Timer
+	left  time.Duration
+}
+
+// newAllowance returns an allowance that calls expired, in a goroutine of its own,
+// when it is spent.
+func newAllowance(d time.Duration, expired func()) allowance {
+	timer := time.AfterFunc(d, expired)
+	timer.Stop()
+	return allowance{timer, d}
+}
+
+func (a *allowance) run() {
+	if a.left > 0 {
+		a.timer.Reset(a.left)
 	}
 }
 
-func (w *watch) renew() { w.got, w.left = 0, w.patience }
-
-// Progress tells that what was read of an answer's body is verified.
-func Progress(body io.Reader) {
-	if b, ok := body.(*watchedBody); ok {
-		b.watch.renew()
-	}
+func (a *allowance) spend(d time.Duration) {
+	a.timer.Stop()
+	a.left -= d
 }
 
-// watchedBody is an answer's body under watch.
+// A watchedBody is the body of an answer whose reads are timed.
 type watchedBody struct {
 	io.ReadCloser
-	ctx   context.Context // of the attempt
-	watch *watch
+	ctx  context.Context // of the turn
+	turn *turn
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
-	b.watch.start()
+	b.turn.watch.start()
 	n, err := b.ReadCloser.Read(p)
-	b.watch.stop(n)
+	b.turn.watch.stop()
 	if err != nil && err != io.EOF {
 		err = cause(b.ctx, err)
 	}
 	return n, err
 }
 
-// cause puts the reason why ctx was cancelled in place of an error that only
-// says that it was.
+// cause returns the reason why ctx was cancelled, or err if it was not.
 func cause(ctx context.Context, err error) error {
 	if c := context.Cause(ctx); c != nil {
 		return c

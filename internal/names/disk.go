@@ -16,25 +16,48 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 )
 
-// A disk keeps records over restarts, each in a file of its key's name. A disk that
-// cannot be written to fails no look-up, and is tried again with the next record.
+// A disk keeps records over restarts, each in a file with the name of its key. The
+// records of keys in use are in a directory of their own below the others, so that no
+// number of new keys removes them. A failed write fails no look-up; the next look-up of
+// the key writes again.
 type disk struct {
 	dir      string       // empty for none
 	reported atomic.Int64 // Unix time in nanoseconds at which a failure was last reported
 }
 
-// reportInterval is how often a disk's failures are reported.
-const reportInterval = time.Minute
+const (
+	// inUseDir is the directory of the keys in use.
+	inUseDir = "in-use"
 
-func (d *disk) path(n Name) string { return filepath.Join(d.dir, n.String()) }
+	// tempPrefix begins the names of temporary files. No key begins with it.
+	tempPrefix = "new-"
 
-// load returns the record that is kept of a key. A disk is trusted no more than a
-// gateway.
-func (d *disk) load(n Name) (record, error) {
+	// reportInterval is how often a disk's failures are reported.
+	reportInterval = time.Minute
+
+	// touchInterval is how often the time of a file in use is updated.
+	touchInterval = time.Hour
+)
+
+func (d *disk) usedDir() string { return filepath.Join(d.dir, inUseDir) }
+
+// load returns the newest record of a key on disk. It is verified like a gateway's.
+func (d *disk) load(n Name) (newest record, err error) {
 	if d.dir == "" {
 		return record{}, fs.ErrNotExist
 	}
-	f, err := os.Open(d.path(n))
+	err = fs.ErrNotExist
+	for _, dir := range []string{d.usedDir(), d.dir} {
+		r, failed := readFile(filepath.Join(dir, n.String()), n)
+		if failed == nil && (err != nil || r.newer(newest)) {
+			newest, err = r, nil
+		}
+	}
+	return newest, err
+}
+
+func readFile(path string, n Name) (record, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return record{}, err
 	}
@@ -46,18 +69,35 @@ func (d *disk) load(n Name) (record, error) {
 	return readRecord(data, n)
 }
 
-// save keeps a record in place of an older one. It returns one error in each
-// reportInterval.
-func (d *disk) save(n Name, r record, data []byte) error {
+// save writes a record unless the disk has a newer one. It returns at most one error in
+// each reportInterval.
+func (d *disk) save(n Name, r record, data []byte, isInUse bool) error {
 	if d.dir == "" {
 		return nil
 	}
-	var err error
-	if kept, none := d.load(n); none != nil || r.newer(kept) {
-		err = d.write(n, r, data)
-	} else {
-		err = d.touch(n)
+	dir := d.dir
+	if isKept(d.usedDir(), n) || isInUse && d.hasRoom(n) {
+		dir = d.usedDir()
 	}
+	if kept, err := d.load(n); err == nil && !r.newer(kept) {
+		return d.report(touch(filepath.Join(dir, n.String())))
+	}
+	return d.report(d.write(dir, n, r, data))
+}
+
+func isKept(dir string, n Name) bool {
+	_, err := os.Stat(filepath.Join(dir, n.String()))
+	return err == nil
+}
+
+// hasRoom reports whether one more key can be in use. It removes those that are idle to
+// make room.
+func (d *disk) hasRoom(n Name) bool {
+	isIdle := func(f file) bool { return time.Since(f.used) > idleTime }
+	return makeRoom(d.usedDir(), n, isIdle) == nil
+}
+
+func (d *disk) report(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -68,15 +108,16 @@ func (d *disk) save(n Name, r record, data []byte) error {
 	return err
 }
 
-func (d *disk) write(n Name, r record, data []byte) error {
-	// The store itself is not ours to make.
-	if err := os.Mkdir(d.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+func (d *disk) write(dir string, n Name, r record, data []byte) error {
+	if err := d.makeDir(dir); err != nil {
 		return err
 	}
-	if err := d.makeRoom(n); err != nil {
-		return err
+	if dir == d.dir {
+		if err := makeRoom(dir, n, func(file) bool { return true }); err != nil {
+			return err
+		}
 	}
-	f, err := atomicfile.Create(d.dir, tempPrefix, 0o644)
+	f, err := atomicfile.Create(dir, tempPrefix, 0o644)
 	if err != nil {
 		return err
 	}
@@ -87,67 +128,113 @@ func (d *disk) write(n Name, r record, data []byte) error {
 	if err := f.Finish(); err != nil {
 		return err
 	}
-	return d.replace(n, r, f.Rename)
+	return d.replace(filepath.Join(dir, n.String()), n, r, f.Rename)
 }
 
-// replacing is held from the look at a file until another is in its place. It is
-// one for all disks, since two may be of the same directory.
-var replacing sync.Mutex
-
-// replace gives a written file the key's name, unless a newer record has taken it
-// meanwhile.
-func (d *disk) replace(n Name, r record, rename func(string) error) error {
-	replacing.Lock()
-	defer replacing.Unlock()
-	if kept, err := d.load(n); err == nil && kept.newer(r) {
-		return nil
-	}
-	return rename(d.path(n))
-}
-
-// touchInterval is how long a file that is in use may look as if it were not.
-const touchInterval = time.Hour
-
-// touch keeps a file that is in use from those that make room.
-func (d *disk) touch(n Name) error {
-	info, err := os.Stat(d.path(n))
-	if err == nil && time.Since(info.ModTime()) > touchInterval {
-		err = os.Chtimes(d.path(n), time.Time{}, time.Now())
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it made room just now
-	}
-	return err
-}
-
-// tempPrefix begins no key.
-const tempPrefix = "new-"
-
-// makeRoom removes what was in use longest ago where a new key would be one too
-// many: anybody can make keys. That goes for what a crash left as well.
-func (d *disk) makeRoom(n Name) error {
-	if _, err := os.Stat(d.path(n)); err == nil {
-		return nil
-	}
-	entries, err := os.ReadDir(d.dir)
-	if err != nil || len(entries) < maxNames {
-		return err
-	}
-	slices.SortFunc(entries, func(a, b os.DirEntry) int {
-		return cmp.Or(used(a).Compare(used(b)), strings.Compare(a.Name(), b.Name()))
-	})
-	for _, e := range entries[:len(entries)-maxNames*3/4] {
-		if err := os.Remove(filepath.Join(d.dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// makeDir makes the directories of records, but not the store above.
+func (d *disk) makeDir(dir string) error {
+	for _, path := range []string{d.dir, dir} {
+		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
 	return nil
 }
 
-func used(e os.DirEntry) time.Time {
-	info, err := e.Info()
-	if err != nil {
-		return time.Time{} // gone already
+// replacing is held while a file is compared and replaced. All disks share it, since
+// two may have the same directory.
+var replacing sync.Mutex
+
+// replace renames a written file to path, unless that has a newer record by now.
+func (d *disk) replace(path string, n Name, r record, rename func(string) error) error {
+	replacing.Lock()
+	defer replacing.Unlock()
+	if kept, err := readFile(path, n); err == nil && kept.newer(r) {
+		return nil
 	}
-	return info.ModTime()
+	return rename(path)
+}
+
+// keep moves the record of a key to those in use.
+func (d *disk) keep(n Name) error {
+	if d.dir == "" {
+		return nil
+	}
+	from := filepath.Join(d.dir, n.String())
+	r, err := readFile(from, n)
+	if err != nil {
+		return nil // it was not written, or is among those in use
+	}
+	if err := d.makeDir(d.usedDir()); err != nil {
+		return d.report(err)
+	}
+	if !d.hasRoom(n) {
+		return nil
+	}
+	to := filepath.Join(d.usedDir(), n.String())
+	return d.report(d.replace(to, n, r, func(to string) error { return os.Rename(from, to) }))
+}
+
+// touch updates the time of a file that is in use.
+func touch(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && time.Since(info.ModTime()) > touchInterval {
+		err = os.Chtimes(path, time.Time{}, time.Now())
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed to make room
+	}
+	return err
+}
+
+var errNoRoom = errors.New("no file can be removed to make room")
+
+// makeRoom removes the files that were not used for the longest time if the file of n
+// would be one too many. Files of a crashed process count as well.
+func makeRoom(dir string, n Name, mayRemove func(file) bool) error {
+	if isKept(dir, n) {
+		return nil
+	}
+	files, err := readFiles(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(files) < maxNames {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !mayRemove(files[0]) {
+		return errNoRoom
+	}
+	for _, f := range files[:len(files)-maxNames*3/4] {
+		if !mayRemove(f) {
+			break
+		}
+		if err := os.Remove(filepath.Join(dir, f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+type file struct {
+	name string
+	used time.Time // modification time
+}
+
+// readFiles returns the files of a directory, the least recently used first.
+func readFiles(dir string) ([]file, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []file
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && !e.IsDir() { // else it was just removed
+			files = append(files, file{e.Name(), info.ModTime()})
+		}
+	}
+	slices.SortFunc(files, func(a, b file) int {
+		return cmp.Or(a.used.Compare(b.used), strings.Compare(a.name, b.name))
+	})
+	return files, nil
 }

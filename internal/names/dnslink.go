@@ -14,26 +14,27 @@ import (
 )
 
 const (
-	// dnslinkTTL is how long a DNSLink is believed. The system's resolver, which
-	// knows how to ask wherever this runs, does not tell the TTL; but it obeys
-	// that itself, so that asking it once a minute costs no more than that.
+	// dnslinkTTL is the time between two look-ups of a domain. The system's resolver
+	// does not return the record's TTL, but it obeys it, so asking it once a minute
+	// is cheap.
 	dnslinkTTL = time.Minute
 
-	// dnslinkStale is how long a DNSLink is used where no resolver answers.
+	// dnslinkStale is how long a DNSLink is used while look-ups fail.
 	dnslinkStale = time.Hour
 
-	// dnsLimit is how long a resolver may take.
-	dnsLimit = 15 * time.Second
+	// dnsTimeout bounds one look-up.
+	dnsTimeout = 15 * time.Second
 )
 
-// domains looks up what domains stand for. https://dnslink.dev
+// domains looks up the DNSLinks of domains. https://dnslink.dev
 type domains struct {
 	resolver *net.Resolver
-	server   string            // how errors name the resolver
+	server   string            // the resolver's name in errors
 	failed   func(Name, error) // may be nil
 }
 
-// newDomains asks the DNS server at the address, or the system's if it is empty.
+// newDomains returns domains that ask the DNS server at the address, or the system's
+// resolver if it is empty.
 func newDomains(server string, failed func(Name, error)) domains {
 	if server == "" {
 		return domains{net.DefaultResolver, "the system's resolver", failed}
@@ -46,7 +47,7 @@ func newDomains(server string, failed func(Name, error)) domains {
 	}, "DNS server " + server, failed}
 }
 
-// ParseServer reads the address of a DNS server, and returns it with a port.
+// ParseServer parses the address of a DNS server, and returns it with a port.
 func ParseServer(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -62,9 +63,22 @@ func isHost(s string) bool {
 	return net.ParseIP(s) != nil || label.MatchString(s) || CheckDomain(s) == nil
 }
 
-// lookup returns what a domain stands for. A failure that is not the publisher's
-// choice is reported too: where an older answer is still at hand, nothing else shows
-// it.
+// A LookupError says that no DNSLink of a domain could be got from the resolver, which
+// proves nothing about the domain.
+type LookupError struct {
+	Domain string
+	Server string // the resolver
+	Err    error
+}
+
+func (e *LookupError) Error() string {
+	return fmt.Sprintf("asking %s for the DNSLink of %s: %v", e.Server, e.Domain, e.Err)
+}
+
+func (e *LookupError) Unwrap() error { return e.Err }
+
+// lookup returns the link of a domain. It also reports a failure that is not the
+// publisher's choice, since a link that is still known hides the failure from clients.
 func (d domains) lookup(ctx context.Context, n Name) (link, error) {
 	t, err := d.target(ctx, n)
 	if err != nil {
@@ -79,24 +93,27 @@ func (d domains) lookup(ctx context.Context, n Name) (link, error) {
 
 // target asks the resolver for the one DNSLink of a domain.
 func (d domains) target(ctx context.Context, n Name) (target, error) {
-	ctx, cancel := context.WithTimeout(ctx, dnsLimit)
+	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
 	defer cancel()
 	texts, err := d.resolver.LookupTXT(ctx, dnslinkLabel+n.domain+".")
 	if failed, ok := errors.AsType[*net.DNSError](err); ok && failed.IsNotFound {
-		return target{}, fmt.Errorf("%s has no DNSLink, which is a TXT record of %s%s: %w", n, dnslinkLabel, n, fs.ErrNotExist)
+		return target{}, fmt.Errorf("%s has no DNSLink, which would be a TXT record of %s%s: %w", n, dnslinkLabel, n, fs.ErrNotExist)
 	}
 	if err != nil {
-		return target{}, fmt.Errorf("asking %s for the DNSLink of %s: %w", d.server, n, err)
+		return target{}, &LookupError{n.domain, d.server, err}
 	}
 	t, err := parseTexts(texts)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return target{}, fmt.Errorf("the DNSLink of %s from %s: %w", n, d.server, err)
+	}
+	if err != nil {
+		return target{}, &LookupError{n.domain, d.server, err}
 	}
 	return t, nil
 }
 
-// parseTexts reads the one DNSLink among TXT records. Of two, nobody can say
-// which is meant.
+// parseTexts parses the one DNSLink among TXT records. Two are an error, since they are
+// not ordered.
 func parseTexts(texts []string) (target, error) {
 	var links []string
 	for _, s := range texts {
@@ -106,9 +123,9 @@ func parseTexts(texts []string) (target, error) {
 	}
 	switch len(links) {
 	case 0:
-		return target{}, fmt.Errorf("no TXT record is %s/ipfs/<cid> or %[1]s/ipns/<key>: %w", dnslinkKey, fs.ErrNotExist)
+		return target{}, fmt.Errorf("it has no TXT record %s/ipfs/<cid> or %[1]s/ipns/<key>: %w", dnslinkKey, fs.ErrNotExist)
 	case 1:
-		if isCID(links[0]) { // as it once was
+		if isCID(links[0]) { // the form of old records
 			links[0] = "/ipfs/" + links[0]
 		}
 		t, err := parseTarget(links[0])
@@ -117,7 +134,7 @@ func parseTexts(texts []string) (target, error) {
 		}
 		return t, nil
 	}
-	return target{}, fmt.Errorf("there are %d TXT records with a DNSLink (%s) where there must be one: while a record is replaced, remove the old one first", len(links), quoted(links))
+	return target{}, fmt.Errorf("there are %d TXT records with a DNSLink (%s), and one is allowed: to replace a record, remove the old one first", len(links), quoted(links))
 }
 
 // maxQuoted is how many records an error quotes.

@@ -61,7 +61,7 @@ func newDNSServer(t *testing.T, texts map[string][]string) *dnsServer {
 	return s
 }
 
-func TestDNSLink(t *testing.T) {
+func TestDNSLinkIsFollowedWithinTheConfiguredDomains(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	texts := map[string][]string{
 		"content.example":  {"v=spf1 -all", "dnslink=" + pathOf("x") + "/a/B"},
@@ -96,7 +96,7 @@ func TestDNSLink(t *testing.T) {
 	asked := server.asked.Load()
 	w.must(Name{domain: "content.example"}, "x")
 	if server.asked.Load() != asked {
-		t.Error("what is known was asked for")
+		t.Error("a known link was looked up")
 	}
 	for domain, want := range map[string]struct {
 		text   string
@@ -105,7 +105,7 @@ func TestDNSLink(t *testing.T) {
 		"strange.example":  {"internal.example is not allowed", false},
 		"circle.example":   {"more than 8 names", true},
 		"two.example":      {"there are 2 TXT records with a DNSLink (\"" + pathOf("x") + "\", \"" + pathOf("y") + "\")", false},
-		"none.example":     {"no TXT record is dnslink=/ipfs/<cid>", true},
+		"none.example":     {"it has no TXT record dnslink=/ipfs/<cid>", true},
 		"upwards.example":  {"dotted parts", true},
 		"nonsense.example": {"not a CID", true},
 		"absent.example":   {"a TXT record of _dnslink.absent.example", true},
@@ -123,9 +123,7 @@ func TestDNSLink(t *testing.T) {
 	}
 }
 
-// A DNSLink is asked for again each minute, and used for an hour where no
-// resolver answers.
-func TestDNSLinkStale(t *testing.T) {
+func TestDNSLinkIsUsedForAnHourWhileLookupsFail(t *testing.T) {
 	n := Name{domain: "example.com"}
 	synctest.Test(t, func(t *testing.T) {
 		target, err := parseTexts([]string{"dnslink=" + pathOf("x")})
@@ -148,10 +146,10 @@ func TestDNSLinkStale(t *testing.T) {
 			t.Errorf("%d look-ups", lookups)
 		}
 		failure = fs.ErrNotExist
-		clocktest.Advance(retry)
+		clocktest.Advance(retryInterval)
 		w.mustNot(n)
 		failure = errors.New("no resolver answers")
-		w.mustNot(n) // what has been removed does not come back
+		w.mustNot(n) // a removed link does not come back
 		failure = nil
 		w.must(n, "x")
 		failure = errors.New("no resolver answers")
@@ -160,8 +158,7 @@ func TestDNSLinkStale(t *testing.T) {
 	})
 }
 
-// That a gateway has no record does not make one forgotten that is still valid.
-func TestGatewaysProveNothing(t *testing.T) {
+func TestValidRecordIsUsedThoughGatewaysHaveNone(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, gives(o.publish(t, pathOf("x"), 1)))
@@ -174,8 +171,7 @@ func TestGatewaysProveNothing(t *testing.T) {
 	})
 }
 
-// A panic is an error of its look-up, and of no other.
-func TestPanic(t *testing.T) {
+func TestPanicFailsItsLookupOnly(t *testing.T) {
 	n := Name{domain: "example.com"}
 	w := newWorld(t, Config{Domains: []string{n.domain}})
 	w.links.lookup = func(context.Context, Name) (link, error) { panic("hostile bytes") }
@@ -189,7 +185,7 @@ func TestPanic(t *testing.T) {
 	w.must(n, "x")
 }
 
-func TestParseServer(t *testing.T) {
+func TestOnlyAddressesOfDNSServersAreParsed(t *testing.T) {
 	for s, want := range map[string]string{
 		"192.0.2.1":      "192.0.2.1:53",
 		"192.0.2.1:5353": "192.0.2.1:5353",
@@ -205,7 +201,7 @@ func TestParseServer(t *testing.T) {
 	}
 	for _, s := range []string{"", ":53", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:dns", "https://dns.example", "a b"} {
 		if got, err := ParseServer(s); err == nil {
-			t.Errorf("%q is taken for %s", s, got)
+			t.Errorf("%q is parsed as %s", s, got)
 		}
 	}
 }

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
@@ -20,62 +18,40 @@ import (
 // fs.ErrNotExist: the key stands for nothing now.
 var ErrExpired = fmt.Errorf("its owner has to publish again: %w", fs.ErrNotExist)
 
-// keys looks up what IPNS keys stand for.
+// keys looks up the records of IPNS keys.
 type keys struct {
 	pool   *gateway.Pool // nil if there are no gateways
 	disk   *disk
 	failed func(Name, error)
-
-	mu   sync.Mutex
-	seen *simplelru.LRU[Name, record]
+	seen   *memory[record] // the newest record of each key
 }
 
-func newKeys(pool *gateway.Pool, dir string, failed func(Name, error)) *keys {
-	seen, err := simplelru.NewLRU[Name, record](maxNames, nil)
-	if err != nil {
-		panic(err) // the size is positive
-	}
-	return &keys{pool: pool, disk: &disk{dir: dir}, failed: failed, seen: seen}
+func newKeys(c Config) *keys {
+	return &keys{pool: c.Pool, disk: &disk{dir: c.Dir}, failed: c.Failed, seen: newMemory[record](c.isConfigured, nil)}
 }
 
-// opinions is how many gateways are asked for a record. A single one could keep
-// what is new from us for as long as an old record is valid.
+// opinions is the number of gateways that are asked for a record. A single gateway
+// could withhold new records while an old one is valid.
 const opinions = 2
 
 var errEnough = errors.New("one gateway answered, and no other in time")
 
-// lookup asks gateways for the newest record. Where none answers, the newest
-// that was ever seen will do while it is valid.
+// lookup asks gateways for the newest record. If none answers, it returns the newest
+// known record while that is valid.
 func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 	if k.pool == nil {
-		return link{}, fmt.Errorf("%s: there is no gateway to ask for IPNS records", n)
+		return link{}, fmt.Errorf("%s: no gateway is configured that could have its IPNS record", n)
 	}
-	newest := k.recall(n)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	answers := 0
+	q := &keyQuery{keys: k, name: n, newest: k.recall(n), stop: func() { stop(errEnough) }}
 	err := k.pool.Do(ctx, gateway.Exchange{
 		Path:   path.Join("ipns", n.String()),
 		Format: gateway.IPNSRecord,
-		Accept: func(resp *http.Response) error {
-			r, err := k.read(resp, n, newest)
-			if err != nil {
-				return err
-			}
-			newest = r
-			if r.expired() {
-				return gateway.Soft(expiredError(n, r))
-			}
-			if answers++; answers == opinions {
-				return nil
-			}
-			time.AfterFunc(hurry, func() { stop(errEnough) })
-			return gateway.ErrMore
-		},
+		Accept: q.accept,
 		Failed: func(f gateway.Failure) { k.failed(n, f) },
-
-		Verified: true,
 	})
+	newest := q.newest
 	switch {
 	case newest == nil:
 		return link{}, fmt.Errorf("looking for a record of %s: %w", n, err)
@@ -83,61 +59,92 @@ func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 		return link{}, expiredError(n, newest)
 	case newest.useless != "":
 		return link{}, fmt.Errorf("the record of %s: %s: %w", n, newest.useless, errUseless)
-	case answers == 0:
+	case q.answers == 0:
 		return newest.link().stale(), nil
 	}
 	return newest.link(), nil
+}
+
+// A keyQuery asks gateways for the record of one key.
+type keyQuery struct {
+	*keys
+	name Name
+	stop func() // ends the query
+
+	mu      sync.Mutex
+	newest  *record // known so far
+	answers int
+}
+
+// accept is a gateway.Exchange's. A gateway may be honest and not know the newest
+// record yet.
+func (q *keyQuery) accept(resp *http.Response) error {
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxRecord+1))
+	if err != nil {
+		return err
+	}
+	r, err := readRecord(data, q.name)
+	if err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.newest != nil && q.newest.newer(r) {
+		return gateway.Soft(fmt.Errorf("record %d until %s is older than the known record %d until %s",
+			r.sequence, r.expires.UTC().Format(time.DateTime), q.newest.sequence, q.newest.expires.UTC().Format(time.DateTime)))
+	}
+	q.newest = &r
+	q.remember(q.name, r)
+	if err := q.disk.save(q.name, r, data, q.seen.isInUse(q.name)); err != nil {
+		q.failed(q.name, fmt.Errorf("keeping its record: %w", err))
+	}
+	if r.expired() {
+		return gateway.Soft(expiredError(q.name, &r))
+	}
+	if q.answers++; q.answers == opinions {
+		return nil
+	}
+	time.AfterFunc(maxWait, q.stop)
+	return gateway.ErrMore
 }
 
 func expiredError(n Name, r *record) error {
 	return fmt.Errorf("the record of %s expired on %s: %w", n, r.expires.UTC().Format(time.DateTime), ErrExpired)
 }
 
-// read reads a gateway's answer, and remembers it if nothing newer is known. A
-// gateway may honestly not know yet what is newer.
-func (k *keys) read(resp *http.Response, n Name, newest *record) (*record, error) {
-	if resp.StatusCode != http.StatusOK {
-		return nil, errors.New(resp.Status)
-	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxRecord+1))
-	if err != nil {
-		return nil, err
-	}
-	r, err := readRecord(data, n)
-	if err != nil {
-		return nil, err
-	}
-	if newest != nil && newest.newer(r) {
-		return nil, gateway.Soft(fmt.Errorf("record %d until %s, where %d until %s is known",
-			r.sequence, r.expires.UTC().Format(time.DateTime), newest.sequence, newest.expires.UTC().Format(time.DateTime)))
-	}
-	k.remember(n, r)
-	if err := k.disk.save(n, r, data); err != nil {
-		k.failed(n, fmt.Errorf("keeping its record: %w", err))
-	}
-	return &r, nil
-}
-
-// recall returns the newest record that was ever seen, nil if there is none. Who
-// shares the disk may have seen a newer one than we did.
+// recall returns the newest record that was ever seen, or nil. Another process that
+// shares the disk may have seen a newer one than this process.
 func (k *keys) recall(n Name) *record {
 	if r, err := k.disk.load(n); err == nil {
 		k.remember(n, r)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if r, ok := k.seen.Get(n); ok {
+	if r, ok := k.seen.get(n); ok {
 		return &r
 	}
 	return nil
 }
 
-// remember keeps a record in memory, unless a newer one is there: a look-up that
-// was given up may still end after the next.
+// remember keeps a record in memory, unless a newer one is known: a look-up that was
+// abandoned may end after the next one.
 func (k *keys) remember(n Name, r record) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if last, ok := k.seen.Peek(n); !ok || r.newer(last) {
-		k.seen.Add(n, r)
+	k.seen.update(n, func(last record, ok bool) record {
+		if ok && !r.newer(last) {
+			return last
+		}
+		return r
+	})
+}
+
+// noteInUse keeps the record of a key that is in use.
+func (k *keys) noteInUse(n Name) {
+	if n.domain != "" {
+		return
+	}
+	k.seen.use(n)
+	if err := k.disk.keep(n); err != nil {
+		k.failed(n, fmt.Errorf("keeping its record: %w", err))
 	}
 }

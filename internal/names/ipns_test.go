@@ -23,8 +23,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 )
 
-// Two gateways are asked, and what is newest is believed.
-func TestNewestWins(t *testing.T) {
+func TestNewestRecordOfTwoGatewaysIsUsed(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		older, newer := gives(o.publish(t, pathOf("older"), 1)), gives(o.publish(t, pathOf("newer"), 2))
@@ -32,10 +31,10 @@ func TestNewestWins(t *testing.T) {
 			w := newWorld(t, Config{Keys: true}, gateways...)
 			w.must(o.name, "newer")
 			w.must(o.name, "newer")
-			w.askedAre() // again, since it is known
+			w.askedAre() // the link is known
 		}
 
-		// What has been seen once is not taken back by all gateways together.
+		// All gateways together cannot bring an older record back.
 		w := newWorld(t, Config{Keys: true}, newer)
 		w.must(o.name, "newer")
 		w.set(older)
@@ -43,13 +42,13 @@ func TestNewestWins(t *testing.T) {
 		w.must(o.name, "newer")
 		w.askedAre("a")
 		if w.strikes > 0 {
-			t.Error("a gateway that does not know the newest yet was held to be bad")
+			t.Error("a gateway that does not know the newest yet was blamed")
 		}
 	})
 }
 
-// A key's owner who moves nothing signs the same with a later end.
-func TestSameSequence(t *testing.T) {
+// Owners renew a record with the same sequence number.
+func TestLaterEndOfTheSameSequenceIsNewer(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Hour), time.Minute)))
@@ -63,8 +62,7 @@ func TestSameSequence(t *testing.T) {
 	})
 }
 
-// Where there is a store, that goes over restarts too.
-func TestRestart(t *testing.T) {
+func TestNewestRecordIsKnownAfterARestart(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	dir := filepath.Join(t.TempDir(), "names")
 	start := func(t *testing.T, gateways ...fake) *world {
@@ -81,7 +79,7 @@ func TestRestart(t *testing.T) {
 		start(t, gives(o.publish(t, pathOf("newest"), 3))).must(o.name, "newest")
 		start(t).must(o.name, "newest")
 
-		// What is on disk is not believed either.
+		// The disk is not trusted.
 		if err := os.WriteFile(filepath.Join(dir, o.name.String()), newOwner(t, crypto.Ed25519).publish(t, pathOf("false"), 9), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -89,8 +87,7 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// A disk that cannot be written to is said once, and no reason not to answer.
-func TestNoDisk(t *testing.T) {
+func TestFailureOfTheDiskIsReportedOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -109,8 +106,7 @@ func TestNoDisk(t *testing.T) {
 	}
 }
 
-// Of the records on disk, the oldest go.
-func TestDiskIsBounded(t *testing.T) {
+func TestLeastRecentlyUsedRecordsMakeRoomOnDisk(t *testing.T) {
 	d := &disk{dir: t.TempDir()}
 	for i := range maxNames {
 		name := filepath.Join(d.dir, tempPrefix+string(rune('a'+i%26))+strings.Repeat("x", i/26))
@@ -127,23 +123,21 @@ func TestDiskIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.save(o.name, r, data); err != nil {
+	if err := d.save(o.name, r, data, false); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(d.dir)
-	if err != nil || len(entries) != maxNames*3/4+1 {
-		t.Errorf("%d files, %v", len(entries), err)
+	files, err := readFiles(d.dir)
+	if err != nil || len(files) != maxNames*3/4+1 {
+		t.Errorf("%d files, %v", len(files), err)
 	}
-	for _, e := range entries {
-		if used(e).Unix() < maxNames/4 {
-			t.Fatalf("%s was kept, of %s", e.Name(), used(e))
+	for _, f := range files {
+		if f.used.Unix() < maxNames/4 {
+			t.Fatalf("%s was kept, of %s", f.name, f.used)
 		}
 	}
 }
 
-// Who keeps records in one directory never puts an older one in a newer one's
-// place, and learns of the newer one.
-func TestSharedDisk(t *testing.T) {
+func TestProcessesThatShareADiskUseItsNewestRecord(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	c := Config{Keys: true, Dir: filepath.Join(t.TempDir(), "names")}
 	synctest.Test(t, func(t *testing.T) {
@@ -154,14 +148,13 @@ func TestSharedDisk(t *testing.T) {
 		first.set(gives(o.publish(t, pathOf("newer"), 2)))
 		clocktest.Advance(time.Minute)
 		first.must(o.name, "newest")
-		if kept, err := os.ReadFile(filepath.Join(c.Dir, o.name.String())); err != nil || !bytes.Equal(kept, newest) {
-			t.Errorf("the newest is not kept any more: %v", err)
+		if kept, err := (&disk{dir: c.Dir}).load(o.name); err != nil || kept.sequence != 3 {
+			t.Errorf("record %d is kept, %v", kept.sequence, err)
 		}
 	})
 }
 
-// That goes for those who write at the same time.
-func TestReplace(t *testing.T) {
+func TestNewestOfConcurrentWritesIsKept(t *testing.T) {
 	o, dir, last := newOwner(t, crypto.Ed25519), t.TempDir(), uint64(99)
 	var wg sync.WaitGroup
 	begin := make(chan struct{})
@@ -177,7 +170,7 @@ func TestReplace(t *testing.T) {
 		}
 		wg.Go(func() {
 			<-begin
-			if err := (&disk{dir: dir}).replace(o.name, r, func(path string) error { return os.Rename(file, path) }); err != nil {
+			if err := (&disk{dir: dir}).replace(filepath.Join(dir, o.name.String()), o.name, r, func(path string) error { return os.Rename(file, path) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -189,8 +182,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// A key in use is not among the oldest, however long ago its record was written.
-func TestUseIsKnownOnDisk(t *testing.T) {
+func TestUseUpdatesTheTimeOfAFile(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	c := Config{Keys: true, Dir: filepath.Join(t.TempDir(), "names")}
 	file, record := filepath.Join(c.Dir, o.name.String()), gives(o.publish(t, pathOf("x"), 1))
@@ -205,7 +197,7 @@ func TestUseIsKnownOnDisk(t *testing.T) {
 			t.Errorf("after %s: %v, %v", age, info.ModTime(), err)
 		}
 	}
-	if err := os.Remove(file); err != nil { // as who makes room does
+	if err := os.Remove(file); err != nil { // to make room
 		t.Fatal(err)
 	}
 	newWorld(t, c, record).must(o.name, "x")
@@ -214,9 +206,8 @@ func TestUseIsKnownOnDisk(t *testing.T) {
 	}
 }
 
-// What a key's owner has it point to may be nothing to us, and is their last word
-// all the same.
-func TestWithdrawn(t *testing.T) {
+// A record with a useless target supersedes the ones before it.
+func TestNameIsWithdrawnByAUselessTarget(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	cbor, _ := content("x")
 	for name, value := range map[string]string{
@@ -245,20 +236,19 @@ func TestWithdrawn(t *testing.T) {
 			w.set(withdrawn)
 			withdrawnHere()
 			if w.strikes != 0 {
-				t.Errorf("%s: an honest gateway was held to be bad: %v", name, w.failures)
+				t.Errorf("%s: an honest gateway was blamed: %v", name, w.failures)
 			}
 			w.set(status(500))
-			withdrawnHere() // whoever else still has the older one
+			withdrawnHere() // though another gateway still has the older record
 			w = newWorld(t, c, older, older)
-			withdrawnHere() // over a restart too
+			withdrawnHere() // after a restart
 			w.set(gives(o.publish(t, pathOf("newest"), 3)))
 			w.must(o.name, "newest")
 		})
 	}
 }
 
-// A false record costs a second request, and the gateway its place.
-func TestLies(t *testing.T) {
+func TestFalseRecordCountsAgainstItsGateway(t *testing.T) {
 	o, other := newOwner(t, crypto.Ed25519), newOwner(t, crypto.Ed25519)
 	honest := o.publish(t, pathOf("right"), 1)
 	tampered := slices.Clone(honest)
@@ -289,7 +279,7 @@ func TestLies(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, says("text/html", strings.NewReader("<html>")), gives(honest))
 		w.must(o.name, "right")
 		if w.strikes != 0 {
-			t.Error("a gateway that has no records was held to be bad")
+			t.Error("a gateway that has no records was blamed")
 		}
 	})
 }
@@ -299,8 +289,7 @@ func isGateways(err error) bool {
 	return ok
 }
 
-// A record is asked for again when its TTL is over, within reason.
-func TestTTL(t *testing.T) {
+func TestRecordIsLookedUpAgainAfterItsTTL(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	for ttl, want := range map[time.Duration]time.Duration{
 		0:                         minTTL,
@@ -322,18 +311,17 @@ func TestTTL(t *testing.T) {
 			clocktest.Advance(time.Nanosecond)
 			got := w.must(o.name, "new")
 			if old, _ := content("old"); len(got.Before) != 1 || got.Before[0].Root != old {
-				t.Errorf("before, it was %v", got.Before)
+				t.Errorf("it stood before for %v", got.Before)
 			}
-			clocktest.Advance(memory)
+			clocktest.Advance(stayTime)
 			if got := w.must(o.name, "new"); len(got.Before) != 0 {
-				t.Errorf("an hour later, it still is known that it was %v", got.Before)
+				t.Errorf("an hour later, it stood before for %v", got.Before)
 			}
 		})
 	}
 }
 
-// Nothing is believed for longer than its owner signed.
-func TestTTLEndsWithValidity(t *testing.T) {
+func TestTTLEndsWithTheValidity(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Minute), time.Hour)))
@@ -343,28 +331,27 @@ func TestTTLEndsWithValidity(t *testing.T) {
 	})
 }
 
-// While a record is valid it is used where no gateway answers, and no longer.
-func TestStale(t *testing.T) {
+func TestRecordIsUsedWhileValidIfNoGatewayAnswers(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Hour), time.Minute)))
 		w.must(o.name, "x")
 		w.set(status(500))
 		clocktest.Advance(30 * time.Minute)
-		if got := w.must(o.name, "x"); time.Until(got.Expires) != retry {
+		if got := w.must(o.name, "x"); time.Until(got.Expires) != retryInterval {
 			t.Errorf("expires in %s", time.Until(got.Expires))
 		}
 		w.askedAre("a")
 		w.must(o.name, "x")
-		w.askedAre() // so soon again
+		w.askedAre() // too soon for another look-up
 
-		// Nobody waits for long where there is an answer.
+		// A request that has an answer does not wait for long.
 		w.set(silent)
-		clocktest.Advance(retry)
+		clocktest.Advance(retryInterval)
 		began := time.Now()
 		w.must(o.name, "x")
 		w.must(o.name, "x")
-		if time.Since(began) != hurry {
+		if time.Since(began) != maxWait {
 			t.Errorf("took %s", time.Since(began))
 		}
 
@@ -373,7 +360,7 @@ func TestStale(t *testing.T) {
 		if !errors.Is(err, ErrExpired) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "expired on 2000-01-01 01:00:00") {
 			t.Errorf("error %v", err)
 		}
-		// Nor is what is older.
+		// An older record does not count either.
 		w.set(gives(o.sign(t, pathOf("older"), 0, time.Now().Add(time.Hour), time.Minute)))
 		if err := w.mustNot(o.name); !errors.Is(err, ErrExpired) {
 			t.Errorf("error %v", err)
@@ -383,9 +370,8 @@ func TestStale(t *testing.T) {
 	})
 }
 
-// A record that has expired is an answer of an honest gateway, and another may
-// have a newer one.
-func TestExpired(t *testing.T) {
+// Another gateway may have a newer record.
+func TestExpiredRecordIsNoFaultOfItsGateway(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		old := gives(o.sign(t, pathOf("x"), 1, time.Now().Add(-time.Second), time.Minute))
@@ -398,21 +384,19 @@ func TestExpired(t *testing.T) {
 	})
 }
 
-// A second gateway that does not answer is not waited for like a first one.
-func TestSecondOpinionInTime(t *testing.T) {
+func TestSecondGatewayHasLittleTime(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Keys: true}, gives(o.publish(t, pathOf("x"), 1)), silent)
 		began := time.Now()
 		w.must(o.name, "x")
-		if w.askedAre("a", "b"); time.Since(began) != hurry || w.strikes != 0 {
+		if w.askedAre("a", "b"); time.Since(began) != maxWait || w.strikes != 0 {
 			t.Errorf("took %s: %v", time.Since(began), w.failures)
 		}
 	})
 }
 
-// However many ask, gateways are asked once; and no longer than anybody waits.
-func TestOneLookup(t *testing.T) {
+func TestRequestsShareALookupThatEndsWithTheLast(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		record := o.publish(t, pathOf("x"), 1)
@@ -444,15 +428,14 @@ func TestOneLookup(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		if <-gone; time.Since(began) != time.Second {
-			t.Errorf("the gateway was waited for %s", time.Since(began))
+			t.Errorf("the look-up took %s", time.Since(began))
 		}
 		w.set(gives(o.publish(t, pathOf("x"), 1)))
 		w.must(o.name, "x")
 	})
 }
 
-// A look-up that was given up does not undo what the next one found.
-func TestGivenUp(t *testing.T) {
+func TestAbandonedLookupDoesNotReplaceALaterResult(t *testing.T) {
 	n := Name{domain: "example.com"}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Domains: []string{n.domain}})
@@ -476,7 +459,7 @@ func TestGivenUp(t *testing.T) {
 		w.must(n, "new")
 	})
 
-	k := newKeys(nil, "", nil)
+	k := newKeys(Config{})
 	k.remember(n, record{sequence: 2})
 	k.remember(n, record{sequence: 1})
 	if r := k.recall(n); r == nil || r.sequence != 2 {
@@ -484,8 +467,7 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
-// Every kind of key has records.
-func TestKinds(t *testing.T) {
+func TestEveryKindOfKeyIsResolved(t *testing.T) {
 	for _, kind := range []int{crypto.Ed25519, crypto.RSA, crypto.Secp256k1, crypto.ECDSA} {
 		o := newOwner(t, kind)
 		w := newWorld(t, Config{Keys: true}, gives(o.publish(t, pathOf("x")+"/a/B c", 0)))
@@ -495,8 +477,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// Names lead to names, with what is below them.
-func TestChain(t *testing.T) {
+func TestNamesLeadToPathsBelowOtherNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var owners []owner
 		for range maxLinks + 1 {
@@ -532,7 +513,7 @@ func TestChain(t *testing.T) {
 		clocktest.Advance(time.Hour)
 		w.mustNot(owners[0].name)
 
-		// A key's owner cannot have us look up a domain.
+		// The owner of a key cannot direct DNS queries to another domain.
 		records[last.name.String()] = last.publish(t, "/ipns/internal.example", 9)
 		clocktest.Advance(time.Hour)
 		err := w.mustNot(last.name)
@@ -542,8 +523,7 @@ func TestChain(t *testing.T) {
 	})
 }
 
-// Where a name led to before is told with the way there.
-func TestWayBefore(t *testing.T) {
+func TestFormerPlaceHasItsWay(t *testing.T) {
 	o, other := newOwner(t, crypto.Ed25519), newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
 		through := gives(other.linkFrom(t, o))
@@ -563,12 +543,12 @@ func TestWayBefore(t *testing.T) {
 	})
 }
 
-// linkFrom is the record by which another owner's name leads to this one.
+// linkFrom returns a record of another owner that points below this owner's name.
 func (o owner) linkFrom(t testing.TB, from owner) []byte {
 	return from.publish(t, "/ipns/"+o.name.String()+"/p", uint64(time.Now().Unix()))
 }
 
-func TestNotAllowed(t *testing.T) {
+func TestOnlyConfiguredNamesAreResolved(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	w := newWorld(t, Config{Domains: []string{"example.com"}}, status(500))
 	for _, n := range []Name{o.name, {domain: "example.org"}, {domain: "sub.example.com"}} {
@@ -577,6 +557,6 @@ func TestNotAllowed(t *testing.T) {
 		}
 	}
 	if _, err := New(Config{Domains: []string{"*.example.com"}}); err == nil {
-		t.Error("a wildcard is taken for a domain")
+		t.Error("a wildcard is accepted as a domain")
 	}
 }

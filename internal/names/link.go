@@ -2,20 +2,19 @@ package names
 
 import "time"
 
-// retry is how long a link is still used after a failed look-up.
-const retry = 30 * time.Second
+// retryInterval is how long a link is used after a failed look-up before the next one.
+const retryInterval = 30 * time.Second
 
 // A link is what a name stands for, and for how long.
 type link struct {
 	target
-	fresh time.Time // until when no look-up is needed
-	valid time.Time // until when it may be used if look-ups fail
+	fresh time.Time // end of the time without another look-up
+	valid time.Time // end of the time in which it may be used if look-ups fail
 }
 
-// stale returns the link after a failed look-up: it is used for a while, and then
-// looked up again.
+// stale returns the link as it is used after a failed look-up.
 func (l link) stale() link {
-	l.fresh = earlier(time.Now().Add(retry), l.valid)
+	l.fresh = earlier(time.Now().Add(retryInterval), l.valid)
 	return l
 }
 

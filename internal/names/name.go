@@ -18,9 +18,8 @@ type Name struct {
 	domain string
 }
 
-// Parse reads a component of an image name as a Name: the CIDv1 of a key in
-// base36 ("k51…") or base32 ("bafz…"), in its one accepted spelling as package
-// cidname has it, or a domain in lower case.
+// Parse parses a component of an image name: the CIDv1 of a key in base36 ("k51…") or
+// base32 ("bafz…"), in its canonical spelling, or a domain in lower case.
 func Parse(s string) (Name, error) {
 	if c, err := cid.Decode(s); err == nil {
 		return parseKey(s, c)
@@ -33,20 +32,20 @@ func Parse(s string) (Name, error) {
 
 func parseKey(s string, c cid.Cid) (Name, error) {
 	if c.Type() != cid.Libp2pKey {
-		return Name{}, fmt.Errorf("%q is no IPNS key, but content: leave out ipns/", s)
+		return Name{}, fmt.Errorf("%q is the CID of content and not an IPNS key: leave out ipns/", s)
 	}
 	if err := checkKey(c); err != nil {
 		return Name{}, err
 	}
 	base := multibase.Encoding(s[0])
 	if base != multibase.Base36 && base != multibase.Base32 || encode(c, base) != s {
-		return Name{}, fmt.Errorf("%q is written %s in an image name", s, encode(c, multibase.Base36))
+		return Name{}, fmt.Errorf("%q is not the spelling of the key in an image name: write %s", s, encode(c, multibase.Base36))
 	}
 	return Name{key: c}, nil
 }
 
-// maxInline is the longest public key that is its own name, of which Ed25519's
-// have 36 bytes. All others are named by their hash.
+// maxInline is the most bytes of a public key that is its own name. Ed25519 keys have
+// 36 bytes. Other keys are named by their hash.
 const maxInline = 42
 
 func checkKey(c cid.Cid) error {
@@ -54,7 +53,7 @@ func checkKey(c cid.Cid) error {
 	inline := p.MhType == mh.IDENTITY && p.MhLength <= maxInline
 	hashed := p.MhType == mh.SHA2_256 && p.MhLength == 32
 	if p.Version != 1 || !inline && !hashed {
-		return fmt.Errorf("%s is no IPNS key", c)
+		return fmt.Errorf("%s is not an IPNS key", c)
 	}
 	return nil
 }
@@ -62,31 +61,31 @@ func checkKey(c cid.Cid) error {
 func encode(c cid.Cid, base multibase.Encoding) string {
 	s, err := c.StringOfBase(base)
 	if err != nil {
-		return "" // it is no base of a CIDv1
+		return "" // not a base for a CIDv1
 	}
 	return s
 }
 
 var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// maxDomain leaves room for what DNSLink puts before it.
+// maxDomain is the most bytes of a domain. It leaves room for the DNSLink label.
 const maxDomain = 253 - len(dnslinkLabel)
 
-// CheckDomain reports why s is no domain that can have a DNSLink, if so.
+// CheckDomain returns an error if s is not a domain that can have a DNSLink.
 func CheckDomain(s string) error {
 	labels := strings.Split(s, ".")
 	if len(s) > maxDomain || len(labels) < 2 {
-		return fmt.Errorf("%q is no domain", s)
+		return fmt.Errorf("%q is not a domain", s)
 	}
 	for _, l := range labels {
 		if !label.MatchString(l) {
-			return fmt.Errorf("%q is no domain: it is written in full, in lower case and without wildcards", s)
+			return fmt.Errorf("%q is not a domain: write it in full, in lower case and without wildcards", s)
 		}
 	}
 	return nil
 }
 
-// Domain returns the domain, nothing if the name is a key.
+// Domain returns the domain, or "" for a key.
 func (n Name) Domain() string { return n.domain }
 
 // String returns the domain, or the key in base36.
@@ -97,11 +96,10 @@ func (n Name) String() string {
 	return encode(n.key, multibase.Base36)
 }
 
-// ipnsName returns the name of the key as boxo has it.
+// ipnsName returns the key as a name of package boxo/ipns.
 func (n Name) ipnsName() (ipns.Name, error) { return ipns.NameFromCid(n.key) }
 
-// parseLinked reads a name that somebody published, in any spelling that is in
-// use.
+// parseLinked parses a name in a record or a DNSLink, in any common spelling.
 func parseLinked(s string) (Name, error) {
 	lower := strings.TrimSuffix(strings.ToLower(s), ".")
 	if CheckDomain(lower) == nil {
@@ -114,9 +112,6 @@ func parseLinked(s string) (Name, error) {
 	c := name.Cid()
 	return Name{key: c}, checkKey(c)
 }
-
-// maxNames bounds the memory for names, which anybody can make.
-const maxNames = 4096
 
 const (
 	dnslinkLabel = "_dnslink."

@@ -9,13 +9,13 @@ import (
 	"github.com/multiformats/go-multibase"
 )
 
-// cidV0 is the CID of some content as it was once written.
+// cidV0 returns the CIDv0 of some content.
 func cidV0(s string) string {
 	c, _ := content(s)
 	return cid.NewCidV0(c.Hash()).String()
 }
 
-func TestParse(t *testing.T) {
+func TestOnlyCanonicalSpellingsAreParsed(t *testing.T) {
 	for _, kind := range []int{crypto.Ed25519, crypto.RSA} {
 		o := newOwner(t, kind)
 		base36 := encode(o.name.key, multibase.Base36)
@@ -29,7 +29,7 @@ func TestParse(t *testing.T) {
 			encode(o.name.key, multibase.Base36Upper), peerID(o),
 		} {
 			if n, err := Parse(s); err == nil {
-				t.Errorf("%s is taken for %s", s, n)
+				t.Errorf("%s is parsed as %s", s, n)
 			}
 		}
 		if n, err := parseLinked(peerID(o)); err != nil || n != o.name {
@@ -40,7 +40,7 @@ func TestParse(t *testing.T) {
 	s := encode(newOwner(t, crypto.RSA).name.key, multibase.Base32)
 	last := strings.IndexByte(base32, s[len(s)-1])
 	if n, err := Parse(s[:len(s)-1] + base32[last+1:last+2]); err == nil {
-		t.Errorf("another spelling of %s is taken for it", n)
+		t.Errorf("another spelling of %s is accepted", n)
 	}
 	for _, s := range []string{"example.com", "img.example.co.uk", "xn--bcher-kva.example", "a-b.c", "1.2"} {
 		if n, err := Parse(s); err != nil || n.String() != s || n.Domain() != s {
@@ -53,7 +53,7 @@ func TestParse(t *testing.T) {
 		"bafkqaaa", pathOf("x")[len("/ipfs/"):], cidV0("x"),
 	} {
 		if n, err := Parse(s); err == nil {
-			t.Errorf("%q is taken for %s", s, n)
+			t.Errorf("%q is parsed as %s", s, n)
 		}
 	}
 }
@@ -68,12 +68,11 @@ func peerID(o owner) string {
 	return name.Peer().String()
 }
 
-// Who asks for content by ipns/, or for a key in another spelling, is told.
-func TestParseExplains(t *testing.T) {
+func TestErrorsOfParseNameTheRightSpelling(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	for s, want := range map[string]string{
 		pathOf("x")[len("/ipfs/"):]:             "leave out ipns/",
-		encode(o.name.key, multibase.Base58BTC): "is written " + o.name.String(),
+		encode(o.name.key, multibase.Base58BTC): "write " + o.name.String(),
 		"nginx":                                 "neither an IPNS key (k51…) nor a domain",
 	} {
 		if _, err := Parse(s); err == nil || !strings.Contains(err.Error(), want) {

@@ -69,13 +69,13 @@ func (o owner) sign(t testing.TB, value string, sequence uint64, end time.Time, 
 	return data
 }
 
-// publish signs a record that is valid for a day, its TTL a minute.
+// publish signs a record that is valid for a day, with a TTL of a minute.
 func (o owner) publish(t testing.TB, value string, sequence uint64) []byte {
 	t.Helper()
 	return o.sign(t, value, sequence, time.Now().Add(24*time.Hour), time.Minute)
 }
 
-// publishValue is publish for any value.
+// publishValue is publish for a value that need not be a path.
 func (o owner) publishValue(t testing.TB, value string, sequence uint64) []byte {
 	t.Helper()
 	signed, err := ipns.NewRecord(o.PrivKey, anyPath{value: value}, sequence, time.Now().Add(24*time.Hour), time.Minute, ipns.WithV1Compatibility(false))
@@ -97,7 +97,7 @@ type anyPath struct {
 
 func (p anyPath) String() string { return p.value }
 
-// content is the CID of some content, and its path.
+// content returns the CID of some content, and its path.
 func content(s string) (cid.Cid, string) {
 	hash, err := mh.Sum([]byte(s), mh.SHA2_256, -1)
 	if err != nil {
@@ -155,7 +155,7 @@ func silent(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// A world is gateways, whose hosts are a, b, c…, and a resolver that asks them.
+// A world is a resolver and the gateways that it asks, whose hosts are a, b, c….
 type world struct {
 	*Resolver
 	t testing.TB
@@ -197,26 +197,26 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	gateway := w.gateways[r.URL.Host[0]-'a']
 	w.mu.Unlock()
 	if want := "ipns-record"; r.URL.Query().Get("format") != want || r.Header.Get("Accept") != recordType {
-		w.t.Errorf("asked for %s, %s", r.URL, r.Header)
+		w.t.Errorf("a request for %s, %s", r.URL, r.Header)
 	}
 	return gateway(r)
 }
 
-// set puts another gateway in the first one's place.
+// set replaces the first gateway.
 func (w *world) set(gateway fake) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.gateways[0] = gateway
 }
 
-// forget forgets what has happened so far.
+// forget clears the record of requests and failures.
 func (w *world) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked, w.failures, w.strikes = nil, nil, 0
 }
 
-// must resolves the name, to the content s.
+// must resolves the name and expects the content s.
 func (w *world) must(n Name, s string) Resolved {
 	w.t.Helper()
 	w.forget()
@@ -227,7 +227,7 @@ func (w *world) must(n Name, s string) Resolved {
 	return got
 }
 
-// mustNot resolves the name, to an error.
+// mustNot resolves the name and expects an error.
 func (w *world) mustNot(n Name) error {
 	w.t.Helper()
 	w.forget()

@@ -12,21 +12,20 @@ import (
 // https://specs.ipfs.tech/ipns/ipns-record/#record-size-limit
 const maxRecord = int64(ipns.MaxRecordSize)
 
-// ErrForged says that a record is not what the owner of its key signed.
+// ErrForged says that the owner of a key did not sign a record.
 var ErrForged = errors.New("not signed by the key's owner")
 
-// A record is what the owner of a key signed. It is made by readRecord only.
+// A record is a verified record of a key. Only readRecord makes one.
 type record struct {
 	target
-	useless  string // why nothing is served from the target, empty if something may be
+	useless  string // why the target cannot be served; empty if it can
 	sequence uint64
 	expires  time.Time
 	ttl      time.Duration
 }
 
-// readRecord verifies a record of the key and reads it. One that has expired or
-// points to nothing that we serve is still the owner's word, so it is returned as
-// well: nothing older counts.
+// readRecord verifies and parses a record of the key. It also returns a record that has
+// expired or that has a useless target, since it supersedes older records.
 func readRecord(data []byte, key Name) (record, error) {
 	name, err := key.ipnsName()
 	if err != nil {
@@ -50,7 +49,7 @@ func readSigned(signed *ipns.Record) (r record, err error) {
 		return record{}, fmt.Errorf("reading the validity: %w", err)
 	}
 	if r.ttl, err = signed.TTL(); err != nil {
-		r.ttl = 0 // nothing but a hint
+		r.ttl = 0 // the TTL is only a hint
 	}
 	if r.target, err = readValue(signed); err != nil {
 		r.useless = fmt.Sprintf("%.300s", err)
@@ -66,8 +65,8 @@ func readValue(signed *ipns.Record) (target, error) {
 	return parseTarget(value.String())
 }
 
-// newer reports whether r takes the place of another record of the same key. A
-// key's owner signs the same again with a later end.
+// newer reports whether r supersedes another record of the same key. Owners renew a
+// record by signing the same sequence number with a later end.
 func (r record) newer(other record) bool {
 	if r.sequence != other.sequence {
 		return r.sequence > other.sequence
@@ -78,17 +77,16 @@ func (r record) newer(other record) bool {
 func (r record) expired() bool { return time.Now().After(r.expires) }
 
 const (
-	// minTTL is how long a record is believed at least. Owners may say 0, and
-	// then every request would cost all gateways a look-up.
+	// minTTL is the least time between two look-ups of a key. With a TTL of 0, each
+	// request would cost the gateways a look-up.
 	minTTL = 5 * time.Second
 
-	// maxTTL is how long it is believed at most. Owners may say years, and then
-	// nothing that they publish later would be seen here.
+	// maxTTL is the most time between two look-ups of a key. With a TTL of years, no
+	// later record would ever be noticed.
 	maxTTL = time.Hour
 )
 
-// link is what is known from now on: until the record has to be looked for again,
-// and until it may be used where that fails.
+// link returns the link that the record makes from now on.
 func (r record) link() link {
 	fresh := time.Now().Add(min(max(r.ttl, minTTL), maxTTL))
 	return link{r.target, earlier(fresh, r.expires), r.expires}

@@ -9,8 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 )
 
-// Whatever byte of a record is changed, it says the same or nothing.
-func TestReadRecordChanged(t *testing.T) {
+func TestEveryChangedBitOfARecordIsNoticed(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	data := o.publish(t, pathOf("x")+"/a", 7)
 	want, err := readRecord(data, o.name)
@@ -28,7 +27,7 @@ func TestReadRecordChanged(t *testing.T) {
 	}
 }
 
-// The key of the corpus, and all that its owner ever signed.
+// fuzzOwner returns the owner of the corpus's key, and all records that it signed.
 func fuzzOwner(t testing.TB) (o owner, signed map[string][]byte) {
 	t.Helper()
 	key, _, err := crypto.KeyPairFromStdKey(new(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))))
@@ -50,7 +49,7 @@ func fuzzOwner(t testing.TB) (o owner, signed map[string][]byte) {
 	}
 }
 
-// Nothing says what its owner did not sign.
+// A record that is accepted was signed by the owner.
 func FuzzReadRecord(f *testing.F) {
 	o, signed := fuzzOwner(f)
 	all := map[record]bool{}

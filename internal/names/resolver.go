@@ -1,20 +1,18 @@
-// Package names finds out what IPNS keys and domains with a DNSLink stand for.
+// Package names resolves IPNS keys and domains with a DNSLink.
 //
-// A key's owner signs records: a path on IPFS, a number that grows with each
-// record, until when it is valid, and for how long it may be kept (its TTL).
-// Gateways hand records on, and are not trusted with it: signatures are checked,
-// two gateways are asked, and nothing older than what was ever seen is believed,
-// over restarts too where there is a store. So what a gateway can do is not to
-// tell of a new record, as long as the old one is valid.
+// The owner of an IPNS key signs records: a path on IPFS, a sequence number, the end of
+// the record's validity, and a TTL. Gateways deliver records and are not trusted:
+// signatures are checked, two gateways are asked, and no record older than one that was
+// seen before is accepted, over restarts too if there is a store. So the worst that
+// gateways can do is to withhold a new record while the old one is valid.
 //
-// A DNSLink is a TXT record of _dnslink.<domain>. Nothing proves it but the way
-// to the DNS server, and whoever could choose the domain could choose where this
-// machine sends its questions. So only the domains that were configured are
-// looked up, on whatever way a request leads there.
+// A DNSLink is a TXT record of _dnslink.<domain>. Nothing proves it but the way to the
+// DNS server, and a client that could choose the domain could direct this machine's
+// queries. So only configured domains are looked up, also where another name leads to
+// them.
 //
-// What a name stands for is remembered for its TTL, and longer where it cannot be
-// looked up again. Everything that is remembered is bounded, since anybody can
-// make keys.
+// A result is remembered for its TTL, and for longer while look-ups fail. Memory and
+// disk are bounded, since anybody can make keys, and names in use keep their place.
 package names
 
 import (
@@ -23,38 +21,38 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"sync"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 )
 
-// A Config is which names are resolved, and how.
+// A Config says which names are resolved, and how.
 type Config struct {
-	Keys    bool     // whether every IPNS key is
-	Domains []string // those that are, as CheckDomain wants them
-	Others  []Name   // that are whatever these say
+	Keys    bool     // whether all IPNS keys are resolved
+	Domains []string // domains that are resolved, as accepted by CheckDomain
+	Others  []Name   // names that are resolved whatever Keys and Domains say
 
-	Pool   *gateway.Pool // to get records from; nil for none
-	Server string        // to ask for DNSLinks, as ParseServer returns it; empty for the system's
+	Pool   *gateway.Pool // source of records; nil for none
+	Server string        // DNS server, as returned by ParseServer; default: the system's resolver
 	Dir    string        // where records are kept, made if the directory above exists; empty for nowhere
 
-	// Failed is told what went wrong on the way, a gateway.Failure where that
-	// was at a gateway.
+	// Failed is called for each failure of a gateway, as a gateway.Failure, of a
+	// resolver, or of the disk.
 	Failed func(Name, error)
 }
 
-// A Resolver finds out what names stand for. Its methods may be called
-// concurrently.
-type Resolver struct {
-	config Config
-	links  *linkCache
+// isConfigured reports whether a name is resolved because the configuration names it.
+func (c Config) isConfigured(n Name) bool {
+	return slices.Contains(c.Others, n) || n.domain != "" && slices.Contains(c.Domains, n.domain)
+}
 
-	mu      sync.Mutex
-	history *simplelru.LRU[Name, []stay]
+// A Resolver resolves names. Its methods may be called concurrently.
+type Resolver struct {
+	config  Config
+	keys    *keys
+	links   *linkCache
+	history *memory[[]stay]
 }
 
 // New returns a resolver.
@@ -64,30 +62,31 @@ func New(c Config) (*Resolver, error) {
 			return nil, err
 		}
 	}
-	history, err := simplelru.NewLRU[Name, []stay](maxNames, nil)
-	if err != nil {
-		return nil, err
-	}
-	keys, domains := newKeys(c.Pool, c.Dir, c.Failed), newDomains(c.Server, c.Failed)
-	links := newLinkCache(func(ctx context.Context, n Name) (link, error) {
+	keys, domains := newKeys(c), newDomains(c.Server, c.Failed)
+	lookup := func(ctx context.Context, n Name) (link, error) {
 		if n.domain != "" {
 			return domains.lookup(ctx, n)
 		}
 		return keys.lookup(ctx, n)
-	})
-	return &Resolver{config: c, links: links, history: history}, nil
+	}
+	return &Resolver{
+		config:  c,
+		keys:    keys,
+		links:   newLinkCache(lookup, c.isConfigured, keys.noteInUse),
+		history: newMemory[[]stay](c.isConfigured, nil),
+	}, nil
 }
 
 // A Place is a directory on IPFS.
 type Place = ipfspath.Place
 
-// A Step is another name that a name leads through.
+// A Step is another name on the way from a name to a place.
 type Step struct {
 	Name Name
 	Path string // slash-separated, below Name; may be empty
 }
 
-// An End is where a name leads to, and by which way.
+// An End is the place that a name stands for, and the names on the way there.
 type End struct {
 	Place
 	Way []Step
@@ -96,20 +95,20 @@ type End struct {
 // A Resolved is what a name stands for.
 type Resolved struct {
 	End
-	Expires time.Time // until when nobody needs to ask again
-	Before  []End     // what it stood for within the last hour, newest first
+	Expires time.Time // when to resolve it again
+	Before  []End     // what the name stood for within the last hour, newest first
 }
 
-// A NotAllowedError is a name that the configuration does not allow.
+// A NotAllowedError is the error for a name that the configuration does not allow.
 type NotAllowedError struct{ Name Name }
 
 func (e *NotAllowedError) Error() string { return fmt.Sprintf("%s is not allowed", e.Name) }
 
-// maxLinks is how many names may lead to one another.
+// maxLinks is the most names on the way to a place.
 const maxLinks = 8
 
-// Resolve returns what n stands for. If it is not allowed, the error is a
-// *NotAllowedError; if it stands for nothing, fs.ErrNotExist.
+// Resolve returns what n stands for. If n or a name on the way is not allowed, the error
+// is a *NotAllowedError; if n stands for nothing, it is fs.ErrNotExist.
 func (r *Resolver) Resolve(ctx context.Context, n Name) (Resolved, error) {
 	if n.domain == "" && !r.config.Keys && !slices.Contains(r.config.Others, n) {
 		return Resolved{}, &NotAllowedError{n}
@@ -117,8 +116,8 @@ func (r *Resolver) Resolve(ctx context.Context, n Name) (Resolved, error) {
 	var found Resolved
 	at := n
 	for range maxLinks {
-		// Keys that an allowed name leads to are its owner's choice.
-		if at.domain != "" && !slices.Contains(r.config.Domains, at.domain) && !slices.Contains(r.config.Others, at) {
+		// The owner of an allowed name may choose any key.
+		if at.domain != "" && !r.config.isConfigured(at) {
 			return Resolved{}, &NotAllowedError{at}
 		}
 		l, err := r.links.get(ctx, at)
@@ -140,35 +139,33 @@ func (r *Resolver) Resolve(ctx context.Context, n Name) (Resolved, error) {
 	return Resolved{}, fmt.Errorf("%s leads through more than %d names: %w", n, maxLinks, fs.ErrNotExist)
 }
 
-// A stay is where a name led to, and when it last did.
+// A stay is a place that a name stood for, and when it last did.
 type stay struct {
 	End
 	last time.Time
 }
 
 const (
-	// maxStays is how many places of a name are remembered.
+	// maxStays is the number of places of a name that are remembered.
 	maxStays = 4
 
-	// memory is for how long: a client that began to pull before a name moved
-	// wants the rest of the same image.
-	memory = time.Hour
+	// stayTime is how long a former place is remembered. A client that began to pull
+	// before the name moved requests the rest of the same image.
+	stayTime = time.Hour
 )
 
-// moved remembers where n leads to now, and returns where it did before.
+// moved remembers the place that n stands for now, and returns the former ones.
 func (r *Resolver) moved(n Name, to End) []End {
 	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	known, _ := r.history.use(n)
 	stays := []stay{{to, now}}
 	var before []End
-	known, _ := r.history.Get(n)
 	for _, s := range known {
-		if s.Place != to.Place && now.Sub(s.last) < memory && len(stays) < maxStays {
+		if s.Place != to.Place && now.Sub(s.last) < stayTime && len(stays) < maxStays {
 			stays = append(stays, s)
 			before = append(before, s.End)
 		}
 	}
-	r.history.Add(n, stays)
+	r.history.set(n, stays)
 	return before
 }

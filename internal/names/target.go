@@ -12,26 +12,27 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 )
 
-// A target is what a name stands for, one step further: content, or another
-// name, and a path below it.
+// A target is what a record or a DNSLink points to: a path below content or below
+// another name.
 type target struct {
-	root cid.Cid // undefined if it is another name
+	root cid.Cid // undefined if the target is below another name
 	name Name
-	path string // slash-separated, may be empty
+	path string // slash-separated; may be empty
 }
 
-// errUseless says that a name's owner has it stand for what is not ours to serve,
-// which takes back whatever it stood for before.
-var errUseless = fmt.Errorf("it points to nothing that is served here: %w", fs.ErrNotExist)
+// errUseless says that the owner of a name made it point to something that cannot be
+// served. The name no longer stands for what it stood for before.
+var errUseless = fmt.Errorf("it points to nothing that can be served here: %w", fs.ErrNotExist)
 
-// maxPath bounds the memory for what anybody may publish.
+// maxPath is the most bytes of a path. Anybody can publish paths, which are kept in
+// memory.
 const maxPath = 1024
 
-// parseTarget reads /ipfs/<cid>[/<path>] or /ipns/<name>[/<path>].
+// parseTarget parses /ipfs/<cid>[/<path>] or /ipns/<name>[/<path>].
 func parseTarget(s string) (target, error) {
 	parts := strings.SplitN(strings.TrimRight(s, "/"), "/", 4)
 	if len(parts) < 3 || parts[0] != "" {
-		return target{}, fmt.Errorf("%.100q is no path on IPFS", s)
+		return target{}, fmt.Errorf("%.100q is not a path on IPFS", s)
 	}
 	var t target
 	var err error
@@ -50,14 +51,14 @@ func parseTarget(s string) (target, error) {
 	if err != nil {
 		return target{}, fmt.Errorf("%.100q: %w", s, err)
 	}
-	if t.root.Defined() { // one image has one key
+	if t.root.Defined() { // so that roots can be compared
 		t.root = cid.NewCidV1(t.root.Type(), t.root.Hash())
 	}
 	return t, nil
 }
 
-// checkPath admits what can be looked up in directories and is nothing else to
-// anybody on its way.
+// checkPath accepts paths that mean the same to every program on the way to the
+// directory.
 func checkPath(p string) error {
 	if len(p) > maxPath {
 		return fmt.Errorf("a path of %d bytes, more than %d", len(p), maxPath)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
@@ -20,6 +21,9 @@ func (g *Registry) resolve(ctx context.Context, n names.Name) (names.Resolved, e
 	g.Hooks.NameResolved(err)
 	if refused, ok := errors.AsType[*names.NotAllowedError](err); ok {
 		return names.Resolved{}, notAllowed(refused.Name)
+	}
+	if failed, ok := errors.AsType[*names.LookupError](err); ok && ctx.Err() == nil {
+		return names.Resolved{}, lookupFailure(err, failed)
 	}
 	if err != nil {
 		return names.Resolved{}, g.answerTo(request{}, err, &protocolError{codeNameUnknown, err.Error()})
@@ -49,6 +53,16 @@ func (g *Registry) lookUp(ctx context.Context, n names.Name) (found names.Resolv
 		return found, &images.Error{Class: images.Late, Err: err}
 	}
 	return found, &images.Error{Class: images.Unavailable, Err: err}
+}
+
+// lookupFailure is the answer to a failed DNS query. It names the DNS server and the
+// cause, since the gateways have nothing to do with it.
+func lookupFailure(err error, failed *names.LookupError) error {
+	status := http.StatusBadGateway
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		status = http.StatusGatewayTimeout
+	}
+	return &Failure{Status: status, Err: err, code: nameUnavailable, message: failed.Error()}
 }
 
 // notAllowed is the answer that says which option would allow a name.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"sync"
 
 	"github.com/ipfs/go-cid"
 
@@ -14,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// An unavailableError says that a block could not be had. That says nothing about
-// the block's content.
+// An unavailableError says that a block could not be fetched. It says nothing about the
+// block's content.
 type unavailableError struct{ error }
 
 func (e unavailableError) Unwrap() error { return e.error }
@@ -40,7 +41,7 @@ func (s Session) Block(ctx context.Context, c cid.Cid) ([]byte, error) {
 	return data, err
 }
 
-// known is a unixfs.Getter of blocks that no gateway has to be asked for.
+// known is a unixfs.Getter of the blocks that are remembered or part of their CID.
 func (s Session) known(_ context.Context, c cid.Cid) ([]byte, error) {
 	if data, inline := unixfs.Inline(c); inline {
 		return data, unixfs.Block{CID: c, Data: data}.Verify()
@@ -52,40 +53,52 @@ func (s Session) known(_ context.Context, c cid.Cid) ([]byte, error) {
 	return data, nil
 }
 
-// fetch asks gateways for a block, which it does not remember.
-func (s Session) fetch(ctx context.Context, c cid.Cid) (data []byte, err error) {
-	err = s.pool.Do(ctx, gateway.Exchange{
+// fetch asks gateways for a block. It does not remember it.
+func (s Session) fetch(ctx context.Context, c cid.Cid) ([]byte, error) {
+	var block first[[]byte]
+	err := s.pool.Do(ctx, gateway.Exchange{
 		Path:   path.Join("ipfs", c.String()),
 		Format: gateway.Raw,
-		Accept: func(resp *http.Response) (err error) {
+		Accept: func(resp *http.Response) error {
 			if resp.StatusCode != http.StatusOK {
 				return errors.New(resp.Status)
 			}
-			if data, err = io.ReadAll(io.LimitReader(resp.Body, unixfs.MaxBlock+1)); err != nil {
+			data, err := io.ReadAll(io.LimitReader(resp.Body, unixfs.MaxBlock+1))
+			if err != nil {
 				return err
 			}
-			return unixfs.Block{CID: c, Data: data}.Verify()
+			if err := (unixfs.Block{CID: c, Data: data}).Verify(); err != nil {
+				return err
+			}
+			block.set(data)
+			return nil
 		},
 		Failed: s.Failed,
-
-		Verified: true,
 	})
 	if err != nil {
 		return nil, unavailableError{err}
 	}
-	return data, nil
+	return block.value, nil
 }
 
-// mayHaveAnotherForm reports whether a gateway may have something in another form
-// than the one in which none gave it: the reasons that gateways give differ. A
-// gateway that hung would hang again.
+// A first is the result of an exchange: the first one, where several gateways are asked
+// at the same time.
+type first[T any] struct {
+	once  sync.Once
+	value T // may be read when the exchange is done
+}
+
+func (f *first[T]) set(value T) { f.once.Do(func() { f.value = value }) }
+
+// mayHaveAnotherForm reports whether gateways that all failed may answer a request for
+// another format. Gateways that hung would hang again.
 func mayHaveAnotherForm(err error) bool {
 	failed, all := errors.AsType[gateway.Error](err)
 	return all && !failed.All(gateway.ErrStalled)
 }
 
-// recovered turns a panic into an error. It is for goroutines that decode hostile
-// bytes: a fault in that must not end a server.
+// recovered turns a panic into an error, so that a fault in decoding hostile bytes does
+// not end the server.
 func recovered(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("panic: %v", r)

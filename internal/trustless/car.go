@@ -22,10 +22,10 @@ import (
 type carBlocks struct {
 	Session
 	body     *io.LimitedReader
-	progress func()      // called for each block that is wanted
-	car      *car.Reader // nil until something is read
-	leaves   bool        // whether the blocks are leaves, too many to be remembered
-	leaf     []byte      // the memory for one of them, until the next is read
+	progress func(bytes int) // called for each block that is wanted
+	car      *car.Reader     // nil until something is read
+	leaves   bool            // whether the blocks are leaves, too many to be remembered
+	leaf     []byte          // the memory for one of them, until the next is read
 	early    earlyBlocks
 	err      error
 }
@@ -35,7 +35,7 @@ func (s Session) blocksOf(body io.Reader, limit int64) *carBlocks {
 	return &carBlocks{
 		Session:  s,
 		body:     &io.LimitedReader{R: body, N: limit},
-		progress: func() { gateway.Progress(body) },
+		progress: func(bytes int) { gateway.Progress(body, bytes) },
 		early:    earlyBlocks{client: s.Client},
 	}
 }
@@ -62,11 +62,13 @@ func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	if !came {
 		return nil, unavailableError{b.err}
 	}
-	b.progress()
-	if !b.leaves {
-		b.early.follow(data)
-		b.remember(unixfs.Block{CID: c, Data: data})
+	if b.leaves { // whoever writes them knows how many bytes are new
+		b.progress(0)
+		return data, nil
 	}
+	b.progress(len(data))
+	b.early.follow(data)
+	b.remember(unixfs.Block{CID: c, Data: data})
 	return data, nil
 }
 

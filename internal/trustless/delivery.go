@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A delivery is one copy, however many gateways and forms it takes. Its fields are
-// used by one goroutine.
+// A delivery is one copy. It may take several gateways, at the same time where one is
+// slow, and several formats.
 type delivery struct {
 	ctx     context.Context
 	session Session
@@ -27,12 +27,12 @@ type delivery struct {
 	// lookup waits for the file, which is looked up once and in the background.
 	lookup func() (*File, error)
 
+	mu       sync.Mutex
 	file     *File // nil until it is known
-	from, to int64 // what is wanted of it
-
-	next    int64 // the offset that the sink gets next
-	started bool
-	asked   gateway.ContentRange // by the request under way
+	from, to int64 // the part of the file to copy
+	next     int64 // offset of the byte that the sink gets next
+	started  bool  // whether Sink.Start was called
+	sinkErr  error // of the last write
 }
 
 func newDelivery(ctx context.Context, s Session, at ipfspath.Place, part *gateway.Range, sink Sink) *delivery {
@@ -42,32 +42,80 @@ func newDelivery(ctx context.Context, s Session, at ipfspath.Place, part *gatewa
 	}
 }
 
-// resolve waits until the file is known, and what is wanted of it.
-func (d *delivery) resolve() error {
-	if d.file != nil {
-		return nil
-	}
+// resolve waits until the file and the part to copy are known.
+func (d *delivery) resolve() (*File, error) {
 	f, err := d.lookup()
 	if err != nil {
-		return err
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file != nil {
+		return d.file, nil
 	}
 	from, to := int64(0), f.Size
 	if d.part != nil {
 		if from, to = d.part.Resolve(f.Size); from >= to {
-			return gateway.RangeError{Size: f.Size}
+			return nil, gateway.RangeError{Size: f.Size}
 		}
 	}
 	d.file, d.from, d.to = f, from, to
 	d.next = max(d.next, from)
-	return nil
+	return f, nil
 }
 
-// run copies what is still wanted. As long as a round of all gateways brought
-// something, the next round may: connections break for reasons that pass.
+// wanted returns the part of the file that the sink did not get yet.
+func (d *delivery) wanted() (from, to int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.next, d.to
+}
+
+// write hands those bytes of b that are wanted to the sink, and returns their number.
+// The bytes are verified, and the first is at offset at of the file. The error is the
+// sink's: ErrEnough, or a verdict.
+func (d *delivery) write(f File, at int64, b []byte) (n int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sinkErr != nil {
+		return 0, d.sinkErr
+	}
+	hi := min(int64(len(b)), max(0, d.to-at))
+	b = b[min(hi, max(0, d.next-at)):hi]
+	if len(b) == 0 && f.Size > 0 {
+		return 0, nil
+	}
+	if !d.started {
+		d.started = true
+		d.sink.Start(f, d.from, d.to)
+	}
+	if len(b) == 0 {
+		return 0, nil
+	}
+	_, err = d.sink.Write(b)
+	if err != nil && !errors.Is(err, ErrEnough) {
+		err = gateway.Stop(err)
+		b = nil
+	}
+	d.next += int64(len(b))
+	d.sinkErr = err
+	return len(b), err
+}
+
+// untilEnough returns nil where the sink has all that it wants.
+func untilEnough(err error) error {
+	if errors.Is(err, ErrEnough) {
+		return nil
+	}
+	return err
+}
+
+// run copies the wanted part. While each round of all gateways brings something, another
+// round may bring more: connections break for reasons that pass.
 func (d *delivery) run() error {
 	go func() { _, _ = d.lookup() }()
-	if d.part != nil || d.started { // a request has to say where it begins
-		if err := d.resolve(); err != nil {
+	if d.part != nil || d.started { // the requests must say where they begin
+		if _, err := d.resolve(); err != nil {
 			return err
 		}
 	}
@@ -81,8 +129,8 @@ func (d *delivery) run() error {
 	}
 }
 
-// round tries one form after the other: the file as it is, and then its blocks.
-// Where no gateway is known to serve the former, that comes last.
+// round requests the file as it is, and then its blocks: or the other way around if
+// every gateway is known to serve no files.
 func (d *delivery) round() error {
 	if d.session.pool.Refuses(gateway.Plain) {
 		return d.blocksFirst()
@@ -92,8 +140,8 @@ func (d *delivery) round() error {
 	if _, all := errors.AsType[gateway.Error](plain); !all || d.next > before {
 		return plain
 	}
-	// An error in the DAG itself says more than the gateways' errors.
-	if err := d.resolve(); err != nil {
+	// An error in the DAG itself explains more than the gateways' errors.
+	if _, err := d.resolve(); err != nil {
 		return err
 	}
 	if !mayHaveAnotherForm(plain) {
@@ -114,102 +162,105 @@ func (d *delivery) blocksFirst() error {
 	return err
 }
 
-// plain asks for the file as it is.
+// plain requests the file as it is.
 func (d *delivery) plain() error {
 	return d.session.pool.Do(d.ctx, gateway.Exchange{
 		Path:   path.Join("ipfs", d.at.String()),
-		Header: d.ask,
-		Accept: d.accept,
+		Ask:    d.askRange,
+		Accept: d.acceptPlain,
 		Failed: d.session.Failed,
-
-		Verified: true,
 	})
 }
 
-// ask asks for what is still wanted, from the beginning of a leaf to the end of
-// one, or for the whole if the file is not known yet.
-func (d *delivery) ask(h http.Header) {
-	d.asked = gateway.ContentRange{}
+// askRange requests the leaves that hold the wanted part, or the whole file if they are
+// not known.
+func (d *delivery) askRange(_ url.Values, h http.Header) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.file == nil || d.file.Table == nil || d.file.Size == 0 {
 		return
 	}
 	table := d.file.Table
 	i, j := table.Span(d.next, d.to)
-	d.asked = gateway.ContentRange{From: table.Start(i), To: table.Leaves[j-1].End, Size: d.file.Size}
-	if d.asked.From > 0 || d.asked.To < d.file.Size {
-		gateway.Range{First: d.asked.From, Last: d.asked.To - 1}.Set(h)
+	if i < j && (i > 0 || j < len(table.Leaves)) {
+		gateway.Range{First: table.Start(i), Last: table.Leaves[j-1].End - 1}.Set(h)
 	}
 }
 
-func (d *delivery) accept(resp *http.Response) error {
-	if err := d.resolve(); err != nil {
+func (d *delivery) acceptPlain(resp *http.Response) error {
+	f, err := d.resolve()
+	if err != nil {
 		return gateway.Stop(err)
 	}
-	if d.file.Table == nil {
-		return gateway.Soft(unixfs.ErrShape) // which is the publisher's choice
+	if f.Table == nil {
+		return gateway.Soft(unixfs.ErrShape) // the publisher's choice
 	}
-	from, err := d.offered(resp)
+	from, err := offered(resp, f.Size)
 	if err != nil {
 		return err
 	}
-	if d.file.Size == 0 {
-		return d.write(*d.file, 0, nil)
+	if f.Size == 0 {
+		_, err := d.write(*f, 0, nil)
+		return err
 	}
-	return ended(d.leaves(resp.Body, from))
+	return untilEnough(d.leaves(resp.Body, *f, from))
 }
 
-// offered returns the offset at which an answer begins. A gateway may always
-// answer with the whole.
-func (d *delivery) offered(resp *http.Response) (from int64, err error) {
+// offered returns the offset at which the body of an answer begins. A gateway may
+// answer a request for a range with the whole file.
+func offered(resp *http.Response, size int64) (from int64, err error) {
 	switch resp.StatusCode {
 	case http.StatusOK:
-		if n := resp.ContentLength; n >= 0 && n != d.file.Size {
-			return 0, fmt.Errorf("%d bytes where the file has %d", n, d.file.Size)
+		if n := resp.ContentLength; n >= 0 && n != size {
+			return 0, fmt.Errorf("%d bytes for a file of %d bytes", n, size)
 		}
 		return 0, nil
 	case http.StatusPartialContent:
-		c, err := gateway.Partial(resp)
+		part, err := gateway.Partial(resp)
 		if err != nil {
 			return 0, err
 		}
-		if c != d.asked {
-			return 0, fmt.Errorf("%s where %s was asked for", c, d.asked)
+		asked, _ := gateway.ParseRange(resp.Request.Header.Get("Range"))
+		from, to := asked.Resolve(size)
+		if want := (gateway.ContentRange{From: from, To: to, Size: size}); part != want {
+			return 0, fmt.Errorf("%s in answer to a request for %s", part, want)
 		}
-		return c.From, nil
+		return from, nil
 	}
 	return 0, errors.New(resp.Status)
 }
 
 var leafBuffers = sync.Pool{New: func() any { return new([unixfs.MaxLeaf]byte) }}
 
-// leaves reads leaf after leaf, from the one that begins at an offset, and writes
-// those that are wanted and right. Each right leaf earns the gateway new patience,
-// also before the wanted part: a gateway that serves no ranges does what it can.
-func (d *delivery) leaves(body io.Reader, from int64) error {
+// leaves reads the leaves from the one that begins at offset from, and writes them once
+// they are verified. A leaf before the wanted part is progress, too: a gateway that
+// serves no ranges cannot do better.
+func (d *delivery) leaves(body io.Reader, f File, from int64) error {
 	buf := leafBuffers.Get().(*[unixfs.MaxLeaf]byte)
 	defer leafBuffers.Put(buf)
-	table := d.file.Table
-	i, _ := table.Span(from, d.file.Size)
-	for ; i < len(table.Leaves) && d.next < d.to; i++ {
+	table := f.Table
+	i, _ := table.Span(from, f.Size)
+	for ; i < len(table.Leaves); i++ {
+		if next, to := d.wanted(); next >= to {
+			break
+		}
 		leaf := buf[:table.Len(i)]
 		if n, err := io.ReadFull(body, leaf); err != nil {
-			return fmt.Errorf("after %d bytes of %d: %w", table.Start(i)+int64(n), d.file.Size, unexpected(err))
+			return fmt.Errorf("after %d bytes of %d: %w", table.Start(i)+int64(n), f.Size, unexpected(err))
 		}
 		if !table.Verify(i, leaf) {
 			return fmt.Errorf("leaf at byte %d: %w", table.Start(i), ErrMismatch)
 		}
-		gateway.Progress(body)
-		if table.Leaves[i].End <= d.next {
-			continue
-		}
-		if err := d.write(*d.file, table.Start(i), leaf); err != nil {
+		n, err := d.write(f, table.Start(i), leaf)
+		gateway.Progress(body, n)
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// unexpected is the error for an end in the middle of a leaf.
+// unexpected returns io.ErrUnexpectedEOF for an end within a leaf.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -217,80 +268,72 @@ func unexpected(err error) error {
 	return err
 }
 
-// write hands what is wanted of verified bytes at an offset to the sink. Its error
-// is the sink's, and ErrEnough as it is.
-func (d *delivery) write(f File, at int64, b []byte) error {
-	if !d.started {
-		d.started = true
-		d.sink.Start(f, d.from, d.to)
-	}
-	b = b[max(0, d.next-at):min(int64(len(b)), d.to-at)]
-	if len(b) == 0 {
-		return nil
-	}
-	_, err := d.sink.Write(b)
-	if err == nil || errors.Is(err, ErrEnough) {
-		d.next += int64(len(b))
-		return err
-	}
-	return gateway.Stop(err)
-}
-
-// ended is the error of a copy that ends as one of writing did.
-func ended(err error) error {
-	if errors.Is(err, ErrEnough) {
-		return nil
-	}
-	return err
-}
-
-// blocks asks for the blocks of what is still wanted: in a CAR, or one by one.
+// blocks requests the blocks of the wanted part: in a CAR, and then one by one.
 func (d *delivery) blocks() error {
-	if err := d.resolve(); err != nil {
+	f, err := d.resolve()
+	if err != nil {
 		return err
 	}
 	before := d.next
-	car := d.carBlocks()
+	car := d.carBlocks(*f)
 	if !mayHaveAnotherForm(car) || d.next > before {
 		return car
 	}
-	return d.rawBlocks()
+	return d.rawBlocks(*f)
 }
 
-func (d *delivery) carBlocks() error {
+func (d *delivery) carBlocks(f File) error {
 	return d.session.pool.Do(d.ctx, gateway.Exchange{
-		Path:   path.Join("ipfs", d.file.CID.String()),
+		Path:   path.Join("ipfs", f.CID.String()),
 		Format: gateway.CAR,
-		Query:  url.Values{"dag-scope": {string(scopeEntity)}, "entity-bytes": {fmt.Sprintf("%d:%d", d.next, d.to-1)}},
+		Ask:    d.askEntity,
 		Accept: func(resp *http.Response) error {
-			blocks := d.session.blocksOf(resp.Body, 2*(d.to-d.next)+maxPath)
+			from, to := d.wanted()
+			blocks := d.session.blocksOf(resp.Body, 2*(to-from)+maxPath)
 			defer blocks.close()
 			blocks.leaves = true
-			return d.stream(*d.file, blocks.get)
+			return d.stream(f, blocks.get, blocks.progress)
 		},
 		Failed: d.session.Failed,
-
-		Verified: true,
 	})
 }
 
-func (d *delivery) rawBlocks() error {
-	ahead := newReadAhead(d.ctx, d.session, d.file.Table, d.next, d.to)
+// askEntity requests the blocks of the wanted part, or of the whole file if its size is
+// not known.
+func (d *delivery) askEntity(query url.Values, _ http.Header) {
+	query.Set("dag-scope", string(scopeEntity))
+	if from, to := d.wanted(); from < to {
+		query.Set("entity-bytes", fmt.Sprintf("%d:%d", from, to-1))
+	}
+}
+
+func (d *delivery) rawBlocks(f File) error {
+	from, to := d.wanted()
+	ahead := newReadAhead(d.ctx, d.session, f.Table, from, to)
 	defer ahead.close()
-	err := d.stream(*d.file, ahead.get)
+	err := d.stream(f, ahead.get, func(int) {})
 	if unavailable, ok := errors.AsType[unavailableError](err); ok {
 		return unavailable.error
 	}
 	return err
 }
 
-// stream writes what is still wanted of a file from its blocks.
-func (d *delivery) stream(f File, get unixfs.Getter) error {
+// stream writes the wanted part of a file from its blocks. It calls progress with the
+// number of bytes of each write that were new to the sink.
+func (d *delivery) stream(f File, get unixfs.Getter, progress func(int)) error {
 	if f.Size == 0 {
-		return ended(d.write(f, 0, nil))
+		_, err := d.write(f, 0, nil)
+		return untilEnough(err)
 	}
-	err := ended(unixfs.Stream(d.ctx, get, f.CID, d.next, d.to, func(b []byte) error {
-		return d.write(f, d.next, b)
+	at, to := d.wanted()
+	if at >= to {
+		return nil
+	}
+	err := untilEnough(unixfs.Stream(d.ctx, get, f.CID, at, to, func(b []byte) error {
+		n, err := d.write(f, at, b)
+		at += int64(len(b))
+		progress(n)
+		return err
 	}))
 	if err == nil || isUnavailable(err) {
 		return err
@@ -298,34 +341,28 @@ func (d *delivery) stream(f File, get unixfs.Getter) error {
 	return gateway.Stop(err)
 }
 
-// straight delivers a file of which nothing is known yet in one round trip, from
-// gateways that serve no files: in the CAR from its root on, directories come
-// before the file's nodes, and these before its leaves. If the CAR breaks off, the
-// other forms go on at the next leaf.
+// straight copies a file of which nothing is known yet in one round trip, from gateways
+// that serve no files: in a CAR from its root on, directories come before the file's
+// nodes, and these before its leaves.
 func (d *delivery) straight(needsTable bool) error {
 	return d.session.pool.Do(d.ctx, gateway.Exchange{
 		Path:   path.Join("ipfs", d.at.String()),
 		Format: gateway.CAR,
-		Query:  url.Values{"dag-scope": {string(scopeEntity)}},
+		Ask:    d.askEntity,
 		Accept: func(resp *http.Response) error {
 			blocks := d.session.blocksOf(resp.Body, maxPath)
 			defer blocks.close()
 			err := d.walkAlong(blocks, needsTable)
-			switch {
-			case isUnavailable(err) && d.started:
-				return gateway.Fatal(err)
-			case err == nil || isUnavailable(err):
+			if err == nil || isUnavailable(err) {
 				return err
 			}
 			return gateway.Stop(err)
 		},
 		Failed: d.session.Failed,
-
-		Verified: true,
 	})
 }
 
-// walkAlong follows the path through blocks as they come, and streams the file at
+// walkAlong follows the path through the blocks as they come, and streams the file at
 // its end.
 func (d *delivery) walkAlong(blocks *carBlocks, needsTable bool) (err error) {
 	defer recovered(&err)
@@ -333,18 +370,20 @@ func (d *delivery) walkAlong(blocks *carBlocks, needsTable bool) (err error) {
 	if err != nil {
 		return err
 	}
-	first, err := blocks.get(d.ctx, c)
+	block, err := blocks.get(d.ctx, c)
 	if err != nil {
 		return err
 	}
-	f, err := d.straightFile(unixfs.Block{CID: c, Data: first}, needsTable)
+	f, err := d.straightFile(unixfs.Block{CID: c, Data: block}, needsTable)
 	if err != nil {
 		return err
 	}
 	blocks.leaves = true
 	blocks.body.N += 2 * f.Size
+	d.mu.Lock()
 	d.to = f.Size
-	return d.stream(*f, blocks.get)
+	d.mu.Unlock()
+	return d.stream(*f, blocks.get, blocks.progress)
 }
 
 func (d *delivery) straightFile(first unixfs.Block, needsTable bool) (*File, error) {
@@ -358,7 +397,7 @@ func (d *delivery) straightFile(first unixfs.Block, needsTable bool) (*File, err
 	return &File{CID: first.CID, Size: size}, nil
 }
 
-// mayGoOn reports whether other forms may bring what straight did not.
+// mayGoOn reports whether other formats may bring the rest after straight failed.
 func (d *delivery) mayGoOn(err error) bool {
 	_, all := errors.AsType[gateway.Error](err)
 	return isUnavailable(err) || all && d.started || mayHaveAnotherForm(err)

@@ -18,100 +18,94 @@ const (
 	maxDirectory = 32 << 20 // bytes of the blocks of a directory
 )
 
-// ReadFile returns the content of the file at the slash-separated path below
-// root, of at most limit bytes. Where verified directories show that there is
-// none, the error is fs.ErrNotExist.
+// ReadFile returns the content of the file at the slash-separated path below root, of
+// at most limit bytes. If verified directories prove that there is no such file, the
+// error is fs.ErrNotExist.
 func (s Session) ReadFile(ctx context.Context, root cid.Cid, at string, limit int64) ([]byte, error) {
-	var data []byte
-	err := s.read(ctx, ipfspath.Place{Root: root, Path: at}, scopeEntity, limit+maxPath, func(get unixfs.Getter) (err error) {
+	place := ipfspath.Place{Root: root, Path: at}
+	return read(ctx, s, place, scopeEntity, limit+maxPath, func(get unixfs.Getter) ([]byte, error) {
 		c, err := unixfs.Walk(ctx, get, root, at)
-		if err == nil {
-			data, err = unixfs.ReadAll(ctx, get, c, limit)
+		if err != nil {
+			return nil, err
 		}
-		return err
+		return unixfs.ReadAll(ctx, get, c, limit)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return data, nil
 }
 
-// ReadDir returns the entries of the directory at the slash-separated path below
-// root by name, nil where there is a file. Where verified directories show that
-// there is nothing, the error is fs.ErrNotExist.
+// ReadDir returns the entries of the directory at the slash-separated path below root
+// by name, or nil for a file. If verified directories prove that there is neither, the
+// error is fs.ErrNotExist.
 func (s Session) ReadDir(ctx context.Context, root cid.Cid, at string) (map[string]cid.Cid, error) {
-	var entries map[string]cid.Cid
-	err := s.read(ctx, ipfspath.Place{Root: root, Path: at}, scopeEntity, maxDirectory+maxPath, func(get unixfs.Getter) (err error) {
-		entries, err = unixfs.ReadDir(ctx, get, root, at)
-		return err
+	place := ipfspath.Place{Root: root, Path: at}
+	return read(ctx, s, place, scopeEntity, maxDirectory+maxPath, func(get unixfs.Getter) (map[string]cid.Cid, error) {
+		return unixfs.ReadDir(ctx, get, root, at)
 	})
-	return entries, err
 }
 
-// Trail returns the CIDs on the slash-separated path below root, and last the CID
-// at its end.
+// Trail returns the CIDs on the slash-separated path below root, and last the CID at
+// its end.
 func (s Session) Trail(ctx context.Context, root cid.Cid, at string) ([]cid.Cid, error) {
-	var trail []cid.Cid
-	err := s.read(ctx, ipfspath.Place{Root: root, Path: at}, scopeBlock, maxPath, func(get unixfs.Getter) (err error) {
-		trail, err = unixfs.Trail(ctx, get, root, at)
-		return err
+	place := ipfspath.Place{Root: root, Path: at}
+	return read(ctx, s, place, scopeBlock, maxPath, func(get unixfs.Getter) ([]cid.Cid, error) {
+		return unixfs.Trail(ctx, get, root, at)
 	})
-	return trail, err
 }
 
 // firstBlock returns the first block of the file or directory at a place.
 func (s Session) firstBlock(ctx context.Context, at ipfspath.Place) (unixfs.Block, error) {
-	var first unixfs.Block
-	err := s.read(ctx, at, scopeBlock, maxPath, func(get unixfs.Getter) (err error) {
-		if first.CID, err = unixfs.Walk(ctx, get, at.Root, at.Path); err == nil {
-			first.Data, err = get(ctx, first.CID)
+	return read(ctx, s, at, scopeBlock, maxPath, func(get unixfs.Getter) (unixfs.Block, error) {
+		c, err := unixfs.Walk(ctx, get, at.Root, at.Path)
+		if err != nil {
+			return unixfs.Block{}, err
 		}
-		return err
+		data, err := get(ctx, c)
+		return unixfs.Block{CID: c, Data: data}, err
 	})
-	return first, err
 }
 
-// A scope is how much a CAR has of what is at the end of a path.
+// A scope is how much of the file or directory at the end of a path a CAR holds.
 // https://specs.ipfs.tech/http-gateways/trustless-gateway/#dag-scope-request-query-parameter
 type scope string
 
 const (
 	scopeBlock  scope = "block"  // its first block
-	scopeEntity scope = "entity" // all of a file or directory, but nothing below the latter
+	scopeEntity scope = "entity" // all of a file, or a directory without its entries' blocks
 )
 
-// read calls use with a getter of verified blocks: first with the blocks that are
-// known, then with those of one CAR of at most limit bytes, and then with blocks
-// that are asked for one by one. It goes on to the next where use returns that a
-// block could not be had. Any other error of use is about verified blocks, and so
-// final, whichever gateway they came from.
-func (s Session) read(ctx context.Context, at ipfspath.Place, sc scope, limit int64, use func(unixfs.Getter) error) error {
-	err := use(s.known)
+// read calls use with a getter of verified blocks: first with the known blocks, then
+// with those of a CAR of at most limit bytes, and then with blocks that are requested
+// one by one. It tries the next where use returns an unavailableError. Any other error
+// is about verified blocks, so no gateway can mend it.
+func read[T any](ctx context.Context, s Session, at ipfspath.Place, sc scope, limit int64, use func(unixfs.Getter) (T, error)) (T, error) {
+	got, err := use(s.known)
 	if !isUnavailable(err) {
-		return err
+		return got, err
 	}
+	var fromCAR first[T]
 	err = s.pool.Do(ctx, gateway.Exchange{
 		Path:   path.Join("ipfs", at.String()),
 		Format: gateway.CAR,
-		Query:  url.Values{"dag-scope": {string(sc)}},
+		Ask:    func(query url.Values, _ http.Header) { query.Set("dag-scope", string(sc)) },
 		Accept: func(resp *http.Response) error {
 			blocks := s.blocksOf(resp.Body, limit)
 			defer blocks.close()
-			err := use(blocks.get)
-			if err == nil || isUnavailable(err) {
+			got, err := use(blocks.get)
+			switch {
+			case err == nil:
+				fromCAR.set(got)
+				return nil
+			case isUnavailable(err):
 				return err
 			}
 			return gateway.Stop(err)
 		},
 		Failed: s.Failed,
-
-		Verified: true,
 	})
 	if !mayHaveAnotherForm(err) {
-		return err
+		return fromCAR.value, err
 	}
-	if other := use(s.Block); !isUnavailable(other) {
-		return other
+	if got, other := use(s.Block); !isUnavailable(other) {
+		return got, other
 	}
-	return err
+	return fromCAR.value, err
 }

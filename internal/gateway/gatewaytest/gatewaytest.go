@@ -1,5 +1,5 @@
-// Package gatewaytest has gateways for tests that run in the test's own process.
-// Without a network in between, synctest controls their time.
+// Package gatewaytest has gateways that run in the test's own process. They need no
+// network, so synctest controls their time.
 package gatewaytest
 
 import (
@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// A Fake is a gateway, and the http.RoundTripper that reaches it. A Fake that
-// returns nil answers nothing until the request is given up.
+// A Fake is a gateway, and the http.RoundTripper that reaches it. If it returns nil,
+// the gateway does not answer before the request is cancelled.
 type Fake func(*http.Request) *http.Response
 
 // RoundTrip implements http.RoundTripper.
@@ -20,10 +20,10 @@ func (f Fake) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	<-r.Context().Done()
-	return nil, r.Context().Err() // as http.Transport of old: without the cause
+	return nil, r.Context().Err() // without the cause, as older versions of http.Transport
 }
 
-// Silence never answers.
+// Silence is a gateway that never answers.
 var Silence Fake = func(*http.Request) *http.Response { return nil }
 
 // Status answers every request with a status and a short page.
@@ -36,7 +36,7 @@ func Says(s string) Fake {
 	return func(*http.Request) *http.Response { return Response(http.StatusOK, nil, strings.NewReader(s)) }
 }
 
-// Response returns an answer. Its length is known where body has a method Len.
+// Response returns an answer. It has a Content-Length if body has a method Len.
 func Response(code int, header http.Header, body io.Reader) *http.Response {
 	if header == nil {
 		header = http.Header{}
