@@ -2,8 +2,11 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
+	"net"
+	"syscall"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -51,11 +54,39 @@ func serve(fs caddycmd.Flags) (int, error) {
 	}
 	handler := newHandler(gateways, fs.String("store"), fs.Bool("redirect"))
 	listen := fs.String("listen")
+	if err := checkFree(listen); err != nil {
+		return caddy.ExitCodeFailedStartup, err
+	}
 	if err := caddy.Run(newConfig(handler, listen, fs.Bool("access-log"), fs.Bool("debug"))); err != nil {
 		return caddy.ExitCodeFailedStartup, err
 	}
 	log.Printf("Caddy serving images on %s", listen)
 	select {}
+}
+
+// checkFree returns an error if another process listens on an address. Caddy itself would
+// share the port with it (SO_REUSEPORT), and each process would get some of the requests.
+func checkFree(listen string) error {
+	address, err := caddy.ParseNetworkAddress(listen)
+	if err != nil {
+		return fmt.Errorf("invalid listen flag: %w", err)
+	}
+	if address.IsUnixNetwork() || address.IsFdNetwork() {
+		return nil
+	}
+	for i := range address.PortRangeSize() {
+		l, err := net.Listen("tcp", address.JoinHostPort(i))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%s is taken by another program, perhaps by another registry: stop that one, or choose another port with --listen: %w", address.JoinHostPort(i), err)
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newHandler returns the handler that the flags describe. All gateways are one group.

@@ -63,6 +63,11 @@ func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 		}
 	}
 	logger.Info("images on disk are served", zap.Strings("store", dirs))
+	for _, s := range stores {
+		if err := s.CheckReadable(); err != nil {
+			logger.Warn("Caddy's user cannot read the store", zap.String("store", s.Dir()), zap.Error(err))
+		}
+	}
 	if len(absent) == len(dirs) {
 		logger.Warn("there is no store yet; the converter makes it", zap.Errors("errors", absent))
 	}

@@ -112,11 +112,24 @@ func usable(resp *http.Response) error {
 	case code == http.StatusRequestedRangeNotSatisfiable:
 		return nil
 	case code >= 300 && code < 500:
-		return Soft(errors.New(resp.Status))
+		return Soft(errors.New(statusOf(resp)))
 	case code != http.StatusOK && code != http.StatusPartialContent:
-		return errors.New(resp.Status)
+		return errors.New(statusOf(resp))
 	case encoding != "" && !strings.EqualFold(encoding, "identity"):
 		return Soft(fmt.Errorf("the answer is encoded as %q, which was not requested", encoding))
 	}
 	return nil
+}
+
+// statusOf returns the status of an answer, and which kind of server sent it if that seems
+// to be no gateway.
+func statusOf(resp *http.Response) string {
+	const ofServeMux = int64(len("404 page not found\n"))
+	switch h := resp.Header; {
+	case h.Get("Docker-Distribution-Api-Version") != "":
+		return resp.Status + " from a container registry, which is no IPFS gateway"
+	case resp.StatusCode == http.StatusNotFound && resp.ContentLength == ofServeMux && h.Get("X-Ipfs-Path") == "" && h.Get("Access-Control-Allow-Headers") == "":
+		return resp.Status + ", as from a server that is no IPFS gateway: if this is the API of Kubo (port 5001), use its gateway (port 8080)"
+	}
+	return resp.Status
 }

@@ -26,10 +26,13 @@ func Names(ctx context.Context, list Lister, root cid.Cid) ([]string, error) {
 
 // AllNames is Names for images in any form.
 func AllNames(ctx context.Context, list Lister, root cid.Cid) ([]string, error) {
-	return findNames(ctx, list, root, func(entries map[string]cid.Cid) bool {
-		return hasEntry(entries, manifests) || hasEntry(entries, discoFile) ||
-			hasEntry(entries, v1.ImageIndexFile) && hasEntry(entries, v1.ImageBlobsDir)
-	})
+	return findNames(ctx, list, root, IsImage)
+}
+
+// IsImage reports whether a directory with these entries is an image in a known form.
+func IsImage(entries map[string]cid.Cid) bool {
+	return hasEntry(entries, manifests) || hasEntry(entries, discoFile) ||
+		hasEntry(entries, v1.ImageIndexFile) && hasEntry(entries, v1.ImageBlobsDir)
 }
 
 func findNames(ctx context.Context, list Lister, root cid.Cid, isImage func(entries map[string]cid.Cid) bool) ([]string, error) {

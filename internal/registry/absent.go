@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -15,14 +15,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// Answers about absent content name what exists instead, if that is found quickly.
-
+// Answers about absent content say what exists instead, if that is found quickly.
 const (
 	// explainingTakes is how long a client waits for such an explanation.
 	explainingTakes = 2 * time.Second
 
-	// maxNamed is how many tags or images an answer names.
+	// maxNamed is how many tags or directories an answer names.
 	maxNamed = 10
+
+	// maxDescent is how many directories below an address are read to find an image.
+	maxDescent = 4
 )
 
 // imageUnknown is the answer that there is no image.
@@ -78,7 +80,7 @@ func (g *Registry) whatIsThere(ctx context.Context, q request) string {
 		e, failed := errors.AsType[*images.Error](err)
 		switch {
 		case !failed:
-			return describe(q.Image, entries)
+			return g.describe(ctx, q, entries)
 		case e.Class != images.Absent && e.Class != images.Lacking:
 			return ""
 		case q.Image.Name == "" && !g.Library.HasGateways():
@@ -89,28 +91,61 @@ func (g *Registry) whatIsThere(ctx context.Context, q request) string {
 	}
 }
 
-// describe says what can be pulled in place of a file or directory that is no image.
-func describe(at layout.Image, entries map[string]cid.Cid) string {
+// describe says what to pull in place of a file or directory that is not an image.
+func (g *Registry) describe(ctx context.Context, q images.Query, entries map[string]cid.Cid) string {
 	where := "the address"
-	if at.Name != "" {
-		where = at.Name
+	if q.Image.Name != "" {
+		where = q.Image.Name
 	}
 	if entries == nil {
 		return where + " is of a file, and images are directories: take the address that the converter printed"
 	}
-	var below []string
-	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		switch {
-		case layout.IsDigest(name):
+	for name := range entries {
+		if layout.IsDigest(name) {
 			return where + " is of a directory of blobs or manifests, not of the image that it is part of: take the address that the converter printed"
-		case layout.CheckName(name) == nil:
-			below = append(below, name)
 		}
 	}
+	below := namesIn(entries)
 	if len(below) == 0 {
 		return ""
 	}
-	return where + " is of a directory with " + some(below)
+	answer := where + " is of a directory with " + some(below)
+	if name := g.imageBelow(ctx, q, below[0]); name != "" {
+		answer += "; ask for an image below it, such as " + name
+	}
+	return answer
+}
+
+// imageBelow returns the name below the root of an image in a directory of the query's
+// image, or nothing if it finds none in the first directories.
+func (g *Registry) imageBelow(ctx context.Context, q images.Query, directory string) string {
+	for range maxDescent {
+		q.Image.Name = path.Join(q.Image.Name, directory)
+		entries, err := g.Library.Entries(ctx, q)
+		below := namesIn(entries)
+		switch {
+		case err != nil:
+			return ""
+		case layout.IsImage(entries):
+			return q.Image.Name
+		case len(below) == 0:
+			return ""
+		}
+		directory = below[0]
+	}
+	return ""
+}
+
+// namesIn returns the sorted entries of a directory that can be part of an image's name.
+func namesIn(entries map[string]cid.Cid) []string {
+	var names []string
+	for name := range entries {
+		if layout.CheckName(name) == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // some names a few of the words.

@@ -110,18 +110,24 @@ func parseNamed(repository, below string) (request, error) {
 // parseImage reads an address and the name below it.
 func parseImage(repository string) (layout.Image, error) {
 	image, err := layout.ParseImage(repository)
-	switch {
-	case err == nil:
+	if err == nil {
 		return image, nil
-	case layout.CheckName(repository) != nil:
-		return layout.Image{}, &protocolError{codeNameInvalid, err.Error()}
-	case isKey(repository):
-		return layout.Image{}, &protocolError{codeNameUnknown, "this is an IPNS key, not the address of content: put ipns/ before it"}
-	case errors.Is(err, cidname.ErrNotCID):
-		return layout.Image{}, &protocolError{codeNameUnknown, "images here are named by their address on IPFS, " +
-			"<cid>[/<name>], as the converter prints it: " + err.Error()}
 	}
-	return layout.Image{}, &protocolError{codeNameInvalid, err.Error()}
+	code, message := codeNameInvalid, err.Error()
+	isName := layout.CheckName(repository) == nil
+	_, misspelt := errors.AsType[*cidname.SpellingError](err)
+	switch {
+	case misspelt:
+	case isName && isKey(repository):
+		code, message = codeNameUnknown, "this is an IPNS key, not the address of content: put ipns/ before it"
+	case errors.Is(err, cidname.ErrNotCID):
+		message = fmt.Sprintf("images here are named by their address on IPFS, <cid>[/<name>], as the converter prints it, "+
+			"and %.100q is not an address", addressOf(repository))
+		if isName {
+			code = codeNameUnknown
+		}
+	}
+	return layout.Image{}, &protocolError{code, message}
 }
 
 // isKey reports whether a repository begins with an IPNS key.

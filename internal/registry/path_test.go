@@ -131,6 +131,8 @@ func TestParseRequestRefuses(t *testing.T) {
 func TestNamesAreExplained(t *testing.T) {
 	for path, want := range map[string]string{
 		"/v2/nginx/manifests/latest":                                          "<cid>[/<name>]",
+		"/v2/Foo/manifests/latest":                                            `"Foo" is not an address`,
+		"/v2/team/app/manifests/latest":                                       `"team" is not an address`,
 		"/v2/QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a/manifests/latest": aCID,
 		"/v2/" + aKey + "/app/manifests/latest":                               "put ipns/ before it",
 		"/v2/ipns/" + aCID + "/manifests/latest":                              "leave out ipns/",

@@ -37,6 +37,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -129,6 +130,22 @@ func (s *Store) checkOwner() error {
 		if us := os.Geteuid(); known && owner != us && owner != 0 {
 			return fmt.Errorf("%s belongs to user %d, and this is user %d: run the same command as its owner, with `sudo -u '#%d'`, or make it yours with `chown -R %d %s`, and give Caddy its cache with `chown -R %d %s`",
 				filepath.Join(s.dir, name), owner, us, owner, us, strconv.Quote(s.dir), owner, strconv.Quote(s.cached.dir))
+		}
+	}
+	return nil
+}
+
+// CheckReadable returns an error that names the first directory of the store that this
+// process cannot read. Directories that do not exist are no error.
+func (s *Store) CheckReadable() error {
+	for _, name := range []string{"", "images", string(blobs), string(nodes), string(files)} {
+		dir, err := os.Open(filepath.Join(s.dir, name))
+		if err == nil {
+			_, err = dir.Readdirnames(1)
+			dir.Close()
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("%w: make the store readable for user %d, with its directories and files", err, os.Geteuid())
 		}
 	}
 	return nil
