@@ -26,7 +26,7 @@ func ReadFileUpTo(ctx context.Context, get Getter, c cid.Cid, leaves int) (*File
 	r := fileReader{limit: leaves, ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than any image's"), table: new(Table), seen: cid.NewSet()}
 	size, err := r.root(c)
 	if err == nil {
-		err = refuseCostly(r.table)
+		err = refuseEmptyEnd(r.table)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the nodes of %s: %w", c, err)
@@ -34,14 +34,10 @@ func ReadFileUpTo(ctx context.Context, get Getter, c cid.Cid, leaves int) (*File
 	return &File{Node: Node{c, size}, Table: r.table, Nodes: r.nodes}, nil
 }
 
-// refuseCostly refuses tables that cost more than they are good for: of tiny leaves,
-// and with an empty leaf at the end, to which no read of the file's bytes comes.
-func refuseCostly(t *Table) error {
-	n := len(t.Leaves)
-	switch {
-	case n > maxBlocks(t.Size()):
-		return fmt.Errorf("%d leaves for %d bytes: %w", n, t.Size(), ErrShape)
-	case n > 1 && t.Size() > 0 && t.Len(n-1) == 0:
+// refuseEmptyEnd refuses tables with an empty leaf at the end, to which no read of the
+// file's bytes comes.
+func refuseEmptyEnd(t *Table) error {
+	if n := len(t.Leaves); n > 1 && t.Size() > 0 && t.Len(n-1) == 0 {
 		return fmt.Errorf("an empty leaf at the end: %w", ErrShape)
 	}
 	return nil
@@ -51,7 +47,8 @@ type fileReader struct {
 	ctx   context.Context
 	get   Getter
 	table *Table
-	limit int // of leaves
+	limit int // of leaves that a table is made of
+	most  int // leaves of a file of this size
 	nodes []Block
 	seen  *cid.Set // of nodes
 }
@@ -73,6 +70,7 @@ func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	r.most = maxBlocks(bytes)
 	if len(nd.Links()) == 0 {
 		return uint64(len(data)), r.leaf(c, bytes)
 	}
@@ -142,6 +140,8 @@ func (r *fileReader) leaf(c cid.Cid, n int64) error {
 		n > MaxLeaf,
 		len(r.table.Leaves) > 0 && wrapped != r.table.Wrapped:
 		return fmt.Errorf("leaf %s of %d bytes: %w", c, n, ErrShape)
+	case len(r.table.Leaves) >= max(r.most, 1):
+		return errTooDeep // before any of the leaves is requested
 	case len(r.table.Leaves) == r.limit:
 		return fmt.Errorf("more than %d leaves: %w", r.limit, ErrShape)
 	}
