@@ -130,12 +130,7 @@ func (k *keys) recall(n Name) *record {
 // remember keeps a record in memory, unless a newer one is known: a look-up that was
 // abandoned may end after the next one.
 func (k *keys) remember(n Name, r record) {
-	k.seen.update(n, func(last record, ok bool) record {
-		if ok && !r.newer(last) {
-			return last
-		}
-		return r
-	})
+	k.seen.update(n, func(last record, ok bool) (record, bool) { return r, !ok || r.newer(last) })
 }
 
 // noteInUse keeps the record of a key that is in use.

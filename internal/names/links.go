@@ -37,21 +37,33 @@ func newLinkCache(lookup func(context.Context, Name) (link, error), isConfigured
 func (l *linkCache) get(ctx context.Context, n Name) (link, error) {
 	now := time.Now()
 	last, isKnown := l.known.use(n)
-	if isKnown && now.Before(last.fresh) {
+	switch {
+	case isKnown && now.Before(last.fresh):
 		return last, nil
+	case isKnown && now.Before(last.valid):
+		return l.refresh(ctx, n, last)
 	}
-	call := l.lookups.Join(ctx, n, func(ctx context.Context) (link, error) { return l.find(ctx, n) })
-	var late <-chan time.Time
-	if isKnown && now.Before(last.valid) {
-		// The look-up goes on without this request, since the name is in use.
-		late = time.After(call.Began.Add(maxWait).Sub(now))
-	} else {
-		defer call.Leave()
+	return l.lookups.Do(ctx, n, func(ctx context.Context) (link, error) { return l.find(ctx, n) })
+}
+
+// refresh looks a name up that has a valid link. The look-up goes on if the request
+// leaves, since the name is in use.
+func (l *linkCache) refresh(ctx context.Context, n Name, last link) (link, error) {
+	type result struct {
+		link link
+		err  error
 	}
+	done := make(chan result, 1)
+	go func() {
+		found, err := l.lookups.Do(context.WithoutCancel(ctx), n, func(ctx context.Context) (link, error) { return l.find(ctx, n) })
+		done <- result{found, err}
+	}()
 	select {
-	case <-call.Done():
-		return call.Result()
-	case <-late:
+	case r := <-done:
+		return r.link, r.err
+	case <-time.After(maxWait):
+		// Other requests do not wait, unless a look-up has ended by now.
+		l.known.update(n, func(now link, ok bool) (link, bool) { return last.stale(), ok && now == last })
 		return last, nil
 	case <-ctx.Done():
 		return link{}, context.Cause(ctx)

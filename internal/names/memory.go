@@ -73,19 +73,21 @@ func (m *memory[V]) use(n Name) (value V, ok bool) {
 	return value, true
 }
 
-// update remembers what update returns for the value before, if there is one.
-func (m *memory[V]) update(n Name, update func(before V, ok bool) V) {
+// update remembers the value that change returns for the value before, if there is one,
+// unless change returns false.
+func (m *memory[V]) update(n Name, change func(before V, ok bool) (V, bool)) {
 	m.mu.Lock()
-	r := m.find(n)
-	if r != nil {
-		r.value = update(r.value, true)
-		m.mu.Unlock()
-		return
+	r, isNew := m.find(n), false
+	if r == nil {
+		var none V
+		if value, ok := change(none, false); ok {
+			r = &remembered[V]{value: value, last: time.Now()}
+			m.once.Add(n, r)
+			isNew = m.isConfigured(n) && m.keep(n, r)
+		}
+	} else if value, ok := change(r.value, true); ok {
+		r.value = value
 	}
-	var none V
-	r = &remembered[V]{value: update(none, false), last: time.Now()}
-	m.once.Add(n, r)
-	isNew := m.isConfigured(n) && m.keep(n, r)
 	m.mu.Unlock()
 	if isNew && m.noteInUse != nil {
 		m.noteInUse(n)
@@ -94,7 +96,7 @@ func (m *memory[V]) update(n Name, update func(before V, ok bool) V) {
 
 // set remembers a value.
 func (m *memory[V]) set(n Name, value V) {
-	m.update(n, func(V, bool) V { return value })
+	m.update(n, func(V, bool) (V, bool) { return value, true })
 }
 
 func (m *memory[V]) remove(n Name) {
