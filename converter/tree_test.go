@@ -11,13 +11,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // A short list of names stands for any number of files: each name has all files of its
 // image. Tags of one name share them.
 func TestFilesOfManyNamesAreBounded(t *testing.T) {
-	ws := &blob.Workspace{Context: t.Context(), Dir: t.TempDir(), Form: blob.Form{Profile: unixfs.V1}}
+	ws, err := blob.NewWorkspace(t.Context(), t.TempDir(), blob.Form{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	const blobs, most = 1000, tree.MaxPaths / 1000
 	g := newGraph()
 	for i := range blobs {

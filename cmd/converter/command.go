@@ -60,7 +60,7 @@ func newCommand() *cobra.Command {
 		Short:         "Put container images on IPFS",
 		Long:          description,
 		Example:       examples,
-		Args:          cobra.MaximumNArgs(1),
+		Args:          checkArguments,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -87,6 +87,7 @@ func newCommand() *cobra.Command {
 	fs.BoolVarP(&c.debug, "debug", "d", false, "keep temporary files and print where they are; in a store, the next converter or gc removes them")
 	_ = cmd.MarkFlagFilename("input")
 	_ = cmd.RegisterFlagCompletionFunc("onto", completeReferences)
+	cmd.SetFlagErrorFunc(explainFlag)
 	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
 	cmd.AddCommand(newCopyCommand(), newExportCommand(), newNameCommand())
 	cmd.AddCommand(newInspectCommand(), newVerifyCommand(), newRepairCommand())

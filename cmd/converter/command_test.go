@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"io"
 	"os"
@@ -99,4 +100,64 @@ func run(t *testing.T, args ...string) (string, error) {
 	cmd.SetErr(io.Discard)
 	err := cmd.ExecuteContext(t.Context())
 	return stdout.String(), err
+}
+
+// What people type who do not know the program leads to what they mean.
+func TestErrorsSayWhatIsMeant(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("IPFS_API", "")
+	file := filepath.Join(dir, "app.tar")
+	if err := os.WriteFile(file, []byte("PK\x03\x04, and more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address := "ciqizic7pchyn7y7trnis24rp4y5jal4fixlytecaap2k4jawrdp6gi"
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{file}, "-i " + file},
+		{[]string{"docker-deamon:nginx"}, "did you mean docker-daemon:nginx?"},
+		{[]string{"docker-arhcive:app.tar:app:1"}, "did you mean docker-archive:app.tar:app:1?"},
+		{[]string{"https://hub.docker.com/_/nginx"}, "docker://hub.docker.com"},
+		{[]string{"nginx:1.27"}, "docker://nginx:1.27"},
+		{[]string{"imges"}, "did you mean `converter images`?"},
+		{[]string{"verfy", address}, "did you mean `converter verify`?"},
+		{[]string{"pull", address}, "docker pull localhost:5000/ADDRESS"},
+		{[]string{"frobnicate", address}, "no command"},
+		{[]string{"--plattform", "linux/amd64"}, "did you mean --platform?"},
+		{[]string{"copy", address, "--form", dir}, "did you mean --from?"},
+		{[]string{"--nonsense"}, "`converter --help` lists the flags"},
+		{[]string{"copy", address, "--gateway", ""}, "--gateway has no value"},
+		{[]string{"verify", address, "--store", dir}, "is not in the store in " + dir},
+		{[]string{"--store", "x.car", "-i", file}, "--car x.car writes a CAR file"},
+		{[]string{"verify", "--store", file}, "--from " + file + " reads one"},
+		{[]string{"--store", dir, "-i", file}, file + ": the input is a zip archive, and no image archive: unpack it first, `unzip -p FILE | converter`"},
+		{[]string{"--ipfs-api", "127.0.0.1:1", "docker-archive:" + archiveFile(t, dir)}, "127.0.0.1:1: nothing answers there"},
+		{[]string{"copy", address, "--from", "127.0.0.1:1", "--store", dir}, "start the node"},
+	} {
+		got := runConverter(t, "", test.args...)
+		if got.status == 0 || !strings.Contains(got.stderr, test.want) {
+			t.Errorf("%q: the error is %s; want %q", test.args, got.stderr, test.want)
+		}
+	}
+}
+
+// archiveFile writes an archive of one image.
+func archiveFile(t *testing.T, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "image.tar")
+	config := `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}`
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, data := range map[string]string{"config.json": config, "manifest.json": `[{"Config":"config.json","RepoTags":["app:1"],"Layers":[]}]`} {
+		if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o644}); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, data)
+	}
+	w.Close()
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

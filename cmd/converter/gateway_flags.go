@@ -52,6 +52,9 @@ func (f flagFunc) Set(s string) error {
 func (f *gatewayFlags) parse() ([]origin.Gateway, error) {
 	gateways := make([]origin.Gateway, len(f.urls))
 	for i, url := range f.urls {
+		if url == "" {
+			return nil, errors.New("--gateway has no value")
+		}
 		gateways[i] = origin.Gateway{URL: url, Header: http.Header{}}
 	}
 	for _, h := range f.headers {

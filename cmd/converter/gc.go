@@ -32,7 +32,7 @@ and served. Gc can be interrupted at any time.`,
 			if err == nil || collected.Files > 0 {
 				fmt.Fprintln(cmd.OutOrStdout(), formatCollected(collected, dryRun))
 			}
-			return err
+			return inStore(s, err)
 		},
 	}
 	f.register(cmd)

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/remote"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -51,6 +52,9 @@ func hintFor(err error) string {
 	if errors.Is(err, converter.ErrNothingToRepair) {
 		return "see `converter verify`"
 	}
+	if errors.Is(err, kubo.ErrNoAnswer) {
+		return "start the node, or give its RPC address with --ipfs-api, or --from where it is read"
+	}
 	if errors.Is(err, kubo.ErrUnauthorized) {
 		return "--ipfs-api-token gives the token of --ipfs-api, and --from-token that of --from"
 	}
@@ -60,7 +64,76 @@ func hintFor(err error) string {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok && isInTempDir(failed.Path) {
 		return "TMPDIR chooses another directory for temporary files"
 	}
+	if file, ok := errors.AsType[*notStoreError](err); ok {
+		return fmt.Sprintf("--car %s writes a CAR file, and --from %[1]s reads one", file.path)
+	}
+	if denied, ok := errors.AsType[*deniedError](err); ok {
+		return denied.hint()
+	}
+	if other, ok := errors.AsType[*origin.NotGatewayError](err); ok {
+		return notGatewayHint(other)
+	}
+	if hint := inputHint(err); hint != "" {
+		return hint
+	}
 	return sourceHint(err)
+}
+
+// notGatewayHint says how to read from what was given as a gateway.
+func notGatewayHint(other *origin.NotGatewayError) string {
+	if other.Is == origin.NodeAPI {
+		return "--from " + other.URL + " reads from the node"
+	}
+	return "`converter docker://HOST/IMAGE` reads an image from a registry"
+}
+
+// A deniedError is the error of a command that the user may not give for a store.
+type deniedError struct {
+	error
+	store *store.Store
+}
+
+func (e *deniedError) Unwrap() error { return e.error }
+
+func (e *deniedError) hint() string {
+	if uid, known := e.store.Owner(); known {
+		return fmt.Sprintf("run the same command as the owner of the store, `sudo -u '#%d'`", uid)
+	}
+	return "run the same command as the owner of the store"
+}
+
+// inStore marks an error for want of permission as one of a store.
+func inStore(s *store.Store, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &deniedError{err, s}
+	}
+	return err
+}
+
+// inputHint returns what helps with an input that is not an archive of images.
+func inputHint(err error) string {
+	if wrapped, ok := errors.AsType[*source.WrappedError](err); ok {
+		return fmt.Sprintf("unpack it first, `%s | converter`", wrapped.Command)
+	}
+	if other, ok := errors.AsType[*source.NotImagesError](err); ok && other.Help == "" {
+		return "converter reads what `docker save IMAGE` writes"
+	}
+	if dir, ok := errors.AsType[*source.SkopeoDirError](err); ok {
+		return fmt.Sprintf("turn it into an OCI layout, `skopeo copy dir:%s oci:LAYOUT`, and give oci:LAYOUT", dir.Where)
+	}
+	switch {
+	case errors.Is(err, source.ErrText):
+		return "write it with `docker save -o FILE IMAGE`, and read it with `converter -i FILE`"
+	case errors.Is(err, source.ErrLines):
+		return "write it with `docker save -o FILE IMAGE`, and copy it as a binary file"
+	case errors.Is(err, source.ErrSecondArchive):
+		return "give archives to converter one at a time"
+	case errors.Is(err, remote.ErrSSH):
+		return "`docker save IMAGE | converter` takes the same way that docker takes"
+	case errors.Is(err, remote.ErrPlainHTTP):
+		return "--src-tls-verify=false reads from a registry without TLS"
+	}
+	return ""
 }
 
 // sourceHint returns what helps with images that cannot be stored as they are.

@@ -104,17 +104,25 @@ func (o *output) print(w io.Writer, result *converter.Result, where string) erro
 	if o.json {
 		return o.printJSON(w, result, references, where)
 	}
-	if result.Reused < 0 {
-		o.logf("stored in %s: %s", where, formatSize(result.Bytes))
-	} else {
-		o.logf("stored in %s: %s, of which %s are new", where, formatSize(result.Bytes), formatSize(result.Bytes-result.Reused))
-	}
+	o.logf("stored in %s: %s", where, describeSize(result))
 	for _, ref := range references {
 		if _, err := fmt.Fprintln(w, oneLine(ref)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// describeSize says how much a result is, and how much of it is new.
+func describeSize(result *converter.Result) string {
+	size := formatSize(result.Bytes)
+	switch {
+	case result.Reused < 0:
+		return size
+	case result.Reused == 0:
+		return size + ", all of it new"
+	}
+	return fmt.Sprintf("%s, of which %s are new and the rest was there already or is in the images more than once", size, formatSize(result.Bytes-result.Reused))
 }
 
 // rootReference returns what to pull of a root whose images are not known. A root that

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/ipfs/go-cid"
 
@@ -50,12 +51,23 @@ func (p place) openStore() *store.Store { return store.Open(p.path) }
 // placeForms says what --from takes.
 const placeForms = "a store's directory, a CAR file or a node's RPC address"
 
+// A notStoreError is the error for a file where a store's directory belongs.
+type notStoreError struct{ path string }
+
+func (e *notStoreError) Error() string {
+	return fmt.Sprintf("--store takes a directory, and %s is a file", e.path)
+}
+
 // storeAt returns the store in dir, or the default store.
 func storeAt(dir string) (place, error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() || err != nil && strings.HasSuffix(dir, ".car") {
+		return place{}, &notStoreError{dir}
+	}
 	if dir != "" {
 		return place{kind: storePlace, path: dir}, nil
 	}
-	dir, err := store.DefaultDir()
+	dir, err = store.DefaultDir()
 	return place{kind: storePlace, path: dir}, err
 }
 

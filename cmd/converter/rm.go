@@ -40,11 +40,11 @@ the names and tags of all of them.`,
 			}
 			removals, err := findRemovals(cmd.Context(), s, args)
 			if err != nil {
-				return err
+				return inStore(s, err)
 			}
 			for _, r := range removals {
 				if err := r.remove(cmd.Context(), s); err != nil {
-					return err
+					return inStore(s, err)
 				}
 				for _, ref := range r.references() {
 					fmt.Fprintln(cmd.OutOrStdout(), oneLine(ref))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -38,7 +39,7 @@ func openSource(args []string, input string, verifyTLS bool, stdin io.Reader) (o
 		return openedSource{}, fmt.Errorf("images come from %s or from the file of -i, and not from both", arg)
 	}
 	transport, rest, found := strings.Cut(arg, ":")
-	if found && strings.Trim(rest, "/") == "" {
+	if slices.Contains(transports, transport) && found && strings.Trim(rest, "/") == "" {
 		return openedSource{}, fmt.Errorf("%s names no image: see `converter --help`", arg)
 	}
 	switch transport {
@@ -58,10 +59,13 @@ func openSource(args []string, input string, verifyTLS bool, stdin io.Reader) (o
 	case "docker-archive":
 		return openArchive(rest, stdin, source.FromDockerArchive)
 	case "dir":
-		return openedSource{}, skopeoDirError(rest)
+		return openedSource{}, &source.SkopeoDirError{Where: rest}
 	}
 	return openedSource{}, unknownSource(arg)
 }
+
+// transports are the words that sources begin with.
+var transports = []string{"docker", "docker-daemon", "docker-archive", "oci", "oci-archive", "dir"}
 
 // splitPath splits the path of a file or directory from the name of an image behind
 // it. Both may have colons: the path is the longest that exists.
@@ -116,28 +120,30 @@ func openFile(path string) (*os.File, error) {
 	if info, err := file.Stat(); err == nil && info.IsDir() {
 		file.Close()
 		if source.IsSkopeoDir(path) {
-			return nil, skopeoDirError(path)
+			return nil, &source.SkopeoDirError{Where: path}
 		}
 		return nil, fmt.Errorf("%s is a directory, and an archive is a file: oci:%[1]s reads an OCI layout", path)
 	}
 	return file, nil
 }
 
-// skopeoDirError is the error for a directory that `skopeo copy` wrote to dir:.
-func skopeoDirError(path string) error {
-	return fmt.Errorf("dir: is a form that only skopeo and its relatives read: turn the directory into an OCI layout, `skopeo copy dir:%s oci:LAYOUT`, and give oci:LAYOUT", path)
-}
-
 // unknownSource returns the error for an argument that names no source, with what
 // to type instead.
 func unknownSource(arg string) error {
+	if _, err := os.Stat(arg); err == nil {
+		return fmt.Errorf("%s is a file: -i %[1]s reads it as an archive", arg)
+	}
 	if _, err := cidname.Parse(arg); err == nil {
 		return fmt.Errorf("%s is an address already: pull it, or see `converter name`", arg)
 	} else if spelling, ok := errors.AsType[*cidname.SpellingError](err); ok {
 		return spelling
 	}
-	if _, err := os.Stat(arg); err == nil {
-		return fmt.Errorf("%s is a file: -i %[1]s reads it as an archive", arg)
+	transport, rest, found := strings.Cut(arg, ":")
+	if found && (transport == "http" || transport == "https") {
+		return fmt.Errorf("%q is the URL of a page: docker:%s reads an image from a registry, without the page's path", arg, rest)
+	}
+	if meant := nearest(transport, transports); found && meant != "" {
+		return fmt.Errorf("there is no source %s: did you mean %s:%s?", transport, meant, rest)
 	}
 	return fmt.Errorf("%q does not say where the image is: docker-daemon:%[1]s is in Docker, docker://%[1]s in a registry, and an archive comes on standard input", arg)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -80,6 +81,9 @@ func (k *kuboCaller) newImport(ctx context.Context) *kuboImport {
 
 // explain tells a node that died from one that failed.
 func (i *kuboImport) explain(err error) error {
+	if errors.Is(err, kubo.ErrNoAnswer) {
+		return err
+	}
 	_, network := errors.AsType[net.Error](err)
 	broken := network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	if broken && i.ctx.Err() == nil && !i.node.isAlive(i.ctx) {

@@ -84,7 +84,7 @@ func (c *collector) add(ctx context.Context, img origin.Image) error {
 	c.archive.index.Manifests = append(c.archive.index.Manifests, top)
 	c.listed[top.Digest] = true
 	if !c.archive.list(images, name) {
-		c.logf("%s has no image for this machine, so Docker's classic image store will find none: there is %s, and --platform selects one", img, platformList(platforms(images)))
+		c.logf("%s has no image for this machine, so Docker's classic image store will find none: choose one of its platforms, %s", img, platformList(platforms(images)))
 	}
 	return nil
 }

@@ -90,7 +90,7 @@ func TestExportedPlatform(t *testing.T) {
 	}{
 		{[]string{"linux/riscv64", ours, "linux/s390x"}, ours, ""},
 		{[]string{"linux/riscv64"}, "linux/riscv64", ""},
-		{[]string{"linux/s390x", "linux/riscv64"}, "", "there is linux/riscv64, linux/s390x"},
+		{[]string{"linux/s390x", "linux/riscv64"}, "", "one of its platforms, linux/riscv64, linux/s390x"},
 	} {
 		store := filepath.Join(t.TempDir(), "store")
 		archive, configs := platformsArchive(test.platforms)

@@ -29,7 +29,7 @@ type Gateway struct {
 // FromGateways reads from gateways, which take turns and stand in for one another.
 // warnf is called once for each gateway that lies while another one does not.
 func FromGateways(gateways []Gateway, warnf func(format string, args ...any)) (Origin, error) {
-	p := &atGateways{warnf: warnf}
+	p := &atGateways{warnf: warnf, probes: map[string]func() error{}}
 	sockets := map[string]string{}
 	t := headerTransport{RoundTripper: gatewayTransport(sockets)}
 	for _, g := range gateways {
@@ -40,6 +40,7 @@ func FromGateways(gateways []Gateway, warnf func(format string, args ...any)) (O
 		t.upstreams = append(t.upstreams, u)
 		t.headers = append(t.headers, g.Header)
 		p.names = append(p.names, u.String())
+		p.probes[u.String()] = sync.OnceValue(func() error { return probe(t, u) })
 	}
 	pool := gateway.NewPool(gateway.Config{Groups: []gateway.Group{{Upstreams: t.upstreams, Transport: t}}})
 	p.client = trustless.NewClient(trustless.Config{Pool: pool})
@@ -127,6 +128,7 @@ func (t headerTransport) gatewayOf(u *url.URL) int {
 type atGateways struct {
 	client *trustless.Client
 	names  []string
+	probes map[string]func() error // by URL: what is there instead of a gateway, asked once
 
 	warnf func(format string, args ...any)
 	liars sync.Map // by URL: those that warnf was called for
@@ -164,7 +166,7 @@ func (p *atGateways) ask(do func(trustless.Session) error) error {
 		}
 	}})
 	if err != nil {
-		return err
+		return p.explain(err)
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -174,6 +176,23 @@ func (p *atGateways) ask(do func(trustless.Session) error) error {
 		}
 	}
 	return nil
+}
+
+// explain returns what is at the address of a gateway that failed, if that is another
+// service, and err otherwise.
+func (p *atGateways) explain(err error) error {
+	failed, ok := errors.AsType[gateway.Error](err)
+	if !ok {
+		return err
+	}
+	for _, f := range failed {
+		if other := p.probes[f.Gateway]; other != nil {
+			if found := other(); found != nil {
+				return found
+			}
+		}
+	}
+	return err
 }
 
 func (p *atGateways) Close() error   { return nil }

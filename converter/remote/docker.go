@@ -23,6 +23,9 @@ type Docker struct {
 	transport *http.Transport
 }
 
+// ErrSSH is the error for a Docker daemon that is reached by ssh.
+var ErrSSH = errors.New("Docker over ssh is not supported")
+
 // FindDocker returns the daemon that docker itself would use.
 func FindDocker() (*Docker, error) {
 	e, err := findEndpoint()
@@ -49,7 +52,7 @@ func FindDocker() (*Docker, error) {
 		d.transport.TLSClientConfig, err = e.tlsConfig()
 		return d, err
 	case "ssh":
-		return nil, fmt.Errorf("%s is %s, and ssh is not supported here: run `docker save IMAGE | converter` instead", e.setting, e.host)
+		return nil, fmt.Errorf("%s is %s: %w", e.setting, e.host, ErrSSH)
 	}
 	return nil, fmt.Errorf("%s is %q: use a URL like unix:///var/run/docker.sock or tcp://127.0.0.1:2375", e.setting, e.host)
 }

@@ -186,8 +186,14 @@ func (r *Registry) failure(ctx context.Context, path string, err error) error {
 	case errors.As(err, &failed):
 		err = failed.Err
 	}
+	if strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		return fmt.Errorf("%s: %w", r, ErrPlainHTTP)
+	}
 	return fmt.Errorf("%s: %w", r, err)
 }
+
+// ErrPlainHTTP is the error of a registry that does not encrypt.
+var ErrPlainHTTP = errors.New("it speaks HTTP, and not HTTPS")
 
 func (r *Registry) refusal(path string, answer *transport.Error) error {
 	host := r.repository.RegistryStr()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"strings"
 
@@ -16,7 +17,7 @@ import (
 )
 
 // FromArchive returns the source of the images in an archive of Docker or of an OCI
-// layout, which is read to its end.
+// layout, which is read to its end. Errors name the archive if it is a file with a name.
 func FromArchive(r io.Reader) Source { return archiveSource{tar: r} }
 
 // FromDockerArchive is FromArchive for an archive whose images are those of its
@@ -33,7 +34,16 @@ func (s archiveSource) Image() string { return "" }
 
 // Open implements Source.
 func (s archiveSource) Open(ws *blob.Workspace) (*Layout, error) {
-	l, err := readArchive(ws, s.tar, "the archive")
+	where := "the archive"
+	file, isFile := s.tar.(*os.File)
+	isFile = isFile && file != os.Stdin
+	if isFile {
+		where = file.Name()
+	}
+	l, err := readArchive(ws, s.tar, where)
+	if err != nil && isFile {
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +169,7 @@ func isLegacy(name string) bool {
 // reader is gone.
 func (a *archiveReader) finish(in *wrapping.Reader) error {
 	if a.entries == 0 {
-		return errors.New("the input is empty: pipe the output of `docker save IMAGE` into converter")
+		return &NotImagesError{What: "the input is empty"}
 	}
 	if in.Ended() {
 		return errors.New("the archive ends early")
@@ -201,7 +211,7 @@ func archiveError(err error, entries int) error {
 	damaged := errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrHeader)
 	switch {
 	case damaged && entries == 0:
-		return errors.New("the input is no image archive: give what `docker save IMAGE` writes")
+		return &NotImagesError{What: "the input is no image archive"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the archive ends early")
 	}

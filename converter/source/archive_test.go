@@ -17,12 +17,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 func workspace(t *testing.T) *blob.Workspace {
-	form := blob.Form{Profile: unixfs.V1, Compression: blob.Gzip, Level: blob.DefaultLevel}
-	return &blob.Workspace{Context: t.Context(), Dir: t.TempDir(), Form: form}
+	t.Helper()
+	ws, err := blob.NewWorkspace(t.Context(), t.TempDir(), blob.Form{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ws
 }
 
 // All entries are kept in memory, so their number is bounded.

@@ -45,7 +45,7 @@ func (dir layoutDir) index() ([]byte, error) {
 	defer root.Close()
 	info, err := root.Stat(ocilayout.Index)
 	if errors.Is(err, fs.ErrNotExist) && IsSkopeoDir(string(dir)) {
-		return nil, skopeoDirError(string(dir))
+		return nil, &SkopeoDirError{string(dir)}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s is no OCI layout: it has no %s", string(dir), ocilayout.Index)

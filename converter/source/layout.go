@@ -250,12 +250,6 @@ func (e *exactReader) Read(p []byte) (int, error) {
 // byteOrderMark is what some editors put in front of a text.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// skopeoDirError is the error for what `skopeo copy` writes to dir:, whose
-// manifest.json is a manifest.
-func skopeoDirError(where string) error {
-	return fmt.Errorf("%s has the form of skopeo's dir:, which only skopeo and its relatives read: turn the directory into an OCI layout, `skopeo copy dir:DIRECTORY oci:LAYOUT`, and give oci:LAYOUT", where)
-}
-
 // parseDocuments reads index.json and manifest.json, either of which may be nil.
 func (l *Layout) parseDocuments(index, dockerList []byte) error {
 	if index != nil {
@@ -270,7 +264,7 @@ func (l *Layout) parseDocuments(index, dockerList []byte) error {
 	dockerList = bytes.TrimSpace(bytes.TrimPrefix(dockerList, byteOrderMark))
 	if bytes.HasPrefix(dockerList, []byte("{")) {
 		if bytes.Contains(dockerList, []byte(`"schemaVersion"`)) {
-			return skopeoDirError(l.Where)
+			return &SkopeoDirError{l.Where}
 		}
 		return fmt.Errorf("%s in %s is one object, and Docker writes a list of images there", ocilayout.DockerList, l.Where)
 	}

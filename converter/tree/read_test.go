@@ -12,13 +12,15 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // written puts small files, by their paths, into a CAR file.
 func written(t *testing.T, files map[string]string) (origin.Origin, cid.Cid) {
 	t.Helper()
-	ws := &blob.Workspace{Context: t.Context(), Dir: t.TempDir(), Form: blob.Form{Profile: unixfs.V1}}
+	ws, err := blob.NewWorkspace(t.Context(), t.TempDir(), blob.Form{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	image := &Tree{Files: map[string]File{}}
 	for p, data := range files {
 		f, err := NewFile(ws, []byte(data))

@@ -25,7 +25,7 @@ func (f Fault) Error() string {
 	if f.Root.Defined() {
 		at = path.Join(origin.Address(f.Root), f.Path)
 	}
-	if f.CID.Defined() {
+	if f.CID.Defined() && at != f.CID.String() {
 		at += " (" + f.CID.String() + ")"
 	}
 	return at + ": " + f.Err.Error()

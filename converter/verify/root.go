@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -149,8 +150,13 @@ func (t *rootCheck) listDir(ctx context.Context, at string, c cid.Cid) {
 		t.entries[at] = c
 		return
 	}
-	if errors.Is(err, unixfs.ErrNotDirectory) {
+	switch {
+	case errors.Is(err, unixfs.ErrNotDirectory):
 		err = t.notDirectory(ctx)
+	case at == "" && errors.Is(err, fs.ErrNotExist):
+		if missing := t.from.Require(ctx, c); missing != nil {
+			err = fmt.Errorf("it is not in %s", t.from)
+		}
 	}
 	if err != nil {
 		t.fault(at, c, err)
@@ -183,5 +189,5 @@ func (t *rootCheck) notDirectory(ctx context.Context) error {
 	if _, err := layout.Detect(ctx, t.from, layout.Image{Root: t.root}); err == nil {
 		return origin.ErrForeign
 	}
-	return errors.New("it is a file, and an image is a directory")
+	return fmt.Errorf("it is a file in %s, and an image is a directory", t.from)
 }

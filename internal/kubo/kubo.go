@@ -22,6 +22,9 @@ const maxError = 64 << 10
 // ErrUnauthorized is the error of a node that wants another token, or one.
 var ErrUnauthorized = errors.New("the token is not one of the node's API.Authorizations")
 
+// ErrNoAnswer is the error of a node to which no connection can be made.
+var ErrNoAnswer = errors.New("nothing answers there")
+
 // A Node is a Kubo node, called through its RPC API.
 type Node struct {
 	api    address
@@ -104,9 +107,11 @@ func callError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	return err
 }

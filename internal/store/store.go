@@ -115,6 +115,15 @@ func userDir() (string, error) {
 	return filepath.Join(home, ".local", "share", "ipfs-registry"), nil
 }
 
+// Owner returns the user to whom the directory belongs, where the system knows users.
+func (s *Store) Owner() (uid int, known bool) {
+	info, err := os.Stat(s.dir)
+	if err != nil {
+		return 0, false
+	}
+	return ownerOf(info)
+}
+
 // checkOwner makes sure that no other user, except root, can change the kept part of
 // the store while this process writes to it.
 func (s *Store) checkOwner() error {

@@ -13,7 +13,6 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // To returns a destination in the store in dir.
@@ -63,7 +62,10 @@ func Of(t *testing.T, files map[string][]byte) (origin.Origin, cid.Cid) {
 	dir := t.TempDir()
 	dst := To(t, dir)
 	defer dst.Close()
-	ws := &blob.Workspace{Context: t.Context(), Dir: dst.TempDir(), Form: blob.Form{Profile: unixfs.V1}}
+	ws, err := blob.NewWorkspace(t.Context(), dst.TempDir(), blob.Form{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	image := &tree.Tree{Files: map[string]tree.File{}}
 	for p, data := range files {
 		b, err := ws.Keep(bytes.NewReader(data))

@@ -1,7 +1,6 @@
 package wrapping
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -83,7 +82,10 @@ func isArchive(name string) bool {
 }
 
 // errExport is the error for the files of a container.
-var errExport = errors.New("the input holds the files of a container, as `docker export` writes them, and no image: save the image with `docker save IMAGE`, or make an image of the container with `docker commit` first")
+var errExport = &NotImagesError{
+	"the input holds the files of a container, as `docker export` writes them, and no image",
+	"save the image with `docker save IMAGE`, or make an image of the container with `docker commit` first",
+}
 
 func (c *Contents) addRoot(first string) error {
 	if first == ".dockerenv" {
@@ -119,7 +121,8 @@ func (c *Contents) addFolder(first, below string) error {
 		}
 		folder, below = path.Join(folder, next), rest
 	}
-	return fmt.Errorf("the archive has the image in the folder %.200q: pack what is in the folder, `tar -C %[1]q -c . | converter`", folder)
+	folder = fmt.Sprintf("%.200q", folder)
+	return &WrappedError{"the archive has the image in the folder " + folder, "tar -C " + folder + " -c ."}
 }
 
 // Explain returns the error for an archive that has been read to its end and has neither
@@ -127,11 +130,14 @@ func (c *Contents) addFolder(first, below string) error {
 func (c *Contents) Explain() error {
 	switch {
 	case c.legacy:
-		return errors.New("the archive is in the format of before Docker 1.10: load it with `docker load` into a Docker before 29, and save it again with `docker save IMAGE`")
+		return &NotImagesError{
+			"the archive is in the format of before Docker 1.10",
+			"load it with `docker load` into a Docker before 29, and save it again with `docker save IMAGE`",
+		}
 	case len(c.archives) == 1 && !c.image:
-		return fmt.Errorf("the archive has neither manifest.json nor index.json, but holds another one: read that, `tar -xOf FILE %.200q | converter`", c.archives[0])
+		return &WrappedError{"the archive has neither manifest.json nor index.json, but holds another one", fmt.Sprintf("tar -xOf FILE %.200q", c.archives[0])}
 	case len(c.archives) > 1 && !c.image:
-		return fmt.Errorf("the archive has neither manifest.json nor index.json, but holds other archives: read them one at a time, `tar -xOf FILE %.200q | converter`", c.archives[0])
+		return &WrappedError{"the archive has neither manifest.json nor index.json, but holds other archives, to be read one at a time", fmt.Sprintf("tar -xOf FILE %.200q", c.archives[0])}
 	}
-	return errors.New("the input is no image archive, or ends early: it has neither manifest.json nor index.json, one of which `docker save IMAGE` writes")
+	return &NotImagesError{What: "the input is no image archive, or ends early: it has neither manifest.json nor index.json"}
 }

@@ -2,46 +2,54 @@ package wrapping
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"strings"
 )
 
-// formats are known by their first bytes. People give files in these formats instead of
-// an archive, or wrap an archive in them. The help says what to do instead.
-var formats = []struct {
-	magic, name, help string
-}{
-	{"PK\x03\x04", "a zip archive", "unpack it first, `unzip FILE`, or `unzip -p FILE | converter` if an archive is all that is in it"},
-	{"PK\x05\x06", "an empty zip archive", saveInstead},
-	{"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it first, `7z x -so FILE | converter` if an archive is all that is in it"},
-	{"Rar!\x1a\x07", "a RAR archive", "unpack it first"},
-	{"\x04\x22\x4d\x18", "compressed by lz4", "decompress it first, `lz4 -dc FILE | converter`"},
-	{"\x02\x21\x4c\x18", "compressed by lz4", "decompress it first, `lz4 -dc FILE | converter`"},
-	{"LZIP", "compressed by lzip", "decompress it first, `lzip -dc FILE | converter`"},
-	{"\x5d\x00\x00", "compressed by lzma", "decompress it first, `xz --format=lzma -dc FILE | converter`"},
-	{"\x89LZO\x00\r\n\x1a\n", "compressed by lzop", "decompress it first, `lzop -dc FILE | converter`"},
-	{"\x1f\x9d", "compressed by compress", "decompress it first, `gzip -dc FILE | converter`"},
-	{"\x22\xb5\x2f\xfd", "compressed by a zstd of before 0.8", "decompress it first, `zstd -dc FILE | converter`"},
-	{"-----BEGIN PGP MESSAGE", "encrypted by GnuPG", "decrypt it first, `gpg -d FILE | converter`"},
-	{"age-encryption.org/", "encrypted by age", "decrypt it first, `age -d FILE | converter`"},
-	{"-----BEGIN AGE ENCRYPTED", "encrypted by age", "decrypt it first, `age -d FILE | converter`"},
-	{"Salted__", "encrypted by OpenSSL", "decrypt it first, `openssl enc -d`"},
-	{"070701", "a cpio archive", saveInstead},
-	{"070707", "a cpio archive", saveInstead},
-	{"!<arch>\n", "a Debian package or another ar archive", saveInstead},
-	{"\xed\xab\xee\xdb", "an RPM package", saveInstead},
-	{"hsqs", "a squashfs image", saveInstead},
-	{"QFI\xfb", "a virtual machine's disk", saveInstead},
-	{"#!/usr/bin/env run-singularity", "a Singularity image", "Singularity keeps no layers: save the image that it was made of with `docker save IMAGE`"},
-	{"\x7fELF", "a program", saveInstead},
-	{"version https://git-lfs.github.com/spec/", "a pointer of Git LFS, and not the file", "fetch the file first, `git lfs pull`"},
-	{"H4sI", "gzip written as base64", "decode it first, `base64 -d FILE | converter`"},
-	{"KLUv/", "zstd written as base64", "decode it first, `base64 -d FILE | converter`"},
-	{"/Td6WFoA", "xz written as base64", "decode it first, `base64 -d FILE | converter`"},
+// A format is known by the first bytes of a file. People give files in these formats
+// instead of an archive, or wrap an archive in them.
+type format struct {
+	magic, name string
+	command     string // writes to standard output what a file holds; empty where that is no archive
+	help        string // what to do instead of saving an image
 }
 
-const saveInstead = "converter reads what `docker save IMAGE` writes"
+var formats = []format{
+	{magic: "PK\x03\x04", name: "a zip archive", command: "unzip -p FILE"},
+	{magic: "PK\x05\x06", name: "an empty zip archive"},
+	{magic: "7z\xbc\xaf\x27\x1c", name: "a 7-Zip archive", command: "7z x -so FILE"},
+	{magic: "Rar!\x1a\x07", name: "a RAR archive", command: "unrar p -inul FILE"},
+	{magic: "\x04\x22\x4d\x18", name: "compressed by lz4", command: "lz4 -dc FILE"},
+	{magic: "\x02\x21\x4c\x18", name: "compressed by lz4", command: "lz4 -dc FILE"},
+	{magic: "LZIP", name: "compressed by lzip", command: "lzip -dc FILE"},
+	{magic: "\x5d\x00\x00", name: "compressed by lzma", command: "xz --format=lzma -dc FILE"},
+	{magic: "\x89LZO\x00\r\n\x1a\n", name: "compressed by lzop", command: "lzop -dc FILE"},
+	{magic: "\x1f\x9d", name: "compressed by compress", command: "gzip -dc FILE"},
+	{magic: "\x22\xb5\x2f\xfd", name: "compressed by a zstd of before 0.8", command: "zstd -dc FILE"},
+	{magic: "-----BEGIN PGP MESSAGE", name: "encrypted by GnuPG", command: "gpg -d FILE"},
+	{magic: "age-encryption.org/", name: "encrypted by age", command: "age -d FILE"},
+	{magic: "-----BEGIN AGE ENCRYPTED", name: "encrypted by age", command: "age -d FILE"},
+	{magic: "Salted__", name: "encrypted by OpenSSL", command: "openssl enc -d -in FILE"},
+	{magic: "070701", name: "a cpio archive"},
+	{magic: "070707", name: "a cpio archive"},
+	{magic: "!<arch>\n", name: "a Debian package or another ar archive"},
+	{magic: "\xed\xab\xee\xdb", name: "an RPM package"},
+	{magic: "hsqs", name: "a squashfs image"},
+	{magic: "QFI\xfb", name: "a virtual machine's disk"},
+	{magic: "#!/usr/bin/env run-singularity", name: "a Singularity image", help: "Singularity keeps no layers: save the image that it was made of"},
+	{magic: "\x7fELF", name: "a program"},
+	{magic: "version https://git-lfs.github.com/spec/", name: "a pointer of Git LFS, and not the file", help: "fetch the file first, `git lfs pull`"},
+	{magic: "H4sI", name: "gzip written as base64", command: "base64 -d FILE"},
+	{magic: "KLUv/", name: "zstd written as base64", command: "base64 -d FILE"},
+	{magic: "/Td6WFoA", name: "xz written as base64", command: "base64 -d FILE"},
+}
+
+func (f format) error() error {
+	what := "the input is " + f.name + ", and no image archive"
+	if f.command != "" {
+		return &WrappedError{what, f.command}
+	}
+	return &NotImagesError{what, f.help}
+}
 
 // recognise returns an error if a file that begins so is in a known format other than
 // tar.
@@ -50,11 +58,11 @@ func recognise(beginning []byte) error {
 		return nil
 	}
 	if isMangled(beginning) {
-		return errReplaced
+		return ErrText
 	}
 	for _, f := range formats {
 		if bytes.HasPrefix(beginning, []byte(f.magic)) {
-			return fmt.Errorf("the input is %s, and no image archive: %s", f.name, f.help)
+			return f.error()
 		}
 	}
 	return recogniseText(beginning)
@@ -77,11 +85,11 @@ func recogniseText(beginning []byte) error {
 	text := strings.ToLower(strings.TrimSpace(string(beginning)))
 	switch {
 	case strings.HasPrefix(text, "<!doctype html"), strings.HasPrefix(text, "<html"), strings.HasPrefix(text, "<?xml"):
-		return errors.New("the input is a web page, and no image archive: the download of the archive may have failed, or need a login")
+		return &NotImagesError{"the input is a web page, and no image archive", "the download of the archive may have failed, or need a login"}
 	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["):
-		return errors.New("the input is a JSON document, and no image archive: " + saveInstead)
+		return &NotImagesError{What: "the input is a JSON document, and no image archive"}
 	case strings.HasPrefix(text, "error response from daemon"), strings.HasPrefix(text, "cannot connect to the docker daemon"):
-		return errors.New("the input is an error message of Docker, and no image archive: see what `docker save IMAGE` says")
+		return &NotImagesError{"the input is an error message of Docker, and no image archive", "see what `docker save IMAGE` says"}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (u *Reader) Finish() (note string, err error) {
 		}
 		if len(bytes.Trim(block, "\x00")) > 0 {
 			if isHeader(block) || blob.EncodingOf(block) != blob.Plain {
-				return "", errors.New("another archive follows after the end of the first: give archives to converter one at a time")
+				return "", ErrSecondArchive
 			}
 			note = "what follows after the end of the archive is ignored: it is no archive"
 			break

@@ -2,7 +2,6 @@ package wrapping
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"slices"
 )
@@ -54,11 +53,6 @@ func (w *textWatch) watch(p []byte) {
 	}
 }
 
-var (
-	errReplaced = errors.New("the archive was damaged by a shell that took it for text, as PowerShell's > and | do: write it with `docker save -o FILE IMAGE`, and read it with `converter -i FILE`")
-	errLines    = errors.New("the archive was damaged: every line feed in it became CRLF, as happens where a shell or a transfer takes it for text. Write it with `docker save -o FILE IMAGE`, and copy it as a binary file")
-)
-
 // explain returns the damage to the archive as an error, if there is any, and err
 // otherwise.
 func (w *textWatch) explain(err error) error {
@@ -66,9 +60,9 @@ func (w *textWatch) explain(err error) error {
 	case err == nil:
 		return nil
 	case w.replaced && !w.unreplaced:
-		return errReplaced
+		return ErrText
 	case w.pairs && !w.single:
-		return errLines
+		return ErrLines
 	}
 	return err
 }

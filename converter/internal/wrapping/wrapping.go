@@ -1,5 +1,5 @@
 // Package wrapping unwraps archives: it removes the compression around them. A wrapping
-// that it cannot remove it recognises, and the error names the command that helps.
+// that it cannot remove it recognises, and the error says what helps.
 //
 // An archive may come from a pipe, so the package decides by the first bytes, by the
 // names of entries as they come, and by counts that it keeps on the way. It reads
@@ -145,9 +145,9 @@ func decompressionError(e blob.Encoding, err error) error {
 	if !errors.Is(err, blob.ErrWindow) {
 		return fmt.Errorf("decompressing the archive: %w", err)
 	}
-	command := "xz -dc FILE | converter"
+	command := "xz -dc FILE"
 	if e == blob.Zstandard {
-		command = "zstd -dc --long=31 FILE | converter"
+		command = "zstd -dc --long=31 FILE"
 	}
-	return fmt.Errorf("the archive needs too much memory to decompress, %w: decompress it first, `%s`", err, command)
+	return &WrappedError{fmt.Sprintf("the archive needs too much memory to decompress, %v", err), command}
 }

@@ -45,23 +45,28 @@ func TestUnwrapTakesOffEveryCompression(t *testing.T) {
 func TestUnwrapNamesWhatIsNoArchive(t *testing.T) {
 	t.Parallel()
 	plain := testimage.Layer("layer", 1000)
-	for name, c := range map[string]struct{ input, says string }{
-		"zip":            {"PK\x03\x04" + strings.Repeat("x", 600), "unzip"},
-		"7-Zip":          {"7z\xbc\xaf\x27\x1c", "7z x"},
-		"lz4":            {"\x04\x22\x4d\x18xxxx", "lz4 -dc"},
-		"lzip":           {"LZIP\x01", "lzip -dc"},
-		"age":            {"age-encryption.org/v1\n", "age -d"},
-		"Git LFS":        {"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"},
-		"base64":         {base64.StdEncoding.EncodeToString(gzipped(plain)), "base64 -d"},
-		"web page":       {"\n<!DOCTYPE html>\n<html>", "download"},
-		"JSON":           {`{"schemaVersion":2}`, "docker save"},
-		"error":          {"Error response from daemon: reference does not exist", "docker save"},
-		"zip in gzip":    {string(gzipped([]byte("PK\x03\x04"))), "unzip"},
-		"UTF-16":         {"\xff\xfem\x00a\x00", "PowerShell"},
-		"byte order":     {"\xef\xbb\xbfmanifest.json", "PowerShell"},
-		"replaced zstd":  {"(\ufffd/\ufffd", "PowerShell"},
-		"three gzips":    {string(gzipped(gzipped(gzipped(plain)))), "2 times over"},
-		"window too big": {"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00", "zstd -dc --long=31"},
+	for name, c := range map[string]struct {
+		input   string
+		command string // of a WrappedError
+		says    string
+	}{
+		"zip":            {"PK\x03\x04" + strings.Repeat("x", 600), "unzip -p FILE", "a zip archive"},
+		"7-Zip":          {"7z\xbc\xaf\x27\x1c", "7z x -so FILE", "7-Zip"},
+		"lz4":            {"\x04\x22\x4d\x18xxxx", "lz4 -dc FILE", "lz4"},
+		"lzip":           {"LZIP\x01", "lzip -dc FILE", "lzip"},
+		"age":            {"age-encryption.org/v1\n", "age -d FILE", "encrypted"},
+		"Git LFS":        {"version https://git-lfs.github.com/spec/v1\n", "", "git lfs pull"},
+		"base64":         {base64.StdEncoding.EncodeToString(gzipped(plain)), "base64 -d FILE", "base64"},
+		"web page":       {"\n<!DOCTYPE html>\n<html>", "", "download"},
+		"JSON":           {`{"schemaVersion":2}`, "", "a JSON document"},
+		"error":          {"Error response from daemon: reference does not exist", "", "docker save"},
+		"program":        {"\x7fELF", "", "a program"},
+		"zip in gzip":    {string(gzipped([]byte("PK\x03\x04"))), "unzip -p FILE", "a zip archive"},
+		"UTF-16":         {"\xff\xfem\x00a\x00", "", "PowerShell"},
+		"byte order":     {"\xef\xbb\xbfmanifest.json", "", "PowerShell"},
+		"replaced zstd":  {"(\ufffd/\ufffd", "", "PowerShell"},
+		"three gzips":    {string(gzipped(gzipped(gzipped(plain)))), "", "2 times over"},
+		"window too big": {"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00", "zstd -dc --long=31 FILE", "too much memory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,6 +77,10 @@ func TestUnwrapNamesWhatIsNoArchive(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want an error with %q", err, c.says)
+			}
+			wrapped, ok := errors.AsType[*WrappedError](err)
+			if ok != (c.command != "") || ok && wrapped.Command != c.command {
+				t.Errorf("got the command of %+v, want %q", wrapped, c.command)
 			}
 		})
 	}
@@ -97,10 +106,10 @@ func TestDamageByShellsIsNamed(t *testing.T) {
 		damage func([]byte) []byte
 		want   error
 	}{
-		"line feeds of a tar":  {withCarriageReturns, errLines},
-		"line feeds of a gzip": {func(b []byte) []byte { return withCarriageReturns(gzipped(b)) }, errLines},
-		"bytes of a tar":       {func(b []byte) []byte { return bytes.ToValidUTF8(b, []byte(replacement)) }, errReplaced},
-		"bytes of a gzip":      {func(b []byte) []byte { return bytes.ToValidUTF8(gzipped(b), []byte(replacement)) }, errReplaced},
+		"line feeds of a tar":  {withCarriageReturns, ErrLines},
+		"line feeds of a gzip": {func(b []byte) []byte { return withCarriageReturns(gzipped(b)) }, ErrLines},
+		"bytes of a tar":       {func(b []byte) []byte { return bytes.ToValidUTF8(b, []byte(replacement)) }, ErrText},
+		"bytes of a gzip":      {func(b []byte) []byte { return bytes.ToValidUTF8(gzipped(b), []byte(replacement)) }, ErrText},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -158,10 +167,10 @@ func TestFinishTellsWhatFollows(t *testing.T) {
 		"junk":                     {[][]byte{a, junk}, "ignored", ""},
 		"junk after zeros":         {[][]byte{a, zeros, junk}, "ignored", ""},
 		"a few bytes":              {[][]byte{a, []byte("x")}, "ignored", ""},
-		"another tar":              {[][]byte{a, a}, "", "one at a time"},
-		"another tar after zeros":  {[][]byte{a, zeros[:1024], a}, "", "one at a time"},
-		"a gzip":                   {[][]byte{a, gzipped(a)}, "", "one at a time"},
-		"another member":           {[][]byte{gzipped(a), gzipped(a)}, "", "one at a time"},
+		"another tar":              {[][]byte{a, a}, "", "another archive follows"},
+		"another tar after zeros":  {[][]byte{a, zeros[:1024], a}, "", "another archive follows"},
+		"a gzip":                   {[][]byte{a, gzipped(a)}, "", "another archive follows"},
+		"another member":           {[][]byte{gzipped(a), gzipped(a)}, "", "another archive follows"},
 		"junk after gzip":          {[][]byte{gzipped(a), junk}, "not gzip", ""},
 		"a byte after gzip":        {[][]byte{gzipped(a), {0}}, "not gzip", ""},
 		"junk after zstd":          {[][]byte{zstandard(a), junk}, "not zstd", ""},
@@ -225,9 +234,9 @@ func TestContentsRecogniseWhatIsNoImage(t *testing.T) {
 	}{
 		"docker save":          {[]string{id, id + "/VERSION", id + "/json", "manifest.json"}, "", "neither"},
 		"layout":               {[]string{"blobs", "blobs/sha256", "etc/x", "usr/x", "var/x"}, "", "neither"},
-		"docker export":        {[]string{".dockerenv"}, "docker save", ""},
-		"podman export":        {[]string{"bin", "dev", "etc/"}, "docker save", ""},
-		"file named as a root": {[]string{"usr", "usr/x", "var.tar"}, "", "var.tar"},
+		"docker export":        {[]string{".dockerenv"}, "docker export", ""},
+		"podman export":        {[]string{"bin", "dev", "etc/"}, "docker export", ""},
+		"file named as a root": {[]string{"usr", "usr/x", "var.tar"}, "", "holds another one"},
 		"folder of a layout":   {[]string{"image", "image/oci-layout"}, `"image"`, ""},
 		"folder of an archive": {[]string{"a/b", "a/b/" + id + "/VERSION"}, `"a/b"`, ""},
 		"folder packed by Mac": {[]string{"._image", "image", "image/._blobs", "image/blobs"}, `"image"`, ""},
