@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // A Group runs one look-up at a time for each key, whose result all callers get
@@ -12,11 +13,14 @@ import (
 // may be called concurrently.
 type Group[K comparable, V any] struct {
 	mu    sync.Mutex
-	calls map[K]*call[K, V] // those that a caller can join
+	calls map[K]*Call[K, V] // those that a caller can join
 }
 
-// A call is one look-up, under way or done.
-type call[K comparable, V any] struct {
+// A Call is one look-up, under way or done.
+type Call[K comparable, V any] struct {
+	// Began is when the look-up began.
+	Began time.Time
+
 	group   *Group[K, V]
 	key     K
 	waiting int // callers; guarded by the group's mutex
@@ -28,30 +32,30 @@ type call[K comparable, V any] struct {
 }
 
 // Do returns what find returns for a key, or the cause of ctx if that ends first.
-// The context of find has the values of ctx, but not its end.
 func (g *Group[K, V]) Do(ctx context.Context, key K, find func(context.Context) (V, error)) (V, error) {
-	c := g.join(ctx, key, find)
-	defer c.leave()
+	c := g.Join(ctx, key, find)
+	defer c.Leave()
 	select {
-	case <-c.done:
-		return c.value, c.err
+	case <-c.Done():
+		return c.Result()
 	case <-ctx.Done():
 		var none V
 		return none, context.Cause(ctx)
 	}
 }
 
-// join returns the look-up of a key that is under way, or begins one. The caller must
-// leave it in the end.
-func (g *Group[K, V]) join(ctx context.Context, key K, find func(context.Context) (V, error)) *call[K, V] {
+// Join returns the look-up of a key that is under way, or begins one with find.
+// The context of find has the values of ctx, but not its end. A caller that no
+// longer waits calls Leave; one that does not keeps the look-up going.
+func (g *Group[K, V]) Join(ctx context.Context, key K, find func(context.Context) (V, error)) *Call[K, V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.calls[key]
 	if c == nil {
 		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		c = &call[K, V]{group: g, key: key, cancel: cancel, done: make(chan struct{})}
+		c = &Call[K, V]{Began: time.Now(), group: g, key: key, cancel: cancel, done: make(chan struct{})}
 		if g.calls == nil {
-			g.calls = map[K]*call[K, V]{}
+			g.calls = map[K]*Call[K, V]{}
 		}
 		g.calls[key] = c
 		go c.run(ctx, find)
@@ -60,7 +64,14 @@ func (g *Group[K, V]) join(ctx context.Context, key K, find func(context.Context
 	return c
 }
 
-func (c *call[K, V]) run(ctx context.Context, find func(context.Context) (V, error)) {
+// Len returns how many look-ups are under way that a caller waits for.
+func (g *Group[K, V]) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.calls)
+}
+
+func (c *Call[K, V]) run(ctx context.Context, find func(context.Context) (V, error)) {
 	defer c.cancel()
 	defer close(c.done)
 	c.value, c.err = c.find(ctx, find)
@@ -71,7 +82,7 @@ func (c *call[K, V]) run(ctx context.Context, find func(context.Context) (V, err
 
 // find calls find and turns a panic into an error: find may decode hostile bytes,
 // and a fault in that must not end a server.
-func (c *call[K, V]) find(ctx context.Context, find func(context.Context) (V, error)) (value V, err error) {
+func (c *Call[K, V]) find(ctx context.Context, find func(context.Context) (V, error)) (value V, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("looking up %v: panic: %v", c.key, p)
@@ -80,9 +91,15 @@ func (c *call[K, V]) find(ctx context.Context, find func(context.Context) (V, er
 	return find(ctx)
 }
 
-// leave notes that a caller no longer waits. When the last one leaves, the look-up is
-// cancelled, and the next caller begins a new one.
-func (c *call[K, V]) leave() {
+// Done is closed when the look-up has ended.
+func (c *Call[K, V]) Done() <-chan struct{} { return c.done }
+
+// Result returns what find returned. It must not be called before Done is closed.
+func (c *Call[K, V]) Result() (V, error) { return c.value, c.err }
+
+// Leave says that a caller no longer waits. The last one's cancels the look-up,
+// and the next caller begins a new one.
+func (c *Call[K, V]) Leave() {
 	c.group.mu.Lock()
 	defer c.group.mu.Unlock()
 	if c.waiting--; c.waiting == 0 {
@@ -91,9 +108,9 @@ func (c *call[K, V]) leave() {
 	}
 }
 
-// forget makes the next caller begin a new look-up. It must be called with the
+// forget lets the next caller begin a new look-up. It must be called with the
 // group's mutex held.
-func (c *call[K, V]) forget() {
+func (c *Call[K, V]) forget() {
 	if c.group.calls[c.key] == c {
 		delete(c.group.calls, c.key)
 	}
