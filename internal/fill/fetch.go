@@ -2,6 +2,7 @@ package fill
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -10,6 +11,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 const (
@@ -204,6 +206,40 @@ func (f *fetch) claim(next, end int) *stream {
 func (f *fetch) start(st *stream) {
 	part := gateway.Range{First: st.at, Last: f.table.Leaves[st.end-1].End - 1}
 	f.streams.Go(func() { f.ended(st, f.session.Copy(f.ctx, f.blob.Place, &part, st)) })
+}
+
+// resume verifies the first n leaves, which an earlier fill may have left in the file,
+// and returns those of the local leaves that it did not find. The others that it did not
+// find are fetched.
+func (f *fetch) resume(n int, local []localLeaf) []localLeaf {
+	elsewhere := map[int]bool{}
+	for _, l := range local {
+		elsewhere[l.leaf] = true
+	}
+	buf := make([]byte, unixfs.MaxLeaf)
+	for i := 0; i < n && f.ctx.Err() == nil; i++ {
+		leaf := buf[:f.table.Len(i)]
+		_, err := f.partial.ReadAt(leaf, f.table.Start(i))
+		found := err == nil && f.table.Verify(i, leaf)
+		if found || !elsewhere[i] {
+			f.settleResumed(i, found)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(local, func(l localLeaf) bool { return f.leaves[l.leaf] == present })
+}
+
+func (f *fetch) settleResumed(i int, found bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if found {
+		f.arrived(i)
+	} else {
+		f.leaves[i] = missing
+		f.dispatch()
+	}
+	f.broadcast()
 }
 
 // copyLocal copies the leaves that other blobs may have. Leaves that these blobs do not

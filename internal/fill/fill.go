@@ -107,6 +107,7 @@ func (fl *fill) leave() {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if fl.readers--; fl.readers == 0 {
+		fl.broadcast()
 		fl.endLater()
 		fl.giveTables()
 	}

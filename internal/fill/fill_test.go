@@ -251,6 +251,42 @@ func (s *spoiled) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// A fill that fails leaves its leaves to the next one, which fetches the rest. Leaves
+// that have rotted meanwhile are fetched again.
+func TestFillThatFailsIsResumed(t *testing.T) {
+	content := random(60, large/4)
+	im, blob := one(t, content)
+	const at = large/8 + 100 // where the gateway breaks off
+	for _, rotten := range []bool{false, true} {
+		g := &testGateway{images: []*image{im}, body: func(r io.ReadSeeker) io.ReadSeeker { return &spoiled{r, http.ErrAbortHandler} }}
+		b := serve(t, t.TempDir(), room, g)
+		c := &client{want: content}
+		if err := b.Copy(t.Context(), b.session, blob, nil, c); err == nil || c.wrong {
+			t.Errorf("a gateway that breaks off: %d bytes and %v", c.n, err)
+		}
+		b.wait()
+		left, err := filepath.Glob(filepath.Join(b.dir, "cache", "tmp", "*"))
+		if err != nil || len(left) != 1 {
+			t.Fatalf("tmp has %v: %v", left, err)
+		}
+		want := int64(large/4 - at + 2*leafLen)
+		if rotten {
+			f, err := os.OpenFile(left[0], os.O_RDWR, 0)
+			check(t, err)
+			_, err = f.WriteAt(make([]byte, 10*leafLen), 20*leafLen)
+			check(t, errors.Join(err, f.Close()))
+			want += 11 * leafLen
+		}
+		g.body = nil
+		before := g.bytes.Load()
+		check(t, b.get(t.Context(), blob, content, nil))
+		b.mustKeep(t, blob, content)
+		if sent := g.bytes.Load() - before; sent > want {
+			t.Errorf("rotten %v: the second fill fetched %d bytes of %d, and %d were missing", rotten, sent, len(content), want)
+		}
+	}
+}
+
 // A fill goes on for a while after its client has left. Then it ends.
 func TestFillGoesOnForAWhileAfterClientsLeft(t *testing.T) {
 	content := random(10, large)

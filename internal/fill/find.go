@@ -111,12 +111,19 @@ func (fl *fill) beginFetching(partial *store.Partial, table *unixfs.Table) {
 	defer fl.mu.Unlock()
 	fl.partial = partial
 	fl.begin(fetching, table, partial.Open)
-	fl.ordered = len(local) == 0 && !fl.parts
+	resumed, _ := table.Span(partial.Resumed(), table.Size())
+	if partial.Resumed() == table.Size() {
+		resumed = len(table.Leaves)
+	}
+	for i := range resumed {
+		fl.leaves[i] = nearby
+	}
 	for _, l := range local {
 		fl.leaves[l.leaf] = nearby
 	}
-	if len(local) > 0 {
-		fl.streams.Go(func() { fl.copyLocal(fl.cache.Store(), local) })
+	fl.ordered = len(local) == 0 && resumed == 0 && !fl.parts
+	if !fl.ordered && resumed+len(local) > 0 {
+		fl.streams.Go(func() { fl.copyLocal(fl.cache.Store(), fl.resume(resumed, local)) })
 	}
 }
 

@@ -53,7 +53,7 @@ type state byte
 
 const (
 	missing state = iota
-	nearby        // in another blob of the store, and about to be copied
+	nearby        // perhaps on disk, in this file or another blob; about to be looked at
 	held          // in tail
 	present       // in the file
 )

@@ -3,10 +3,12 @@ package fill
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // run takes the fill through its phases. In the end, the blob is in the cache if it is
-// complete, and nothing of it is left there otherwise.
+// complete. If the gateways failed, its leaves stay for the next fill of the same file.
+// In all other cases, nothing of it is left in the cache.
 func (fl *fill) run(fromStart bool) {
 	defer close(fl.ended)
 	defer fl.cancel()
@@ -29,7 +31,28 @@ func (fl *fill) run(fromStart bool) {
 	}
 	fl.cancel()
 	fl.streams.Wait()
+	if isFailure(err) && fl.partial != nil {
+		fl.stay()
+	}
 	fl.close()
+}
+
+// isFailure reports whether a fill ended because no gateway could go on.
+func isFailure(err error) bool {
+	_, passed := errors.AsType[passedBy](err)
+	return err != nil && !passed && !errors.Is(err, ErrDigest)
+}
+
+// lastRead is how long a fill that failed waits for its readers to notice.
+const lastRead = time.Second
+
+// stay leaves the verified leaves to the next fill of the same file, once no reader
+// has the file open.
+func (fl *fill) stay() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastRead)
+	defer cancel()
+	_ = fl.wait(ctx, func() bool { return fl.readers == 0 })
+	fl.partial.Stay()
 }
 
 // close gives back what the fill holds, and reports how it ended.
@@ -55,7 +78,6 @@ func (fl *fill) reportOutcome(err error) {
 		return
 	}
 	o := Outcome{Result: Unwritten, Fetched: fl.fetched.Load(), Copied: fl.copied.Load()}
-	_, passed := errors.AsType[passedBy](err)
 	switch {
 	case err == nil && fl.kept:
 		o.Result = Kept
@@ -63,7 +85,7 @@ func (fl *fill) reportOutcome(err error) {
 		o.Result = FalseDigest
 	case errors.Is(err, context.Canceled):
 		o.Result = GivenUp
-	case err != nil && !passed:
+	case isFailure(err):
 		o.Result = Failed
 	}
 	fl.config.Ended(o)

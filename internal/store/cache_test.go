@@ -416,6 +416,59 @@ func TestManyProcessesShareACache(t *testing.T) {
 	t.Logf("a blob was found %d times and missing %d times", read, missed)
 }
 
+// The bytes of a blob that stays for the next try take room. They are evicted first, and
+// purged with their root.
+func TestUnfinishedBlobsAreEvictedFirst(t *testing.T) {
+	const size = 64 << 10
+	content := strings.Repeat("unfinished", size/10+1)[:size]
+	id := kindOf(t, content)
+	s := Open(t.TempDir())
+	c := s.NewCache(CacheConfig{MaxSize: 4 * size})
+	begin := func() {
+		p, err := c.BeginBlob(id, 2*size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.WriteAt([]byte(content), p.Resumed())
+		check(t, err)
+		p.Stay()
+		check(t, p.Close())
+	}
+	begin()
+	if n := c.Size(); n != size {
+		t.Errorf("the cache counts %d bytes, and has %d", n, size)
+	}
+	p, err := c.BeginBlob(id, 2*size)
+	if err != nil || p.Resumed() != size || c.Size() != size {
+		t.Fatalf("%d bytes are resumed, the cache counts %d: %v", p.Resumed(), c.Size(), err)
+	}
+	check(t, p.Close())
+	if left := must(s.cached.readDir(s.cached.tmp()))(t); len(left) > 0 || c.Size() != 0 {
+		t.Errorf("tmp has %v after a blob that did not stay, and the cache counts %d bytes", left, c.Size())
+	}
+
+	begin()
+	kept := []cid.Cid{cacheBlob(t, c, strings.Repeat("a", size)), cacheBlob(t, c, strings.Repeat("b", size))}
+	age(t, s, time.Hour)
+	c.Configure(CacheConfig{MaxSize: 3 * size})
+	check(t, c.Evict(t.Context()))
+	if s.cached.exists(s.cached.partialPath(id)) {
+		t.Error("the unfinished blob was not evicted")
+	}
+	for _, k := range kept {
+		if !s.cached.exists(s.cached.filePath(k)) {
+			t.Errorf("%s was evicted before the unfinished blob", k)
+		}
+	}
+
+	begin()
+	_, err = s.Forget(t.Context(), id)
+	check(t, err)
+	if s.cached.exists(s.cached.partialPath(id)) {
+		t.Error("the unfinished blob outlived a purge")
+	}
+}
+
 // A cache that cannot be written goes off and reports that once. It goes on again when it
 // can be written.
 func TestUnwritableCacheIsOffForAWhile(t *testing.T) {

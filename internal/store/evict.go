@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -108,7 +109,7 @@ func (c *Cache) Evict(ctx context.Context) error {
 	}
 	defer release(lock)
 	e := eviction{ctx: ctx, cache: c, now: time.Now(), evicted: c.now().Evicted, bytes: map[int64]int64{}}
-	if err := c.store.cached.each(ctx, e.count, blobs, files, nodes); err != nil {
+	if err := c.store.cached.each(ctx, e.count, temps, blobs, files, nodes); err != nil {
 		return err
 	}
 	surplus := c.room.measured(e.total, e.inUse)
@@ -142,13 +143,20 @@ type eviction struct {
 	inUse   int64           // bytes of open files
 }
 
-func (e *eviction) minute(info fs.FileInfo) int64 {
-	return min(info.ModTime().Unix(), e.now.Unix()) / 60
+// minute returns the minute of the last use of a file. Unfinished blobs go first.
+func (e *eviction) minute(it item) int64 {
+	if it.folder == temps {
+		return 0
+	}
+	return min(it.info.ModTime().Unix(), e.now.Unix()) / 60
 }
 
 // count counts a file, or removes a cached blob that has been kept since. The time of
 // a file that is in the future is set to now, so that the file can be evicted.
 func (e *eviction) count(it item) error {
+	if it.folder == temps && (!isUnfinished(it) || e.isInUse(it)) {
+		return nil // the process that writes it counts it
+	}
 	s := e.cache.store
 	if d, ok := it.blob(); ok && s.exists(s.blobPath(d)) && s.cached.remove(it.path) == nil {
 		return nil
@@ -161,14 +169,18 @@ func (e *eviction) count(it item) error {
 	if e.isInUse(it) {
 		e.inUse += size
 	} else {
-		e.bytes[e.minute(it.info)] += size
+		e.bytes[e.minute(it)] += size
 	}
 	return nil
 }
 
+// isUnfinished reports whether a file in tmp is a blob on its way into the cache, or was
+// one.
+func isUnfinished(it item) bool { return strings.HasPrefix(filepath.Base(it.path), blobPrefix) }
+
 // isInUse reports whether a process has a blob open.
 func (e *eviction) isInUse(it item) bool {
-	if it.folder != blobs {
+	if it.folder != blobs && it.folder != temps {
 		return false
 	}
 	f, err := e.cache.store.cached.open(it.path)
@@ -191,8 +203,8 @@ func (e *eviction) run(surplus int64) error {
 	}
 	sh := e.cache.store.cached
 	return sh.each(e.ctx, func(it item) error {
-		at, size := e.minute(it.info), onDisk(it.info.Size())
-		if at > last || at == last && surplus <= 0 || e.isInUse(it) || sh.remove(it.path) != nil {
+		at, size := e.minute(it), onDisk(it.info.Size())
+		if at > last || at == last && surplus <= 0 || !e.remove(it) {
 			return nil
 		}
 		e.cache.room.change(-size)
@@ -203,7 +215,16 @@ func (e *eviction) run(surplus int64) error {
 			surplus -= size
 		}
 		return nil
-	}, blobs, files, nodes)
+	}, temps, blobs, files, nodes)
+}
+
+// remove reports whether it removed a file, which was not in use.
+func (e *eviction) remove(it item) bool {
+	sh := e.cache.store.cached
+	if it.folder == temps {
+		return isUnfinished(it) && removeUnlocked(it.path)
+	}
+	return !e.isInUse(it) && sh.remove(it.path) == nil
 }
 
 // Forget removes every cached file below a root, even if other roots lead to it, since
@@ -231,6 +252,9 @@ func (s *Store) Forget(ctx context.Context, root cid.Cid) (Collected, error) {
 			if err := s.cached.removeCounted(path, &gone); err != nil {
 				return gone, err
 			}
+		}
+		if path := s.cached.partialPath(c); s.cached.exists(path) {
+			removeUnlocked(path)
 		}
 	}
 	return gone, context.Cause(ctx)

@@ -25,9 +25,11 @@ type Partial struct {
 
 	mu      sync.Mutex
 	path    string // where the file is now
+	resumed int64  // bytes that an earlier try left in the file
 	taken   int64  // bytes of the cache's room
 	readers int    // that have the file open
 	placed  bool   // by Commit
+	stays   bool   // for the next try
 	closed  bool
 	lock    *flock.Flock
 }
@@ -46,7 +48,7 @@ func (c *Cache) BeginBlob(id cid.Cid, size int64) (*Partial, error) {
 		c.offIfDiskFull(1)
 		return nil, ErrTooLarge
 	}
-	p := &Partial{cache: c, size: size, path: c.partialPath(id)}
+	p := &Partial{cache: c, size: size, path: c.store.cached.partialPath(id)}
 	err := p.open()
 	if err == nil {
 		return p, nil
@@ -57,52 +59,52 @@ func (c *Cache) BeginBlob(id cid.Cid, size int64) (*Partial, error) {
 	return nil, err
 }
 
-func (c *Cache) partialPath(id cid.Cid) string {
-	return filepath.Join(c.store.cached.tmp(), blobPrefix+key(id))
-}
-
 func (p *Partial) open() (err error) {
 	if err := p.cache.store.cached.mkdirAll(filepath.Dir(p.path)); err != nil {
 		return err
 	}
-	if p.lock, err = takeNew(p.path); err != nil {
+	if p.lock, err = try(p.path, exclusive); err != nil {
 		return err
 	}
 	if p.lock == nil {
 		return ErrBusy
 	}
-	if p.file, err = os.OpenFile(p.path, os.O_RDWR|noFollow, 0); err != nil {
+	p.file, err = os.OpenFile(p.path, os.O_RDWR|noFollow, 0)
+	if err == nil {
+		if err = p.resume(); err != nil {
+			p.file.Close()
+		}
+	}
+	if err != nil {
 		os.Remove(p.path)
 		release(p.lock)
 	}
 	return err
 }
 
-// takeNew makes and locks a file, or returns nil if another process has locked the one
-// at the path. A file that a killed process left is replaced and not reused, since
-// other processes may be reading it.
-func takeNew(path string) (*flock.Flock, error) {
-	for {
-		lock, err := try(path, exclusive)
-		if lock == nil {
-			return nil, err
-		}
-		info, err := lock.Stat()
-		if err == nil && info.Size() == 0 {
-			return lock, nil
-		}
-		err = errors.Join(err, os.Remove(path))
-		release(lock)
-		if err != nil {
-			return nil, err
-		}
+// resume takes room for the bytes that an earlier try left in the file.
+func (p *Partial) resume() error {
+	info, err := p.file.Stat()
+	if err != nil {
+		return err
 	}
+	n := info.Size()
+	p.cache.room.change(-onDisk(n))
+	if n > p.size || !p.cache.room.take(n) {
+		return p.file.Truncate(0)
+	}
+	p.resumed, p.taken = n, n
+	return nil
 }
+
+// Resumed returns how many bytes an earlier try left in the file. Any of these bytes
+// may be missing or wrong, so the caller must verify them.
+func (p *Partial) Resumed() int64 { return p.resumed }
 
 // Follow opens the file of a blob that another process is fetching. It is read only,
 // and its content is unverified.
 func (c *Cache) Follow(id cid.Cid) (*os.File, error) {
-	return c.store.cached.open(c.partialPath(id))
+	return c.store.cached.open(c.store.cached.partialPath(id))
 }
 
 // Path returns the path of the file, which is in tmp until Commit puts it in its place.
@@ -113,10 +115,14 @@ func (p *Partial) Path() string {
 }
 
 // Open opens the file for a reader, which must call done after closing it. Until then,
-// the bytes of the file count as used, and a file in its place is not evicted.
+// the bytes of the file count as used, and a file in its place is not evicted. A closed
+// blob can be opened only if it is in its place.
 func (p *Partial) Open() (f *os.File, done func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed && !p.placed {
+		return nil, nil, fs.ErrClosed // the next try may be writing the file, out of order
+	}
 	if f, err = p.cache.store.cached.open(p.path); err != nil {
 		return nil, nil, err
 	}
@@ -214,12 +220,26 @@ func (p *Partial) place(final string) error {
 	return err
 }
 
-// Close ends the blob, which is removed unless Commit put it in its place.
+// Stay makes Close leave the file in tmp for a while, unless a reader has it open. The
+// next BeginBlob of the same file resumes it. Eviction removes such files first.
+func (p *Partial) Stay() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stays = true
+}
+
+// Close ends the blob. It removes the file unless Commit put it in its place, or Stay
+// was called.
 func (p *Partial) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var err error
-	if !p.placed {
+	switch {
+	case p.placed:
+	case p.stays && p.readers == 0 && p.taken > 0:
+		err = p.cache.room.place(p.taken, p.taken, func() error { return nil })
+		p.taken = 0
+	default:
 		if err = os.Remove(p.path); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}

@@ -49,6 +49,7 @@ const (
 	blobs folder = "blobs" // in it, a directory for each algorithm
 	nodes folder = "nodes" // in it, a directory for each shard
 	files folder = "files"
+	temps folder = "tmp"
 )
 
 // An item is a file of a shelf.
@@ -79,7 +80,7 @@ func (it item) cid() (cid.Cid, bool) {
 func (sh shelf) each(ctx context.Context, visit func(item) error, folders ...folder) error {
 	for _, f := range folders {
 		dirs := []string{filepath.Join(sh.dir, string(f))}
-		if f != files {
+		if f == blobs || f == nodes {
 			entries, err := sh.readDir(dirs[0])
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gofrs/flock"
+	"github.com/ipfs/go-cid"
 )
 
 // Prefixes of the names in tmp. The process that writes a temporary file or directory
@@ -27,6 +28,11 @@ func lockOf(path string) string {
 		return filepath.Join(path, "lock")
 	}
 	return path
+}
+
+// partialPath returns the path of the blob that is the file c on its way into the cache.
+func (sh shelf) partialPath(c cid.Cid) string {
+	return filepath.Join(sh.tmp(), blobPrefix+key(c))
 }
 
 // A temp is a temporary file or directory, locked.
@@ -82,6 +88,16 @@ func (sh shelf) leftovers(visit func(*temp) error, prefixes ...string) error {
 		}
 	}
 	return nil
+}
+
+// removeUnlocked reports whether it removed a temporary file, which no process had
+// locked.
+func removeUnlocked(path string) bool {
+	lock, err := try(path, exclusive)
+	if err != nil || lock == nil {
+		return false
+	}
+	return (&temp{path, lock}).remove() == nil
 }
 
 // remove removes the file or directory. The lock is held until its file is removed
