@@ -59,8 +59,8 @@ func TestEveryArchiveOfAnImageHasOneRoot(t *testing.T) {
 	checkImage(t, s, old, img)
 }
 
-// checkImage pulls an image that we wrote the manifest of, as a client would,
-// and holds it against what was saved.
+// checkImage pulls an image whose manifest the converter wrote, as a client would, and
+// compares it with what was saved.
 func checkImage(t *testing.T, s *store.Store, result *Result, want testimage.Image) {
 	t.Helper()
 	img := layout.Image{Root: result.Root, Name: result.Images[0].Name}
@@ -93,7 +93,7 @@ func checkImage(t *testing.T, s *store.Store, result *Result, want testimage.Ima
 	}
 }
 
-// readBlob reads a blob that must be just what its descriptor says.
+// readBlob reads a blob, which must match its descriptor.
 func readBlob(t *testing.T, s *store.Store, img layout.Image, d v1.Descriptor) []byte {
 	t.Helper()
 	f, err := s.Open(t.Context(), img.Root, layout.BlobPath(img.Name, d.Digest))
@@ -111,7 +111,7 @@ func readBlob(t *testing.T, s *store.Store, img layout.Image, d v1.Descriptor) [
 	return data
 }
 
-// Whatever the order of the entries, one pass is enough.
+// One pass is enough for entries in any order.
 func TestOrderDoesNotMatter(t *testing.T) {
 	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 100_000), testimage.Layer("b", 10))
 	want, _ := convert(t, testimage.NewDocker(img))
@@ -123,8 +123,8 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	}
 }
 
-// An index that was digested elsewhere keeps its bytes, and so does everything
-// that it names and that is there.
+// An index that is known elsewhere by its digest keeps its bytes, and so does
+// everything that it names and that is present.
 func TestIndexKeepsItsBytes(t *testing.T) {
 	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 100_000))
 	archive, index := testimage.ContainerdDocker(img)
@@ -149,7 +149,7 @@ func TestIndexKeepsItsBytes(t *testing.T) {
 	}
 }
 
-// A plain tar that a manifest digested elsewhere speaks of is stored plain.
+// A plain tar stays plain where a manifest that is known elsewhere names it.
 func TestPlainLayersOfAnIndexStayPlain(t *testing.T) {
 	img := testimage.New(nil, testimage.Layer("a", 100_000))
 	inner := testimage.ImageManifest(img.Config, v1.MediaTypeImageConfig, img.Layers[0])
@@ -320,7 +320,7 @@ func TestBadArchives(t *testing.T) {
 	}
 }
 
-// No archive that is cut off anywhere is taken for a whole one.
+// An archive that is cut off, at any byte, is refused.
 func TestTruncatedAnywhere(t *testing.T) {
 	good := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 5000)))
 	needed := bytes.LastIndex(good, []byte(`"Layers"`)) // in the list, which stands last
@@ -352,13 +352,13 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// files lists what there is below dir, directories left out.
+// files lists the files below dir.
 func files(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string
 	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
 		if path == "." && errors.Is(err, fs.ErrNotExist) {
-			return nil // an empty store is taken away
+			return nil // an empty store was removed
 		}
 		if err == nil && !d.IsDir() {
 			found = append(found, path)
@@ -378,8 +378,8 @@ func unmarshal(t *testing.T, data []byte, v any) {
 	}
 }
 
-// What we wrote, pulled and saved again by a store that keeps layers compressed,
-// is made of the same leaves.
+// A converted image that is pulled, and saved again with its layers compressed, has the
+// same leaves.
 func TestOurLayersAreCutAsBefore(t *testing.T) {
 	img := testimage.New([]string{"app:1.0"}, testimage.GoldenLayer(1))
 	result, s := convert(t, testimage.OldDocker(img))
@@ -400,8 +400,8 @@ func TestOurLayersAreCutAsBefore(t *testing.T) {
 	}
 }
 
-// A signature is found by what it signs, under the same name, and is no image
-// of its own.
+// A signature is found by its subject, under the same name, and is not listed as an
+// image of its own.
 func TestReferrers(t *testing.T) {
 	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000))
 	z := testimage.Gzipped(img.Layers[0])
@@ -442,7 +442,7 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
-// A manifest of plain tars is written anew, unless something speaks of it by its
+// A manifest of plain tars is written anew, unless another document names it by its
 // digest.
 func TestSubjectKeepsItsBytes(t *testing.T) {
 	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000))
@@ -466,7 +466,7 @@ func TestSubjectKeepsItsBytes(t *testing.T) {
 	}
 }
 
-// Indexes that name one another again and again are read once each.
+// An index that many others name is read once.
 func TestNestedIndexes(t *testing.T) {
 	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000))
 	z := testimage.Gzipped(img.Layers[0])

@@ -18,7 +18,7 @@ import (
 )
 
 // A root need not hold images in format 1 to be copied: the copy has the same blocks.
-// A store refuses only what it could not walk through later.
+// A store refuses only blocks that it could not follow later.
 func TestCopyTakesAnyDAG(t *testing.T) {
 	file := dagBlock(cid.Raw, []byte("hello"))
 	symlink := dagBlock(cid.DagProtobuf, dagPB("\x08\x04\x12\x05hello"))

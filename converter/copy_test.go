@@ -111,7 +111,7 @@ func TestOnto(t *testing.T) {
 	onto(other)
 	checkNames(t, dir, root, "app:1.0", "app:2.0", "app:", "team/other:1.0")
 
-	// In whatever order, and copied instead of converted, it is the same.
+	// The order of adding does not matter, nor does copying instead of converting.
 	dir = t.TempDir()
 	root = convertTo(t, teststore.To(t, dir), two, Options{}).Root
 	if onto(one); root != first {
@@ -126,8 +126,7 @@ func TestOnto(t *testing.T) {
 	}
 }
 
-// Where latest is a tag it stays, and where it is only another name it goes when
-// it could mean two things.
+// A tag latest stays. An alias latest is dropped when it could mean two images.
 func TestOntoKnowsAliases(t *testing.T) {
 	image := func(tags ...string) []byte {
 		return testimage.OldDocker(testimage.New(tags, testimage.Layer(tags[0], 100)))
@@ -199,7 +198,7 @@ func readFile(t *testing.T, path string) []byte {
 	return b
 }
 
-// storeFiles are the files of a store but for its locks.
+// storeFiles returns the files of a store, except its locks.
 func storeFiles(t *testing.T, dir string) []string {
 	t.Helper()
 	return slices.DeleteFunc(files(t, dir), func(path string) bool { return !strings.Contains(path, "/") })

@@ -22,14 +22,14 @@ func indexArchive(tb *testimage.Tarball, manifests ...v1.Descriptor) []byte {
 	return tb.File(ocilayout.Index, testimage.Marshal(top)).Close()
 }
 
-// A platform may be left out, and a part of one may not.
+// A platform of an index may be missing as a whole, but not in part.
 func TestMissingParts(t *testing.T) {
 	one, two := testimage.Gzipped(testimage.Layer("a", 1000)), testimage.Gzipped(testimage.Layer("b", 1000))
 	config := testimage.New(nil, testimage.Layer("a", 1000), testimage.Layer("b", 1000)).Config
 	attested := testimage.Marshal(map[string]any{})
 	for name, test := range map[string]struct {
 		blobs [][]byte // of the image
-		other bool     // whether another platform is there
+		other bool     // whether another platform is present
 		want  string   // in the error
 	}{
 		"all":                        {[][]byte{config, one, two}, false, ""},
@@ -73,7 +73,7 @@ func TestLayersThatAreNearlyNothing(t *testing.T) {
 	}
 }
 
-// What is no image is not held to an image's rules.
+// An artifact need not follow the rules for images.
 func TestArtifact(t *testing.T) {
 	empty := []byte("{}")
 	tb := new(testimage.Tarball).Blob(empty).Blob(testimage.Layer("a", 10))
@@ -121,8 +121,7 @@ func TestCompressedArchive(t *testing.T) {
 	}
 }
 
-// An archive is whole only if it says where it ends, and is read to where its
-// writer ends.
+// An archive must have an end mark, and is read to the end of the input.
 func TestEndOfArchive(t *testing.T) {
 	archive := testimage.OldDocker(testimage.New([]string{"app:1.0"}, testimage.Layer("a", 1000)))
 	if _, err := tryConvert(t, t.TempDir(), bytes.NewReader(archive[:len(archive)-1024])); err == nil || !strings.Contains(err.Error(), "ends early") {

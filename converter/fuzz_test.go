@@ -17,8 +17,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// Whatever the archive, it is refused and nothing is left of it, or there are
-// images in the result, and everything there is right.
+// Every archive is either refused and leaves no files, or it gives images in which
+// everything is right.
 func FuzzArchive(f *testing.F) {
 	for _, archive := range fuzzSeeds() {
 		f.Add(archive, false)
@@ -57,7 +57,7 @@ func FuzzArchive(f *testing.F) {
 	})
 }
 
-// fuzzSeeds are small archives of the kinds that there are.
+// fuzzSeeds returns a small archive of each kind.
 func fuzzSeeds() [][]byte {
 	img := testimage.New([]string{"app:1.0"}, []byte{}, testimage.Layer("a", 10))
 	containerd, _ := testimage.ContainerdDocker(img)

@@ -27,19 +27,18 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A golden is a fixed archive and the addresses that format 1 gives it.
+// A golden is a fixed archive and the addresses that it has in format 1.
 type golden struct {
 	name    string
 	archive []byte
 	options converter.Options
-	onto    []byte // converted first, and then the archive is added to it
+	onto    []byte // an archive that is converted first, as the base
 	sum     string // of the archive: shows whether the test itself has changed
 	v1, v0  string // roots, by profile; v1 is the default
 }
 
-// The addresses of fixed archives are part of format 1: nobody can change what is
-// on IPFS already. If a new encoder or library gives other roots, it cannot be
-// used.
+// The addresses of fixed archives are part of format 1: images on IPFS keep them for
+// ever. An encoder or library that gives other roots cannot be used.
 func TestGoldenRoots(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	workers := []int{1, 2, 7} // the number of workers must not change a root
@@ -176,7 +175,7 @@ func goldens() []golden {
 	}
 }
 
-// goldenRoot converts the golden's archive, after what it is put onto.
+// goldenRoot converts the golden's archive onto its base.
 func goldenRoot(t *testing.T, test golden, o converter.Options) cid.Cid {
 	t.Helper()
 	dir := t.TempDir()

@@ -26,9 +26,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A testRegistry has an archive's blobs, and whatever else it is told to answer.
-// Real registries are in the end-to-end tests; this one is for what these do not
-// do on demand.
+// A testRegistry serves an archive's blobs, and other answers that a test sets. It stands
+// for faults that the real registries of the end-to-end tests do not show on demand.
 type testRegistry struct {
 	*httptest.Server
 	blobs   map[string][]byte
@@ -83,8 +82,8 @@ func (r *testRegistry) source(suffix string) source.Source {
 	return source.FromRegistry(r.image(suffix), true)
 }
 
-// A registry's image is as one of a layout, but that only what is wanted is
-// asked for, and what is about it comes along.
+// An image in a registry is converted like one in a layout. Only wanted blobs are asked
+// for, and referrers are converted with the image.
 func TestRegistry(t *testing.T) {
 	tb := new(testimage.Tarball)
 	index, amd64, arm64 := testimage.MultiPlatform(tb)
@@ -131,8 +130,7 @@ func TestRegistry(t *testing.T) {
 	got.mustHave(t, amd64.Digest.String())
 }
 
-// A download goes on where its connection broke, whether or not the registry can
-// begin there.
+// A download continues where its connection broke, also if the registry ignores ranges.
 func TestDownloadGoesOn(t *testing.T) {
 	tb := new(testimage.Tarball)
 	img := testimage.New(nil, testimage.Layer("a", 300_000))
@@ -212,8 +210,8 @@ func TestRegistryFailures(t *testing.T) {
 	}
 }
 
-// A signature is not lost because the registry has a bad day, and there need not
-// be any.
+// A registry that fails to list referrers fails the conversion. A registry without such
+// a list does not.
 func TestReferrersOfARegistry(t *testing.T) {
 	tb := new(testimage.Tarball)
 	subject := testimage.GzippedImage(tb, testimage.New(nil, testimage.Layer("a", 1000)))
@@ -243,7 +241,7 @@ func TestReferrersOfARegistry(t *testing.T) {
 		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	// pages gives one list, in pages, of which the last is another answer.
+	// pages returns a list in pages, of which the last one is another answer.
 	pages := func(link string, last http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, req *http.Request) {
 			switch req.URL.RawQuery {
@@ -309,7 +307,7 @@ func TestReferrersOfARegistry(t *testing.T) {
 	}
 }
 
-// What nobody could pull is not fetched, and Ctrl-C is obeyed.
+// An image whose name no client could pull is not fetched, and Ctrl-C ends a download.
 func TestRegistryIsNotAsked(t *testing.T) {
 	r := newTestRegistry(t, new(testimage.Tarball), nil)
 	if _, err := convertFrom(t, r.source("/blobs:1.0"), Options{}); err == nil || !strings.Contains(err.Error(), "image name") {

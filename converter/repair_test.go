@@ -55,7 +55,7 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// What cannot be made right is named.
+// An image that cannot be repaired is refused with a reason.
 func TestRepairRefuses(t *testing.T) {
 	tar := testimage.Layer("a", 10)
 	layer := layout.BlobPath("app", digest.FromBytes(tar))
@@ -76,7 +76,7 @@ func TestRepairRefuses(t *testing.T) {
 	}
 }
 
-// verified returns what is right below a root, or what is wrong, a line each.
+// verified returns what is right below a root, or one line for each fault.
 func verified(t *testing.T, from origin.Origin, root cid.Cid, s origin.Selection) (right *verify.Verified, faults []string) {
 	t.Helper()
 	v := verify.New(from, func(f verify.Fault) { faults = append(faults, f.Error()) }, t.Logf)

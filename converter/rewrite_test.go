@@ -44,13 +44,13 @@ func TestRecompressedImageHasOneRoot(t *testing.T) {
 	}
 }
 
-// An index whose images are recompressed says what it said, of other manifests,
-// which say what they said, of other layers.
+// Recompressing changes only descriptors: those of manifests in an index, and those of
+// layers in a manifest.
 func TestRecompressedIndex(t *testing.T) {
 	tb := new(testimage.Tarball)
 	_, amd64, arm64 := testimage.MultiPlatform(tb)
 	seekable := testimage.ImageManifest(nil, "")
-	blobOf := func(d v1.Descriptor) []byte { // of the archive so far
+	blobOf := func(d v1.Descriptor) []byte { // in the archive so far
 		return tb.Written[ocilayout.BlobPath(d.Digest)]
 	}
 	unmarshal(t, blobOf(amd64), &seekable)
@@ -58,7 +58,7 @@ func TestRecompressedIndex(t *testing.T) {
 		"containerd.io/snapshot/stargz/toc.digest": digest.FromString("toc").String(),
 		"org.example.kept":                         "<&>",
 	}
-	// Fields that nobody knows, in an order of their own.
+	// Unknown fields, in an unusual order.
 	data := bytes.Replace(testimage.Marshal(seekable), []byte(`{`), []byte(`{"zzz":[1.50,{"b":1,"a":12345678901234567890}],`), 1)
 	tb.Blob(data)
 	changed := testimage.Describe(v1.MediaTypeImageManifest, data)
@@ -106,7 +106,7 @@ func TestRecompressedIndex(t *testing.T) {
 	if !bytes.Contains(m, []byte(`"zzz":[1.50,{"b":1,"a":12345678901234567890}]`)) || !bytes.Contains(m, []byte(`"annotations":{"org.example.kept":"\u003c\u0026\u003e"}`)) {
 		t.Errorf("the manifest is %s", m)
 	}
-	// What is recompressed does not change any more.
+	// Recompressing a second time changes nothing.
 	var parts []v1.Descriptor
 	tb = new(testimage.Tarball)
 	for _, d := range index.Manifests {
@@ -139,7 +139,7 @@ func gunzipped(t *testing.T, data []byte) []byte {
 	return b.Bytes()
 }
 
-// What some programs read, and others do not, is not rewritten.
+// A document that programs read in different ways is not rewritten.
 func TestFieldsThatAreSpelledOtherwise(t *testing.T) {
 	for _, test := range [][2]string{{"layers", "Layers"}, {"layers", "layer\u017f"}, {"digest", "Digest"}} {
 		tb := new(testimage.Tarball)

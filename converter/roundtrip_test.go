@@ -21,8 +21,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Whatever layers an archive has and however it is saved, what is made of it is
-// found right, and exported and converted again has the address that it had.
+// The result of converting any archive passes verify, and has the same address after it
+// is exported and converted again.
 func TestRoundTrip(t *testing.T) {
 	var turn turn
 	layers := hostileLayers()
@@ -50,9 +50,9 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// A turn says which form of an archive is next, and which of the options that
-// change what is written. All of them with every layer are too many to try; but
-// there are five forms and eight options, so that all come together in turn.
+// A turn says which form of an archive is next, and which options. Trying every
+// combination for each layer would take too long. Five forms and eight options have no
+// common divisor, so all pairs come up in turn.
 type turn int
 
 // roundTrips converts two of the archives.
@@ -112,7 +112,7 @@ func mustBeRight(t *testing.T, what string, archive []byte, o Options) *converte
 	return &converted{result, exported.Bytes()}
 }
 
-// archivesOf is an image in every form that programs save one in.
+// archivesOf returns an image in every form in which programs save one.
 func archivesOf(t *testing.T, img testimage.Image) map[string][]byte {
 	t.Helper()
 	containerd, _ := testimage.ContainerdDocker(img)
@@ -138,7 +138,7 @@ func zstdImage(t *testing.T, img testimage.Image) []byte {
 	return testimage.LayoutOf(tb, testimage.Tagged(testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m)), "docker.io/library/app:1.0"))
 }
 
-// artifactOf is an archive of what is no image, with such blobs.
+// artifactOf returns an archive of an artifact with the given blobs.
 func artifactOf(blobs ...[]byte) []byte {
 	tb := new(testimage.Tarball).Blob([]byte("{}"))
 	m := testimage.ImageManifest([]byte("{}"), v1.MediaTypeEmptyJSON)
@@ -153,7 +153,7 @@ func artifactOf(blobs ...[]byte) []byte {
 
 var noise = testimage.Random("noise", 5<<18) // more than a piece
 
-// hostileLayers is what has ever been, or might be, hard to cut.
+// hostileLayers returns layers that are, or may be, hard to cut.
 func hostileLayers() map[string][]byte {
 	whole := testimage.Layer("large", 3<<19)
 	return map[string][]byte{
@@ -185,7 +185,7 @@ func hostileLayers() map[string][]byte {
 	}
 }
 
-// extension is a header, of that type, of an entry of size bytes, of which n follow.
+// extension returns a header of the given type that claims size bytes, and n of these.
 func extension(typeflag byte, size int64, n int) []byte {
 	var b bytes.Buffer
 	h := tar.Header{Name: "x", Size: size, Format: tar.FormatGNU}
@@ -211,7 +211,7 @@ func manyFiles(n int) []byte {
 	return w.Close()
 }
 
-// randomLayer is a layer of files and of what may stand between, whole or not.
+// randomLayer returns a tar of files and other entries, which may be cut off.
 func randomLayer(random *rand.Rand) []byte {
 	w := new(testimage.Tarball)
 	for i := range random.IntN(40) {

@@ -24,7 +24,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// A conversion is what became of a source.
+// A conversion is the result of converting a source.
 type conversion struct {
 	*Result
 	in   *store.Store
@@ -101,8 +101,8 @@ func unpack(t *testing.T, archive []byte) string {
 	}
 }
 
-// A layout as a directory is as good as one in an archive, and only what is
-// wanted of it is read.
+// A layout gives the same images as a directory and as an archive. Of a directory, only
+// the wanted files are read.
 func TestLayout(t *testing.T) {
 	tb := new(testimage.Tarball)
 	one := testimage.Tagged(testimage.GzippedImage(tb, testimage.New(nil, testimage.Layer("a", 50_000))), "1.0")
@@ -138,8 +138,8 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// The address is that of the content, whatever way this comes: nothing but the
-// bytes says how they are cut.
+// The same content has the same address, whatever source it comes from: the bytes alone
+// decide where they are cut.
 func TestOneRootFromEverywhere(t *testing.T) {
 	const name = "docker.io/team/app:1.0"
 	layer, text := testimage.Layer("a", 600_000), bytes.Repeat([]byte("what was found\n"), 100_000)
@@ -211,7 +211,7 @@ func TestOneRootFromEverywhere(t *testing.T) {
 	}
 }
 
-// The names that Docker would take for the same are the same.
+// Two names that mean one image to Docker mean one image here.
 func TestNamedImageOfADockerArchive(t *testing.T) {
 	archive := testimage.OldDocker(testimage.New([]string{"app:1.0", "app:latest"}, testimage.Layer("a", 10)), testimage.New([]string{"app:2.0"}, testimage.Layer("b", 10)))
 	got := mustConvertFrom(t, source.FromArchive(bytes.NewReader(archive)), Options{Image: "docker.io/library/app"})
@@ -250,8 +250,8 @@ func TestPlatform(t *testing.T) {
 	}
 }
 
-// An index may name anything, a manifest may have its contents in it, and what
-// was attested is kept.
+// An index may name blobs of any type, a descriptor may hold the content itself, and
+// attestations are kept.
 func TestWhatIndexesName(t *testing.T) {
 	tb := new(testimage.Tarball)
 	index, amd64, arm64 := testimage.MultiPlatform(tb)
@@ -279,8 +279,8 @@ func TestWhatIndexesName(t *testing.T) {
 	}
 }
 
-// Blobs and manifests go by whichever digest whoever wrote them chose, and
-// manifests by their sha256 too, which is what a registry calls them.
+// Blobs and manifests keep the digests that their author chose. Manifests also have
+// their sha256, by which registries name them.
 func TestOtherDigests(t *testing.T) {
 	layer := testimage.Gzipped(testimage.Layer("a", 50_000))
 	strong := func(mediaType string, data []byte) v1.Descriptor {
@@ -327,8 +327,7 @@ func TestOtherDigests(t *testing.T) {
 	}
 }
 
-// Layers that not everybody may distribute are kept where they are, and missing
-// without harm where they are not.
+// Non-distributable layers are kept where they are present, and may be missing.
 func TestForeignLayers(t *testing.T) {
 	base, own := testimage.Layer("windows", 50_000), testimage.Layer("own", 1000)
 	img := testimage.New(nil, base, own)
@@ -354,8 +353,7 @@ func TestForeignLayers(t *testing.T) {
 	}
 }
 
-// Of entries that are named the same, the last is the one, and the others leave
-// nothing.
+// Of entries with the same name, the last one counts, and the others leave no files.
 func TestEntriesNamedTheSame(t *testing.T) {
 	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 10))
 	want, _ := convert(t, testimage.OldDocker(img))
@@ -375,7 +373,7 @@ func TestEntriesNamedTheSame(t *testing.T) {
 	}
 }
 
-// No document is read that is too long to be one, wherever it stands.
+// A document that is too long is refused, wherever it is.
 func TestLongDocuments(t *testing.T) {
 	long := append(bytes.Repeat([]byte(" "), layout.MaxManifest), "{}"...)
 	endless := bytes.Repeat([]byte(" "), 20<<20)

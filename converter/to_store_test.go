@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// Each leaf that was not there is new, once, and nothing else is.
+// A leaf that the store did not have counts as new once, and no other leaf does.
 func TestReused(t *testing.T) {
 	twice := func(tag string) []byte { // in two layers, of which each is cut alike
 		content := testimage.Random(tag, 1<<20)
@@ -49,8 +49,8 @@ func TestReused(t *testing.T) {
 	}
 }
 
-// A blob of a base is not read; where a new image has it as well, it is, under
-// whatever name.
+// A blob that only the base has is not read. A blob that a new image has as well is read,
+// whatever the image is called.
 func TestOntoRottenBase(t *testing.T) {
 	shared := testimage.Layer("shared", 300_000)
 	dir := t.TempDir()

@@ -13,8 +13,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A short list of names stands for any number of files: each name has all files of its
-// image. Tags of one name share them.
+// Each name has all files of its image, so a short list of names can stand for any number
+// of files. The tags of one name share the files.
 func TestFilesOfManyNamesAreBounded(t *testing.T) {
 	ws, err := blob.NewWorkspace(t.Context(), t.TempDir(), blob.Form{}, nil)
 	if err != nil {

@@ -74,7 +74,7 @@ func TestName(t *testing.T) {
 	}
 }
 
-// A terminal is told from a pipe before anything is done.
+// A terminal as standard input is refused before anything is read.
 func TestTerminal(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -102,7 +102,7 @@ func run(t *testing.T, args ...string) (string, error) {
 	return stdout.String(), err
 }
 
-// What people type who do not know the program leads to what they mean.
+// The errors for common mistakes say what to type instead.
 func TestErrorsSayWhatIsMeant(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("IPFS_API", "")

@@ -26,7 +26,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 )
 
-// A requestLog is an HTTP server and what it was asked for.
+// A requestLog is an HTTP server that records its requests.
 type requestLog struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -233,8 +233,8 @@ func TestGatewayBehindUnixSocket(t *testing.T) {
 	}
 }
 
-// Roots that only the own store has are asked of no gateway, and the own store's
-// other images are what the image is compared with.
+// No gateway is asked for roots that only the own store has. Inspect compares the image
+// with those of the own store.
 func TestInspectDoesNotTellGatewaysWhatTheStoreHas(t *testing.T) {
 	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "app.car")
 	private := imageIn(t, "private:v1", "--store", dir)
@@ -250,8 +250,8 @@ func TestInspectDoesNotTellGatewaysWhatTheStoreHas(t *testing.T) {
 	}
 }
 
-// What verify reads, and what its result depends on, is in the one place that the
-// flags name.
+// Verify reads from the place that the flags name, and its result depends on that place
+// alone.
 func TestVerifyIsOfOnePlace(t *testing.T) {
 	t.Setenv("IPFS_API", "")
 	gateway := serve(t, http.NotFound)
@@ -292,7 +292,7 @@ func TestVerifyIsOfOnePlace(t *testing.T) {
 	}
 }
 
-// Whatever an archive or a manifest says, a terminal gets no control character of it.
+// Control characters in archives and manifests do not reach a terminal.
 func TestNoControlCharactersReachATerminal(t *testing.T) {
 	const evil = "a\x1b]52;c;cm0=\x07\u009b\u202eb"
 	if got := shortName(evil); strings.ContainsAny(got, "\x1b\x07\u009b\u202e") {
@@ -307,8 +307,8 @@ func TestNoControlCharactersReachATerminal(t *testing.T) {
 	}
 }
 
-// A disk that is full, or a temporary directory that is not there, is named with its
-// path and with the way out.
+// The errors for a full disk and for a missing temporary directory name the path and what
+// to do.
 func TestFullDiskHasAWayOut(t *testing.T) {
 	archive := archiveOf(t, "app:v1")
 	t.Setenv("TMPDIR", "/somewhere")

@@ -90,7 +90,7 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// Of several images at one address none goes that was not named.
+// Rm refuses to remove an image that was not named, where several share an address.
 func TestRemoveOneOfSeveral(t *testing.T) {
 	one, two := digest.FromString("one"), digest.FromString("two")
 	files := map[string]string{"app/manifests/1": "one", "app/manifests/2": "two", "other/manifests/latest": "two"}

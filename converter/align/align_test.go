@@ -33,7 +33,7 @@ func TestPiecesAreTheBytesThatCameIn(t *testing.T) {
 	}
 }
 
-// layers are tars of every kind, and what is none.
+// layers returns tars of every kind, and inputs that are not tars.
 func layers() map[string][]byte {
 	big := random("big", 3<<19)
 	valid := newTar().dir("usr/").many("usr/share/doc/", 300, 2000).file("usr/bin/app", big).
@@ -68,7 +68,7 @@ func layers() map[string][]byte {
 	}
 }
 
-// An insertion, anywhere, costs the pieces near it.
+// An insertion changes only the pieces near it.
 func TestAnInsertionMovesNothingFarAway(t *testing.T) {
 	build := func(insert int) []byte {
 		w := newTar()
@@ -103,7 +103,7 @@ func TestEqualFilesGiveEqualPieces(t *testing.T) {
 		content := random("content", size)
 		here := set(pieces(t, newTar().many("a/", 40, 1000).file("bin/app", content).many("b/", 40, 1000).close(), 1<<20))
 		there := pieces(t, newTar().at(time.Unix(1e9, 0)).file("opt/other/name", content).close(), 1<<20)
-		// All but the first piece, the header, and the last, the archive's end.
+		// The first piece is the header, and the last one the archive's end.
 		for i, p := range there[1 : len(there)-1] {
 			if !here[sha256.Sum256(p)] {
 				t.Errorf("piece %d of a file of %d bytes is not shared", i, size)
@@ -112,7 +112,7 @@ func TestEqualFilesGiveEqualPieces(t *testing.T) {
 	}
 }
 
-// Inside a long file as well, only what is near a change differs.
+// An insertion into a long file, too, changes only the pieces near it.
 func TestAnInsertionIntoALargeFile(t *testing.T) {
 	content := random("content", 8<<20)
 	longer := slices.Concat(content[:3<<20], []byte("inserted"), content[3<<20:])
@@ -205,7 +205,7 @@ func random(seed string, n int) []byte {
 	return b
 }
 
-// claims is a tar whose one entry says that it has so many bytes.
+// claims returns a tar with one entry, whose header claims a size.
 func claims(size int64) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)

@@ -13,7 +13,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// What a disk gives back that has gone bad does not get into an image.
+// Bytes that a broken disk changed do not get into an image.
 func TestReadAgain(t *testing.T) {
 	layer, other := testimage.Layer("a", 10_000), testimage.Layer("b", 10_000)
 	for name, test := range map[string]struct {
@@ -38,7 +38,7 @@ func TestReadAgain(t *testing.T) {
 	}
 }
 
-// A cancelled conversion ends where it is, also after the archive was read.
+// A cancelled conversion ends at once, also after the archive was read.
 func TestCancelledWhileRewriting(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(io.ErrClosedPipe)

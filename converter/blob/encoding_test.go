@@ -8,7 +8,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// The first bytes of a tar are the name of its first file.
+// A tar begins with the name of its first file, which may look like a magic number.
 func TestNameOfFirstFileIsNoCompression(t *testing.T) {
 	for beginning, want := range map[string]Encoding{
 		"BZh1":                         Plain,

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A gzip file's members end where they end, however small, and one that is too
-// large for a block makes the layer a file like any other.
+// Cuts are made where the members of a gzip file end, even small ones. A layer with a
+// member that is too large for a block is cut like any other file.
 func TestMembers(t *testing.T) {
 	word, large := testimage.Gzipped([]byte("word")), testimage.Gzipped(testimage.Random("x", unixfs.MaxLeaf+1))
 	for name, test := range map[string]struct {

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A layer's form in the archive makes no difference to the layer that we align.
+// Every form that a layer has in an archive gives the same aligned layer.
 func TestRecompress(t *testing.T) {
 	layer := testimage.Layer("a", 500_000)
 	for compression, mediaType := range map[Compression]string{Gzip: layout.DockerLayerGzip, Uncompressed: layout.DockerLayer} {
@@ -36,7 +36,7 @@ func TestRecompress(t *testing.T) {
 	}
 }
 
-// Looking into a layer makes no difference to how it is cut, however short it is.
+// Decompressing a layer on the way does not change how it is cut, even if it is short.
 func TestRecompressedOrNotWhatCameIsCutAlike(t *testing.T) {
 	for _, inside := range [][]byte{{}, []byte("no tar"), make([]byte, 512), testimage.Layer("a", 100_000)} {
 		var cuts []int
@@ -50,7 +50,7 @@ func TestRecompressedOrNotWhatCameIsCutAlike(t *testing.T) {
 	}
 }
 
-// Of what is no layer, or damaged, only what came is left.
+// A file that is not a layer, or is damaged, is kept as it came and in no other form.
 func TestRecompressingWhatDoesNotDecompress(t *testing.T) {
 	z := testimage.Gzipped(testimage.Layer("a", 500_000))
 	for name, damaged := range map[string][]byte{
@@ -83,8 +83,8 @@ func TestCancelledWhileRecompressing(t *testing.T) {
 	}
 }
 
-// Without compression a layer is the tar to the byte, cut where a compressed one
-// is cut.
+// Without compression, a layer is its tar to the byte, cut at the same places as a
+// compressed one.
 func TestUncompressed(t *testing.T) {
 	layer := testimage.GoldenLayer(1)
 	plain := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: Uncompressed})

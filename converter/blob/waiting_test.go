@@ -17,8 +17,8 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A few bytes of a compressed archive stand for any number of files that no image
-// names, so these do not wait on disk as they are.
+// A short compressed archive can hold any number of files that no image names. On disk
+// they wait compressed.
 func TestUnnamedFilesTakeLittleDisk(t *testing.T) {
 	ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel})
 	var first, last *Content
@@ -46,7 +46,7 @@ func TestUnnamedFilesTakeLittleDisk(t *testing.T) {
 	if used > maxAllPlain+maxPlain {
 		t.Errorf("8 files of %d bytes take %d bytes", maxPlain, used)
 	}
-	// The form in which a file waits does not show in what becomes of it.
+	// A file becomes the same blob, in whatever form it waited.
 	for _, form := range []func(*Content) (*Blob, error){(*Content).AsIs, (*Content).AsLayer} {
 		a, err := form(first)
 		if err != nil {

@@ -78,9 +78,9 @@ func TestExportVerifies(t *testing.T) {
 	}
 }
 
-// Docker's list, which knows no platforms, names this machine's image of an
-// index, or the only one. Where neither is there it stays away, since an empty
-// list would have Docker load nothing without a word.
+// Docker's list knows no platforms, so for an index it names the image for this machine,
+// or the only one. If neither is present, the list is left out: with an empty list,
+// Docker loads nothing and reports nothing.
 func TestExportedPlatform(t *testing.T) {
 	ours := runtime.GOOS + "/" + runtime.GOARCH
 	for _, test := range []struct {
@@ -176,7 +176,7 @@ func exportFrom(t *testing.T, from origin.Origin, root cid.Cid, logf func(string
 	return b.Bytes()
 }
 
-// tryExport returns what came out of a CAR, whole or not.
+// tryExport returns the archive of a CAR's image, which may be incomplete.
 func tryExport(t *testing.T, car string, root cid.Cid) ([]byte, error) {
 	t.Helper()
 	from, _, err := origin.FromCAR(car)

@@ -68,8 +68,8 @@ func inspectFiles(t *testing.T, f files, s origin.Selection) *Inspection {
 	return i
 }
 
-// An image is listed once with all of its tags, and its platform is what its config
-// says where no index says it.
+// An image is listed once with all of its tags. Its platform is that of the index, or
+// else that of its config.
 func TestTagsOfOneImageAreListedTogether(t *testing.T) {
 	f := files{}
 	d := f.image("riscv64", "layer", "v1", "v2")
@@ -86,8 +86,8 @@ func TestTagsOfOneImageAreListedTogether(t *testing.T) {
 	}
 }
 
-// What an index lists is shown in its order, each blob counts once, and what is not
-// there is said to be missing.
+// The manifests of an index are shown in its order, each blob counts once, and missing
+// manifests are listed as missing.
 func TestIndexShowsWhatIsMissing(t *testing.T) {
 	f := files{}
 	one, two := f.image("amd64", "shared layer"), f.image("arm64", "shared layer")
@@ -166,8 +166,8 @@ func TestSharedIsWhatOtherImagesHave(t *testing.T) {
 	}
 }
 
-// A selection of nothing says what there is, and an image of another program's layout
-// is not taken for nothing.
+// The error for a selection without an image names the images that there are, or says
+// that there is one in another program's layout.
 func TestNothingSelectedSaysWhatThereIs(t *testing.T) {
 	f := files{}
 	f.image("amd64", "layer", "v1")

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Leaves of every size, none at all among them, come back, and with one byte
-// changed anywhere they do not.
+// Files with leaves of every size are read back, and a file with one changed byte is
+// refused. A file may have no leaves at all.
 func TestVerify(t *testing.T) {
 	for _, sizes := range [][]int{
 		{},
@@ -52,7 +52,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// Whoever closes before the end is not waited for.
+// Closing a reader before the end of the file does not block.
 func TestVerifyIsClosed(t *testing.T) {
 	f, content := file([]int{unixfs.MaxLeaf, unixfs.MaxLeaf, unixfs.MaxLeaf, unixfs.MaxLeaf, unixfs.MaxLeaf, unixfs.MaxLeaf, unixfs.MaxLeaf})
 	r := verify(body(content), f, "a test")

@@ -23,7 +23,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Who names no variant wants the usual one, if it is there, and takes any.
+// Without a variant, the usual one is chosen if it is present, and any other otherwise.
 func TestChoose(t *testing.T) {
 	v5, v6, v7 := Platform{OS: "linux", Architecture: "arm", Variant: "v5"}, Platform{OS: "linux", Architecture: "arm", Variant: "v6"}, Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
 	arm, amd64 := Platform{OS: "linux", Architecture: "arm"}, Platform{OS: "linux", Architecture: "amd64"}

@@ -10,8 +10,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 )
 
-// An Error is the error for images of which none, or more than one, is for the wanted
-// platform.
+// An Error is the error where no image, or more than one, is for the wanted platform.
 type Error struct {
 	Where     string // what has the images
 	Wanted    Platform
@@ -22,7 +21,7 @@ type Error struct {
 func (e *Error) Error() string {
 	switch {
 	case e.Ambiguous:
-		return fmt.Sprintf("%s has several images for %s, of which one has to be named: there is %s", e.Where, e.Wanted, list(e.There))
+		return fmt.Sprintf("%s has several images for %s: there is %s", e.Where, e.Wanted, list(e.There))
 	case len(e.There) == 0:
 		return fmt.Sprintf("%s has no image for %s, nor for any platform", e.Where, e.Wanted)
 	}

@@ -55,8 +55,8 @@ func TestEntriesAreBounded(t *testing.T) {
 	}
 }
 
-// A few bytes, compressed well, stand for any number of files, none of which an image
-// may need. They wait on disk until the manifest tells.
+// A short compressed archive can hold any number of files that no image needs. They
+// wait on disk until the manifest is read, so their bytes are bounded.
 func TestCompressedArchiveCannotFillDisk(t *testing.T) {
 	t.Parallel()
 	const fileSize = 60 << 20
@@ -92,8 +92,8 @@ func TestCompressedArchiveCannotFillDisk(t *testing.T) {
 	}
 }
 
-// A few bytes of an archive stand for any number of zeros in sparse files, so these are
-// bounded for all files together.
+// A short archive can stand for any number of zeros in sparse files, so the zeros of all
+// files together are bounded.
 func TestSparseFilesAreBoundedTogether(t *testing.T) {
 	const size = 1 << 20
 	archive := slices.Concat(sparseEntry("first", size), sparseEntry("second", size), make([]byte, 1024))

@@ -53,7 +53,7 @@ func checkTellsNothing(t *testing.T, err error) {
 }
 
 // The author of a layout can put links into it, and may see the errors of the machine
-// that converts it. These tell nothing of a file outside.
+// that converts it. These errors reveal nothing about a file outside.
 func TestLayoutTellsNothingOfFilesOutside(t *testing.T) {
 	wrong := testimage.Describe(v1.MediaTypeImageConfig, []byte("something else"))
 	for _, size := range []int64{int64(len(secret)), 1, 1 << 20} {
@@ -72,7 +72,7 @@ func TestLayoutTellsNothingOfFilesOutside(t *testing.T) {
 	checkTellsNothing(t, err)
 }
 
-// A pipe in a layout would never end.
+// Reading a pipe in a layout would never end, so it is refused.
 func TestLayoutReadsRegularFilesOnly(t *testing.T) {
 	d := testimage.Describe(v1.MediaTypeImageConfig, []byte("{}"))
 	dir := layoutWithLink(t, "unused")

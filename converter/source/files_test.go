@@ -13,7 +13,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/testimage"
 )
 
-// openTar reads an archive, and adds the list of images without which there is none.
+// openTar reads an archive, and adds an empty list of images, which every archive must have.
 func openTar(t *testing.T, tb *testimage.Tarball) (*Layout, error) {
 	t.Helper()
 	return FromArchive(bytes.NewReader(tb.File(ocilayout.DockerList, []byte("[]")).Close())).Open(workspace(t))

@@ -53,7 +53,7 @@ func written(t *testing.T, files map[string]string) (origin.Origin, cid.Cid) {
 	return from, image.Root.CID
 }
 
-// Small files are kept in memory, and a stranger's root may have any number of them.
+// Small files are kept in memory, so all of a root's together are bounded.
 func TestSmallFilesAreBoundedTogether(t *testing.T) {
 	files := map[string]string{}
 	size := 0
@@ -75,7 +75,7 @@ func TestSmallFilesAreBoundedTogether(t *testing.T) {
 	}
 }
 
-// The number of paths is bounded, too: a file may be below any number of directories.
+// The number of paths is bounded as well: one file may be in any number of directories.
 func TestPathsAreBounded(t *testing.T) {
 	from, root := written(t, map[string]string{"app/manifests/v1": "{}"})
 	r := treeReader{from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, paths: MaxPaths - 2}

@@ -20,7 +20,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// A directory is an image's directory, file by file.
+// A directory has the files of an image's directory, by path.
 type directory map[string][]byte
 
 // put adds a blob of the image called app and returns its descriptor.
@@ -291,8 +291,8 @@ func TestVerifySelection(t *testing.T) {
 	}
 }
 
-// The number of faults is bounded, and so is what a layer that decompresses to very
-// much takes.
+// The number of reported faults is bounded. So is the memory for a layer that
+// decompresses to very many bytes.
 func TestVerifyIsBounded(t *testing.T) {
 	d := directory{}
 	d.image(func(m *v1.Manifest, c *v1.Image) {
@@ -321,8 +321,7 @@ func TestVerifyIsBounded(t *testing.T) {
 	}
 }
 
-// All manifests and configs of a root are in memory together, and a stranger's root may
-// have any number of them.
+// All manifests and configs of a root are in memory together, so their bytes are bounded.
 func TestManifestsAndConfigsAreBoundedTogether(t *testing.T) {
 	d := directory{}
 	m := d.image(func(*v1.Manifest, *v1.Image) {})

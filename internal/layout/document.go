@@ -43,9 +43,9 @@ func (l *descriptors) UnmarshalJSON(data []byte) error {
 	})
 }
 
-// each calls use with the elements of a JSON array, one after the other. A manifest has
-// room for a million empty elements, which together would take two hundred times its own
-// memory. Null is an empty array.
+// each calls use with the elements of a JSON array, one after the other: a million empty
+// elements, decoded together, would take two hundred times the memory of the document.
+// Null is an empty array.
 func each[T any](data []byte, use func(*T) error) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	switch token, err := decoder.Token(); {

@@ -11,7 +11,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Only what somebody could ask for is read, whatever stands between.
+// Descriptors without a valid digest are skipped.
 func TestParseDocument(t *testing.T) {
 	a, b := desc(DockerLayerGzip, "a"), desc(DockerLayerGzip, "b")
 	for data, want := range map[string][]v1.Descriptor{
@@ -33,7 +33,7 @@ func TestParseDocument(t *testing.T) {
 	}
 }
 
-// What a manifest takes in memory is some times its bytes, whatever they say.
+// The memory for a document is bounded by a multiple of its size.
 func TestMemoryOfDocuments(t *testing.T) {
 	root := cid.MustParse(bafy)
 	many := "[" + strings.Repeat("{},", 100_000) + "{}]"
@@ -52,7 +52,7 @@ func TestMemoryOfDocuments(t *testing.T) {
 	}
 }
 
-// A form that is remembered does not keep the document that told it.
+// A form that is remembered does not keep the document from which it was read.
 func TestFormsAreSmall(t *testing.T) {
 	root := cid.MustParse(bafy)
 	long := strings.Repeat("x", MaxManifest/2)

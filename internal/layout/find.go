@@ -18,13 +18,13 @@ type Tree interface {
 	ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error)
 
 	// ReadDir returns the entries of the directory at the slash-separated path below
-	// root by name, nil if that is a file. If there is nothing, the error is
+	// root by name, and nil for a file. If there is nothing, the error is
 	// fs.ErrNotExist.
 	ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error)
 }
 
-// ErrLacking says that a tree, which may have only parts of an image, does not have
-// something, and that the image may have it all the same. It is fs.ErrNotExist, too.
+// ErrLacking says that a tree that has only parts of an image lacks one, which the image
+// may have all the same. It wraps fs.ErrNotExist.
 var ErrLacking = fmt.Errorf("a part of the image is not here: %w", fs.ErrNotExist)
 
 // isAbsent reports whether an error proves that the image does not have something.

@@ -67,7 +67,7 @@ func toJSON(v any) string {
 	return string(data)
 }
 
-// What all of these images are made of.
+// The parts of all of these images.
 var (
 	aConfig   = `{"rootfs":{"diff_ids":["` + digest.FromString("a tar").String() + `"]}}`
 	aLayer    = "a compressed layer"
@@ -91,14 +91,14 @@ func tagged(d v1.Descriptor, key, value string) v1.Descriptor {
 	return d
 }
 
-// A formCase is an image in some form, and what is to be found in it.
+// A formCase is an image in some form, and its parts.
 type formCase struct {
 	trees forest
 	image Image
 	tags  []string
-	found map[string]string // manifests by what they are asked for by
+	found map[string]string // manifests, by reference
 	blobs map[string]Place  // where they are, by their content
-	not   []string          // references
+	not   []string          // references that are absent
 }
 
 func formCases() map[string]formCase {
@@ -229,7 +229,7 @@ func TestForms(t *testing.T) {
 			if tags, err := form.Tags(t.Context(), test.trees); err != nil || !slices.Equal(tags, test.tags) {
 				t.Errorf("tags %v, %v; want %v", tags, err, test.tags)
 			}
-			// Blobs first: nobody has to ask for manifests before.
+			// Blobs first: a client need not have asked for a manifest before.
 			for data, want := range test.blobs {
 				if at, err := form.Blob(t.Context(), test.trees, digest.FromString(data)); err != nil || at != want {
 					t.Errorf("blob at %s, %v; want %s", at, err, want)
@@ -253,8 +253,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// What is no image is not there, whatever it is.
-func TestNoForm(t *testing.T) {
+// A root that is not an image is reported as absent.
+func TestOtherRootsHoldNoImage(t *testing.T) {
 	root := cid.MustParse(bafy)
 	for name, test := range map[string]struct {
 		tree tree
@@ -275,8 +275,8 @@ func TestNoForm(t *testing.T) {
 	}
 }
 
-// That something cannot be read does not mean that it is not there.
-func TestDetectWhereReadingFails(t *testing.T) {
+// A read error is not reported as an absence.
+func TestReadErrorsAreNotAbsences(t *testing.T) {
 	failed := errors.New("no gateway answers")
 	for name, test := range formCases() {
 		for _, of := range []string{"file", "directory"} {
@@ -313,8 +313,8 @@ func (u unreadable) ReadDir(ctx context.Context, root cid.Cid, path string) (map
 	return u.forest.ReadDir(ctx, root, path)
 }
 
-// What image2ipfs 0.1.0 wrote is not served, and what other versions wrote is.
-func TestImage2ipfsDigests(t *testing.T) {
+// Images of image2ipfs 0.1.0 are refused, and those of other versions are served.
+func TestImagesOfImage2ipfs010AreRefused(t *testing.T) {
 	root := cid.MustParse(bafy)
 	for layer, want := range map[string]error{"a tar": ErrUncompressedDigest, aLayer: nil} {
 		m := manifestOf(desc, layer)
@@ -331,7 +331,7 @@ func TestImage2ipfsDigests(t *testing.T) {
 	}
 }
 
-// A manifest that is not what the descriptor says is never returned.
+// A manifest that does not match its descriptor is never returned.
 func TestFormsCheckDigests(t *testing.T) {
 	root := cid.MustParse(bafy)
 	false1 := manifestOf(desc, "false")
@@ -360,8 +360,8 @@ func TestFormsCheckDigests(t *testing.T) {
 	}
 }
 
-// An image of a thousand platforms costs a bounded number of looks, and those
-// that a client asks for are found all the same.
+// Looking for an absent blob in an image of a thousand platforms takes a bounded number
+// of reads. Manifests that a client asks for are still found.
 func TestLinkedIsBounded(t *testing.T) {
 	trees := forest{}
 	var all []v1.Descriptor
@@ -394,8 +394,8 @@ func TestLinkedIsBounded(t *testing.T) {
 	}
 }
 
-// A pull reads each document of an image without a directory once, and nothing to
-// find out where blobs are.
+// A pull of an image without a directory reads each document once, and nothing else to
+// locate blobs.
 func TestLinkedLearnsAsItGoes(t *testing.T) {
 	test := formCases()["nerdctl"]
 	counted := &counting{forest: test.trees}
@@ -473,8 +473,8 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
-// A tree that does not have all of an image tells no part of what refers to
-// another for the whole, and takes no alias for what it stands in for.
+// A tree that lacks a part of an image does not return an incomplete list of referrers,
+// and does not use an alias in place of the manifest that it lacks.
 func TestLackingIsNotAbsent(t *testing.T) {
 	root := cid.MustParse(bafy)
 	subject := digest.FromString(aManifest)
@@ -499,7 +499,7 @@ func TestLackingIsNotAbsent(t *testing.T) {
 	}
 }
 
-// lacking is a tree that does not have a file which is there.
+// lacking is a tree that lacks a file of the image.
 type lacking struct {
 	forest
 	path string
@@ -512,8 +512,7 @@ func (l lacking) ReadFile(ctx context.Context, root cid.Cid, path string, limit 
 	return l.forest.ReadFile(ctx, root, path, limit)
 }
 
-// Whatever stands in a root, nothing panics, and what comes out by a digest has
-// that digest.
+// No root causes a panic, and a manifest that is found by digest has that digest.
 func FuzzDetect(f *testing.F) {
 	for _, test := range formCases() {
 		for _, tree := range test.trees {

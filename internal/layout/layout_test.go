@@ -160,8 +160,8 @@ func TestFindManifestChecksTheDigest(t *testing.T) {
 	}
 }
 
-// That an older name cannot be looked up does not mean that there is nothing.
-func TestFindManifestWhereTheAliasFails(t *testing.T) {
+// A failure to look up the alias is not reported as an absence.
+func TestFailedAliasesAreNotAbsences(t *testing.T) {
 	failed := errors.New("no gateway answers")
 	for _, reference := range []string{Latest, digest.FromString(manifest).String()} {
 		_, err := FindManifest(context.Background(), failing{tree{}, failed}, Image{Root: cid.MustParse(bafy)}, reference)
@@ -171,7 +171,7 @@ func TestFindManifestWhereTheAliasFails(t *testing.T) {
 	}
 }
 
-// failing is a tree that cannot look up latest-v2.
+// failing is a tree in which reading latest-v2 fails.
 type failing struct {
 	tree
 	err error

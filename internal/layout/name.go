@@ -53,7 +53,7 @@ func ParseImage(repository string) (Image, error) {
 	return Image{root, name}, nil
 }
 
-// CheckName returns why an image cannot have the name, if so.
+// CheckName returns an error for a name that an image cannot have.
 func CheckName(name string) error {
 	for c := range strings.SplitSeq(name, "/") {
 		if !component.MatchString(c) {
@@ -66,7 +66,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-// CheckTag returns why clients cannot ask for the tag, if so.
+// CheckTag returns an error for a tag that clients cannot ask for.
 func CheckTag(t string) error {
 	if !tag.MatchString(t) {
 		return fmt.Errorf("%q is not a valid tag: use up to 128 letters, digits, '_', '.' and '-', starting with a letter, digit or '_'", t)

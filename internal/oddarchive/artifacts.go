@@ -2,7 +2,7 @@ package oddarchive
 
 import "encoding/base64"
 
-// What has the media types of an image and is none, and the other way round.
+// Artifacts with the media types of images, and images with other media types.
 func artifactCases() []*Case {
 	var cases []*Case
 	for _, config := range []string{`{}`, `{"architecture":"","os":""}`} {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// What is given in the place of an archive, or has one somewhere inside.
+// Files that people give instead of an archive, and files with an archive inside.
 func foreignCases() []*Case {
 	ancient, dir := newImage("ancient"), newImage("skopeo-dir")
 	prefixed, inside := newImage("prefixed"), newImage("inside")

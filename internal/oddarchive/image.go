@@ -56,7 +56,7 @@ func newImage(name string) image { return imageOf(name, layerOf(name)) }
 // imageOf returns an image of the layers, for linux/amd64.
 func imageOf(name string, layers ...[]byte) image { return imageFor(name, object{}, layers...) }
 
-// imageFor returns an image whose config says more, or something else, than usual.
+// imageFor returns an image with additional or other fields in its config.
 func imageFor(name string, more object, layers ...[]byte) image {
 	var diffIDs []string
 	var history []object

@@ -35,7 +35,7 @@ type Run struct {
 	Want  Want
 }
 
-// Want is what a call of the converter must come to.
+// Want is the result that a call of the converter must have.
 type Want struct {
 	// Refused says that the converter must exit with 1 and one line that contains
 	// each of Says. Otherwise it must exit with 0, and say each of Says as a note.

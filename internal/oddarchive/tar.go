@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// An entry is a file of an archive or a layout. What is neither a link, a hard link
-// nor a directory is a regular file.
+// An entry is a file of an archive or a layout: a link, a hard link, a directory, or else
+// a regular file.
 type entry struct {
 	name      string
 	data      []byte
@@ -21,8 +21,7 @@ func symlink(name, target string) entry      { return entry{name: name, link: ta
 func hardLink(name, target string) entry     { return entry{name: name, hard: target} }
 func directory(name string) entry            { return entry{name: name, directory: true} }
 
-// A header is one block of a tar, of which nothing is checked. A zero kind is that of
-// a regular file.
+// A header is one block of a tar, which may be invalid. A zero kind means a regular file.
 type header struct {
 	name, link   string
 	kind         byte
@@ -91,7 +90,7 @@ func padded(b []byte) []byte {
 	return append(bytes.Clone(b), make([]byte, -len(b)&(blockSize-1))...)
 }
 
-// end is what a tar ends with.
+// end is the end mark of a tar.
 var end = make([]byte, 2*blockSize)
 
 // pax returns an extended header for the entry that follows, or for all that follow

@@ -78,7 +78,7 @@ func zipped(name string, data []byte) []byte {
 	return b.Bytes()
 }
 
-// What follows the end of an archive or of a compressed file.
+// Bytes after the end of an archive or of a compressed file.
 func trailingCases() []*Case {
 	zeros, junk := make([]byte, 4096), bytes.Repeat([]byte("junk"), 100)
 	afterGzip := newImage("after-gzip")

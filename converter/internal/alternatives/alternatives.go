@@ -1,5 +1,5 @@
-// Package alternatives lists what there is in place of a name that was not found. The
-// right one may be a spelling away.
+// Package alternatives lists the names that exist, for errors about one that does not:
+// the right name is often a spelling away.
 package alternatives
 
 import (

@@ -62,7 +62,7 @@ func TestWalkVisitsEachManifestOnceAndIndexesLast(t *testing.T) {
 	}
 }
 
-// A missing manifest, and one whose parts are missing, is the index's to judge.
+// The visit of an index learns which of its manifests are missing, or miss a part.
 func TestWalkTellsAnIndexWhatIsMissing(t *testing.T) {
 	docs := documents{}
 	there, partless, absent := docs.image("there"), docs.image("partless"), docs.image("absent")
@@ -118,7 +118,7 @@ func TestWalkEndsAtFaults(t *testing.T) {
 	}
 }
 
-// Indexes of indexes name one image many times over with few bytes.
+// Short indexes of indexes can name one image any number of times.
 func TestWalksAreBounded(t *testing.T) {
 	docs := documents{}
 	image := docs.image("a")

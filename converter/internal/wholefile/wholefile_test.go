@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// A file that cannot be written leaves nothing behind: neither a part of it, nor
-// temporary files, nor another content than before.
+// A write that fails leaves the file as it was, and no temporary files.
 func TestFailedWriteLeavesNothing(t *testing.T) {
 	failed := errors.New("failed")
 	for name, before := range map[string]string{"new": "", "old": "content"} {
