@@ -4,14 +4,20 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-var playAll = flag.Bool("abuse", false, "TestStrangersStayWithinTheirBars plays all attacks, which takes minutes")
+var (
+	playAll  = flag.Bool("abuse", false, "TestStrangersStayWithinTheirBars plays all attacks, which takes minutes")
+	profiles = flag.String("profiles", "", "a directory for a profile of the processor time of each attack")
+)
 
 // An attack is something that a client asks for and that a publisher made, or what a
 // gateway answers.
@@ -160,6 +166,7 @@ func play(t *testing.T, a attack) (c cost) {
 	c.sent, c.asked = single.wire.Load(), r.gateway.sent.Swap(0)
 
 	honest = r.honest.pull(t, r.site)
+	r.profile(t)
 	stop := r.watchDisk(&c.disk)
 	r.crowd(t, do)
 	c.rate = honest.stop() / alone
@@ -199,6 +206,19 @@ func (r *arena) crowd(t *testing.T, do func(*stranger)) {
 		})
 	}
 	all.Wait()
+}
+
+// profile keeps a profile of the registry's processor time under attack, if the flag
+// says where.
+func (r *arena) profile(t *testing.T) {
+	if *profiles == "" {
+		return
+	}
+	name := filepath.Join(*profiles, strings.ReplaceAll(r.attack.finding+" "+r.attack.sent, "/", " ")+".pprof")
+	go func() {
+		profile := r.site.Ask(t, "GET", fmt.Sprintf("/debug/pprof/profile?seconds=%d", int(crowdTime/time.Second)))
+		harness.WriteFile(t, name, profile.Text)
+	}()
 }
 
 // watchDisk notes the most bytes that the cache takes, until it is stopped.
