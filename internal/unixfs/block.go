@@ -12,22 +12,21 @@ import (
 	mh "github.com/multiformats/go-multihash"
 )
 
-// ErrMismatch says that content is not what it was asked for by: it does not
-// have that CID, or that digest. It wraps nothing, so that no lie can look like
-// the end of a file.
+// ErrMismatch says that content does not have the CID or digest by which it was
+// requested. It wraps no error, so false content never looks like the end of a file.
 var ErrMismatch = errors.New("content is not what its hash says")
 
-// minDigest is how many bytes of a hash are a proof.
+// minDigest is the least number of bytes of a hash that proves anything.
 const minDigest = 32
 
-// Verify reports why the block's data is not what its CID says, or that nobody
-// can say: there are hashes that are no proof.
+// Verify returns an error if the data does not match the CID, or if the CID's hash is
+// too weak to prove that it does.
 func (b Block) Verify() error {
 	if err := verifcid.ValidateCid(verifcid.DefaultAllowlist, b.CID); err != nil {
 		return fmt.Errorf("block %s: %w", b.CID, err)
 	}
 	if p := b.CID.Prefix(); p.MhType != mh.IDENTITY && (p.MhType == mh.SHA1 || p.MhLength < minDigest) {
-		return fmt.Errorf("block %s: its hash is no proof", b.CID)
+		return fmt.Errorf("block %s: its hash is too weak to prove anything", b.CID)
 	}
 	if len(b.Data) > MaxBlock {
 		return fmt.Errorf("block %s has %d bytes, and the most is %d", b.CID, len(b.Data), MaxBlock)
@@ -42,7 +41,7 @@ func (b Block) Verify() error {
 	return nil
 }
 
-// Inline returns the data of a block whose CID holds it.
+// Inline returns the data of a block that is contained in its CID.
 func Inline(c cid.Cid) (data []byte, ok bool) {
 	if c.Prefix().MhType != mh.IDENTITY {
 		return nil, false
@@ -60,13 +59,14 @@ type Block struct {
 	Data []byte
 }
 
-// A Getter returns the data of the block that c addresses. What it returns is
-// trusted to be that block's.
+// A Getter returns the data of the block with the CID c. Its callers do not verify the
+// data again.
 type Getter func(ctx context.Context, c cid.Cid) ([]byte, error)
 
-// limited returns a getter of so many bytes in all, however often one block is
-// among them: nodes may name one another's blocks again and again.
-func limited(get Getter, bytes int, beyond string) Getter {
+// limited returns a getter of at most bytes in all, and otherwise the error tooLarge. A
+// block counts each time that it is read, since hostile nodes link to one block again
+// and again. A short block counts as a kilobyte.
+func limited(get Getter, bytes int, tooLarge string) Getter {
 	return func(ctx context.Context, c cid.Cid) ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -76,15 +76,14 @@ func limited(get Getter, bytes int, beyond string) Getter {
 			return nil, err
 		}
 		if bytes -= max(len(data), 1<<10); bytes < 0 {
-			return nil, errors.New(beyond)
+			return nil, errors.New(tooLarge)
 		}
 		return data, nil
 	}
 }
 
-// Children returns what a block links to, in order, and whether it is a
-// directory or a part of a sharded one. Those of a file are its nodes and
-// leaves; a block without children is a file of its own, or a leaf.
+// Children returns the links of a block in order, and whether the block is a directory
+// or a node of a sharded one. The links of a file lead to its nodes and leaves.
 func Children(b Block) (children []Node, directory bool, err error) {
 	if b.CID.Type() == cid.Raw {
 		return nil, false, nil
@@ -103,8 +102,8 @@ func Children(b Block) (children []Node, directory bool, err error) {
 	return children, fsn.Type() == ft.TDirectory || fsn.Type() == ft.THAMTShard, nil
 }
 
-// Links returns what a raw or dag-pb block links to, in order, whether or not it is
-// UnixFS. Blocks with another codec are an error.
+// Links returns the links of a raw or dag-pb block in order, whether or not it is
+// UnixFS. A block with another codec is an error.
 func Links(b Block) ([]cid.Cid, error) {
 	switch b.CID.Type() {
 	case cid.Raw:

@@ -8,11 +8,11 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// ErrTooLarge says that a file is larger than whoever reads it whole allows.
+// ErrTooLarge says that a file is larger than the caller of ReadAll allows.
 var ErrTooLarge = errors.New("too large a file for what it should be")
 
-// ReadAll returns the content of a file of at most limit bytes. One with more is
-// ErrTooLarge.
+// ReadAll returns the content of a file of at most limit bytes. The error for a larger
+// file is ErrTooLarge.
 func ReadAll(ctx context.Context, get Getter, c cid.Cid, limit int64) ([]byte, error) {
 	first, err := get(ctx, c)
 	if err != nil {
@@ -33,18 +33,20 @@ func ReadAll(ctx context.Context, get Getter, c cid.Cid, limit int64) ([]byte, e
 	return data, err
 }
 
-// Stream hands the bytes [from, to) of a file to emit, piece by piece, whatever
-// shape its DAG has. Blocks are asked for depth first, each once for every time
-// that it occurs, and those that lie wholly outside not at all. A block is not
-// looked at any more when the next one is asked for. emit must not keep what it
-// is given.
+// Stream passes the bytes [from, to) of a file to emit in pieces, whatever the shape of
+// its DAG. It gets blocks depth first, each as often as it occurs, and no block that
+// lies outside of the range. It does not use a block after it gets the next one, and
+// emit must not keep its argument.
+//
+// The number of blocks is bounded by the size of the file, and ctx ends the stream
+// before the next block.
 func Stream(ctx context.Context, get Getter, c cid.Cid, from, to int64, emit func([]byte) error) error {
 	s := streamer{ctx: ctx, get: get, from: from, to: to, emit: emit}
 	if err := s.node(c, -1, maxFileDepth); err != nil {
 		return err
 	}
 	if s.at < to {
-		return fmt.Errorf("file %s has %d bytes, fewer than it says", c, s.at)
+		return fmt.Errorf("file %s has %d bytes, fewer than it states", c, s.at)
 	}
 	return nil
 }
@@ -52,18 +54,18 @@ func Stream(ctx context.Context, get Getter, c cid.Cid, from, to int64, emit fun
 type streamer struct {
 	ctx      context.Context
 	get      Getter
-	at       int64 // the offset that comes next
+	at       int64 // offset of the next byte
 	from, to int64
 	emit     func([]byte) error
-	visited  int // nodes and leaves, those that are skipped too
-	blocks   int
-	most     int // blocks; set at the root
+	visited  int // links, including those that are skipped
+	blocks   int // that were read
+	most     int // the bound of blocks; set at the root
 }
 
-var errTooDeep = errors.New("a file of more blocks, or deeper, than any image's")
+var errTooDeep = errors.New("a file with more blocks or levels than an image may have")
 
-// node streams what is below a node, which has so many bytes, or any number if
-// size is negative.
+// node streams the file below a node, which has size bytes, or an unknown number of
+// bytes if size is negative.
 func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 	if s.at >= s.to {
 		return nil
@@ -93,7 +95,7 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 		return s.dagNode(Block{c, data}, size, depth)
 	}
 	if n := int64(len(content)); size >= 0 && n != size {
-		return fmt.Errorf("%s has %d bytes, and the node above says %d", c, n, size)
+		return fmt.Errorf("%s has %d bytes, and the node above it states %d", c, n, size)
 	}
 	return s.write(content)
 }
@@ -104,14 +106,14 @@ func (s *streamer) dagNode(b Block, size int64, depth int) error {
 		return err
 	}
 	if fsn.NumChildren() != len(nd.Links()) {
-		return fmt.Errorf("%s does not say how long its parts are", b.CID)
+		return fmt.Errorf("%s does not have a size for each of its links", b.CID)
 	}
 	sum, err := partSizes(b.CID, fsn)
 	if err != nil {
 		return err
 	}
 	if size >= 0 && sum != size {
-		return fmt.Errorf("%s has %d bytes, and the node above says %d", b.CID, sum, size)
+		return fmt.Errorf("%s has %d bytes, and the node above it states %d", b.CID, sum, size)
 	}
 	if size < 0 {
 		s.most = maxBlocks(sum)
@@ -127,7 +129,7 @@ func (s *streamer) dagNode(b Block, size int64, depth int) error {
 	return nil
 }
 
-// write emits what of data is wanted.
+// write emits the part of data that is in the range.
 func (s *streamer) write(data []byte) error {
 	start := s.at
 	s.at += int64(len(data))

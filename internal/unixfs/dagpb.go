@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A pbLink is a link of a dag-pb node. Its bytes are those of the node's block.
+// A pbLink is a link of a dag-pb node. It shares the memory of the node's block.
 type pbLink struct {
 	hash []byte // a CID
 	name []byte
@@ -17,8 +17,8 @@ type pbLink struct {
 
 var errDagPB = errors.New("not a dag-pb node")
 
-// eachField calls use for each field of a protobuf message: with a number for a
-// varint, with bytes otherwise.
+// eachField calls use for each field of a protobuf message, with a number for a varint
+// and with bytes otherwise.
 func eachField(message []byte, use func(field protowire.Number, number uint64, bytes []byte) error) error {
 	for len(message) > 0 {
 		field, typ, n := protowire.ConsumeTag(message)
@@ -47,8 +47,8 @@ func eachField(message []byte, use func(field protowire.Number, number uint64, b
 	return nil
 }
 
-// eachLink calls use for each link of a node, in order, and returns the node's data.
-// Unlike boxo's decoder it keeps nothing of the links: a hostile block of 2 MiB has
+// eachLink calls use for each link of a node in order, and returns the node's data. It
+// allocates no memory for links, unlike boxo's decoder: a hostile block of 2 MiB has
 // 150,000 of them.
 // https://ipld.io/specs/codecs/dag-pb/spec/
 func eachLink(block []byte, use func(pbLink) error) (data []byte, err error) {
@@ -86,11 +86,11 @@ func parseLink(message []byte) (l pbLink, err error) {
 	return l, err
 }
 
-// A directoryNode is what the UnixFS message of a directory's node says.
+// A directoryNode is the UnixFS message of a node of a directory.
 // https://specs.ipfs.tech/unixfs/
 type directoryNode struct {
 	typ      unixfsType
-	bitfield []byte // of a shard: which slots it has a link for
+	bitfield []byte // of a shard: the slots that have a link
 	hashType uint64
 	fanout   uint64
 }

@@ -14,8 +14,8 @@ import (
 	ipld "github.com/ipfs/go-ipld-format"
 )
 
-// Directory builds the DAG of the directory that holds the given entries, by
-// name, sharded where Kubo would, and hands its blocks to emit.
+// Directory builds the DAG of a directory with the given entries by name, sharded if
+// Kubo would shard it, and passes its blocks to emit.
 func (p Profile) Directory(ctx context.Context, entries map[string]Node, emit func(Block) error) (Node, error) {
 	sink := &writeOnly{emit: emit}
 	d, err := uio.NewDirectory(sink,
@@ -45,8 +45,8 @@ func (p Profile) Directory(ctx context.Context, entries map[string]Node, emit fu
 	return Node{nd.Cid(), size}, nil
 }
 
-// Tree builds the DAG of a directory tree from its files, by slash-separated
-// path, and hands the blocks of its directories to emit, children first.
+// Tree builds the DAG of a directory tree from its files by slash-separated path, and
+// passes the blocks of its directories to emit, children first.
 func (p Profile) Tree(ctx context.Context, files map[string]Node, emit func(Block) error) (Node, error) {
 	entries := map[string]Node{}
 	below := map[string]map[string]Node{}
@@ -74,7 +74,7 @@ func (p Profile) Tree(ctx context.Context, files map[string]Node, emit func(Bloc
 	return p.Directory(ctx, entries, emit)
 }
 
-// writeOnly is a DAG service that hands every block on and keeps none.
+// writeOnly is a DAG service that passes every block to emit and keeps none.
 type writeOnly struct {
 	ipld.DAGService
 	emit func(Block) error
@@ -100,8 +100,8 @@ func (s *writeOnly) AddMany(ctx context.Context, nds []ipld.Node) error {
 
 func (s *writeOnly) Get(context.Context, cid.Cid) (ipld.Node, error) { return nil, errWriteOnly }
 
-// entry stands in for a child whose blocks are elsewhere: a directory wants no
-// more of it than its CID and size.
+// An entry stands for the DAG of a directory's entry, of which the directory needs the
+// CID and the size only.
 type entry struct {
 	ipld.Node
 	at Node

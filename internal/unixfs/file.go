@@ -14,18 +14,17 @@ import (
 type File struct {
 	Node
 	Table *Table
-	Nodes []Block // above the leaves, children first; none where one leaf is all
+	Nodes []Block // above the leaves, children first; none for a file of one leaf
 }
 
 // NewTable returns an empty table for leaves of the profile's kind.
 func (p Profile) NewTable() *Table { return &Table{Wrapped: !p.params.RawLeaves} }
 
-// A Cutter cuts what is written to it into leaves, after every so many bytes,
-// the way `ipfs add` does.
+// A Cutter cuts a file into leaves of a fixed length, as `ipfs add` does.
 type Cutter struct {
 	table *Table
 	size  int    // of a leaf
-	buf   []byte // the leaf under way
+	buf   []byte // the beginning of the next leaf
 }
 
 // NewCutter returns a cutter for the profile's kind and length of leaves.
@@ -33,7 +32,7 @@ func (p Profile) NewCutter() *Cutter {
 	return &Cutter{table: p.NewTable(), size: p.LeafSize()}
 }
 
-// Write takes the file's next bytes. It never fails.
+// Write adds the next bytes of the file. It never fails.
 func (c *Cutter) Write(b []byte) (int, error) {
 	n := len(b)
 	for len(b) > 0 {
@@ -47,12 +46,11 @@ func (c *Cutter) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// WriteLeaf takes bytes that are to be a leaf of their own, at most MaxLeaf, and
-// their sha2-256 digest. A profile that leaves no choice where to cut, V0, takes
-// them like any others.
+// WriteLeaf adds at most MaxLeaf bytes as a leaf of their own, given their sha2-256
+// digest. For a profile with a fixed length of leaves, V0, it is the same as Write.
 func (c *Cutter) WriteLeaf(b []byte, digest [sha256.Size]byte) {
 	if len(b) > MaxLeaf {
-		panic(fmt.Sprintf("a leaf of %d bytes", len(b))) // nobody could read it
+		panic(fmt.Sprintf("a leaf of %d bytes", len(b))) // no reader would accept it
 	}
 	if c.table.Wrapped {
 		c.Write(b)
@@ -69,8 +67,7 @@ func (c *Cutter) cut() {
 	c.buf = c.buf[:0]
 }
 
-// Table returns the leaves of all that was written. Nothing may be written
-// after it.
+// Table returns the leaves of the file. The cutter must not be used afterwards.
 func (c *Cutter) Table() *Table {
 	if len(c.buf) > 0 {
 		c.cut()
@@ -78,9 +75,9 @@ func (c *Cutter) Table() *Table {
 	return c.table
 }
 
-// Layout lays the profile's balanced DAG over the leaves of t: groups of as
-// many leaves as a node may have links, groups of those, up to one root.
-// A file without bytes is one empty leaf, which Layout adds to t.
+// Layout builds the profile's balanced DAG over the leaves of t: a node for each group
+// of leaves, a node for each group of those, and so on up to one root. An empty file is
+// one empty leaf, which Layout adds to t.
 func (p Profile) Layout(t *Table) (*File, error) {
 	if len(t.Leaves) == 0 {
 		t.Add(nil)
@@ -115,8 +112,8 @@ type subtree struct {
 	bytes uint64
 }
 
-// join encodes the node above children by hand, as wrapping does: boxo takes ten
-// times the memory, and a layer may have very many leaves.
+// join encodes the node above children. It does so by hand, since boxo takes ten times
+// the memory and a layer may have very many leaves.
 // https://ipld.io/specs/codecs/dag-pb/spec/ and https://specs.ipfs.tech/unixfs/
 func (p Profile) join(children []subtree) (Block, subtree, error) {
 	parent := subtree{}

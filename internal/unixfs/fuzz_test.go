@@ -47,7 +47,7 @@ func (s *specimen) file(t testing.TB, p Profile, content []byte) *File {
 	return f
 }
 
-// node adds a file's node above others, which have so many of its bytes each.
+// node adds a file's node above children that have the given numbers of its bytes.
 func (s *specimen) node(t testing.TB, own []byte, children []Block, bytes ...uint64) Block {
 	t.Helper()
 	fsn := ft.NewFSNode(ft.TFile)
@@ -77,7 +77,7 @@ func (s *specimen) leaf(t testing.TB, typ unixfsType, content string, dated bool
 	return b
 }
 
-// fileSpecimens are files of all shapes.
+// fileSpecimens returns files of all shapes.
 func fileSpecimens(t testing.TB) []*specimen {
 	var all []*specimen
 	add := func() *specimen {
@@ -110,7 +110,7 @@ func fileSpecimens(t testing.TB) []*specimen {
 	return all
 }
 
-// somewhere is a path that leads to something in every specimen of a directory.
+// somewhere is a path that exists in every specimen of a directory.
 const somewhere = "a/sha256:1/b"
 
 func directorySpecimens(t testing.TB) []*specimen {
@@ -132,8 +132,8 @@ func directorySpecimens(t testing.TB) []*specimen {
 	return all
 }
 
-// seed adds to a fuzz test's corpus each specimen as it is, with one of its blocks
-// put in the place of another, and with bits flipped in several.
+// seed adds each specimen to the corpus of a fuzz test: as it is, with one block in place
+// of another, and with bits flipped in several blocks.
 func seed(f *testing.F, all []*specimen) {
 	for which, s := range all {
 		for at, b := range s.blocks {
@@ -143,10 +143,9 @@ func seed(f *testing.F, all []*specimen) {
 	}
 }
 
-// spoil returns the root of a specimen and a getter of its blocks, of which one is
-// replaced and some bits are flipped. Where they are hashed, each is what its CID
-// says, as after verification; else links keep leading to where they did, in
-// circles, too.
+// spoil returns the root of a specimen and a getter of its blocks, after it replaced one
+// and flipped some bits. If hashed, the CIDs match the blocks, as they do after
+// verification; otherwise the links stay as they are, and may lead in circles.
 func (s *specimen) spoil(hashed bool, at uint8, replaced, flips []byte) (root cid.Cid, get *countingGetter) {
 	blocks := make([]Block, len(s.blocks))
 	for i, b := range s.blocks {
@@ -186,8 +185,8 @@ func (g *countingGetter) get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	return g.blocks.get(ctx, c)
 }
 
-// A walk meets whatever somebody published: it ends soon, and without a panic, and
-// finds nothing by its name that listing does not show.
+// In any directory a walk reads few blocks, does not panic, and finds only entries that
+// List returns.
 func FuzzWalk(f *testing.F) {
 	all := directorySpecimens(f)
 	seed(f, all)
@@ -196,14 +195,14 @@ func FuzzWalk(f *testing.F) {
 		trail, err := Trail(t.Context(), g.get, root, somewhere)
 		const most = 3 * (1 + 64/3) // shards of 8 take three bits of a hash each
 		if len(g.asked) > most {
-			t.Fatalf("%d blocks were asked for", len(g.asked))
+			t.Fatalf("%d blocks were read", len(g.asked))
 		}
 		entries, listed := List(t.Context(), g.get, root)
 		if len(g.asked) > most+maxDirectory>>10+1 {
-			t.Fatalf("%d blocks were asked for", len(g.asked))
+			t.Fatalf("%d blocks were read", len(g.asked))
 		}
 		if err == nil && listed == nil && hashed && len(trail) > 0 && !entries["a"].CID.Equals(trail[0]) {
-			t.Fatalf("by its name it is %s, and listed %s", trail[0], entries["a"].CID)
+			t.Fatalf("a walk finds %s, and List %s", trail[0], entries["a"].CID)
 		}
 		if size, err := FileSize(Block{root, g.blocks[string(root.Hash())]}); err == nil && size < 0 {
 			t.Fatalf("a file of %d bytes", size)
@@ -211,8 +210,7 @@ func FuzzWalk(f *testing.F) {
 	})
 }
 
-// However a file is spoilt, what comes of it is the same in whatever way it is
-// read, and within bounds.
+// All ways of reading a file give the same bytes, and read few blocks.
 func FuzzFile(f *testing.F) {
 	all := fileSpecimens(f)
 	seed(f, all)
@@ -221,17 +219,17 @@ func FuzzFile(f *testing.F) {
 		const leaves = 64
 		file, tabled := ReadFileUpTo(t.Context(), g.get, root, leaves)
 		if len(g.asked) > maxNodes>>10+1 {
-			t.Fatalf("%d blocks were asked for", len(g.asked))
+			t.Fatalf("%d blocks were read", len(g.asked))
 		}
 		named := innerNodes(root, g.blocks)
 		for _, c := range g.asked {
 			if !named.Has(c) {
-				t.Fatalf("%s was asked for, and nobody said that it would be", c)
+				t.Fatalf("%s was read, which InnerNodes does not name", c)
 			}
 		}
 		size, err := FileSize(Block{root, g.blocks[string(root.Hash())]})
 		if tabled == nil && (err != nil || size != file.Table.Size()) {
-			t.Fatalf("it has %d bytes, %v, and its leaves %d", size, err, file.Table.Size())
+			t.Fatalf("the file has %d bytes, %v, and its leaves have %d", size, err, file.Table.Size())
 		}
 		if tabled == nil && len(file.Table.Leaves) > leaves {
 			t.Fatalf("%d leaves", len(file.Table.Leaves))
@@ -246,7 +244,7 @@ func FuzzFile(f *testing.F) {
 		for _, part := range [][2]int64{{size / 3, size}, {size / 2, size/2 + 1}, {0, size / 2}} {
 			lo, hi := part[0], min(part[1], size)
 			if got, err := streamAll(t, g, root, lo, hi); err != nil || !bytes.Equal(got, whole[lo:hi]) {
-				t.Fatalf("bytes %d to %d of %d are others, %v", lo, hi, size, err)
+				t.Fatalf("bytes %d to %d of %d differ, %v", lo, hi, size, err)
 			}
 		}
 		if tabled == nil {
@@ -255,7 +253,7 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
-// innerNodes is all that InnerNodes names from a root on, and the root.
+// innerNodes returns a root and all nodes that InnerNodes names below it.
 func innerNodes(root cid.Cid, blocks blockMap) *cid.Set {
 	named := cid.NewSet()
 	named.Add(root)
@@ -279,7 +277,7 @@ func streamAll(t *testing.T, g *countingGetter, root cid.Cid, from, to int64) ([
 		return nil
 	})
 	if most := maxFileDepth * (int(to-from) + 1); len(g.asked) > most || int64(len(all)) > to-from {
-		t.Fatalf("%d blocks were asked for, and came to %d bytes of %d", len(g.asked), len(all), to-from)
+		t.Fatalf("%d blocks were read, with %d bytes of %d", len(g.asked), len(all), to-from)
 	}
 	if err == nil && int64(len(all)) != to-from {
 		t.Fatalf("%d bytes of %d", len(all), to-from)
@@ -287,24 +285,24 @@ func streamAll(t *testing.T, g *countingGetter, root cid.Cid, from, to int64) ([
 	return all, err
 }
 
-// checkLeaves holds a table against what was streamed.
+// checkLeaves checks a table against the streamed content.
 func checkLeaves(t *testing.T, table *Table, blocks blockMap, whole []byte, hashed bool) {
 	t.Helper()
 	for i := range table.Leaves {
 		want := whole[table.Start(i):table.Leaves[i].End]
 		block, known := blocks[string(table.CID(i).Hash())]
 		if !known {
-			continue // of an empty leaf, which is not asked for
+			continue // an empty leaf, which is not read
 		}
 		got, err := table.Unwrap(i, block)
 		if err != nil {
 			continue
 		}
 		if len(want) > 0 && !bytes.Equal(got, want) {
-			t.Fatalf("leaf %d is %q, and %q was streamed", i, got, want)
+			t.Fatalf("leaf %d is %q, but the stream has %q", i, got, want)
 		}
 		if hashed && (!table.Verify(i, got) || !bytes.Equal(table.Block(i, got).Data, block)) {
-			t.Fatalf("leaf %d does not have its digest", i)
+			t.Fatalf("leaf %d does not match its digest", i)
 		}
 	}
 }

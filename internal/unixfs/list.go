@@ -9,21 +9,20 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// How many bytes of blocks and how many entries a directory may have that is
-// listed. No image's come near; and somebody else's with CIDs of a few bytes would
-// have millions of entries in as many blocks, all to be in memory at once.
+// The bounds of a listed directory, which no image comes near. With CIDs of a few bytes,
+// a hostile directory could have millions of entries, all in memory at once.
 const (
-	maxDirectory = 32 << 20
-	maxEntries   = 1 << 17
+	maxDirectory = 32 << 20 // bytes of blocks
+	maxEntries   = 1 << 17  // links
 
-	tooLarge = "a directory larger than any image's"
+	tooLarge = "a directory larger than an image may have"
 )
 
-// ErrNotDirectory says that a CID is that of a file or of something else.
+// ErrNotDirectory says that a CID is that of a file, or not UnixFS.
 var ErrNotDirectory = errors.New("not a directory")
 
-// List returns the entries of a directory, sharded or not, by name. What is no
-// directory gives ErrNotDirectory.
+// List returns the entries of a directory by name, whether or not it is sharded. The
+// error for anything else is ErrNotDirectory.
 func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error) {
 	if dir.Type() != cid.DagProtobuf {
 		return nil, ErrNotDirectory
@@ -69,9 +68,8 @@ func List(ctx context.Context, get Getter, dir cid.Cid) (map[string]Node, error)
 	return entries, nil
 }
 
-// ReadDir returns what the entries of the directory at the slash-separated path
-// below root are, by name, nil where there is a file. Where there is nothing, the
-// error is fs.ErrNotExist.
+// ReadDir returns the entries of the directory at the slash-separated path below root by
+// name, or nil for a file. If there is neither, the error is fs.ErrNotExist.
 func ReadDir(ctx context.Context, get Getter, root cid.Cid, path string) (map[string]cid.Cid, error) {
 	dir, err := Walk(ctx, get, root, path)
 	if err != nil {

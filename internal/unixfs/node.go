@@ -10,12 +10,9 @@ import (
 )
 
 const (
-	maxLeaves    = 1 << 21 // of a file: half a terabyte in leaves of `ipfs add`
-	maxFileDepth = 16      // nodes above a leaf
-
-	// maxNodes is how many bytes the nodes of a file may have, which is enough
-	// for as many leaves.
-	maxNodes = 128 << 20
+	maxLeaves    = 1 << 21   // of a file: half a terabyte in leaves of `ipfs add`
+	maxFileDepth = 16        // nodes above a leaf
+	maxNodes     = 128 << 20 // bytes of the nodes of a file, enough for maxLeaves
 )
 
 func decodeFile(c cid.Cid, data []byte) (*dag.ProtoNode, *ft.FSNode, error) {
@@ -31,7 +28,7 @@ func decodeFile(c cid.Cid, data []byte) (*dag.ProtoNode, *ft.FSNode, error) {
 		return nil, nil, fmt.Errorf("decoding %s: %w", c, err)
 	}
 	if t := fsn.Type(); t != ft.TFile && t != ft.TRaw {
-		return nil, nil, fmt.Errorf("%s is no file", c)
+		return nil, nil, fmt.Errorf("%s is not a file", c)
 	}
 	return nd, fsn, nil
 }
@@ -48,35 +45,33 @@ func FileSize(b Block) (int64, error) {
 	return partSizes(b.CID, fsn)
 }
 
-// partSizes returns the number of bytes that a node and all below it have, in as
-// far as the node knows, if it does not contradict itself.
+// partSizes returns the number of a file's bytes in and below a node, as the node states
+// it. A node that contradicts itself is an error.
 func partSizes(c cid.Cid, fsn *ft.FSNode) (int64, error) {
 	sum := uint64(len(fsn.Data()))
 	for i := range fsn.NumChildren() {
 		if sum += fsn.BlockSize(i); fsn.BlockSize(i) > maxFileSize || sum > maxFileSize {
-			return 0, fmt.Errorf("%s says that it has more bytes than any file", c)
+			return 0, fmt.Errorf("%s states more bytes than a file may have", c)
 		}
 	}
 	if sum != fsn.FileSize() {
-		return 0, fmt.Errorf("%s has %d bytes, and it says that it has %d", c, sum, fsn.FileSize())
+		return 0, fmt.Errorf("%s has %d bytes and states %d", c, sum, fsn.FileSize())
 	}
 	return int64(sum), nil
 }
 
 const maxFileSize = 1 << 50 // bytes
 
-// maxBlocks returns how many blocks a file of size bytes may have. Files of a few
-// bytes a block cost far more work than they have bytes, and nobody makes them by
-// accident.
+// maxBlocks returns the most blocks of a file of size bytes. A file with a few bytes in
+// each block costs far more work than it has bytes, and no honest tool makes one.
 func maxBlocks(size int64) int { return 2048 + int(min(size/minMeanLeaf, 2*maxLeaves)) }
 
-// minMeanLeaf is how many bytes the leaves of a file have on average, at least.
+// minMeanLeaf is the least number of bytes that the leaves of a file have on average.
 const minMeanLeaf = 64
 
-// isLeaf reports whether a link of a file's node, with n of the file's bytes
-// below, leads to a leaf. A link says how many bytes all blocks below it have,
-// which is not enough for a node between. Where it lies, the leaf's bytes do not
-// match.
+// isLeaf reports whether a link of a file's node leads to a leaf of n bytes. A link
+// states the number of bytes of all blocks below it, which shows whether there is a node
+// in between. If the link states a false number, the leaf does not match.
 func isLeaf(l *ipld.Link, n int) bool {
 	if l.Cid.Type() == cid.Raw {
 		return true
@@ -84,8 +79,8 @@ func isLeaf(l *ipld.Link, n int) bool {
 	return l.Size == uint64(wrappedLen(n))
 }
 
-// InnerNodes returns those of a file's node's children that are no leaves, so
-// that they can be fetched at the same time.
+// InnerNodes returns the children of a file's node that are not leaves, so that the
+// caller can fetch them at the same time.
 func InnerNodes(b Block) ([]cid.Cid, error) {
 	if b.CID.Type() == cid.Raw {
 		return nil, nil

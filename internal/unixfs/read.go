@@ -12,18 +12,18 @@ import (
 	mh "github.com/multiformats/go-multihash"
 )
 
-// ReadFile reads the nodes of a file above its leaves and returns the file with
-// its table. Leaves are not read, but for a file that is one: what they hold is
-// still to be held against the table, and so is their length, which is only what
-// the nodes say.
+// ReadFile reads the nodes of a file above its leaves and returns the file with its
+// table. It does not read the leaves, except for the leaf of a file that has only one.
+// The table has the lengths that the nodes state, and the caller checks each leaf
+// against the table.
 func ReadFile(ctx context.Context, get Getter, c cid.Cid) (*File, error) {
 	return ReadFileUpTo(ctx, get, c, maxLeaves)
 }
 
-// ReadFileUpTo is ReadFile for a file of at most so many leaves. The shape of one
+// ReadFileUpTo is ReadFile for a file of at most that many leaves. The error for a file
 // with more is ErrShape.
 func ReadFileUpTo(ctx context.Context, get Getter, c cid.Cid, leaves int) (*File, error) {
-	r := fileReader{limit: leaves, ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than any image's"), table: new(Table), seen: cid.NewSet()}
+	r := fileReader{limit: leaves, ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than an image may have"), table: new(Table), seen: cid.NewSet()}
 	size, err := r.root(c)
 	if err == nil {
 		err = refuseEmptyEnd(r.table)
@@ -34,8 +34,8 @@ func ReadFileUpTo(ctx context.Context, get Getter, c cid.Cid, leaves int) (*File
 	return &File{Node: Node{c, size}, Table: r.table, Nodes: r.nodes}, nil
 }
 
-// refuseEmptyEnd refuses tables with an empty leaf at the end, to which no read of the
-// file's bytes comes.
+// refuseEmptyEnd refuses tables with an empty leaf at the end, which no read of the
+// file's bytes reaches.
 func refuseEmptyEnd(t *Table) error {
 	if n := len(t.Leaves); n > 1 && t.Size() > 0 && t.Len(n-1) == 0 {
 		return fmt.Errorf("an empty leaf at the end: %w", ErrShape)
@@ -53,7 +53,7 @@ type fileReader struct {
 	seen  *cid.Set // of nodes
 }
 
-// root returns the bytes of all blocks.
+// root reads the file and returns the number of bytes of all its blocks.
 func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
 	data, err := r.get(r.ctx, c)
 	if err != nil {
@@ -81,7 +81,7 @@ func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
 	return size, err
 }
 
-// node reads what is below a node, and then adds the node itself.
+// node reads the nodes below a node, and then adds the node itself.
 func (r *fileReader) node(b Block, nd *dag.ProtoNode, fsn *ft.FSNode, depth int) error {
 	if len(fsn.Data()) > 0 || fsn.NumChildren() != len(nd.Links()) {
 		return fmt.Errorf("%s: %w", b.CID, ErrShape)
@@ -117,12 +117,12 @@ func (r *fileReader) child(l *ipld.Link, bytes uint64, depth int) error {
 		return err
 	}
 	if uint64(sum) != bytes {
-		return fmt.Errorf("%s has %d bytes, and the node above says %d", l.Cid, sum, bytes)
+		return fmt.Errorf("%s has %d bytes, and the node above it states %d", l.Cid, sum, bytes)
 	}
 	if len(nd.Links()) > 0 {
 		return r.node(Block{l.Cid, data}, nd, fsn, depth)
 	}
-	if _, ok := unwrap(data, int(min(bytes, MaxLeaf))); !ok { // with a time, for one
+	if _, ok := unwrap(data, int(min(bytes, MaxLeaf))); !ok { // it has a modification time, for example
 		return fmt.Errorf("leaf %s: %w", l.Cid, ErrShape)
 	}
 	return r.leaf(l.Cid, int64(bytes))

@@ -18,8 +18,7 @@ import (
 	mh "github.com/multiformats/go-multihash"
 )
 
-// What Layout wrote, ReadFile reads: nodes, table and all.
-func TestReadFile(t *testing.T) {
+func TestFilesOfLayoutAreRead(t *testing.T) {
 	for _, p := range []Profile{V0, V1} {
 		width := p.params.FileDAGWidth
 		for _, leaves := range []int{0, 1, 2, width, width + 1, width*2 + 3} {
@@ -38,8 +37,8 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
-// layOut builds a file of so many small leaves, of which only the nodes and, if
-// it is all that there is, the leaf are put.
+// layOut builds a file of small leaves. It puts the nodes, and the leaf of a file of one
+// leaf.
 func layOut(t *testing.T, p Profile, leaves int, blocks blockMap) *File {
 	t.Helper()
 	table := p.NewTable()
@@ -62,7 +61,7 @@ func layOut(t *testing.T, p Profile, leaves int, blocks blockMap) *File {
 	return f
 }
 
-func TestReadFileRefuses(t *testing.T) {
+func TestFileWithoutANodeIsNotRead(t *testing.T) {
 	blocks := blockMap{}
 	f := layOut(t, V1, 3000, blocks)
 	delete(blocks, string(f.Nodes[1].CID.Hash()))
@@ -76,7 +75,7 @@ func TestReadFileRefuses(t *testing.T) {
 	}
 }
 
-func TestList(t *testing.T) {
+func TestListReturnsAllEntries(t *testing.T) {
 	for _, p := range []Profile{V0, V1} {
 		for _, n := range []int{0, 1, 100, 20_000} { // the last is sharded
 			blocks := blockMap{}
@@ -100,8 +99,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// A directory of millions of entries is not read into memory.
-func TestListIsBounded(t *testing.T) {
+func TestDirectoryOfTooManyEntriesIsNotListed(t *testing.T) {
 	nd := new(dag.ProtoNode)
 	nd.SetData(ft.FolderPBData())
 	for i := range maxEntries + 1 {
@@ -114,9 +112,7 @@ func TestListIsBounded(t *testing.T) {
 	}
 }
 
-// That a block of a sharded directory cannot be had is told as that, and not as a
-// name that is not there.
-func TestWalkWithoutAShard(t *testing.T) {
+func TestMissingShardIsNoProofOfAbsence(t *testing.T) {
 	blocks := blockMap{}
 	entries := map[string]Node{}
 	for i := range 20_000 {
@@ -153,8 +149,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// A hash that is cut short proves nothing, and breaks nothing.
-func TestShortHash(t *testing.T) {
+func TestTruncatedHashProvesNothing(t *testing.T) {
 	short, err := cid.Prefix{Version: 1, Codec: cid.Raw, MhType: mh.SHA2_256, MhLength: 2}.Sum([]byte("leaf"))
 	check(t, err)
 	if err := (Block{short, []byte("leaf")}).Verify(); err == nil {
@@ -169,13 +164,12 @@ func TestShortHash(t *testing.T) {
 	blocks := blockMap{}
 	check(t, blocks.put(Block{nd.Cid(), nd.RawData()}))
 	if _, err := ReadFile(context.Background(), blocks.get, nd.Cid()); !errors.Is(err, ErrShape) {
-		t.Errorf("a leaf of such a hash: %v", err)
+		t.Errorf("a leaf with such a hash: %v", err)
 	}
 }
 
-// Leaves of type Raw, as old software made them, are as good as any. What says
-// more than bytes of the file, such as their time, no table stands for.
-func TestOldLeaves(t *testing.T) {
+// A leaf with metadata, such as a modification time, has no place in a table.
+func TestLeavesOfTypeRawHaveATable(t *testing.T) {
 	for _, content := range [][]byte{nil, []byte("x"), random(70_000)} {
 		old := node(t, ft.TRaw, content, nil)
 		blocks := blockMap{}
@@ -185,7 +179,7 @@ func TestOldLeaves(t *testing.T) {
 		check(t, err)
 		data, err := f.Table.Unwrap(0, old.Data)
 		if err != nil || !bytes.Equal(data, content) || !f.Table.Verify(0, content) || f.Table.Verify(0, append(content, 'x')) {
-			t.Errorf("%d bytes: they are %d, %v", len(content), len(data), err)
+			t.Errorf("%d bytes come back as %d, %v", len(content), len(data), err)
 		}
 		if got := f.Table.Block(0, content); !got.CID.Equals(old.CID) || !bytes.Equal(got.Data, old.Data) {
 			t.Errorf("%d bytes: the block is %s", len(content), got.CID)
@@ -213,7 +207,7 @@ func node(t testing.TB, typ unixfsType, content []byte, set func(*ft.FSNode)) Bl
 	return Block{nd.Cid(), nd.RawData()}
 }
 
-// above is the node of a file of which one block is all.
+// above returns a file's node above a single block.
 func above(t *testing.T, blocks blockMap, below Block, bytes uint64) cid.Cid {
 	t.Helper()
 	fsn := ft.NewFSNode(ft.TFile)

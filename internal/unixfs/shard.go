@@ -14,14 +14,14 @@ import (
 	"github.com/spaolacci/murmur3"
 )
 
-// A directory too large for one block is sharded: a tree of nodes in which an entry
-// has its place by the bits of its name's hash. Each node takes as many bits as its
-// fanout has, from the highest on, and has at most one link for each slot: to an
-// entry, or to the node of all entries with those bits.
+// A directory that is too large for one block is sharded: it is a tree of nodes in which
+// the hash of an entry's name determines its place. Each level of nodes takes the next
+// bits of the hash, from the highest on. A node has at most one link for each value of
+// these bits, its slots: to an entry, or to the node of all entries with those bits.
 //
-// This reader takes what that definition allows and nothing else, so its work is
-// bounded by the number of entries, whoever made the directory: no slot twice, no
-// entry in a place where a look-up would not find it.
+// This reader accepts what that definition allows and nothing else: no slot occurs
+// twice, and no entry is where a look-up would not find it. So its work is bounded by
+// the number of entries, even in a hostile directory.
 // https://specs.ipfs.tech/unixfs/#dag-pb-hamtdirectory
 
 // maxFanout is the most links of one node, as in boxo. Kubo makes nodes of 256.
@@ -40,7 +40,7 @@ type shardLink struct {
 	size uint64
 }
 
-// parseShard reads a node. Its names and hashes are those of the block.
+// parseShard parses a node. The result shares the memory of the block.
 func parseShard(block []byte) (shard, error) {
 	var links []pbLink
 	data, err := eachLink(block, func(l pbLink) error {
@@ -73,16 +73,16 @@ func newShard(node directoryNode, links []pbLink) (shard, error) {
 		set += bits.OnesCount8(b)
 	}
 	if set != len(links) {
-		return shard{}, fmt.Errorf("a shard of %d links that says %d", len(links), set)
+		return shard{}, fmt.Errorf("a shard with %d links that states %d", len(links), set)
 	}
 	width := len(strconv.FormatUint(node.fanout-1, 16))
 	for i, l := range links {
 		if len(l.name) < width {
-			return shard{}, fmt.Errorf("a shard's link without a slot: %.40q", l.name)
+			return shard{}, fmt.Errorf("a link of a shard has no slot: %.40q", l.name)
 		}
 		slot, err := strconv.ParseUint(string(l.name[:width]), 16, 16)
 		if err != nil || slot >= node.fanout || i > 0 && slot <= s.links[i-1].slot {
-			return shard{}, fmt.Errorf("a shard's link out of order: %.40q", l.name)
+			return shard{}, fmt.Errorf("a link of a shard is out of order: %.40q", l.name)
 		}
 		s.links = append(s.links, shardLink{slot, l.name[width:], l.hash, l.size})
 	}
@@ -94,8 +94,8 @@ type nameHash uint64
 
 func hashName(name []byte) nameHash { return nameHash(murmur3.Sum64(name)) }
 
-// slot returns the hash's slot in a node with so many nodes above it. It is false
-// where the hash has no bits left.
+// slot returns the hash's slot in a node with depth nodes above it. It returns false if
+// the hash has no bits left.
 func (h nameHash) slot(depth int, fanout uint64) (uint64, bool) {
 	n := bits.TrailingZeros64(fanout)
 	if (depth+1)*n > 64 {
@@ -104,7 +104,7 @@ func (h nameHash) slot(depth int, fanout uint64) (uint64, bool) {
 	return uint64(h) << (depth * n) >> (64 - n), true
 }
 
-// findInShards looks a name up below a node, whose block is given.
+// findInShards looks a name up in the sharded directory below a node, given its block.
 func findInShards(ctx context.Context, get Getter, block []byte, name string) (cid.Cid, error) {
 	hash := hashName([]byte(name))
 	for depth := 0; ; depth++ {
@@ -114,7 +114,7 @@ func findInShards(ctx context.Context, get Getter, block []byte, name string) (c
 		}
 		slot, ok := hash.slot(depth, s.fanout)
 		if !ok {
-			return cid.Undef, fmt.Errorf("a directory of shards deeper than a hash")
+			return cid.Undef, fmt.Errorf("a sharded directory with more levels than a hash has bits for")
 		}
 		link, ok := s.find(slot)
 		if !ok || len(link.name) > 0 && !bytes.Equal(link.name, []byte(name)) {
@@ -133,10 +133,10 @@ func findInShards(ctx context.Context, get Getter, block []byte, name string) (c
 	}
 }
 
-// getShard gets the block of a node. A raw block is a file, whatever its bytes are.
+// getShard gets the block of a node. A raw block cannot be one, whatever its bytes are.
 func getShard(ctx context.Context, get Getter, c cid.Cid) ([]byte, error) {
 	if c.Type() != cid.DagProtobuf {
-		return nil, fmt.Errorf("%s for a node of a sharded directory", c)
+		return nil, fmt.Errorf("%s is not a node of a sharded directory", c)
 	}
 	return get(ctx, c)
 }
@@ -150,8 +150,8 @@ func (s shard) find(slot uint64) (shardLink, bool) {
 	return shardLink{}, false
 }
 
-// listShards calls add for each entry below a node, whose block is given. slots are
-// those that lead to the node.
+// listShards calls add for each entry below a node, given its block and the slots on the
+// way to it.
 func listShards(ctx context.Context, get Getter, block []byte, slots []uint64, add func(name []byte, c cid.Cid, size uint64) error) error {
 	s, err := parseShard(block)
 	if err != nil {
@@ -165,7 +165,7 @@ func listShards(ctx context.Context, get Getter, block []byte, slots []uint64, a
 		at := append(slots[:len(slots):len(slots)], l.slot)
 		if len(l.name) > 0 {
 			if !isInPlace(l.name, at, s.fanout) {
-				return fmt.Errorf("%.100q is in a shard that is not its own", l.name)
+				return fmt.Errorf("%.100q is in the wrong shard", l.name)
 			}
 			if err := add(l.name, c, l.size); err != nil {
 				return err
@@ -173,7 +173,7 @@ func listShards(ctx context.Context, get Getter, block []byte, slots []uint64, a
 			continue
 		}
 		if _, ok := nameHash(0).slot(len(at), s.fanout); !ok {
-			return fmt.Errorf("a directory of shards deeper than a hash")
+			return fmt.Errorf("a sharded directory with more levels than a hash has bits for")
 		}
 		below, err := getShard(ctx, get, c)
 		if err != nil {
@@ -186,7 +186,7 @@ func listShards(ctx context.Context, get Getter, block []byte, slots []uint64, a
 	return nil
 }
 
-// isInPlace reports whether the slots that lead to an entry are those of its name.
+// isInPlace reports whether the slots on the way to an entry are those of its name.
 func isInPlace(name []byte, slots []uint64, fanout uint64) bool {
 	hash := hashName(name)
 	for depth, slot := range slots {

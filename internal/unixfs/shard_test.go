@@ -16,7 +16,7 @@ import (
 	mh "github.com/multiformats/go-multihash"
 )
 
-// shardOf builds the node of a sharded directory by hand.
+// shardOf builds a node of a sharded directory.
 func shardOf(t testing.TB, blocks blockMap, bitfield []byte, links ...*ipld.Link) cid.Cid {
 	t.Helper()
 	data, err := ft.HAMTShardData(bitfield, 256, mh.MURMUR3X64_64)
@@ -29,7 +29,7 @@ func shardOf(t testing.TB, blocks blockMap, bitfield []byte, links ...*ipld.Link
 	return nd.Cid()
 }
 
-// full is the bitfield of a node with the first n slots taken.
+// full returns the bitfield of a node whose first n slots have links.
 func full(n int) []byte {
 	b := make([]byte, 32)
 	for i := range n {
@@ -69,7 +69,7 @@ func TestShardedDirectoryIsReadAsBoxoWritesIt(t *testing.T) {
 	}
 }
 
-// Two blocks once made a gigabyte of links to one name.
+// Two blocks of links with the same name took a gigabyte of memory.
 func TestHostileShardsCostLittle(t *testing.T) {
 	tiny := func(i int) cid.Cid {
 		h, err := mh.Sum([]byte{byte(i), byte(i >> 8), byte(i >> 16)}, mh.IDENTITY, -1)
@@ -144,7 +144,7 @@ func TestHostileShardsCostLittle(t *testing.T) {
 		entries, err := List(t.Context(), get, root)
 		runtime.ReadMemStats(&after)
 		if err == nil {
-			t.Errorf("%s: it is listed with %d entries", name, len(entries))
+			t.Errorf("%s: listed with %d entries", name, len(entries))
 		}
 		if n := after.TotalAlloc - before.TotalAlloc; n > 48<<20 {
 			t.Errorf("%s: %d MiB were allocated", name, n>>20)
@@ -156,7 +156,6 @@ func TestHostileShardsCostLittle(t *testing.T) {
 	}
 }
 
-// A file of one-byte leaves costs far more look-ups than it has bytes.
 func TestFileOfTinyLeavesIsRefused(t *testing.T) {
 	small := V1
 	table := small.NewTable()
@@ -176,7 +175,7 @@ func TestFileOfTinyLeavesIsRefused(t *testing.T) {
 		return blocks.get(ctx, c)
 	}
 	if data, err := ReadAll(t.Context(), get, f.CID, 4<<20); err == nil || asked > 1<<18/32 {
-		t.Errorf("%d bytes in %d look-ups, %v", len(data), asked, err)
+		t.Errorf("%d bytes from %d blocks, %v", len(data), asked, err)
 	}
 	// Its shape is not just an unusual one, whose leaves would be requested without a
 	// table.
@@ -228,7 +227,7 @@ func TestFileWithAnEmptyLeafAtTheEnd(t *testing.T) {
 	check(t, err)
 	check(t, blocks.put(f.Nodes[0]))
 	if _, err := ReadFile(t.Context(), blocks.get, f.CID); !errors.Is(err, ErrShape) {
-		t.Errorf("it has a table: %v", err)
+		t.Errorf("its table: %v", err)
 	}
 	got, err := ReadAll(t.Context(), blocks.get, f.CID, 100)
 	if err != nil || string(got) != "a leafanother" {

@@ -24,8 +24,8 @@ type Leaf struct {
 // A Table lists the leaves of one file in the order of its bytes.
 type Table struct {
 	// Wrapped says that the leaves are dag-pb nodes, as `ipfs add` makes by
-	// default: their blocks hold a few bytes before and after the file's own.
-	// Which of two types they say that they are, their digests tell.
+	// default: their blocks have a few bytes before and after the file's own.
+	// A leaf's digest shows which of two UnixFS types it has.
 	Wrapped bool
 	Leaves  []Leaf
 }
@@ -61,8 +61,8 @@ func (t *Table) CID(i int) cid.Cid {
 	return cid.NewCidV1(cid.Raw, hash)
 }
 
-// Block returns leaf i's block around data, the leaf's bytes of the file.
-// An unwrapped block is data itself.
+// Block returns leaf i's block, given the leaf's bytes of the file. An unwrapped block is
+// data itself.
 func (t *Table) Block(i int, data []byte) Block {
 	if !t.Wrapped {
 		return Block{t.CID(i), data}
@@ -75,14 +75,14 @@ func (t *Table) Block(i int, data []byte) Block {
 	return Block{t.CID(i), slices.Concat(before, data, after)}
 }
 
-// Verify reports whether data is what leaf i holds.
+// Verify reports whether data is leaf i's bytes of the file.
 func (t *Table) Verify(i int, data []byte) bool {
 	digest := t.Leaves[i].Digest
 	return LeafDigest(data, t.Wrapped) == digest || t.Wrapped && wrappedDigest(ft.TRaw, data) == digest
 }
 
-// Unwrap returns leaf i's bytes of the file, given its block. The block is
-// trusted to be the leaf's.
+// Unwrap returns leaf i's bytes of the file, given its block, which must have been
+// verified.
 func (t *Table) Unwrap(i int, block []byte) ([]byte, error) {
 	n := t.Len(i)
 	if !t.Wrapped && len(block) == n {
@@ -94,7 +94,7 @@ func (t *Table) Unwrap(i int, block []byte) ([]byte, error) {
 	return nil, fmt.Errorf("leaf %s: %w", t.CID(i), ErrShape)
 }
 
-// Add appends the leaf that holds data, of at most MaxLeaf bytes.
+// Add appends a leaf with data, of at most MaxLeaf bytes.
 func (t *Table) Add(data []byte) {
 	t.Leaves = append(t.Leaves, Leaf{LeafDigest(data, t.Wrapped), t.Size() + int64(len(data))})
 }
@@ -112,7 +112,7 @@ func (t *Table) Span(from, to int64) (i, j int) {
 	return i, min(j+1, len(t.Leaves))
 }
 
-// LeafDigest returns the sha2-256 digest of the block that holds data.
+// LeafDigest returns the sha2-256 digest of the block of a leaf with data.
 func LeafDigest(data []byte, wrapped bool) [sha256.Size]byte {
 	if !wrapped {
 		return sha256.Sum256(data)
@@ -142,13 +142,12 @@ func wrappedLen(n int) int {
 	return len(before) + n + len(after)
 }
 
-// A unixfsType is what a UnixFS message says that it is. Leaves are files by
-// themselves, or Raw where old software made them and where `ipfs add --trickle`
-// still does, and nothing else differs.
+// A unixfsType is the type of a UnixFS message. Leaves have the type File, or Raw if old
+// software or `ipfs add --trickle` made them; nothing else about them differs.
 type unixfsType = pb.Data_DataType
 
-// wrapping returns what stands before and after n bytes of a file in a dag-pb
-// leaf: a PBNode without links whose data is a UnixFS message.
+// wrapping returns the bytes before and after n bytes of a file in a dag-pb leaf: a
+// PBNode without links whose data is a UnixFS message.
 // https://specs.ipfs.tech/unixfs/
 func wrapping(typ unixfsType, n int) (before, after []byte) {
 	message := []byte{0x08, byte(typ)} // Type
@@ -160,8 +159,8 @@ func wrapping(typ unixfsType, n int) (before, after []byte) {
 	return append(before, message...), after
 }
 
-// unwrap returns the n bytes of a file that a dag-pb leaf holds, if it is one as
-// wrapping has it.
+// unwrap returns the n bytes of a file in a dag-pb leaf. It returns false for a block
+// with anything else in it.
 func unwrap(block []byte, n int) (content []byte, ok bool) {
 	if n < 0 || n > len(block) {
 		return nil, false
@@ -178,8 +177,9 @@ func unwrap(block []byte, n int) (content []byte, ok bool) {
 // leafRecord is a leaf on disk: its digest and its length.
 const leafRecord = sha256.Size + 4
 
-// AppendBinary appends the table in the store's form: a byte that says whether
-// the leaves are wrapped, then 36 bytes a leaf, digest and big-endian length.
+// AppendBinary appends the table in the store's format: a byte that is 1 if the leaves
+// are wrapped and 0 if not, and then 36 bytes for each leaf, its digest and its length,
+// big-endian.
 func (t *Table) AppendBinary(b []byte) ([]byte, error) {
 	wrapped := byte(0)
 	if t.Wrapped {
@@ -193,7 +193,7 @@ func (t *Table) AppendBinary(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// UnmarshalBinary reads what AppendBinary wrote.
+// UnmarshalBinary parses the format of AppendBinary.
 func (t *Table) UnmarshalBinary(b []byte) error {
 	if len(b) == 0 || b[0] > 1 || (len(b)-1)%leafRecord != 0 {
 		return errors.New("malformed leaf table")

@@ -1,14 +1,17 @@
-// Package unixfs is the one door to boxo: it builds UnixFS files, directories
-// and CARs, block for block as Kubo does, and walks directories.
+// Package unixfs builds UnixFS files and directories, block for block as Kubo does, and
+// reads them. Only this package uses boxo's UnixFS code.
 //
-// A file is made of leaves: consecutive runs of its bytes, each a block of its
-// own. Everything else about the file follows from the list of them, so the
-// list, Table, is what the rest of the project works with: building lays nodes
-// over a table, verifying holds bytes against it, and the store cuts blocks out
-// of a plain file by it. Leaves may have any size up to MaxLeaf, since where to
-// cut is the caller's business; a Cutter does it the way `ipfs add` does.
+// A file is a sequence of leaves: runs of its bytes, each in a block of its own.
+// Everything else about the file follows from the list of its leaves, a Table, so the
+// rest of the project works with tables: a builder lays nodes over one, a client checks
+// bytes against one, and the store cuts blocks out of a plain file by one. The caller
+// decides where to cut, into leaves of at most MaxLeaf bytes; a Cutter cuts as `ipfs add`
+// does.
 //
-// Nothing here holds a whole file, and no global of boxo is touched.
+// Blocks from strangers are hostile. Every reader bounds its work by links and blocks,
+// not by what it finds in them, and ends with its context.
+//
+// No function holds a whole file except ReadAll, and none changes a global of boxo.
 package unixfs
 
 import (
@@ -20,12 +23,11 @@ import (
 	mh "github.com/multiformats/go-multihash"
 )
 
-// MaxLeaf is the most bytes that a leaf holds. Every IPFS implementation moves
-// blocks of 1 MiB; many refuse more than 2.
+// MaxLeaf is the most bytes of a leaf. Every IPFS implementation transfers blocks of
+// 1 MiB; many refuse more than 2.
 const MaxLeaf = 1 << 20
 
-// MaxBlock is the most bytes of a block that is read. IPFS nodes hand on no
-// larger ones.
+// MaxBlock is the most bytes of a block. IPFS nodes transfer no larger ones.
 const MaxBlock = 2 << 20
 
 // A Profile is a set of import settings that fixes the CID of every file and
@@ -66,13 +68,13 @@ func (p Profile) builder() cid.Builder {
 	return cid.V1Builder{Codec: cid.DagProtobuf, MhType: mh.SHA2_256}
 }
 
-// A Node is what a directory records about an entry.
+// A Node is a DAG as a link or a directory entry states it.
 type Node struct {
 	CID  cid.Cid
-	Size uint64 // bytes of all blocks below and including this one, as links state it
+	Size uint64 // bytes of its block and of all blocks below
 }
 
-// ErrShape says that a file's DAG is none that a table can stand for, though it
-// may be a right one: leaves are dag-pb as `ipfs add` makes them or raw, of
-// sha2-256 and at most MaxLeaf bytes, and everything above them only links.
+// ErrShape says that no table can describe a file's DAG, though the DAG may be valid. A
+// table describes leaves that are raw, or dag-pb as made by `ipfs add`, with a sha2-256
+// hash and at most MaxLeaf bytes, below nodes that have links only.
 var ErrShape = errors.New("a file of an unusual shape")

@@ -16,8 +16,8 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Addresses that every IPFS implementation gives: of nothing, and of a word.
-func TestKnownFiles(t *testing.T) {
+// Every IPFS implementation gives these addresses.
+func TestFilesHaveTheirKnownAddresses(t *testing.T) {
 	for _, test := range []struct {
 		profile       Profile
 		content, want string
@@ -34,7 +34,7 @@ func TestKnownFiles(t *testing.T) {
 	}
 }
 
-func TestKnownDirectory(t *testing.T) {
+func TestEmptyDirectoryHasItsKnownAddress(t *testing.T) {
 	root, err := V0.Directory(context.Background(), nil, func(Block) error { return nil })
 	if err != nil || root.CID.String() != "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn" {
 		t.Errorf("the empty directory is %s, %v", root.CID, err)
@@ -58,8 +58,7 @@ func TestCutterDoesNotDependOnWrites(t *testing.T) {
 	}
 }
 
-// A wrapped leaf is the dag-pb node that boxo encodes around the same bytes.
-func TestWrappedLeaf(t *testing.T) {
+func TestWrappedLeafIsEncodedAsByBoxo(t *testing.T) {
 	for _, n := range []int{1, 127, 128, 1 << 14, 1 << 18, MaxLeaf} {
 		data := random(n)
 		table := &Table{Wrapped: true}
@@ -67,7 +66,7 @@ func TestWrappedLeaf(t *testing.T) {
 		block := table.Block(0, data)
 		content, err := SmallFile(block)
 		if err != nil || !bytes.Equal(content, data) {
-			t.Fatalf("%d bytes do not come back: %v", n, err)
+			t.Fatalf("%d bytes are read back otherwise: %v", n, err)
 		}
 		nd, err := dag.DecodeProtobuf(block.Data)
 		if err != nil || !nd.Cid().Equals(block.CID) || len(block.Data) != table.blockLen(n) {
@@ -79,7 +78,7 @@ func TestWrappedLeaf(t *testing.T) {
 	}
 }
 
-func TestTableOnDisk(t *testing.T) {
+func TestTableIsReadBackFromDisk(t *testing.T) {
 	for _, profile := range []Profile{V0, V1} {
 		want := build(t, profile, random(3<<20)).Table
 		b, err := want.AppendBinary(nil)
@@ -88,7 +87,7 @@ func TestTableOnDisk(t *testing.T) {
 		}
 		got := new(Table)
 		if err := got.UnmarshalBinary(b); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: the table does not come back: %v", profile, err)
+			t.Errorf("%s: the table is read back otherwise: %v", profile, err)
 		}
 		for _, bad := range [][]byte{nil, b[:len(b)-1], append([]byte{2}, b[1:]...), append(b, bytes.Repeat([]byte{0xff}, leafRecord)...)} {
 			if err := got.UnmarshalBinary(bad); err == nil {
@@ -98,7 +97,7 @@ func TestTableOnDisk(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
+func TestSpanCoversTheRange(t *testing.T) {
 	table := &Table{}
 	for _, n := range []int{10, 1, 20} {
 		table.Add(random(n))
@@ -124,7 +123,7 @@ func TestSpan(t *testing.T) {
 	}
 }
 
-func TestWalk(t *testing.T) {
+func TestWalkFindsEveryEntryAndNothingElse(t *testing.T) {
 	file := build(t, V1, []byte("hello")).Node
 	for _, profile := range []Profile{V0, V1} {
 		for _, n := range []int{1, 6000} { // 6000 names are sharded
@@ -155,7 +154,7 @@ func TestWalk(t *testing.T) {
 func TestTreeRefusesAFileThatIsADirectory(t *testing.T) {
 	_, err := V1.Tree(context.Background(), map[string]Node{"a": {}, "a/b": {}}, func(Block) error { return nil })
 	if err == nil {
-		t.Error("a path that is both is accepted")
+		t.Error("a path that is a file and a directory is accepted")
 	}
 }
 

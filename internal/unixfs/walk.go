@@ -10,9 +10,9 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Walk follows the slash-separated path below root through directories, sharded
-// ones included, and returns the CID it ends at, whose own block is not read.
-// Where a directory does not have the next name, the error is fs.ErrNotExist.
+// Walk follows the slash-separated path below root through directories, sharded or not,
+// and returns the CID at its end, whose block it does not read. If a directory does not
+// have the next name, the error is fs.ErrNotExist.
 func Walk(ctx context.Context, get Getter, root cid.Cid, path string) (cid.Cid, error) {
 	trail, err := Trail(ctx, get, root, path)
 	if err != nil || len(trail) == 0 {
@@ -21,7 +21,7 @@ func Walk(ctx context.Context, get Getter, root cid.Cid, path string) (cid.Cid, 
 	return trail[len(trail)-1], nil
 }
 
-// Trail is Walk that returns all CIDs that it came by, but for root, in order.
+// Trail is Walk that returns all CIDs on the path in order, without root.
 func Trail(ctx context.Context, get Getter, root cid.Cid, path string) ([]cid.Cid, error) {
 	var trail []cid.Cid
 	at := root
