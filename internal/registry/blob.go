@@ -57,16 +57,6 @@ func (g *Registry) redirectBlob(w http.ResponseWriter, r Request, q request) err
 	return nil
 }
 
-// reportCut logs why an answer ends before its last byte.
-func (g *Registry) reportCut(w http.ResponseWriter, r Request, q request, err error) {
-	switch {
-	case gaveUp(w):
-		g.Logger.Info("client does not read, its connection is closed", q.Fields(zap.Error(err))...)
-	case r.Context().Err() == nil:
-		g.Logger.Error("blob cut off", q.Fields(zap.Error(err))...)
-	}
-}
-
 func gatewayURL(gateway *url.URL, at layout.Place) *url.URL {
 	u := *gateway
 	u.Path = path.Join("/", u.Path, "ipfs", at.String())
@@ -99,7 +89,9 @@ func (g *Registry) deliver(w http.ResponseWriter, r Request, q request, from ima
 	case err == nil:
 		return nil
 	case d.started:
-		g.reportCut(w, r, q, err)
+		if r.Context().Err() == nil {
+			g.Logger.Error("blob cut off", q.Fields(zap.Error(err))...)
+		}
 		// It is too late for an error in the protocol's form. A closed connection keeps the
 		// client from taking what it has for the whole blob.
 		panic(http.ErrAbortHandler)

@@ -32,7 +32,7 @@ const (
 // is wanted, but minUnwanted in any case, and never more than maxUnwanted.
 const (
 	maxRatio    = 200
-	minUnwanted = 8 << 20
+	minUnwanted = 4 << 20
 	maxUnwanted = 64 << 20
 )
 

@@ -11,11 +11,9 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"net/url"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -33,8 +31,6 @@ type Config struct {
 	Redirect *url.URL        // the gateway that clients fetch blobs from themselves; nil to proxy
 	Logger   *zap.Logger
 	Hooks    Hooks
-
-	ReaderPatience time.Duration // with clients that do not read; 0 for the constant of this name
 }
 
 // Hooks are told what a registry does. They must be safe for concurrent use, and any
@@ -63,7 +59,6 @@ func New(c Config) *Registry {
 	if c.Hooks.NameResolved == nil {
 		c.Hooks.NameResolved = func(error) {}
 	}
-	c.ReaderPatience = cmp.Or(c.ReaderPatience, ReaderPatience)
 	if c.Hooks.Refused == nil {
 		c.Hooks.Refused = func(error) {}
 	}

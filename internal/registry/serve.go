@@ -13,9 +13,7 @@ import (
 // protocol. If the library fails, Serve writes nothing and returns a *Failure.
 func (g *Registry) Serve(w http.ResponseWriter, r Request) error {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	p := newPatientWriter(w, g.ReaderPatience)
-	defer p.stop()
-	return g.finish(p, r, g.serve(p, r))
+	return g.finish(w, r, g.serve(w, r))
 }
 
 func (g *Registry) serve(w http.ResponseWriter, r Request) error {
