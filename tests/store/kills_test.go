@@ -32,6 +32,7 @@ func TestKilledProgramsLoseNoImage(t *testing.T) {
 	gateway := newMeter(t, node.Gateway, 15e6)
 	k := &killing{store: filepath.Join(t.TempDir(), "store"), random: rand.New(rand.NewPCG(*seed, 6))}
 	k.caddys.time, k.converters.time = 400*time.Millisecond, 100*time.Millisecond
+	k.mustConvertOne(t) // so that there is a store, even if all programs of the first round are killed early
 	var images []string
 	for i := 0; k.killed < *kills; i++ {
 		images = append(images, cachedImage(t, node, fmt.Sprintf("app%d:v1", i), content[i%2048<<10:][:2<<20], fmt.Sprint("layer ", i)))
@@ -141,6 +142,14 @@ func (k *killing) convert(t *testing.T, archive string) {
 	})
 }
 
+// mustConvertOne converts an image without killing the converter.
+func (k *killing) mustConvertOne(t *testing.T) {
+	t.Helper()
+	line := harness.Convert(t, harness.ArchiveOfLayers(t, "first:v1", "content"), "--quiet", "--store="+k.store)
+	_, path, _ := strings.Cut(line, "/")
+	k.reported = append(k.reported, path)
+}
+
 // mustClear fails the test unless an idle Caddy removes what killed Caddys left in tmp.
 func (k *killing) mustClear(t *testing.T, c *harness.Caddy) {
 	t.Helper()
@@ -163,7 +172,7 @@ func (k *killing) mustBeWhole(t *testing.T, c *harness.Caddy, images []string) {
 	if left := append(filesIn(t, k.store, "cache/tmp/*"), filesIn(t, k.store, "tmp/*")...); len(left) > 0 {
 		t.Errorf("killed programs left %q", left)
 	}
-	if k.pulled == 0 || len(k.reported) == 0 {
+	if k.pulled == 0 || len(k.reported) == 1 {
 		t.Error("every program was killed before it had done anything")
 	}
 }
