@@ -128,6 +128,9 @@ func (a *archiveReader) readFile(name string, header *tar.Header, r io.Reader) e
 		return err
 	}
 	if isSparse(header) {
+		if header.Size > maxSparse {
+			return fmt.Errorf("a sparse file of %d bytes, with at most %d allowed: %s", header.Size, int64(maxSparse), unpackSparse)
+		}
 		r = &sparseReader{r: r, left: &a.holes}
 	}
 	c, err := a.ws.Read(name, header.Size, r)
@@ -238,9 +241,15 @@ func isSparse(header *tar.Header) bool {
 	return false
 }
 
-// maxHoles is how many bytes of zeros the sparse files of an archive may have together.
-// A few bytes of an archive stand for any number of them.
-const maxHoles = 4 << 30
+// maxHoles is how many bytes of zeros the sparse files of an archive may have together,
+// and maxSparse how many bytes one of them may have. A few bytes of an archive stand
+// for any number of zeros, and reading them takes time.
+const (
+	maxHoles  = 4 << 30
+	maxSparse = 1 << 40
+)
+
+const unpackSparse = "unpack the archive and pack it without tar's -S"
 
 // A sparseReader reads a file with holes, and fails once there were more zeros than
 // are left to sparse files.
@@ -252,7 +261,7 @@ type sparseReader struct {
 func (s *sparseReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if *s.left -= int64(bytes.Count(p[:n], []byte{0})); *s.left < 0 {
-		return 0, fmt.Errorf("sparse files with more than %d bytes of zeros: unpack the archive and pack it without tar's -S", int64(maxHoles))
+		return 0, fmt.Errorf("sparse files with more than %d bytes of zeros: %s", int64(maxHoles), unpackSparse)
 	}
 	return n, err
 }
