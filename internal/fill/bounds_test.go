@@ -211,3 +211,25 @@ func TestGrowingFileKnowsWhichLeavesArePresent(t *testing.T) {
 		}
 	}
 }
+
+// Prefetches that run at the same time take a tenth of the cache together.
+func TestPrefetchesTakeASmallShareTogether(t *testing.T) {
+	const size, blobs = large / 16, 6
+	g := &testGateway{}
+	var all []Blob
+	for i := range blobs {
+		im, blob := one(t, random(byte(70+i), size))
+		g.images = append(g.images, im)
+		all = append(all, blob)
+	}
+	b := serve(t, t.TempDir(), 20*(size+leafLen), g)
+	for _, blob := range all {
+		b.Prefetch(b.session, blob)
+	}
+	b.wait()
+	kept, err := filepath.Glob(filepath.Join(b.dir, "cache", "blobs", "sha256", "*"))
+	if err != nil || len(kept) == 0 || len(kept) > 2 {
+		t.Errorf("%d blobs of a twentieth of the cache were prefetched: %v", len(kept), err)
+	}
+	b.mustBeClean(t)
+}

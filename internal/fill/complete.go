@@ -93,7 +93,7 @@ func (fl *fill) keep() {
 	if fl.partial.Sync() != nil {
 		return
 	}
-	if fl.kept = fl.partial.Commit(fl.blob.Digest, fl.file, fl.table) == nil; fl.kept {
+	if fl.kept = fl.partial.Commit(fl.blob.Digest, fl.file, fl.table, fl.isUsed()) == nil; fl.kept {
 		fl.index.Add(fl.blob.Digest, fl.table)
 	}
 }

@@ -63,12 +63,14 @@ type fill struct {
 	grace   int64       // bytes that may still come without readers
 	target  *fill       // in phase moved
 	release func()      // gives back the memory of the leaf table
-	isOver  bool        // run has ended
-	kept    bool        // the blob is in the cache
+	// unreserve gives back the room that is reserved for a prefetch without readers.
+	unreserve func()
+	isOver    bool // run has ended
+	kept      bool // the blob is in the cache
 }
 
 func newFill(ctx context.Context, all *shared, l list, s trustless.Session, b Blob) *fill {
-	fl := &fill{shared: all, list: l, ended: make(chan struct{}), asked: make(chan struct{}), release: func() {}}
+	fl := &fill{shared: all, list: l, ended: make(chan struct{}), asked: make(chan struct{}), release: func() {}, unreserve: func() {}}
 	fl.changed, fl.wanted = make(chan struct{}), map[any]int64{}
 	fl.ctx, fl.cancel = context.WithCancel(ctx)
 	fl.session, fl.blob, fl.spend = s, b, fl.spendGrace
@@ -98,6 +100,7 @@ func (fl *fill) enter(part bool) {
 	fl.readers++
 	fl.goOn()
 	fl.failed = nil
+	fl.unreserve()
 	if !fl.isAsked() {
 		close(fl.asked)
 	}
@@ -121,6 +124,9 @@ func (fl *fill) isAsked() bool {
 		return false
 	}
 }
+
+// isUsed reports whether the fill has had a reader, or is not a prefetch.
+func (fl *fill) isUsed() bool { return fl.slots == nil || fl.isAsked() }
 
 // endLater ends a fill without readers after a while, or when many more bytes have come
 // than its readers wanted. It must be called with mu held.
@@ -156,11 +162,17 @@ func (fl *fill) goOn() {
 }
 
 // spendGrace counts n bytes that came, and ends a fill to which too many came without
-// readers. A prefetch that never had a reader is bounded in other ways.
+// readers. A prefetch without readers ends when the free room is gone.
 func (fl *fill) spendGrace(n int) {
+	if !fl.isUsed() {
+		if fl.cache.Free() < int64(n) {
+			fl.cancel()
+		}
+		return
+	}
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	if fl.end == nil || !fl.isAsked() {
+	if fl.end == nil {
 		return
 	}
 	if fl.grace -= int64(n); fl.grace < 0 {

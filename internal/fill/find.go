@@ -73,11 +73,16 @@ func (fl *fill) mayKeep(table *unixfs.Table) error {
 	if repeats(table) {
 		return errRepeats
 	}
-	if fl.slots != nil && !fl.isAsked() && table.Size() > fl.cache.Free() {
-		return errNoRoom
+	if !fl.isUsed() {
+		release, ok := fl.cache.Reserve(table.Size())
+		if !ok {
+			return errNoRoom
+		}
+		fl.mu.Lock()
+		fl.unreserve = release
+		fl.mu.Unlock()
 	}
-	n := int64(len(table.Leaves)) * bytesPerLeaf
-	release, ok := fl.tables.TryTake(n)
+	release, ok := fl.tables.TryTake(int64(len(table.Leaves)) * bytesPerLeaf)
 	if !ok {
 		return errTables
 	}

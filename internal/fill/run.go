@@ -61,6 +61,7 @@ func (fl *fill) close() {
 	fl.goOn()
 	fl.isOver = true
 	fl.giveTables()
+	fl.unreserve()
 	err, target := fl.err, fl.target
 	fl.mu.Unlock()
 	fl.reportOutcome(err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,10 @@ import (
 type Cache struct {
 	store *Store
 	room  room
+
+	begun chan struct{} // has a value when a blob has begun before the cache was measured
+
+	evicting sync.Mutex // held while this process evicts
 
 	mu     sync.Mutex
 	config CacheConfig
@@ -76,7 +81,8 @@ var (
 
 // NewCache returns the cache of a store.
 func (s *Store) NewCache(config CacheConfig) *Cache {
-	c := &Cache{store: s, config: config, room: room{limit: config.MaxSize, full: make(chan struct{}, 1)}}
+	c := &Cache{store: s, config: config, begun: make(chan struct{}, 1)}
+	c.room.limit, c.room.full = config.MaxSize, make(chan struct{}, 1)
 	c.room.spare = c.spare
 	return c
 }
@@ -112,6 +118,10 @@ func (c *Cache) Size() int64 { return c.room.size() }
 
 // Free returns about how many bytes can be added without evicting anything.
 func (c *Cache) Free() int64 { return c.room.free() }
+
+// Reserve reserves n bytes of free room for a blob that is prefetched, until release is
+// called. Prefetched blobs that no reader opens take a tenth of the cache at most.
+func (c *Cache) Reserve(n int64) (release func(), ok bool) { return c.room.reserve(n) }
 
 // Configure replaces the configuration.
 func (c *Cache) Configure(config CacheConfig) {
@@ -168,6 +178,27 @@ func (c *Cache) worked() {
 	if wasOff && switched != nil {
 		switched(nil)
 	}
+}
+
+// take takes room for n bytes of a blob on its way in, or reports that there is none. If
+// the cache would exceed its limit by more than a tenth, it evicts first: eviction in the
+// background may be slower than the blobs come.
+func (c *Cache) take(n int64) bool {
+	if c.room.exceeds(n) && !c.evictFor(n) {
+		return false
+	}
+	return c.room.take(n)
+}
+
+func (c *Cache) evictFor(n int64) bool {
+	c.evicting.Lock()
+	defer c.evicting.Unlock()
+	if c.room.exceeds(n) { // another writer may have evicted since
+		if err := c.evict(context.Background()); err != nil {
+			c.failed(err)
+		}
+	}
+	return !c.room.exceeds(n)
 }
 
 // Node returns a verified node, kept or cached.

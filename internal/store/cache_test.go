@@ -37,7 +37,7 @@ func cacheBlob(t testing.TB, c *Cache, content string) cid.Cid {
 	_, err = p.WriteAt([]byte(content), 0)
 	check(t, err)
 	check(t, p.Sync())
-	check(t, p.Commit(digest.FromString(content), f.CID, f.Table))
+	check(t, p.Commit(digest.FromString(content), f.CID, f.Table, true))
 	return f.CID
 }
 
@@ -128,7 +128,7 @@ func TestEvictionKeepsBlobJustCommitted(t *testing.T) {
 	check(t, p.Sync())
 	cutter := unixfs.V1.NewCutter()
 	cutter.Write([]byte(content))
-	check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table()))
+	check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table(), true))
 	select {
 	case <-c.room.full:
 		t.Error("an eviction was started, and the cache has room")
@@ -188,7 +188,7 @@ func TestReadersOfPartialHoldItsRoom(t *testing.T) {
 		if commit {
 			cutter := unixfs.V1.NewCutter()
 			cutter.Write([]byte(content))
-			check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table()))
+			check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table(), true))
 		}
 		check(t, p.Close())
 		c.Configure(CacheConfig{MaxSize: 1})
@@ -352,7 +352,7 @@ func TestPartialBelongsToOneProcess(t *testing.T) {
 	_, err = p.WriteAt(content, 0)
 	check(t, err)
 	check(t, p.Sync())
-	check(t, p.Commit(digest.FromBytes(content), f.CID, f.Table))
+	check(t, p.Commit(digest.FromBytes(content), f.CID, f.Table, true))
 	check(t, p.Close())
 	if got := read(t, s, f.CID); got != string(content) {
 		t.Errorf("the blob is %q", got)
@@ -384,7 +384,7 @@ func TestManyProcessesShareACache(t *testing.T) {
 					cutter.Write([]byte(content))
 					if _, err := p.WriteAt([]byte(content), 0); err == nil {
 						check(t, p.Sync())
-						check(t, p.Commit(digest.FromString(content), f, cutter.Table()))
+						check(t, p.Commit(digest.FromString(content), f, cutter.Table(), true))
 					} else if !errors.Is(err, ErrTooLarge) { // open blobs may leave no room
 						t.Error(err)
 					}
@@ -466,6 +466,101 @@ func TestUnfinishedBlobsAreEvictedFirst(t *testing.T) {
 	check(t, err)
 	if s.cached.exists(s.cached.partialPath(id)) {
 		t.Error("the unfinished blob outlived a purge")
+	}
+}
+
+// A blob that comes faster than the background evicts makes the cache exceed its limit by
+// a tenth at most. The writer evicts before it goes on.
+func TestWritersEvictBeforeTheCacheExceedsItsLimit(t *testing.T) {
+	const size, blobs = 1 << 20, 10
+	s := Open(t.TempDir())
+	c := s.NewCache(CacheConfig{MaxSize: blobs * size, MinFree: -1}) // no Run
+	for i := range blobs {
+		cacheBlob(t, c, strings.Repeat(string(rune('a'+i)), size))
+	}
+	age(t, s, time.Hour)
+	p, err := c.BeginBlob(kindOf(t, "new"), 8*size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := make([]byte, size/4)
+	for at := int64(0); at < 8*size; at += size / 4 {
+		if _, err := p.WriteAt(piece, at); err != nil {
+			t.Fatalf("at byte %d: %v", at, err)
+		}
+		if n := onDiskNow(t, s); n > blobs*size*11/10+size/4 {
+			t.Fatalf("at byte %d, the cache has %d bytes, and its limit is %d", at, n, blobs*size)
+		}
+	}
+	check(t, p.Close())
+}
+
+// onDiskNow returns how many bytes the files of the cache take.
+func onDiskNow(t testing.TB, s *Store) (bytes int64) {
+	t.Helper()
+	check(t, filepath.WalkDir(s.cached.dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			bytes += onDisk(info.Size())
+		}
+		return err
+	}))
+	return bytes
+}
+
+// Prefetched blobs that no reader has opened take a tenth of the cache at most, and are
+// evicted before any other. A blob that a reader opens no longer counts.
+func TestUnusedBlobsTakeASmallShare(t *testing.T) {
+	const size = 64 << 10
+	s := Open(t.TempDir())
+	c := s.NewCache(CacheConfig{MaxSize: 20 * size, MinFree: -1})
+	prefetch := func(content string) error {
+		release, ok := c.Reserve(size)
+		if !ok {
+			return ErrTooLarge
+		}
+		defer release()
+		cutter := unixfs.V1.NewCutter()
+		cutter.Write([]byte(content))
+		p, err := c.BeginBlob(kindOf(t, content), size)
+		if err == nil {
+			_, err = p.WriteAt([]byte(content), 0)
+		}
+		if err == nil {
+			err = p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table(), false)
+		}
+		return errors.Join(err, p.Close())
+	}
+	contents := make([]string, 4)
+	for i := range contents {
+		contents[i] = strings.Repeat(string(rune('a'+i)), size)
+	}
+	for i, content := range contents[:2] {
+		if err := prefetch(content); err != nil {
+			t.Fatalf("blob %d of two that fit: %v", i, err)
+		}
+	}
+	if err := prefetch(contents[2]); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("a third prefetched blob in a tenth of the cache: %v", err)
+	}
+	read(t, s, kindOf(t, contents[0]))
+	check(t, c.Evict(t.Context()))
+	if err := prefetch(contents[2]); err != nil {
+		t.Errorf("after one was opened: %v", err)
+	}
+	used := cacheBlob(t, c, contents[3])
+	age := time.Now().Add(-time.Hour)
+	check(t, os.Chtimes(s.cached.blobPath(digest.FromString(contents[3])), age, age))
+	c.Configure(CacheConfig{MaxSize: 4 * size, MinFree: -1})
+	check(t, c.Evict(t.Context()))
+	if !s.cached.exists(s.cached.filePath(used)) || !s.cached.exists(s.cached.blobPath(digest.FromString(contents[3]))) {
+		t.Error("a used blob was evicted before prefetched ones")
+	}
+	if s.cached.exists(s.cached.blobPath(digest.FromString(contents[1]))) && s.cached.exists(s.cached.blobPath(digest.FromString(contents[2]))) {
+		t.Error("no prefetched blob was evicted")
 	}
 }
 

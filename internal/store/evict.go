@@ -26,7 +26,8 @@ func (c *Cache) Run(ctx context.Context) {
 }
 
 // keepRoom evicts files whenever the cache is over its limit, until ctx is done. It
-// measures the cache a minute after it starts, so that starting costs nothing.
+// measures the cache when the first blob begins, or after a minute, so that starting
+// costs nothing.
 func (c *Cache) keepRoom(ctx context.Context) {
 	c.clear()
 	look := time.NewTimer(time.Minute)
@@ -38,6 +39,7 @@ func (c *Cache) keepRoom(ctx context.Context) {
 		case <-look.C: // other processes fill the cache, too, and may be killed
 			c.clear()
 			look.Reset(time.Hour)
+		case <-c.begun:
 		case <-c.room.full:
 		}
 		if err := c.Evict(ctx); err != nil && ctx.Err() == nil {
@@ -100,6 +102,13 @@ func (c *Cache) clear() {
 // the disk has less room than must stay free. Open files stay. One process at a time
 // evicts.
 func (c *Cache) Evict(ctx context.Context) error {
+	c.evicting.Lock()
+	defer c.evicting.Unlock()
+	return c.evict(ctx)
+}
+
+// evict must be called with evicting held.
+func (c *Cache) evict(ctx context.Context) error {
 	if !dirExists(c.store.cached.dir) {
 		return nil
 	}
@@ -112,7 +121,7 @@ func (c *Cache) Evict(ctx context.Context) error {
 	if err := c.store.cached.each(ctx, e.count, temps, blobs, files, nodes); err != nil {
 		return err
 	}
-	surplus := c.room.measured(e.total, e.inUse)
+	surplus := c.room.measured(e.total, e.inUse, e.unused)
 	if spare, low := c.spare(); spare < low {
 		surplus = max(surplus, 2*low-spare)
 	}
@@ -141,6 +150,7 @@ type eviction struct {
 	bytes   map[int64]int64 // bytes that can be removed, by the minute of their last use
 	total   int64           // bytes
 	inUse   int64           // bytes of open files
+	unused  int64           // bytes of prefetched blobs that no reader opened
 }
 
 // minute returns the minute of the last use of a file. Unfinished blobs go first.
@@ -166,6 +176,9 @@ func (e *eviction) count(it item) error {
 	}
 	size := onDisk(it.info.Size())
 	e.total += size
+	if it.folder == blobs && it.info.ModTime().Equal(neverUsed) {
+		e.unused += size
+	}
 	if e.isInUse(it) {
 		e.inUse += size
 	} else {

@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -24,6 +25,7 @@ import (
 // everything and learns again.
 type LeafIndex struct {
 	store *Store
+	limit int // leaves
 
 	learning sync.Mutex
 	seen     map[shelf]map[string]struct{} // names of the leaf tables that were read
@@ -52,9 +54,8 @@ const (
 // 64 KiB. They take about 100 MB of memory.
 const maxIndexed = 1 << 21
 
-// maxLearned is how many leaves are learned from blobs that the store has already,
-// which leaves room for new blobs.
-const maxLearned = maxIndexed / 4 * 3
+// indexedLeaf is about how many bytes of memory a leaf takes in an index.
+const indexedLeaf = 64
 
 // minIndexed is how many bytes an indexed leaf has at least. Otherwise a few files of
 // tiny leaves would fill the index.
@@ -63,10 +64,12 @@ const minIndexed = 1 << 10
 // leafRecord is how many bytes a leaf takes in a table on disk.
 const leafRecord = 36
 
-// NewLeafIndex returns an index that knows nothing yet.
+// NewLeafIndex returns an index that knows nothing yet. It takes an eighth of the memory
+// that the process may use, or less.
 func (s *Store) NewLeafIndex() *LeafIndex {
 	return &LeafIndex{
 		store:   s,
+		limit:   int(min(maxIndexed, budget.Memory()/8/indexedLeaf)),
 		seen:    map[shelf]map[string]struct{}{},
 		changed: map[shelf]time.Time{},
 		places:  map[shortDigest]leafPlace{},
@@ -100,7 +103,7 @@ func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
 	if t.Size() >= 1<<offsetBits {
 		return
 	}
-	if x.isFull = x.isFull || len(x.blobs) == maxBlobs || len(x.places)+len(t.Leaves) > maxIndexed; x.isFull {
+	if x.isFull = x.isFull || len(x.blobs) == maxBlobs || len(x.places)+len(t.Leaves) > x.limit; x.isFull {
 		return
 	}
 	number := leafPlace(len(x.blobs))
@@ -191,7 +194,7 @@ func (x *LeafIndex) unseen(entries []fs.DirEntry, seen map[string]struct{}) []ci
 	slices.SortFunc(tables, func(a, b table) int { return b.written.Compare(a.written) })
 	var (
 		unread []cid.Cid
-		room   = int64(maxLearned - x.Len())
+		room   = int64(x.limit/4*3 - x.Len()) // the rest is for new blobs
 	)
 	for _, t := range tables {
 		if room -= t.leaves; room < 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -76,6 +77,15 @@ func TestFullLeafIndexLearnsAnew(t *testing.T) {
 	}
 }
 
+// On a machine of little memory, the index knows fewer leaves.
+func TestLeafIndexFollowsTheMemoryOfTheProcess(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(512 << 20))
+	x := Open(t.TempDir()).NewLeafIndex()
+	if most := (512 << 20) / 8 / indexedLeaf; x.limit > most {
+		t.Errorf("with 512 MiB of memory, the index knows %d leaves at most, want %d", x.limit, most)
+	}
+}
+
 // A leaf takes at most 64 bytes of memory, and the number of leaves is bounded.
 func TestLeafIndexIsSmall(t *testing.T) {
 	x := Open(t.TempDir()).NewLeafIndex()
@@ -93,7 +103,7 @@ func TestLeafIndexIsSmall(t *testing.T) {
 			worst = max(worst, float64(heap()-before)/float64(x.Len()))
 		}
 	}
-	if x.Len() != maxIndexed || worst > 64 {
+	if x.Len() != maxIndexed || worst > indexedLeaf {
 		t.Errorf("%d leaves, of %.1f bytes", x.Len(), worst)
 	}
 	t.Logf("at most %.1f bytes a leaf", worst)

@@ -48,6 +48,9 @@ func (c *Cache) BeginBlob(id cid.Cid, size int64) (*Partial, error) {
 		c.offIfDiskFull(1)
 		return nil, ErrTooLarge
 	}
+	if !c.room.isMeasured() {
+		wake(c.begun)
+	}
 	p := &Partial{cache: c, size: size, path: c.store.cached.partialPath(id)}
 	err := p.open()
 	if err == nil {
@@ -90,7 +93,7 @@ func (p *Partial) resume() error {
 	}
 	n := info.Size()
 	p.cache.room.change(-onDisk(n))
-	if n > p.size || !p.cache.room.take(n) {
+	if n > p.size || !p.cache.take(n) {
 		return p.file.Truncate(0)
 	}
 	p.resumed, p.taken = n, n
@@ -156,7 +159,7 @@ func (p *Partial) Grow(n int64) error {
 	if p.taken >= p.size {
 		return nil // a leaf that is written twice takes no more room
 	}
-	if !p.cache.room.take(n) {
+	if !p.cache.take(n) {
 		p.cache.offIfDiskFull(n)
 		return ErrTooLarge
 	}
@@ -177,9 +180,9 @@ func (p *Partial) Sync() error {
 }
 
 // Commit puts the blob in its place, and writes the record of its file. The blob must
-// have the digest d, and must be synced.
-func (p *Partial) Commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
-	err := p.commit(d, file, t)
+// have the digest d, and must be synced. A blob that is not used yet is evicted first.
+func (p *Partial) Commit(d digest.Digest, file cid.Cid, t *unixfs.Table, used bool) error {
+	err := p.commit(d, file, t, used)
 	if err != nil {
 		err = fmt.Errorf("caching blob %s: %w", d, err)
 		p.cache.failed(err)
@@ -189,7 +192,7 @@ func (p *Partial) Commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
 	return nil
 }
 
-func (p *Partial) commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
+func (p *Partial) commit(d digest.Digest, file cid.Cid, t *unixfs.Table, used bool) error {
 	s := p.cache.store
 	if info, err := p.file.Stat(); err != nil || info.Size() != p.size {
 		return errors.Join(fmt.Errorf("%s should have %d bytes: %w", p.path, p.size, ErrDamaged), err)
@@ -197,6 +200,9 @@ func (p *Partial) commit(d digest.Digest, file cid.Cid, t *unixfs.Table) error {
 	if !s.exists(s.blobPath(d)) { // else it is kept, as another file
 		if err := p.place(s.cached.blobPath(d)); err != nil {
 			return err
+		}
+		if !used && s.cached.setTime(s.cached.blobPath(d), neverUsed) == nil {
+			p.cache.room.keepUnused(p.size)
 		}
 		if err := atomicfile.SyncDir(filepath.Dir(s.cached.blobPath(d))); err != nil {
 			return err

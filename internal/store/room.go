@@ -1,6 +1,9 @@
 package store
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // A room counts the bytes that a cache takes.
 type room struct {
@@ -15,6 +18,10 @@ type room struct {
 	placed int64 // about how many bytes the files in place have
 	coming int64 // bytes of blobs on their way in, and of removed blobs that are open
 	inUse  int64 // bytes of the files in place that were open at the last eviction
+	unused int64 // about how many bytes the prefetched blobs in place have that no reader opened
+	ahead  int64 // bytes reserved for prefetches
+
+	measuredAt time.Time // zero if placed was never measured
 }
 
 // atOnce is which part of the limit is evicted beyond what is necessary, so that a busy
@@ -39,6 +46,40 @@ func (r *room) free() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(0, min(r.limit-r.placed-r.coming, spare-low))
+}
+
+// aheadShare is which part of the limit prefetched blobs take that no reader has opened:
+// a tenth.
+const aheadShare = 10
+
+// reserve takes n bytes of free room for a prefetch until release is called, or reports
+// that there are not as many for prefetches.
+func (r *room) reserve(n int64) (release func(), ok bool) {
+	free := r.free()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n > r.limit/aheadShare-r.unused-r.ahead {
+		if time.Since(r.measuredAt) > usedWithin {
+			r.wake() // some of the blobs may have been opened since
+		}
+		return nil, false
+	}
+	if n > free-r.ahead {
+		return nil, false
+	}
+	r.ahead += n
+	return sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.ahead -= n
+	}), true
+}
+
+// keepUnused notes that a prefetched blob is in place that no reader has opened.
+func (r *room) keepUnused(size int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unused += onDisk(size)
 }
 
 // evictable returns about how many bytes could be evicted.
@@ -78,6 +119,21 @@ func (r *room) take(n int64) bool {
 	r.coming += n
 	r.wakeIfFull()
 	return true
+}
+
+// exceeds reports whether n more bytes would take the cache beyond its limit by more than
+// a tenth, so that the writer must wait for an eviction.
+func (r *room) exceeds(n int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.placed+r.coming+n-r.limit > r.limit/atOnce
+}
+
+// isMeasured reports whether placed was ever measured.
+func (r *room) isMeasured() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.measuredAt.IsZero()
 }
 
 // hasSpare reports whether the disk has room for n bytes.
@@ -127,19 +183,23 @@ func (r *room) wakeIfFull() {
 }
 
 // wake starts an eviction.
-func (r *room) wake() {
+func (r *room) wake() { wake(r.full) }
+
+// wake gives a channel a value, unless it has one.
+func wake(c chan struct{}) {
 	select {
-	case r.full <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// measured notes how many bytes the files in place have, and how many of these are
-// open. It returns how many bytes must be evicted.
-func (r *room) measured(placed, inUse int64) (surplus int64) {
+// measured notes how many bytes the files in place have, and how many of these are in
+// open files and in prefetched blobs that no reader opened. It returns how many bytes
+// must be evicted.
+func (r *room) measured(placed, inUse, unused int64) (surplus int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.placed, r.inUse = placed, inUse
+	r.placed, r.inUse, r.unused, r.measuredAt = placed, inUse, unused, time.Now()
 	if total := placed + r.coming; total > r.limit {
 		surplus = total - r.limit + r.limit/atOnce
 	}

@@ -190,6 +190,10 @@ func encodeFile(d digest.Digest, t *unixfs.Table) ([]byte, error) {
 // usedWithin is the precision with which the time of a file's last use is known.
 const usedWithin = time.Minute
 
+// neverUsed is the time of a prefetched blob that no reader has opened, so that it is
+// evicted first.
+var neverUsed = time.Unix(0, 0)
+
 // touch notes that a cached file is used. It does nothing if this process may not
 // write to the cache.
 func (sh shelf) touch(path string) {

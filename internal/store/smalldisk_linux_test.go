@@ -48,7 +48,7 @@ func fillUp(t *testing.T, c *Cache) (n int) {
 			cutter := unixfs.V1.NewCutter()
 			cutter.Write([]byte(content))
 			check(t, p.Sync())
-			check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table()))
+			check(t, p.Commit(digest.FromString(content), kindOf(t, content), cutter.Table(), true))
 		}
 		check(t, p.Close())
 		if err != nil {

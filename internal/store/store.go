@@ -5,7 +5,7 @@
 //	nodes/<xx>/<cid>     directory and file nodes, and small files
 //	files/<cid>          which blob a file's CID is, and its leaf table
 //	images/<cid>.json    records of the converted images, for people
-//	tmp/                 imports that are not complete
+//	tmp/                 files that are not complete
 //	cache/               blobs and nodes from gateways, in the same shape
 //	names/               the newest IPNS records, kept by internal/names
 //	lock, gate           locks that keep adding and removing apart
