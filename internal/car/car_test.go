@@ -50,7 +50,7 @@ func write(t testing.TB, blocks blockMap, root cid.Cid) []byte {
 	return b.Bytes()
 }
 
-// Whatever a CAR holds, reading it ends, within bounds.
+// Reading a CAR ends within bounds, whatever it contains.
 func FuzzReader(f *testing.F) {
 	blocks := blockMap{}
 	for _, b := range []unixfs.Block{rawBlock("a"), rawBlock("b")} {
@@ -78,7 +78,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// blockMap has blocks by multihash.
+// A blockMap holds blocks by multihash.
 type blockMap map[string][]byte
 
 func (m blockMap) put(b unixfs.Block) { m[string(b.CID.Hash())] = b.Data }

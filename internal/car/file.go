@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// A File is a CAR of blocks that are read in any order. It does not verify them.
+// A File is a CAR whose blocks are read in any order. It does not verify them.
 type File struct {
 	Roots []cid.Cid
 
@@ -22,14 +22,13 @@ type span struct {
 	length int32
 }
 
-// blockKey is one key for both versions of a CID.
+// blockKey returns a key that both versions of a CID share.
 func blockKey(c cid.Cid) string { return cid.NewCidV1(c.Type(), c.Hash()).KeyString() }
 
-// maxBlocks bounds the memory for an index, about 150 bytes a block.
+// maxBlocks bounds the memory of an index, which takes about 150 bytes a block.
 const maxBlocks = 1 << 22
 
-// Open reads through a CARv1, or the one inside a CARv2, of so many bytes and
-// notes where its blocks are.
+// Open indexes a CARv1, or the one inside a CARv2, of size bytes.
 func Open(file io.ReaderAt, size int64) (*File, error) {
 	start, size, err := section(file, size)
 	if err != nil {
@@ -61,7 +60,7 @@ func Open(file io.ReaderAt, size int64) (*File, error) {
 	}
 }
 
-// section returns where the CARv1 is in a file.
+// section returns the offset and length of the CARv1 in a file.
 // https://ipld.io/specs/transport/car/carv2/
 func section(file io.ReaderAt, size int64) (start, length int64, err error) {
 	var head [11 + 40]byte
@@ -81,7 +80,7 @@ func section(file io.ReaderAt, size int64) (start, length int64, err error) {
 	return int64(offset), int64(data), nil
 }
 
-// Find returns where in the file a block is, and its length.
+// Find returns the offset of a block in the file, and its length.
 func (c *File) Find(address cid.Cid) (offset int64, length int, found bool) {
 	at, found := c.blocks[blockKey(address)]
 	return at.offset, int(at.length), found

@@ -15,7 +15,7 @@ import (
 
 const (
 	maxHeader = 1 << 20 // bytes, room for 20,000 roots
-	maxCID    = 128     // bytes: of a section, what stands before its block
+	maxCID    = 128     // bytes of the CID before a block
 )
 
 // A Reader reads the blocks of a CARv1 one after another. It does not verify
@@ -25,8 +25,8 @@ type Reader struct {
 	Roots []cid.Cid
 
 	r      *bufio.Reader
-	offset int64 // of what r gives next
-	left   int   // bytes of the block under way
+	offset int64 // of the next byte of r
+	left   int   // unread bytes of the current block
 }
 
 // NewReader reads the header.
@@ -34,7 +34,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	c := &Reader{r: bufio.NewReaderSize(r, 64<<10)}
 	header, err := c.header()
 	if err != nil {
-		return nil, fmt.Errorf("no CAR file, or a damaged one: %w", err)
+		return nil, fmt.Errorf("not a CAR file, or a damaged one: %w", err)
 	}
 	if header.Version != 1 {
 		return nil, fmt.Errorf("a CAR of version %d, not 1", header.Version)
@@ -48,7 +48,7 @@ type fileHeader struct {
 	Roots   []cid.Cid
 }
 
-// strictCBOR takes no key for another that is only like it, or for none.
+// strictCBOR accepts no unknown key, and no other spelling of a key.
 var strictCBOR = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
@@ -80,7 +80,7 @@ func (c *Reader) header() (fileHeader, error) {
 	for _, tag := range fields.Roots {
 		link, _ := tag.Content.([]byte)
 		if tag.Number != 42 || len(link) == 0 || link[0] != 0 { // dag-cbor's CIDs
-			return fileHeader{}, errors.New("a root is no CID")
+			return fileHeader{}, errors.New("a root is not a CID")
 		}
 		root, err := cid.Cast(link[1:])
 		if err != nil {
@@ -91,8 +91,8 @@ func (c *Reader) header() (fileHeader, error) {
 	return head, nil
 }
 
-// Next goes to the next block, skipping what was not read of the one before. It
-// returns the block's CID and length, at most unixfs.MaxBlock, or io.EOF at the end.
+// Next goes to the next block, and skips the rest of the one before. It returns the
+// block's CID and length, at most unixfs.MaxBlock, or io.EOF at the end.
 func (c *Reader) Next() (cid.Cid, int, error) {
 	skipped, err := c.r.Discard(c.left)
 	c.offset += int64(skipped)
@@ -100,11 +100,11 @@ func (c *Reader) Next() (cid.Cid, int, error) {
 		return cid.Undef, 0, unexpected(err)
 	}
 	c.left = 0
-	section, err := c.length(maxCID + unixfs.MaxBlock)
+	total, err := c.length(maxCID + unixfs.MaxBlock)
 	if err != nil {
 		return cid.Undef, 0, err
 	}
-	start, err := c.r.Peek(min(section, maxCID))
+	start, err := c.r.Peek(min(total, maxCID))
 	if err != nil {
 		return cid.Undef, 0, unexpected(err)
 	}
@@ -112,22 +112,22 @@ func (c *Reader) Next() (cid.Cid, int, error) {
 	if err != nil {
 		return cid.Undef, 0, fmt.Errorf("a block's CID at byte %d: %w", c.offset, err)
 	}
-	_, _ = c.r.Discard(n) // of what was peeked
+	_, _ = c.r.Discard(n) // which was peeked at
 	c.offset += int64(n)
-	c.left = section - n
+	c.left = total - n
 	if c.left > unixfs.MaxBlock {
 		return cid.Undef, 0, fmt.Errorf("block %s has %d bytes, and the most is %d", address, c.left, unixfs.MaxBlock)
 	}
 	return address, c.left, nil
 }
 
-// Offset returns where in the CAR the block under way begins.
+// Offset returns the offset of the current block in the CAR.
 func (c *Reader) Offset() int64 { return c.offset }
 
-// Block returns the block under way. It is to be called at most once for each.
+// Block returns the current block. It must be called at most once for each block.
 func (c *Reader) Block() ([]byte, error) { return c.BlockIn(nil) }
 
-// BlockIn is Block that uses the memory of buf, if that is enough.
+// BlockIn is Block with the memory of buf, if that is large enough.
 func (c *Reader) BlockIn(buf []byte) ([]byte, error) {
 	data := slices.Grow(buf[:0], c.left)[:c.left]
 	c.left = 0
@@ -140,8 +140,8 @@ func (c *Reader) read(data []byte) error {
 	return unexpected(err)
 }
 
-// length reads a number of bytes, of which there may be limit. Its error is
-// io.EOF where there is no more.
+// length reads a varint that states a number of bytes, at most limit. The error at the
+// end of the CAR is io.EOF.
 func (c *Reader) length(limit uint64) (int, error) {
 	var b [1]byte
 	var n uint64
@@ -158,16 +158,16 @@ func (c *Reader) length(limit uint64) (int, error) {
 			break
 		}
 		if shift > 49 {
-			return 0, fmt.Errorf("no length at byte %d", c.offset)
+			return 0, fmt.Errorf("not a length at byte %d", c.offset)
 		}
 	}
 	if n > limit {
-		return 0, fmt.Errorf("%d bytes announced at byte %d, and the most is %d", n, c.offset, limit)
+		return 0, fmt.Errorf("a length of %d bytes at byte %d, and the most is %d", n, c.offset, limit)
 	}
 	return int(n), nil
 }
 
-// unexpected is the error for an end in the middle of something.
+// unexpected returns io.ErrUnexpectedEOF for an end within a header or block.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -11,9 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Verify reads a CAR of so many bytes from front to end and reports every
-// block that is not what its CID says, and every root that it does not have.
-// Where the CAR cannot be read on, that is the error.
+// Verify reads a CAR of size bytes, and reports every block that does not match its CID
+// and every missing root. The error says why the CAR could not be read to its end.
 func Verify(ctx context.Context, file io.ReaderAt, size int64, report func(cid.Cid, error)) error {
 	start, size, err := section(file, size)
 	if err != nil {
@@ -49,7 +48,7 @@ func Verify(ctx context.Context, file io.ReaderAt, size int64, report func(cid.C
 		}
 	}
 	for _, root := range missing {
-		report(root, errors.New("the CAR names this root, and does not have it"))
+		report(root, errors.New("the CAR names this root but does not have it"))
 	}
 	return context.Cause(ctx)
 }

@@ -1,6 +1,5 @@
-// Package car reads, writes and verifies CAR files: blocks one after another, each
-// with its CID, below a header that names roots. Writing gives version 1; of
-// version 2, the part that is a CARv1 is read.
+// Package car reads, writes and verifies CAR files: a header that names roots, and then
+// blocks, each after its CID. It writes version 1, and reads the CARv1 inside a CARv2.
 //
 // https://ipld.io/specs/transport/car/
 package car
@@ -14,8 +13,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Writer writes blocks as a CARv1. Each is written once, however often it
-// is put.
+// A Writer writes blocks as a CARv1. It writes each block once.
 // https://ipld.io/specs/transport/car/carv1/
 type Writer struct {
 	w       io.Writer
@@ -23,8 +21,7 @@ type Writer struct {
 	buf     []byte
 }
 
-// NewWriter writes the header, which names the given roots, of which there
-// may be none: what the CAR holds is then not said.
+// NewWriter writes the header, which names the given roots. There may be none.
 func NewWriter(w io.Writer, roots ...cid.Cid) (*Writer, error) {
 	h := header(roots)
 	b := binary.AppendUvarint(nil, uint64(len(h)))
@@ -34,7 +31,7 @@ func NewWriter(w io.Writer, roots ...cid.Cid) (*Writer, error) {
 	return &Writer{w: w, written: map[string]struct{}{}}, nil
 }
 
-// Put writes one block.
+// Put writes a block unless it is written already.
 func (c *Writer) Put(b unixfs.Block) error {
 	key := string(b.CID.Hash())
 	if _, done := c.written[key]; done {

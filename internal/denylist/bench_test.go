@@ -14,7 +14,7 @@ import (
 
 const longList = 500_000
 
-// longLists are lists of n rules, of one kind each.
+// longLists returns lists of n rules of one kind.
 func longLists(n int) map[string][]byte {
 	kinds := map[string]func(i int) string{
 		"badbits": func(i int) string { return fmt.Sprintf("//%x", sha256.Sum256(fmt.Append(nil, i))) },
@@ -43,8 +43,7 @@ func numbered(i int) cid.Cid {
 	return cid.NewCidV1(cid.DagProtobuf, h)
 }
 
-// A rule is 40 bytes in memory, whatever it is, and nothing is kept beside.
-func TestMemory(t *testing.T) {
+func TestRulesTakeFortyBytesEach(t *testing.T) {
 	if size := unsafe.Sizeof(entry{}); size > 40 {
 		t.Errorf("a rule takes %d bytes", size)
 	}
@@ -75,7 +74,7 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// A request for a blob, with the CIDs of everything on the way.
+// BenchmarkCheck checks a request for a blob, with all CIDs on its path.
 func BenchmarkCheck(b *testing.B) {
 	for kind, text := range longLists(longList) {
 		b.Run(strings.ReplaceAll(kind, " ", "-"), func(b *testing.B) {

@@ -10,8 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Requests are for what is below a root, whatever a rule names on the way.
-func TestCheck(t *testing.T) {
+func TestRulesDenyEverythingBelowTheirDirectory(t *testing.T) {
 	root, dir, file := cid.MustParse(aCID), cid.MustParse(another), numbered(1)
 	const path = "team/app/blobs/sha256:0"
 	for _, test := range []struct {
@@ -81,7 +80,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestCheckName(t *testing.T) {
+func TestRulesDenyNamesInEverySpelling(t *testing.T) {
 	l, err := Open(write(t, "/ipns/example.com gateway_status=451\n!/ipns/example.com/free"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -95,9 +94,7 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// Only what is on one of the allow lists is served, however it is spelled there,
-// and denied is denied.
-func TestAllow(t *testing.T) {
+func TestOnlyAllowedRootsThatAreNotDeniedAreServed(t *testing.T) {
 	allow := write(t, "# ours\n"+inAName+" # the first\n\n", numbered(1).String()+"\n")
 	l, err := Open(write(t, "/ipfs/"+numbered(1).String()), allow)
 	if err != nil {
@@ -129,8 +126,7 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// What cannot be read is named.
-func TestOpenRefuses(t *testing.T) {
+func TestErrorsOfOpenNameTheFile(t *testing.T) {
 	dir := t.TempDir()
 	good, bad, notCID := filepath.Join(dir, "good"), filepath.Join(dir, "bad"), filepath.Join(dir, "not-cid")
 	for file, text := range map[string]string{good: "/ipfs/" + aCID, bad: "#\n\nnginx", notCID: aCID + "\n/ipfs/" + aCID} {
@@ -154,7 +150,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// write makes files called 0, 1 and so on.
+// write writes files with the names 0, 1 and so on.
 func write(t testing.TB, lists ...string) (files []string) {
 	t.Helper()
 	dir := t.TempDir()

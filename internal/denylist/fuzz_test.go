@@ -8,8 +8,8 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// FuzzParse reads lists, and compares what they deny with what their lines deny
-// when they are asked one by one, the last one first.
+// FuzzParse compares the verdict of a list with that of the last of its lines that has
+// one, each parsed as a list of its own.
 func FuzzParse(f *testing.F) {
 	f.Add(example, "QmUboz9UsQBDeS6Tug1U8jgoFkgYxyYood9NDyVURAY9pK", "blocked/not")
 	f.Add("/ipfs/"+aCID+"/*\n!/ipfs/"+inAName+"/a gateway_status:451\n", aCID, "a")
@@ -38,7 +38,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// oneByOne asks a list of each line of a list, with its header.
+// oneByOne returns the verdict of the last line that has one as a list of its own.
 func oneByOne(t *testing.T, text string, of subject, path string) Verdict {
 	header := ""
 	lines := strings.SplitAfter(text, "\n")

@@ -29,7 +29,7 @@ type function struct {
 	length int
 }
 
-func (f function) key(of []byte) key {
+func (f function) sum(of []byte) key {
 	h, err := mh.Sum(of, f.code, f.length)
 	if err != nil {
 		panic(err) // parsing the list tried it
@@ -57,7 +57,7 @@ func (l *List) verdict(of subject, path string) Verdict {
 	}
 	v = v.or(l.last(l.hashed.find(sha256.Sum256(text)), ""))
 	for _, f := range l.functions {
-		v = v.or(l.last(l.hashed.find(f.key(text)), ""))
+		v = v.or(l.last(l.hashed.find(f.sum(text)), ""))
 	}
 	return v
 }

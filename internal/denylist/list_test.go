@@ -10,7 +10,7 @@ import (
 	mh "github.com/multiformats/go-multihash"
 )
 
-// The example of the specification, with what it says of each rule.
+// The example of the specification, with its explanation of each rule.
 const example = `version: 1
 name: Example IPFSCorp blocking list
 description: A collection of bad things we have found in the universe
@@ -43,7 +43,7 @@ hints:
 //3f8b9febd851873b3774b937cce126910699ceac56e72e64b866f8e258d09572
 `
 
-func TestExample(t *testing.T) {
+func TestExampleOfTheSpecification(t *testing.T) {
 	l := parse(t, example)
 	if l.Len() != 15 {
 		t.Errorf("%d rules", l.Len())
@@ -122,8 +122,7 @@ const (
 	emptyDir = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
 )
 
-// What lines mean beyond the example, by the rule that decides about a path.
-func TestRules(t *testing.T) {
+func TestLastMatchingRuleDecides(t *testing.T) {
 	blake3, err := mh.Sum([]byte("x"), mh.BLAKE3, 32)
 	if err != nil {
 		t.Fatal(err)
@@ -171,8 +170,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// A line that is no rule is named, and of what there is before it nothing kept.
-func TestMalformed(t *testing.T) {
+func TestMalformedLineRefusesTheList(t *testing.T) {
 	long := "/ipfs/" + aCID + "/" + strings.Repeat("a", maxLine)
 	manyFunctions := ""
 	for length := 4; length < 4+maxFunctions+1; length++ {
@@ -223,8 +221,7 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// All spellings of base58 are read as the library reads them.
-func TestParseQm(t *testing.T) {
+func TestBase58IsParsedAsByTheLibrary(t *testing.T) {
 	for i := range 1000 {
 		h := numbered(i).Hash()
 		if k, ok := parseQm(h.B58String()); !ok || k != keyOf(h) {
@@ -247,7 +244,7 @@ func parse(t testing.TB, list string) *List {
 	return l
 }
 
-// match asks about /ipfs/<cid>/<path> or /ipns/<name>/<path>.
+// match returns the verdict on /ipfs/<cid>/<path> or /ipns/<name>/<path>.
 func match(t testing.TB, l *List, of string) Verdict {
 	t.Helper()
 	if name, ok := strings.CutPrefix(of, "/ipns/"); ok {
@@ -258,7 +255,7 @@ func match(t testing.TB, l *List, of string) Verdict {
 	return l.Match(cid.MustParse(s), path)
 }
 
-// sum is a double hash.
+// sum returns a double hash.
 func sum(text string) mh.Multihash {
 	h, err := mh.Sum([]byte(text), mh.SHA2_256, -1)
 	if err != nil {
@@ -280,7 +277,7 @@ func spellings(t testing.TB, c cid.Cid) []cid.Cid {
 	return all
 }
 
-// A header of many keys once took time by the square of their number.
+// The time for a header of many keys grew with the square of their number.
 func TestHeaderIsReadInOnePass(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("version: 1\nhints:\n  gateway_status: '451' # as the law wants\n")

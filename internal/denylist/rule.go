@@ -51,7 +51,7 @@ func (b *builder) add(line []byte, number int) error {
 
 func (b *builder) rule(rule string, a action, line uint32) error {
 	if hash, ok := strings.CutPrefix(rule, "//"); ok {
-		return b.hashed(hash, a, line)
+		return b.addHashed(hash, a, line)
 	}
 	rest, ok := strings.CutPrefix(rule, "/")
 	namespace, rest, _ := strings.Cut(rest, "/")
@@ -91,9 +91,9 @@ func (a *action) setPath(raw string) error {
 	return nil
 }
 
-// hashed adds the rule of a double hash: a multihash in base58, or a sha2-256 digest in
+// addHashed adds the rule of a double hash: a multihash in base58, or a sha2-256 digest in
 // hex as in badbits. A hash that is valid in both spellings adds two rules.
-func (b *builder) hashed(hash string, a action, line uint32) error {
+func (b *builder) addHashed(hash string, a action, line uint32) error {
 	var legacy key
 	n, notHex := hex.Decode(legacy[:], []byte(hash[:min(len(hash), hex.EncodedLen(len(legacy)))]))
 	isLegacy := notHex == nil && hex.EncodedLen(n) == len(hash) && n == len(legacy)

@@ -15,8 +15,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// What becomes of files while lists are in use, one step after the other.
-func TestWatch(t *testing.T) {
+func TestChangedFilesAreReadOnceTheyAreSettled(t *testing.T) {
 	dir := t.TempDir()
 	file, other, link := filepath.Join(dir, "list"), filepath.Join(dir, "other"), filepath.Join(dir, "link")
 	put := func(name, text string) {
@@ -76,8 +75,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// A file that is changed between any two looks is not read.
-func TestWatchUnsettled(t *testing.T) {
+func TestFileThatKeepsChangingIsNotRead(t *testing.T) {
 	file := write(t, "")[0]
 	l, err := Open([]string{file}, nil)
 	if err != nil {
@@ -93,8 +91,7 @@ func TestWatchUnsettled(t *testing.T) {
 	}
 }
 
-// The files are looked at until the context is done.
-func TestWatchEnds(t *testing.T) {
+func TestWatchEndsWithItsContext(t *testing.T) {
 	file := write(t, "")[0]
 	l, err := Open([]string{file}, nil)
 	if err != nil {
@@ -120,8 +117,7 @@ func TestWatchEnds(t *testing.T) {
 	})
 }
 
-// Checks during changes see the one state or the other, never a mixture.
-func TestConcurrency(t *testing.T) {
+func TestChecksDuringAReloadSeeOneStateOfTheLists(t *testing.T) {
 	file := write(t, "")[0]
 	l, err := Open([]string{file}, nil)
 	if err != nil {

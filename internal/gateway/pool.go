@@ -97,10 +97,10 @@ func (p *Pool) order(x Exchange, now time.Time) []*gateway {
 // penalty.
 func (g *group) order(now time.Time) []*gateway {
 	var first, last []*gateway
-	start := g.next.Add(1) - 1
+	turn := g.next.Add(1) - 1
 	n := uint32(len(g.gateways))
 	for i := range n {
-		gw := g.gateways[(start%n+i)%n]
+		gw := g.gateways[(turn%n+i)%n]
 		if now.UnixNano() < gw.penalty.Load() {
 			last = append(last, gw)
 		} else {

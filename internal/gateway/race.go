@@ -85,7 +85,8 @@ func (r *race) startNext() bool {
 }
 
 func (r *race) start(g *gateway) {
-	t := &turn{gateway: g, race: r, began: time.Now()}
+	t := &turn{gateway: g, began: time.Now()}
+	t.progress = func(newBytes int, isSlow bool) { r.progress(t, newBytes, isSlow) }
 	ctx, dismiss := context.WithCancel(r.ctx)
 	var seen Attempt
 	if r.pool.observer != nil {

@@ -14,7 +14,6 @@ var errOvertaken = fmt.Errorf("%w: another gateway was faster", ErrStalled)
 // A turn is one gateway's chance to answer an exchange.
 type turn struct {
 	*gateway
-	race     *race
 	began    time.Time
 	watch    *watch
 	answered func(status int) // may be nil
@@ -26,7 +25,10 @@ type turn struct {
 	// cancel ends a turn with the reason why its gateway failed.
 	cancel context.CancelCauseFunc
 
-	// Guarded by race.mu.
+	// progress is called for each verified part of the answer.
+	progress func(newBytes int, isSlow bool)
+
+	// Guarded by the mutex of the race.
 	isSlow      bool
 	isOvertaken bool
 	given       int64 // new verified bytes since the last gateway joined
@@ -38,8 +40,33 @@ type turn struct {
 // Exchange.Accept.
 func Progress(body io.Reader, newBytes int) {
 	if b, ok := body.(*watchedBody); ok {
-		b.turn.race.progress(b.turn, newBytes, b.turn.watch.progress(newBytes))
+		b.turn.progress(newBytes, b.turn.watch.progress(newBytes))
 	}
+}
+
+// A watchedBody is the body of an answer whose reads are timed.
+type watchedBody struct {
+	io.ReadCloser
+	ctx  context.Context // of the turn
+	turn *turn
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	b.turn.watch.start()
+	n, err := b.ReadCloser.Read(p)
+	b.turn.watch.stop()
+	if err != nil && err != io.EOF {
+		err = cause(b.ctx, err)
+	}
+	return n, err
+}
+
+// cause returns the reason why ctx was cancelled, or err if it was not.
+func cause(ctx context.Context, err error) error {
+	if c := context.Cause(ctx); c != nil {
+		return c
+	}
+	return err
 }
 
 // ask sends the request and has the answer accepted. The error is a verdict, or the
@@ -79,7 +106,7 @@ func (t *turn) ask(ctx context.Context, x Exchange) error {
 }
 
 // overtake ends a slow turn because another gateway gave more. It must be called with
-// race.mu held.
+// the mutex of the race held.
 func (t *turn) overtake() {
 	t.isOvertaken = true
 	t.cancel(errOvertaken)

@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"context"
 	"errors"
-	"io"
 	"time"
 )
 
@@ -36,13 +34,13 @@ type watch struct {
 }
 
 // newWatch returns a watch that calls stalled when the gateway gives nothing for
-// patience, and slow when it gives fewer bytes than minRate for longer than pace.
-func newWatch(patience, pace time.Duration, stalled, slow func()) *watch {
+// patience, and slow when it gives fewer bytes than minRate for longer than slowAfter.
+func newWatch(patience, slowAfter time.Duration, stalled, slow func()) *watch {
 	return &watch{
 		stall:        newAllowance(patience, stalled),
-		slow:         newAllowance(pace, slow),
+		slow:         newAllowance(slowAfter, slow),
 		patience:     patience,
-		maxAllowance: pace,
+		maxAllowance: slowAfter,
 	}
 }
 
@@ -93,29 +91,4 @@ func (a *allowance) run() {
 func (a *allowance) spend(d time.Duration) {
 	a.timer.Stop()
 	a.left -= d
-}
-
-// A watchedBody is the body of an answer whose reads are timed.
-type watchedBody struct {
-	io.ReadCloser
-	ctx  context.Context // of the turn
-	turn *turn
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	b.turn.watch.start()
-	n, err := b.ReadCloser.Read(p)
-	b.turn.watch.stop()
-	if err != nil && err != io.EOF {
-		err = cause(b.ctx, err)
-	}
-	return n, err
-}
-
-// cause returns the reason why ctx was cancelled, or err if it was not.
-func cause(ctx context.Context, err error) error {
-	if c := context.Cause(ctx); c != nil {
-		return c
-	}
-	return err
 }

@@ -26,8 +26,8 @@ type keys struct {
 	seen   *memory[record] // the newest record of each key
 }
 
-func newKeys(c Config) *keys {
-	return &keys{pool: c.Pool, disk: &disk{dir: c.Dir}, failed: c.Failed, seen: newMemory[record](c.isConfigured, nil)}
+func newKeys(pool *gateway.Pool, dir string, failed func(Name, error), isConfigured func(Name) bool) *keys {
+	return &keys{pool: pool, disk: &disk{dir: dir}, failed: failed, seen: newMemory[record](isConfigured, nil)}
 }
 
 // opinions is the number of gateways that are asked for a record. A single gateway

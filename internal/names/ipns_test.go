@@ -459,7 +459,7 @@ func TestAbandonedLookupDoesNotReplaceALaterResult(t *testing.T) {
 		w.must(n, "new")
 	})
 
-	k := newKeys(Config{})
+	k := newKeys(nil, "", nil, func(Name) bool { return false })
 	k.remember(n, record{sequence: 2})
 	k.remember(n, record{sequence: 1})
 	if r := k.recall(n); r == nil || r.sequence != 2 {

@@ -62,7 +62,7 @@ func New(c Config) (*Resolver, error) {
 			return nil, err
 		}
 	}
-	keys, domains := newKeys(c), newDomains(c.Server, c.Failed)
+	keys, domains := newKeys(c.Pool, c.Dir, c.Failed, c.isConfigured), newDomains(c.Server, c.Failed)
 	lookup := func(ctx context.Context, n Name) (link, error) {
 		if n.domain != "" {
 			return domains.lookup(ctx, n)

@@ -147,12 +147,12 @@ func (d *delivery) round() error {
 	if !mayHaveAnotherForm(plain) {
 		return plain
 	}
-	return d.blocks()
+	return d.fromBlocks()
 }
 
 func (d *delivery) blocksFirst() error {
 	before := d.next
-	err := d.blocks()
+	err := d.fromBlocks()
 	if _, all := errors.AsType[gateway.Error](err); !all || d.next > before {
 		return err
 	}
@@ -268,8 +268,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// blocks requests the blocks of the wanted part: in a CAR, and then one by one.
-func (d *delivery) blocks() error {
+// fromBlocks requests the blocks of the wanted part: in a CAR, and then one by one.
+func (d *delivery) fromBlocks() error {
 	f, err := d.resolve()
 	if err != nil {
 		return err
