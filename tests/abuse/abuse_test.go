@@ -47,8 +47,8 @@ const (
 
 // How long the parts of an attack take.
 const (
-	aloneTime  = 2 * time.Second // the honest client pulls
-	crowdTime  = 5 * time.Second // all clients attack
+	aloneTime  = time.Second // the honest client pulls
+	crowdTime  = 4 * time.Second // all clients attack
 	singleTime = 8 * time.Second
 	settleTime = 2 * time.Second // in which nothing may go on any more
 )
@@ -161,7 +161,6 @@ func play(t *testing.T, a attack) (c cost) {
 	do(single)
 	single.leave()
 	c.cpu = r.site.cpu(t) - before
-	settle()
 	c.idleCPU = r.idleCPU(t)
 	c.sent, c.asked = single.wire.Load(), r.gateway.sent.Swap(0)
 
