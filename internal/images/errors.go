@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
@@ -28,6 +29,7 @@ const (
 	Unavailable              // no gateway could deliver it
 	Late                     // no gateway delivered it in time
 	Gone                     // the client left, or does not want it any more
+	Full                     // too many requests need memory or processor time
 )
 
 // An Error is an error and its class.
@@ -36,7 +38,8 @@ type Error struct {
 	Err   error
 
 	// Status and RetryAfter are what the gateways answered, where all that could
-	// have answered want to be asked later: 429 or 503. They are 0 otherwise.
+	// have answered want to be asked later: 429 or 503. They are 0 otherwise, but for
+	// the RetryAfter of Full.
 	Status     int
 	RetryAfter time.Duration
 }
@@ -62,6 +65,9 @@ func classify(ctx context.Context, err error) *Error {
 	}
 	if ctx.Err() != nil {
 		return newError(Gone, err)
+	}
+	if errors.Is(err, budget.ErrFull) {
+		return &Error{Class: Full, Err: err, RetryAfter: budget.Wait}
 	}
 	if refusals, ok := errors.AsType[gateway.Error](err); ok {
 		return ofGateways(refusals, err)

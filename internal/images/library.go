@@ -107,7 +107,7 @@ func find[T any](ctx context.Context, l *Library, q Query, read func(view) (T, e
 		case Lacking:
 		case Fault, Unavailable, Late:
 			err = e
-		case Absent, False, Broken, Denied, Gone:
+		case Absent, False, Broken, Denied, Gone, Full:
 			return none, o.kind, e
 		}
 	}

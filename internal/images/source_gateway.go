@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -69,7 +70,7 @@ func (g gatewaySource) Trail(ctx context.Context, root cid.Cid, path string) ([]
 func proved(ctx context.Context, err error) error {
 	_, unavailable := errors.AsType[gateway.Error](err)
 	_, outside := errors.AsType[gateway.RangeError](err)
-	if err == nil || unavailable || outside || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) || isFalse(err) {
+	if err == nil || unavailable || outside || ctx.Err() != nil || errors.Is(err, budget.ErrFull) || errors.Is(err, fs.ErrNotExist) || isFalse(err) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errContent, err)

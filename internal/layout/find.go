@@ -8,6 +8,8 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
 // A Tree reads what is below CIDs.
@@ -87,7 +89,12 @@ func readManifest(ctx context.Context, tree Tree, at Place) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
+	done, err := budget.Turn(ctx, len(data))
+	if err != nil {
+		return Manifest{}, err
+	}
 	m, err := ParseManifest(data)
+	done()
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s: %w", at, err)
 	}

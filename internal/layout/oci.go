@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
 // An ociLayout is an OCI image layout, as skopeo, `docker save` since 25 and
@@ -34,7 +36,12 @@ func detectOCI(ctx context.Context, tree Tree, img Image) (shape, error) {
 	if err != nil {
 		return nil, err
 	}
+	done, err := budget.Turn(ctx, len(data))
+	if err != nil {
+		return nil, err
+	}
 	leads, err := parseDocument(data)
+	done()
 	if err != nil || len(leads.Manifests) == 0 {
 		return nil, unknownForm(v1.ImageIndexFile + " is not that of an OCI layout")
 	}

@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/ipfs/go-cid"
@@ -15,20 +14,23 @@ func MayBeAlias(reference string) bool { return reference == Latest || reference
 // If latest stands beside another tag of the only tagged manifest, it may be a tag or an
 // alias, and counts as an alias.
 func Tags(entries map[string]cid.Cid) []string {
-	tagged := map[string]cid.Cid{}
+	var tags []string
+	var first cid.Cid
+	different := false
 	for name, c := range entries {
-		if name != latestV1 && name != latestV2 && !IsDigest(name) && CheckTag(name) == nil {
-			tagged[name] = c
+		if name == latestV1 || name == latestV2 || IsDigest(name) || CheckTag(name) != nil {
+			continue
 		}
+		if tags = append(tags, name); len(tags) == 1 {
+			first = c
+		}
+		different = different || c != first
 	}
-	different := map[cid.Cid]struct{}{}
-	for _, c := range tagged {
-		different[c] = struct{}{}
+	slices.Sort(tags)
+	if at, found := slices.BinarySearch(tags, Latest); found && !different && len(tags) > 1 {
+		tags = slices.Delete(tags, at, at+1)
 	}
-	if len(different) == 1 && len(tagged) > 1 {
-		delete(tagged, Latest)
-	}
-	return slices.Sorted(maps.Keys(tagged))
+	return tags
 }
 
 // Aliases returns the entries of an image's manifests that are not tags, but further names

@@ -41,6 +41,8 @@ func (g *Registry) answerTo(q request, err error, notFound *protocolError) error
 		return fail(StatusClientClosedRequest, nameUnknown, "the client left")
 	case images.Late:
 		return fail(http.StatusGatewayTimeout, nameUnavailable, "no IPFS gateway of this registry answered in time")
+	case images.Full:
+		return fail(http.StatusServiceUnavailable, nameUnavailable, "too many requests need much work at the moment: try again")
 	case images.Unavailable:
 		switch e.Status {
 		case http.StatusTooManyRequests:

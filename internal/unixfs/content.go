@@ -101,7 +101,7 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 }
 
 func (s *streamer) dagNode(b Block, size int64, depth int) error {
-	nd, fsn, err := decodeFile(b.CID, b.Data)
+	nd, fsn, err := decodeInTurn(s.ctx, b.CID, b.Data)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,15 @@
 package unixfs
 
 import (
+	"context"
 	"fmt"
 
 	dag "github.com/ipfs/boxo/ipld/merkledag"
 	ft "github.com/ipfs/boxo/ipld/unixfs"
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
 const (
@@ -14,6 +17,16 @@ const (
 	maxFileDepth = 16        // nodes above a leaf
 	maxNodes     = 128 << 20 // bytes of the nodes of a file, enough for maxLeaves
 )
+
+// decodeInTurn is decodeFile for many nodes on behalf of a request.
+func decodeInTurn(ctx context.Context, c cid.Cid, data []byte) (*dag.ProtoNode, *ft.FSNode, error) {
+	done, err := budget.Turn(ctx, len(data))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+	return decodeFile(c, data)
+}
 
 func decodeFile(c cid.Cid, data []byte) (*dag.ProtoNode, *ft.FSNode, error) {
 	if c.Type() != cid.DagProtobuf {

@@ -23,7 +23,7 @@ func ReadFile(ctx context.Context, get Getter, c cid.Cid) (*File, error) {
 // ReadFileUpTo is ReadFile for a file of at most that many leaves. The error for a file
 // with more is ErrShape.
 func ReadFileUpTo(ctx context.Context, get Getter, c cid.Cid, leaves int) (*File, error) {
-	r := fileReader{limit: leaves, ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than an image may have"), table: new(Table), seen: cid.NewSet()}
+	r := fileReader{limit: leaves, ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than an image may have"), table: new(Table), read: map[cid.Cid]span{}}
 	size, err := r.root(c)
 	if err == nil {
 		err = refuseEmptyEnd(r.table)
@@ -50,8 +50,11 @@ type fileReader struct {
 	limit int // of leaves that a table is made of
 	most  int // leaves of a file of this size
 	nodes []Block
-	seen  *cid.Set // of nodes
+	read  map[cid.Cid]span // nodes so far
 }
+
+// A span is the leaves [from, to) of a table.
+type span struct{ from, to int }
 
 // root reads the file and returns the number of bytes of all its blocks.
 func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
@@ -62,7 +65,7 @@ func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
 	if c.Type() == cid.Raw {
 		return uint64(len(data)), r.leaf(c, int64(len(data)))
 	}
-	nd, fsn, err := decodeFile(c, data)
+	nd, fsn, err := decodeInTurn(r.ctx, c, data)
 	if err != nil {
 		return 0, err
 	}
@@ -86,20 +89,23 @@ func (r *fileReader) node(b Block, nd *dag.ProtoNode, fsn *ft.FSNode, depth int)
 	if len(fsn.Data()) > 0 || fsn.NumChildren() != len(nd.Links()) {
 		return fmt.Errorf("%s: %w", b.CID, ErrShape)
 	}
+	from := len(r.table.Leaves)
 	for i, l := range nd.Links() {
 		if err := r.child(l, fsn.BlockSize(i), depth-1); err != nil {
 			return err
 		}
 	}
-	if r.seen.Visit(b.CID) {
-		r.nodes = append(r.nodes, b)
-	}
+	r.nodes = append(r.nodes, b)
+	r.read[b.CID] = span{from, len(r.table.Leaves)}
 	return nil
 }
 
 func (r *fileReader) child(l *ipld.Link, bytes uint64, depth int) error {
 	if bytes <= MaxLeaf && isLeaf(l, int(bytes)) {
 		return r.leaf(l.Cid, int64(bytes))
+	}
+	if known, ok := r.read[l.Cid]; ok {
+		return r.again(l.Cid, known, bytes)
 	}
 	if depth == 0 {
 		return fmt.Errorf("deeper than %d nodes: %w", maxFileDepth, ErrShape)
@@ -108,7 +114,7 @@ func (r *fileReader) child(l *ipld.Link, bytes uint64, depth int) error {
 	if err != nil {
 		return err
 	}
-	nd, fsn, err := decodeFile(l.Cid, data)
+	nd, fsn, err := decodeInTurn(r.ctx, l.Cid, data)
 	if err != nil {
 		return err
 	}
@@ -128,6 +134,37 @@ func (r *fileReader) child(l *ipld.Link, bytes uint64, depth int) error {
 	return r.leaf(l.Cid, int64(bytes))
 }
 
+// again adds the leaves of a node that was read before. A node costs its publisher
+// nothing the second time, so it is not decoded again.
+func (r *fileReader) again(c cid.Cid, known span, bytes uint64) error {
+	before := r.table.Start(known.from)
+	if sum := r.table.Start(known.to) - before; uint64(sum) != bytes {
+		return fmt.Errorf("%s has %d bytes, and the node above it states %d", c, sum, bytes)
+	}
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	if err := r.mayAdd(known.to - known.from); err != nil {
+		return err
+	}
+	size := r.table.Size()
+	for _, l := range r.table.Leaves[known.from:known.to] {
+		r.table.Leaves = append(r.table.Leaves, Leaf{l.Digest, size + l.End - before})
+	}
+	return nil
+}
+
+// mayAdd refuses n more leaves if the file has too many.
+func (r *fileReader) mayAdd(n int) error {
+	switch n += len(r.table.Leaves); {
+	case n > max(r.most, 1):
+		return errTooDeep // before any of the leaves is requested
+	case n > r.limit:
+		return fmt.Errorf("more than %d leaves: %w", r.limit, ErrShape)
+	}
+	return nil
+}
+
 func (r *fileReader) leaf(c cid.Cid, n int64) error {
 	prefix := c.Prefix()
 	wrapped := prefix.Codec == cid.DagProtobuf
@@ -140,10 +177,9 @@ func (r *fileReader) leaf(c cid.Cid, n int64) error {
 		n > MaxLeaf,
 		len(r.table.Leaves) > 0 && wrapped != r.table.Wrapped:
 		return fmt.Errorf("leaf %s of %d bytes: %w", c, n, ErrShape)
-	case len(r.table.Leaves) >= max(r.most, 1):
-		return errTooDeep // before any of the leaves is requested
-	case len(r.table.Leaves) == r.limit:
-		return fmt.Errorf("more than %d leaves: %w", r.limit, ErrShape)
+	}
+	if err := r.mayAdd(1); err != nil {
+		return err
 	}
 	r.table.Wrapped = wrapped
 	r.table.Leaves = append(r.table.Leaves, Leaf{[sha256.Size]byte(digest.Digest), r.table.Size() + n})

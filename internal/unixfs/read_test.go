@@ -61,6 +61,46 @@ func layOut(t *testing.T, p Profile, leaves int, blocks blockMap) *File {
 	return f
 }
 
+// A node that occurs many times is read once, and its leaves are in the table as often
+// as it occurs.
+func TestRepeatedNodesAreReadOnce(t *testing.T) {
+	blocks := blockMap{}
+	part, other := layOut(t, V1, 1500, blocks), layOut(t, V1, 900, blocks)
+	tree := func(f *File, more int64) subtree { return subtree{f.Node, uint64(f.Table.Size() + more)} }
+	block, top, err := V1.join([]subtree{tree(part, 0), tree(other, 0), tree(part, 0), tree(part, 0)})
+	check(t, err)
+	check(t, blocks.put(block))
+	asked := map[cid.Cid]int{}
+	got, err := ReadFile(t.Context(), func(ctx context.Context, c cid.Cid) ([]byte, error) {
+		asked[c]++
+		return blocks.get(ctx, c)
+	}, top.CID)
+	check(t, err)
+	want := new(Table)
+	for _, f := range []*File{part, other, part, part} {
+		for i, l := range f.Table.Leaves {
+			want.Leaves = append(want.Leaves, Leaf{l.Digest, want.Size() + int64(f.Table.Len(i))})
+		}
+	}
+	if !reflect.DeepEqual(got.Table, want) {
+		t.Errorf("%d leaves of %d bytes; want %d of %d", len(got.Table.Leaves), got.Table.Size(), len(want.Leaves), want.Size())
+	}
+	for c, n := range asked {
+		if n > 1 {
+			t.Errorf("%s is read %d times", c, n)
+		}
+	}
+	if n := len(part.Nodes) + len(other.Nodes) + 1; len(got.Nodes) != n {
+		t.Errorf("%d nodes; want %d", len(got.Nodes), n)
+	}
+	lie, top, err := V1.join([]subtree{tree(part, 0), tree(part, 1)})
+	check(t, err)
+	check(t, blocks.put(lie))
+	if _, err := ReadFile(t.Context(), blocks.get, top.CID); err == nil {
+		t.Error("a node that states another size the second time is accepted")
+	}
+}
+
 func TestFileWithoutANodeIsNotRead(t *testing.T) {
 	blocks := blockMap{}
 	f := layOut(t, V1, 3000, blocks)

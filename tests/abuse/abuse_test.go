@@ -47,7 +47,7 @@ const (
 
 // How long the parts of an attack take.
 const (
-	aloneTime  = time.Second // the honest client pulls
+	aloneTime  = time.Second     // the honest client pulls
 	crowdTime  = 4 * time.Second // all clients attack
 	singleTime = 8 * time.Second
 	settleTime = 2 * time.Second // in which nothing may go on any more
