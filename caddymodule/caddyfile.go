@@ -55,6 +55,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    catalog
 //	    deny <files...>
 //	    allow <files...>
+//	    private <headers...>
+//	    memory <size>
 //	}
 //
 // Gateways after the directive form the first group, asked before those in the block.
@@ -92,6 +94,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = unmarshalFiles(d, &h.Deny)
 		case "allow":
 			err = unmarshalFiles(d, &h.Allow)
+		case "private":
+			err = h.unmarshalPrivate(d)
+		case "memory":
+			err = h.unmarshalMemory(d)
 		default:
 			err = d.Errf("unrecognized subdirective '%s'", d.Val())
 		}
@@ -282,6 +288,36 @@ func (h *Handler) unmarshalCatalog(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	h.Catalog = true
+	return nil
+}
+
+func (h *Handler) unmarshalPrivate(d *caddyfile.Dispenser) error {
+	fields := d.RemainingArgs()
+	if len(fields) == 0 {
+		return d.ArgErr()
+	}
+	for _, field := range fields {
+		if field != everyAnswer && !fieldName.MatchString(field) {
+			return d.Errf("invalid private: %q is not the name of a header field", field)
+		}
+	}
+	h.Private = append(h.Private, fields...)
+	return nil
+}
+
+func (h *Handler) unmarshalMemory(d *caddyfile.Dispenser) error {
+	if h.Memory != 0 {
+		return d.Err("memory already specified")
+	}
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	n, err := humanize.ParseBytes(arg)
+	if err != nil || n < minMemory || n > math.MaxInt64 {
+		return d.Errf("invalid memory '%s': write a size of at least 16MiB, such as 64MiB", arg)
+	}
+	h.Memory = int64(n)
 	return nil
 }
 

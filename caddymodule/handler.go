@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -130,6 +131,21 @@ type Handler struct {
 	// served.
 	Allow []string `json:"allow,omitempty"`
 
+	// Header fields of requests by which clients may authenticate, such as `X-Api-Key`, in
+	// addition to `Authorization` and `Cookie`. Answers to requests with one of them are
+	// private: shared caches do not keep them. `*` makes all answers private. Default:
+	// none.
+	Private []string `json:"private,omitempty"`
+
+	// How many bytes of memory all requests together may hold for what strangers can make
+	// large: leaf tables, directories, manifests, and blocks that gateways send early. A
+	// request that needs more waits for a few seconds, and is then answered with 503 and
+	// `Retry-After`; blobs whose tables do not fit bypass the cache. At least 16 MiB. The
+	// limit is one for the process: if several handlers set it, the least counts. Default:
+	// an eighth of the memory that the process may use (`GOMEMLIMIT`, control groups, the
+	// machine), but at least 16 MiB and at most 128 MiB.
+	Memory int64 `json:"memory,omitempty"`
+
 	instance
 	logger     *zap.Logger
 	registry   *registry.Registry
@@ -148,6 +164,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets up the sources of images, and the registry that serves them.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger, h.configured = ctx.Logger(), ctx
+	h.memory = h.Memory
 	var err error
 	if h.lists, err = openLists(ctx, h.Deny, h.Allow, h.logger); err != nil {
 		return fmt.Errorf("setting up deny and allow lists: %w", err)
@@ -264,6 +281,14 @@ func (h *Handler) newLibrary(ctx caddy.Context) *images.Library {
 
 // Validate checks that the options fit together.
 func (h *Handler) Validate() error {
+	for _, field := range h.Private {
+		if field != everyAnswer && !fieldName.MatchString(field) {
+			return fmt.Errorf("private: %q is not the name of a header field", field)
+		}
+	}
+	if h.Memory != 0 && h.Memory < minMemory {
+		return fmt.Errorf("memory of %d bytes is too little: give at least %d", h.Memory, minMemory)
+	}
 	if h.Catalog && len(h.stores) == 0 && h.registry.Root == nil {
 		return errors.New("'catalog' has no images to list: there is neither a store nor a root; configure one of them or remove 'catalog'")
 	}
@@ -290,8 +315,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 func (h *Handler) answer(o *observation, r *http.Request) error {
-	_, authorised := o.replacer.Get("http.auth.user.id")
-	request := registry.Request{Request: r, Authorised: authorised, Observation: o}
+	request := registry.Request{Request: r, Private: h.isPrivate(o.replacer, r.Header), Observation: o}
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		request.Original = original.URL
 	}
@@ -301,6 +325,19 @@ func (h *Handler) answer(o *observation, r *http.Request) error {
 	}
 	return err
 }
+
+// isPrivate reports whether a request may have credentials that only this site knows.
+func (h *Handler) isPrivate(replacer *caddy.Replacer, header http.Header) bool {
+	if _, authenticated := replacer.Get("http.auth.user.id"); authenticated {
+		return true
+	}
+	return slices.ContainsFunc(h.Private, func(field string) bool {
+		return field == everyAnswer || len(header.Values(field)) > 0
+	})
+}
+
+// everyAnswer stands in place of a header field.
+const everyAnswer = "*"
 
 // closeIdle closes idle connections once the configuration has been replaced: no
 // request will use them again.

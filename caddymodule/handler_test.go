@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -35,7 +36,31 @@ func TestWhatIsNotOursIsPassedOn(t *testing.T) {
 	}
 }
 
-// What is served to one who showed who he is stays out of shared caches.
+// Answers to clients with a header field that the operator names, or all answers, stay out
+// of shared caches.
+func TestPrivateByOption(t *testing.T) {
+	im := imagestest.New(t)
+	path, public := im.BlobURL(t, im.Layer), "public, max-age=31536000, immutable, no-transform"
+	private := strings.Replace(public, "public", "private", 1)
+	for _, test := range []struct {
+		option     []string
+		with, none string
+	}{
+		{nil, public, public},
+		{[]string{"x-api-key", "Other"}, private, public},
+		{[]string{"*"}, private, private},
+	} {
+		s := newSite(t, Handler{Store: &Store{Directory: im.Store(t)}, Private: test.option})
+		for want, header := range map[string][]string{"with " + test.with: {"X-Api-Key", "secret"}, "none " + test.none: nil} {
+			resp, _ := s.get(t, 200, path, header...)
+			if got := resp.Header.Get("Cache-Control"); got != want[len("with "):] {
+				t.Errorf("private %v, header %v: %s", test.option, header, got)
+			}
+		}
+	}
+}
+
+// Answers to clients that showed credentials stay out of shared caches.
 func TestPrivate(t *testing.T) {
 	im := imagestest.New(t)
 	s := newSite(t, Handler{Store: &Store{Directory: im.Store(t)}})

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
@@ -21,7 +23,11 @@ type instance struct {
 	pool    *gateway.Pool // nil if there are no gateways
 	cache   *siteCache    // nil if there is no cache
 	library *images.Library
+	memory  int64 // configured for the process in bytes, 0 for the default
 }
+
+// minMemory is the least memory that can be configured: some manifests and leaf tables.
+const minMemory = 16 << 20
 
 // running are the configured instances, oldest first. While one configuration replaces
 // another, it has the instances of both. A stopped instance still finishes its requests.
@@ -34,6 +40,19 @@ func (i *instance) start() {
 	running.Lock()
 	defer running.Unlock()
 	running.instances = append(running.instances, i)
+	limitMemory()
+}
+
+// limitMemory sets the budget of the process to the least that a running instance has
+// configured. It must be called with running locked.
+func limitMemory() {
+	var limit int64
+	for _, i := range running.instances {
+		if i.memory > 0 && (limit == 0 || i.memory < limit) {
+			limit = i.memory
+		}
+	}
+	budget.Process().SetLimit(cmp.Or(limit, budget.DefaultLimit()))
 }
 
 // stop releases what the instance holds. It may be called on an instance that was never
@@ -41,6 +60,7 @@ func (i *instance) start() {
 func (i *instance) stop() error {
 	running.Lock()
 	running.instances = slices.DeleteFunc(running.instances, func(other *instance) bool { return other == i })
+	limitMemory()
 	for _, other := range running.instances {
 		if i.cache != nil && i.cache.isShared(other.cache) {
 			other.cache.configure() // ours may have been refused

@@ -46,7 +46,7 @@ func revalidated(r Request) string { return cacheScope(r) + ", no-cache, no-tran
 // cacheScope returns "private", which keeps an answer out of shared caches, if the client
 // may have sent credentials to this handler or to one before it.
 func cacheScope(r Request) string {
-	if r.Authorised || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+	if r.Private || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		return "private"
 	}
 	return "public"

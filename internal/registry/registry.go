@@ -70,7 +70,7 @@ func New(c Config) *Registry {
 type Request struct {
 	*http.Request
 	Original    *url.URL    // before the server rewrote it; nil if it did not
-	Authorised  bool        // whether a handler before this one authenticated the client
+	Private     bool        // whether the client may have shown credentials that only the server knows
 	Observation Observation // of this request; may be nil
 }
 

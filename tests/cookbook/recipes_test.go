@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
@@ -265,6 +268,34 @@ var cooks = map[string]cook{
 		}
 		k.follow()
 		k.mustHave(img, ref)
+	},
+
+	"A password for some images": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.follow() // the Caddyfile
+		k.follow() // the list
+		k.caddy()
+		k.trust()
+		k.docker()
+		root := harness.CIDv1(k.T, k.address)
+		c, err := cid.Decode(root)
+		if err != nil {
+			k.Fatal(err)
+		}
+		spellings, err := cidname.Spellings(c)
+		if err != nil {
+			k.Fatal(err)
+		}
+		for _, spelling := range spellings {
+			for _, prefix := range []string{"", "ipfs/"} {
+				url := "https://registry.example.com/v2/" + prefix + spelling.Text + "/team/app/manifests/latest"
+				if status := k.status(url); status == "200" {
+					k.Errorf("%s is served without the password", url)
+				}
+			}
+		}
+		k.follow()
+		k.mustHave(img, "registry.example.com/ciq…/team/app")
 	},
 
 	"A rate limit": func(k *kitchen, img harness.Image) {

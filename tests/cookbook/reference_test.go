@@ -37,6 +37,15 @@ var caddyfileCooks = map[string]cook{
 	"names":   (*kitchen).validateWith,
 	"root":    (*kitchen).validateWith,
 
+	"private": (*kitchen).validateWith,
+
+	"The matcher ipfs_image": func(k *kitchen, _ harness.Image) {
+		code := harness.ReadFile(k.T, harness.InRepo("caddymodule/match.go"))
+		if syntax := strings.TrimSpace(k.next().text); !strings.Contains(code, "Syntax:\n//\n//\t"+syntax+"\n") {
+			k.Errorf("the page has %q, which UnmarshalCaddyfile's comment lacks", syntax)
+		}
+	},
+
 	"deny and allow": func(k *kitchen, _ harness.Image) {
 		k.write("/etc/caddy/badbits.deny", "/ipfs/"+harness.CIDv1(k.T, k.address)+"\n")
 		k.write("/etc/caddy/images.txt", "# team/app\n"+k.address+"\n")
