@@ -15,8 +15,12 @@ import (
 // that of a file.
 type Lister func(ctx context.Context, dir cid.Cid) (map[string]cid.Cid, error)
 
-// maxDirectories is how many directories below one root are searched for names at most.
-const maxDirectories = 1 << 14
+// Bounds of the search for names below one root. The names of all its entries are read,
+// so these are what is counted.
+const (
+	maxDirectories = 1 << 14
+	maxSearched    = 1 << 18 // entries of all directories
+)
 
 // Names returns the sorted names of the images of format 1, image2ipfs or ipdr below a
 // root. The name of an image that is the root itself is empty.
@@ -50,6 +54,7 @@ type nameSearch struct {
 	isImage     func(entries map[string]cid.Cid) bool
 	found       []string
 	directories int
+	entries     int
 }
 
 func (n *nameSearch) add(name string, dir cid.Cid) error {
@@ -59,6 +64,9 @@ func (n *nameSearch) add(name string, dir cid.Cid) error {
 	entries, err := n.list(n.ctx, dir)
 	if err != nil {
 		return err
+	}
+	if n.entries += len(entries); n.entries > maxSearched {
+		return fmt.Errorf("more than %d entries of directories below one root", maxSearched)
 	}
 	if n.isImage(entries) {
 		n.found = append(n.found, name)

@@ -63,10 +63,10 @@ const (
 	minRate    = 0.5 // of another client's pull, against alone
 
 	// What one request makes the registry ask of gateways. Blocks are asked for whole,
-	// so little is allowed whatever was sent.
+	// and buffers of sockets hold what nobody reads, so little is allowed whatever was sent.
 	maxAsked    = 64 << 20
 	maxRatio    = 200
-	alwaysAsked = 4 << 20
+	alwaysAsked = 8 << 20
 )
 
 // A cost is what an attack cost.
