@@ -57,7 +57,8 @@ func TestLeafTablesHaveOneBudget(t *testing.T) {
 	held := make(chan struct{})
 	g := &testGateway{images: []*image{im, im2}}
 	b := serve(t, t.TempDir(), room, g)
-	tables := budget.New(bytesPerLeaf * (large/4/leafLen + 2))
+	const leaves = large/4/leafLen + 2
+	tables := budget.New(leaves*bytesPerLeaf + leafLen + proofBuffer)
 	b.tables = tables
 	began := make(chan struct{})
 	var all sync.WaitGroup
@@ -165,7 +166,9 @@ func TestPrefetchTakesFreeRoomOnly(t *testing.T) {
 	check(t, b.get(t.Context(), blob, content, nil))
 	b.wait()
 	sent := g.bytes.Load()
-	b.Prefetch(b.session, blob2)
+	if err := b.ahead(blob2, len(other)); !errors.Is(err, errNoRoom) {
+		t.Errorf("a prefetch without free room: %v", err)
+	}
 	b.wait()
 	if g.bytes.Load() != sent {
 		t.Error("a blob was prefetched without free room")
@@ -224,7 +227,9 @@ func TestPrefetchesTakeASmallShareTogether(t *testing.T) {
 	}
 	b := serve(t, t.TempDir(), 20*(size+leafLen), g)
 	for _, blob := range all {
-		b.Prefetch(b.session, blob)
+		if err := b.ahead(blob, size); err != nil && !errors.Is(err, errNoRoom) {
+			t.Error(err)
+		}
 	}
 	b.wait()
 	kept, err := filepath.Glob(filepath.Join(b.dir, "cache", "blobs", "sha256", "*"))
@@ -232,4 +237,21 @@ func TestPrefetchesTakeASmallShareTogether(t *testing.T) {
 		t.Errorf("%d blobs of a twentieth of the cache were prefetched: %v", len(kept), err)
 	}
 	b.mustBeClean(t)
+}
+
+// A manifest may lie about the size of a blob. Such a blob is not prefetched.
+func TestPrefetchRefusesBlobOfAnotherSize(t *testing.T) {
+	content := random(80, large/8)
+	im, blob := one(t, content)
+	g := &testGateway{images: []*image{im}}
+	b := serve(t, t.TempDir(), room, g)
+	if err := b.ahead(blob, 1000); !errors.Is(err, errDeclared) {
+		t.Errorf("a blob of %d bytes that should have 1,000: %v", len(content), err)
+	}
+	b.wait()
+	if n := g.asked.Load(); n > 0 {
+		t.Errorf("the gateway got %d requests for it", n)
+	}
+	check(t, b.get(t.Context(), blob, content, nil))
+	b.mustKeep(t, blob, content)
 }

@@ -63,10 +63,13 @@ func (fl *fill) takeTurn() (done func(), err error) {
 	return done, nil
 }
 
+// proofBuffer is how many bytes prove reads at once.
+const proofBuffer = 128 << 10
+
 // prove returns the digest of the blob, which it reads while the leaves arrive.
 func (fl *fill) prove() (digest.Digest, error) {
 	hash := digest.SHA256.Hash()
-	buf := make([]byte, 256<<10)
+	buf := make([]byte, proofBuffer)
 	size := fl.table.Size()
 	for at := int64(0); at < size; {
 		end, err := fl.await(fl.ctx, nil, at, size, false)

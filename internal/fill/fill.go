@@ -29,12 +29,13 @@ const maxIdle = 64
 
 // shared is what all fills of a Filler have in common.
 type shared struct {
-	config Config
-	cache  *store.Cache
-	index  *store.LeafIndex
-	tables *budget.Budget
-	lies   *lru.Cache[string, lie] // by CID
-	idle   atomic.Int64            // fills without readers
+	config      Config
+	cache       *store.Cache
+	index       *store.LeafIndex
+	tables      *budget.Budget
+	aheadTables *budget.Budget          // for prefetches, a part of tables
+	lies        *lru.Cache[string, lie] // by CID
+	idle        atomic.Int64            // fills without readers
 }
 
 // A list of fills knows them by place and by file.
@@ -48,14 +49,15 @@ type list interface {
 type fill struct {
 	fetch
 	*shared
-	list  list
-	slots chan struct{} // a prefetch takes one of these to fetch; nil for other fills
-	ended chan struct{} // closed when run returns
-	asked chan struct{} // closed with the first reader
-	given atomic.Int64  // bytes that readers got
-	whole atomic.Bool   // a reader wanted all of it
-	file  cid.Cid       // the file at the blob's place
-	also  []string      // other places whose readers came to this fill; guarded by list
+	list     list
+	slots    chan struct{} // a prefetch takes one of these to fetch; nil for other fills
+	declared int64         // bytes that a prefetched blob should have
+	ended    chan struct{} // closed when run returns
+	asked    chan struct{} // closed with the first reader
+	given    atomic.Int64  // bytes that readers got
+	whole    atomic.Bool   // a reader wanted all of it
+	file     cid.Cid       // the file at the blob's place
+	also     []string      // other places whose readers came to this fill; guarded by list
 
 	// Guarded by mu.
 	readers int

@@ -135,7 +135,7 @@ func TestNewVersionFetchesWhatChanged(t *testing.T) {
 		check(t, b.index.Learn(t.Context()))
 		before := g.bytes.Load()
 		if how == "prefetched" {
-			b.Prefetch(b.session, blob2)
+			check(t, b.ahead(blob2, len(content)))
 		}
 		check(t, b.get(t.Context(), blob2, content, nil))
 		b.mustKeep(t, blob2, content)
@@ -479,7 +479,7 @@ func TestDiskFullInTheMiddleFailsNoReader(t *testing.T) {
 func TestPrefetchIsAFewAtATime(t *testing.T) {
 	held := make(chan struct{})
 	g := &testGateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
-	b := serve(t, t.TempDir(), room, g)
+	b := serve(t, t.TempDir(), 2*room, g)
 	b.config.Grace = time.Hour
 	var blobs []Blob
 	var contents [][]byte
@@ -490,7 +490,7 @@ func TestPrefetchIsAFewAtATime(t *testing.T) {
 		blobs, contents = append(blobs, blob), append(contents, content)
 	}
 	for _, blob := range blobs {
-		b.Prefetch(b.session, blob)
+		check(t, b.ahead(blob, large))
 	}
 	c := &client{want: contents[5]}
 	ctx, leave := context.WithCancel(t.Context())
@@ -511,10 +511,10 @@ func TestPrefetchIsAFewAtATime(t *testing.T) {
 	}
 
 	g.body = func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, t.Context().Done()} }
-	b = serve(t, t.TempDir(), room, g)
+	b = serve(t, t.TempDir(), 2*room, g)
 	b.config.Grace = 10 * time.Millisecond
 	for _, blob := range blobs {
-		b.Prefetch(b.session, blob)
+		check(t, b.ahead(blob, large))
 	}
 	b.wait()
 	b.mustBeClean(t)

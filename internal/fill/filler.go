@@ -65,6 +65,7 @@ func New(cache *store.Cache, config Config) *Filler {
 	}
 	f := &Filler{places: map[string]*fill{}, files: map[string]*fill{}}
 	f.config, f.cache, f.index, f.tables = config, cache, cache.Store().NewLeafIndex(), config.Budget.Part(2)
+	f.aheadTables = f.tables.Part(4)
 	f.lies, _ = lru.New[string, lie](maxLies) // fails only for a size below 1
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.all.Go(func() { cache.Run(f.ctx) })
@@ -181,20 +182,38 @@ func (f *Filler) begin(fl *fill, fromStart bool) {
 const maxAhead = maxFills / 4
 
 // Prefetch begins to fill a blob that a reader is expected to ask for, if the cache has
-// free room for it.
-func (f *Filler) Prefetch(s trustless.Session, b Blob) {
+// free room for it. It waits until the size of the blob is known, and returns an error
+// if that is not size.
+func (f *Filler) Prefetch(ctx context.Context, s trustless.Session, b Blob, size int64) error {
+	fl := f.beginAhead(s, b, size)
+	if fl == nil {
+		return nil
+	}
+	var failed error
+	err := fl.wait(ctx, func() bool {
+		if fl.phase == over && fl.table == nil {
+			failed = fl.err
+		}
+		return fl.phase != finding
+	})
+	return cmp.Or(err, failed)
+}
+
+// beginAhead returns the fill of a blob that is prefetched, or nil if it is not.
+func (f *Filler) beginAhead(s trustless.Session, b Blob, size int64) *fill {
 	if !f.canHave(b) {
-		return
+		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if cap(f.slots) == 0 || f.ahead == maxAhead || f.isFull() || f.places[b.key()] != nil {
-		return
+		return nil
 	}
 	f.ahead++
 	fl := newFill(f.ctx, &f.shared, f, s, b)
-	fl.slots = f.slots
+	fl.slots, fl.declared = f.slots, size
 	f.begin(fl, false)
+	return fl
 }
 
 // Drop ends the fills of blobs below a root, and waits until they have ended. Their

@@ -2,6 +2,7 @@ package fill
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -25,13 +26,21 @@ func (fl *fill) find(fromStart bool) error {
 }
 
 var (
-	errRepeats = errors.New("nearly all of the blob is repetition")
-	errTables  = errors.New("the leaf tables of blobs on their way take too much memory")
-	errNoRoom  = errors.New("there is no free room for a blob that no client has asked for")
+	errRepeats  = errors.New("nearly all of the blob is repetition")
+	errTables   = errors.New("the leaf tables of blobs on their way take too much memory")
+	errDeclared = errors.New("a blob that no client has asked for has another size than its manifest says")
+	errNoRoom   = errors.New("there is no free room for a blob that no client has asked for")
 )
 
 // bytesPerLeaf is about how many bytes of memory a fill takes for each leaf.
 const bytesPerLeaf = 100
+
+// memoryOf returns about how many bytes of memory a fill takes: for the leaves, for the
+// last of them while it is held, and for the proof of the digest.
+func memoryOf(t *unixfs.Table) int64 {
+	last := len(t.Leaves) - 1
+	return int64(len(t.Leaves))*bytesPerLeaf + int64(t.Len(last)) + proofBuffer
+}
 
 // found begins the file, whose leaves are known now.
 func (fl *fill) found(found trustless.File) error {
@@ -73,7 +82,12 @@ func (fl *fill) mayKeep(table *unixfs.Table) error {
 	if repeats(table) {
 		return errRepeats
 	}
+	tables := fl.tables
 	if !fl.isUsed() {
+		tables = fl.aheadTables
+		if table.Size() != fl.declared {
+			return fmt.Errorf("%w: %d bytes instead of %d", errDeclared, table.Size(), fl.declared)
+		}
 		release, ok := fl.cache.Reserve(table.Size())
 		if !ok {
 			return errNoRoom
@@ -82,7 +96,7 @@ func (fl *fill) mayKeep(table *unixfs.Table) error {
 		fl.unreserve = release
 		fl.mu.Unlock()
 	}
-	release, ok := fl.tables.TryTake(int64(len(table.Leaves)) * bytesPerLeaf)
+	release, ok := tables.TryTake(memoryOf(table))
 	if !ok {
 		return errTables
 	}

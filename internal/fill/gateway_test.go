@@ -251,6 +251,11 @@ func (b *bench) get(ctx context.Context, blob Blob, want []byte, part *gateway.R
 	return nil
 }
 
+// ahead prefetches a blob of n bytes.
+func (b *bench) ahead(blob Blob, n int) error {
+	return b.Prefetch(context.Background(), b.session, blob, int64(n))
+}
+
 func random(seed byte, n int) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{seed}).Read(b)

@@ -145,7 +145,7 @@ func TestClosingCutsOffNoReader(t *testing.T) {
 	for i, blob := range blobs {
 		for range 4 {
 			all.Go(func() { check(t, b.get(t.Context(), blob, append([]byte{byte(i)}, content...), nil)) })
-			all.Go(func() { b.Prefetch(b.session, blob) })
+			all.Go(func() { _ = b.ahead(blob, len(content)+1) }) // fails once the filler is closed
 		}
 		if i == len(blobs)/2 {
 			all.Go(func() { check(t, b.Close()) })

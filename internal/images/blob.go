@@ -28,7 +28,7 @@ func (l *Library) Blob(ctx context.Context, q Query, use func(Origin, Blob) erro
 			}
 			defer b.Close()
 			found = v.origin.kind == FromStore
-			return use(v.origin.kind, b)
+			return use(v.origin.kind, wantedBlob{b, func(part *Range) { l.wanted(q, part) }})
 		})
 	})
 	return err

@@ -17,6 +17,8 @@ type memory struct {
 
 	forms *memo.Cache[layout.Image, knownForm]
 
+	prefetches *memo.Cache[prefetchKey, *prefetch]
+
 	// False content that the log was told about, so that clients cannot fill the log
 	// by asking again.
 	falsities *memo.Cache[Query, struct{}]
@@ -49,8 +51,9 @@ func newMemory() memory {
 		manifests: memo.NewCache(maxManifests, func(k manifestKey, m layout.Manifest) int {
 			return len(k.image.Name) + len(k.reference) + len(m.Data)
 		}),
-		forms:     memo.NewCache(maxForms, func(layout.Image, knownForm) int { return formSize }),
-		falsities: memo.NewCache(maxFalsities, func(q Query, _ struct{}) int { return len(q.Image.Name) + len(q.Reference) + len(q.Digest) }),
+		prefetches: memo.NewCache(prefetchesSize, func(k prefetchKey, _ *prefetch) int { return len(k.image.Name) + len(k.blob) + prefetchSize }),
+		forms:      memo.NewCache(maxForms, func(layout.Image, knownForm) int { return formSize }),
+		falsities:  memo.NewCache(maxFalsities, func(q Query, _ struct{}) int { return len(q.Image.Name) + len(q.Reference) + len(q.Digest) }),
 	}
 }
 

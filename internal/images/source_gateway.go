@@ -104,8 +104,10 @@ func (b remoteBlob) Copy(ctx context.Context, part *Range, sink Sink) error {
 	return proved(ctx, b.filler.Copy(ctx, b.session, b.fill(), part, sink))
 }
 
-// prefetch begins to fetch the blob into the store.
-func (b remoteBlob) prefetch() { b.filler.Prefetch(b.session, b.fill()) }
+// prefetch begins to fetch the blob, which should have size bytes, into the store.
+func (b remoteBlob) prefetch(ctx context.Context, size int64) error {
+	return b.filler.Prefetch(ctx, b.session, b.fill(), size)
+}
 
 func (b remoteBlob) fill() fill.Blob {
 	return fill.Blob{Place: b.at, Digest: b.digest}

@@ -57,15 +57,20 @@ func (s *Store) Open(ctx context.Context, root cid.Cid, path string) (*File, err
 // OpenFile opens the blob that is the file c without verifying it. The error is
 // ErrLacking if the store does not have it.
 func (s *Store) OpenFile(c cid.Cid) (*File, error) {
-	d, table, err := s.anyFile(c)
+	d, size, err := s.blobOf(c)
+	if errors.Is(err, ErrLacking) {
+		if d, size, err = s.cached.blobOf(c); err == nil {
+			s.cached.touch(s.cached.filePath(c))
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.OpenBlob(d, table.Size())
+	f, err := s.OpenBlob(d, size)
 	if err != nil {
 		return nil, err
 	}
-	return &File{f, c, d, table.Size(), s}, nil
+	return &File{f, c, d, size, s}, nil
 }
 
 // OpenBlob opens the blob that has the digest d and size bytes without verifying it.

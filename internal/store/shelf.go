@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -176,6 +178,33 @@ func (sh shelf) file(c cid.Cid) (digest.Digest, *unixfs.Table, error) {
 		return "", nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return d, t, nil
+}
+
+// blobOf returns the digest and the size of the blob that is the file c. It reads the
+// record bit by bit, since leaf tables may be large and many clients may open blobs at
+// the same time.
+func (sh shelf) blobOf(c cid.Cid) (d digest.Digest, size int64, err error) {
+	path := sh.filePath(c)
+	f, err := sh.open(path)
+	if err != nil {
+		return "", 0, lacking(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "", 0, errors.Join(fmt.Errorf("%s is not a file: %w", path, ErrDamaged), err)
+	}
+	r := bufio.NewReaderSize(io.LimitReader(f, maxFileRecord), 16<<10)
+	line, err := r.ReadSlice('\n')
+	if err == nil {
+		d, err = digest.Parse(string(bytes.TrimSuffix(line, []byte("\n"))))
+	}
+	if err == nil {
+		size, err = unixfs.ReadTableSize(r)
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return d, size, nil
 }
 
 // encodeFile returns the record of a file.

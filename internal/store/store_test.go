@@ -110,6 +110,39 @@ func TestDigestsByOtherAlgorithmsAreRemembered(t *testing.T) {
 	}
 }
 
+// Opening a blob takes no memory for its leaf table, which a publisher can make large.
+func TestOpeningABlobOfManyLeavesTakesLittleMemory(t *testing.T) {
+	s := Open(t.TempDir())
+	c := s.NewCache(CacheConfig{MaxSize: 1 << 30})
+	const leaves = 1 << 18
+	table := &unixfs.Table{Leaves: make([]unixfs.Leaf, leaves)}
+	for i := range table.Leaves {
+		table.Leaves[i].End = int64(i + 1)
+	}
+	content := make([]byte, leaves)
+	id := kindOf(t, "many leaves")
+	p, err := c.BeginBlob(id, leaves)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.WriteAt(content, 0)
+	check(t, err)
+	check(t, p.Commit(digest.FromBytes(content), id, table, true))
+	check(t, p.Close())
+	result := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			f, err := s.OpenFile(id)
+			if err != nil || f.Size != leaves || f.Digest != digest.FromBytes(content) {
+				b.Fatalf("%v, %v", f, err)
+			}
+			f.Close()
+		}
+	})
+	if n := result.AllocedBytesPerOp(); n > 1<<20 {
+		t.Errorf("opening a blob of %d leaves takes %d bytes of memory", leaves, n)
+	}
+}
+
 func TestRecordIsReadableJSON(t *testing.T) {
 	s := Open(t.TempDir())
 	root := fill(t, s, unixfs.V1, true)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sort"
 
@@ -193,10 +194,37 @@ func (t *Table) AppendBinary(b []byte) ([]byte, error) {
 	return b, nil
 }
 
+// ReadTableSize returns the number of bytes of the file whose table r has, in the format
+// of AppendBinary. It takes no memory for the table.
+func ReadTableSize(r io.Reader) (size int64, err error) {
+	var record [leafRecord]byte
+	if _, err := io.ReadFull(r, record[:1]); err != nil || record[0] > 1 {
+		return 0, errMalformed
+	}
+	for {
+		switch _, err := io.ReadFull(r, record[:]); err {
+		case nil:
+		case io.EOF:
+			return size, nil
+		case io.ErrUnexpectedEOF:
+			return 0, errMalformed
+		default:
+			return 0, err
+		}
+		n := binary.BigEndian.Uint32(record[sha256.Size:])
+		if n > MaxLeaf {
+			return 0, fmt.Errorf("%w: a leaf of %d bytes", errMalformed, n)
+		}
+		size += int64(n)
+	}
+}
+
+var errMalformed = errors.New("malformed leaf table")
+
 // UnmarshalBinary parses the format of AppendBinary.
 func (t *Table) UnmarshalBinary(b []byte) error {
 	if len(b) == 0 || b[0] > 1 || (len(b)-1)%leafRecord != 0 {
-		return errors.New("malformed leaf table")
+		return errMalformed
 	}
 	wrapped, b := b[0] == 1, b[1:]
 	leaves := make([]Leaf, len(b)/leafRecord)
@@ -205,7 +233,7 @@ func (t *Table) UnmarshalBinary(b []byte) error {
 		record := b[i*leafRecord:][:leafRecord]
 		n := binary.BigEndian.Uint32(record[sha256.Size:])
 		if n > MaxLeaf {
-			return fmt.Errorf("malformed leaf table: a leaf of %d bytes", n)
+			return fmt.Errorf("%w: a leaf of %d bytes", errMalformed, n)
 		}
 		end += int64(n)
 		leaves[i] = Leaf{[sha256.Size]byte(record), end}

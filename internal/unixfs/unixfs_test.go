@@ -89,9 +89,15 @@ func TestTableIsReadBackFromDisk(t *testing.T) {
 		if err := got.UnmarshalBinary(b); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: the table is read back otherwise: %v", profile, err)
 		}
+		if size, err := ReadTableSize(bytes.NewReader(b)); err != nil || size != want.Size() {
+			t.Errorf("%s: the size is %d, want %d: %v", profile, size, want.Size(), err)
+		}
 		for _, bad := range [][]byte{nil, b[:len(b)-1], append([]byte{2}, b[1:]...), append(b, bytes.Repeat([]byte{0xff}, leafRecord)...)} {
 			if err := got.UnmarshalBinary(bad); err == nil {
 				t.Errorf("%s: a malformed table of %d bytes is accepted", profile, len(bad))
+			}
+			if size, err := ReadTableSize(bytes.NewReader(bad)); err == nil {
+				t.Errorf("%s: a malformed table of %d bytes has the size %d", profile, len(bad), size)
 			}
 		}
 	}
