@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"maps"
 	"slices"
 
 	"github.com/ipfs/go-cid"
@@ -17,8 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A carBlocks gives the blocks of a CAR as they come, in the order in which they
-// are in it. Close must be called in the end.
+// carBlocks are the blocks of a CAR, read as they come. Their close must be called in the
+// end.
 type carBlocks struct {
 	Session
 	body     *io.LimitedReader
@@ -62,7 +60,7 @@ func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	if !came {
 		return nil, unavailableError{b.err}
 	}
-	if b.leaves { // whoever writes them knows how many bytes are new
+	if b.leaves { // the delivery counts the new bytes
 		b.progress(0)
 		return data, nil
 	}
@@ -103,22 +101,28 @@ func (b *carBlocks) next() (unixfs.Block, error) {
 }
 
 const (
+	earlyPart     = 4        // of the budget for early blocks of all CARs: a quarter
+	maxEarlyBytes = 16 << 20 // of one CAR
 	maxEarly      = 1024     // blocks of one CAR
-	maxEarlyBytes = 16 << 20 // of all CARs that a client reads at the same time
 	maxFollowed   = 16       // blocks that an early one may be a child of
-	maxSearched   = 1 << 30  // bytes that are searched for links to early blocks of one CAR
+	maxSearched   = 1 << 30  // bytes of parents that are searched for links, for one CAR
 )
 
-// earlyBlocks are blocks that came before they were wanted: gateways are asked for
-// them depth first, and not all obey. A gateway could send any blocks, so only
-// those are kept that a block which was just read links to, as long as the client
-// has room for them.
+// earlyBlocks are blocks that came before they were wanted. Gateways are asked for depth
+// first order, and some send another. Since a gateway could send any blocks, only those
+// are kept that a verified block of the DAG links to, and only while the budget has room.
 type earlyBlocks struct {
 	client   *Client
-	blocks   map[string][]byte // by multihash
-	followed [][]byte          // the last blocks that were read
-	came     int               // blocks before they were wanted
-	searched int               // bytes
+	blocks   map[string]earlyBlock // by multihash
+	bytes    int                   // of them
+	followed [][]byte              // the last blocks that were read
+	came     int                   // blocks that came early, kept or not
+	searched int                   // bytes
+}
+
+type earlyBlock struct {
+	data    []byte
+	release func()
 }
 
 // follow notes a block whose children may come now.
@@ -129,8 +133,8 @@ func (e *earlyBlocks) follow(data []byte) {
 	e.followed = append(e.followed, data)
 }
 
-// add keeps a block that may be wanted later. An error says that the CAR is not
-// worth reading on.
+// add keeps a block that may be wanted later. After an error, the CAR is not worth
+// reading on.
 func (e *earlyBlocks) add(b unixfs.Block) error {
 	if e.came++; e.came > maxEarly {
 		return fmt.Errorf("more than %d blocks before the one that comes next", maxEarly)
@@ -138,52 +142,59 @@ func (e *earlyBlocks) add(b unixfs.Block) error {
 	key := string(b.CID.Hash())
 	_, inline := unixfs.Inline(b.CID)
 	_, known := e.client.recall(b.CID)
-	if inline || known || e.blocks[key] != nil || !e.isChild(b.CID) {
+	_, kept := e.blocks[key]
+	if inline || known || kept || !e.isChild(b.CID) {
 		return nil
 	}
-	if e.client.early.Add(int64(len(b.Data))) > maxEarlyBytes {
-		e.client.early.Add(-int64(len(b.Data)))
-		return errors.New("no room for blocks before the one that comes next")
+	release, ok := e.client.early.TryTake(int64(len(b.Data)))
+	if !ok {
+		return errors.New("no memory for blocks before the one that comes next")
+	}
+	if e.bytes += len(b.Data); e.bytes > maxEarlyBytes {
+		release()
+		return fmt.Errorf("more than %d bytes before the block that comes next", maxEarlyBytes)
 	}
 	if e.blocks == nil {
-		e.blocks = map[string][]byte{}
+		e.blocks = map[string]earlyBlock{}
 	}
-	e.blocks[key] = b.Data
+	e.blocks[key] = earlyBlock{b.Data, release}
 	return nil
 }
 
-// isChild reports whether a block that was read, or an early one, links to c. A
-// link has the multihash in it as it is.
+// isChild reports whether one of the last blocks, or an early one, links to c. A link
+// contains the multihash as it is.
 func (e *earlyBlocks) isChild(c cid.Cid) bool {
-	return e.links(slices.Values(e.followed), c) || e.links(maps.Values(e.blocks), c)
-}
-
-func (e *earlyBlocks) links(parents iter.Seq[[]byte], c cid.Cid) bool {
-	for parent := range parents {
-		if e.searched += len(parent); e.searched > maxSearched {
-			return false
-		}
-		if bytes.Contains(parent, c.Hash()) {
+	if slices.ContainsFunc(e.followed, func(parent []byte) bool { return e.links(parent, c) }) {
+		return true
+	}
+	for _, b := range e.blocks {
+		if e.links(b.data, c) {
 			return true
 		}
 	}
 	return false
 }
 
+func (e *earlyBlocks) links(parent []byte, c cid.Cid) bool {
+	e.searched += len(parent)
+	return e.searched <= maxSearched && bytes.Contains(parent, c.Hash())
+}
+
 // take returns an early block once it is wanted.
 func (e *earlyBlocks) take(c cid.Cid) ([]byte, bool) {
 	key := string(c.Hash())
-	data, came := e.blocks[key]
+	b, came := e.blocks[key]
 	if came {
 		delete(e.blocks, key)
-		e.client.early.Add(-int64(len(data)))
+		e.bytes -= len(b.data)
+		b.release()
 	}
-	return data, came
+	return b.data, came
 }
 
 func (e *earlyBlocks) clear() {
-	for _, data := range e.blocks {
-		e.client.early.Add(-int64(len(data)))
+	for _, b := range e.blocks {
+		b.release()
 	}
-	e.blocks = nil
+	e.blocks, e.bytes = nil, 0
 }

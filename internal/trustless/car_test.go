@@ -11,12 +11,12 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// The blocks below one block may come in any order.
-func TestSiblingsInAnyOrder(t *testing.T) {
+func TestSiblingsMayComeInAnyOrder(t *testing.T) {
 	pub := publish(t, unixfs.V1)
 	blocks := carOf(t, pub, "app/manifests")
 	if len(blocks) < 100 {
@@ -35,13 +35,14 @@ func TestSiblingsInAnyOrder(t *testing.T) {
 		return cmp.Compare(btoi(!isShard(a)), btoi(!isShard(b)))
 	})
 	s := session(pub)
+	s.early = budget.New(64 << 20)
 	r := s.blocksOf(bytes.NewReader(encode(t, blocks)), 1<<30)
 	entries, err := unixfs.ReadDir(t.Context(), r.get, pub.root, "app/manifests")
 	if err != nil || len(entries) != 3001 {
 		t.Errorf("%d entries, %v", len(entries), err)
 	}
-	if r.close(); s.early.Load() != 0 {
-		t.Errorf("%d bytes of early blocks are kept in the end", s.early.Load())
+	if r.close(); s.early.Held() != 0 {
+		t.Errorf("%d bytes of early blocks are kept in the end", s.early.Held())
 	}
 }
 
@@ -96,10 +97,9 @@ func encode(t *testing.T, blocks []unixfs.Block) []byte {
 	return b.Bytes()
 }
 
-// Right blocks that are no part of what was asked for are not kept; and what is
-// kept is bounded for all requests together.
+// Blocks outside of the requested DAG are not kept, and all requests share one bound.
 func TestEarlyBlocksAreBounded(t *testing.T) {
-	const requests = 6
+	const requests, limit = 6, 24 << 20
 	table := unixfs.V1.NewTable()
 	content := make([][]byte, 20)
 	for i := range content {
@@ -122,6 +122,7 @@ func TestEarlyBlocksAreBounded(t *testing.T) {
 		}
 		file := encode(t, blocks)
 		s := session(foreign)
+		s.early = budget.New(limit)
 		var most int64
 		var group sync.WaitGroup
 		var mu sync.Mutex
@@ -130,22 +131,22 @@ func TestEarlyBlocksAreBounded(t *testing.T) {
 				r := s.blocksOf(bytes.NewReader(file), 100<<20)
 				defer r.close()
 				_, err := r.get(t.Context(), first.CID)
-				if err == nil { // what the CAR does not have, after all the rest
+				if err == nil { // a block that the CAR does not have
 					_, err = r.get(t.Context(), foreign.file.CID)
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				most = max(most, s.early.Load())
+				most = max(most, s.early.Held())
 				if !isUnavailable(err) {
 					t.Errorf("%s: %v", name, err)
 				}
 			})
 		}
 		group.Wait()
-		if most > maxEarlyBytes || name == "unrelated" && most > 0 || name == "children" && most == 0 {
+		if most > limit || name == "unrelated" && most > 0 || name == "children" && most == 0 {
 			t.Errorf("%s: %d bytes are kept", name, most)
 		}
-		if n := s.early.Load(); n != 0 {
+		if n := s.early.Held(); n != 0 {
 			t.Errorf("%s: %d bytes are kept in the end", name, n)
 		}
 	}

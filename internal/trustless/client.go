@@ -1,42 +1,43 @@
-// Package trustless gets files and directories below a CID from gateways that
-// nobody has to trust: whatever a gateway sends is verified before a caller sees
-// it.
+// Package trustless gets files and directories below a CID from gateways that need not be
+// trusted: it verifies everything that a gateway sends before a caller sees it.
 //
-// A CID is the hash of a block, and a block names the blocks below it. So a path
-// is followed from the root by verified blocks alone, and a name that its verified
-// directory does not have is proved to be absent; a gateway's 404 proves nothing.
+// A CID is the hash of a block, and a block names the blocks below it. So a client follows
+// a path from the root by verified blocks alone, and a verified directory proves that a
+// name is absent; a gateway's 404 proves nothing.
 //
-// Blocks come in a CAR, or one by one. A file is asked for as it is where a
-// gateway serves that, which costs the gateway least: the file's leaf table is
-// fetched beside it, and each leaf is checked against the table before any of it
-// goes on. So a gateway can lie about one leaf at most before the next gateway
-// goes on, from the beginning of that leaf.
+// Blocks come in a CAR, or one by one. If a gateway serves files as they are, which costs
+// it least, the client fetches the leaf table beside the file and checks each leaf
+// against the table before it passes the leaf on. So a gateway can waste one leaf of
+// false bytes before the next gateway goes on, from the beginning of that leaf.
 //
-// Memory is bounded for all requests together: blocks that are remembered, leaf
-// tables, and blocks of CARs that came before they were wanted.
+// Memory is bounded for all requests together: remembered blocks and leaf tables by
+// caches, and everything that a request holds by the process's budget.
 package trustless
 
 import (
-	"sync/atomic"
-
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Config is what a Client is made of.
+// A Config is the configuration of a Client.
 type Config struct {
 	Pool  *gateway.Pool
 	Nodes Nodes // may be nil
+
+	// Budget bounds the memory of requests that are being answered. Nil is no bound.
+	// With a budget, the context of each request must end.
+	Budget *budget.Budget
 }
 
-// Nodes keep verified blocks longer than a client does: directories, nodes of
-// files, and small files. No gateway is asked for a block that they have.
+// Nodes keep verified blocks longer than a client does: directories, nodes of files, and
+// small files. No gateway is asked for a block that they have.
 type Nodes interface {
-	// Node returns a block, which it has verified again.
+	// Node returns a block that was verified again.
 	Node(c cid.Cid) ([]byte, bool)
 
 	AddNode(b unixfs.Block)
@@ -45,17 +46,18 @@ type Nodes interface {
 // A Client gets content from gateways and verifies all of it. Its methods may be
 // called concurrently.
 type Client struct {
-	pool  *gateway.Pool
-	nodes Nodes
+	pool   *gateway.Pool
+	nodes  Nodes
+	budget *budget.Budget
+	early  *budget.Budget // of blocks that came before they were wanted
 
 	blocks  *memo.Cache[string, []byte] // directories and nodes of files, by multihash
 	files   *memo.Cache[string, *File]  // by place
 	lookups memo.Group[string, *File]   // by place
-	early   atomic.Int64                // bytes of blocks that came before they were wanted
 }
 
-// maxRemembered is how many bytes of blocks, and how many of leaf tables, a client
-// remembers.
+// maxRemembered is the most bytes of blocks, and the most bytes of leaf tables, that a
+// client remembers.
 const maxRemembered = 32 << 20
 
 // NewClient returns a client of the pool's gateways.
@@ -63,6 +65,8 @@ func NewClient(c Config) *Client {
 	return &Client{
 		pool:   c.Pool,
 		nodes:  c.Nodes,
+		budget: c.Budget,
+		early:  c.Budget.Part(earlyPart),
 		blocks: memo.NewCache(maxRemembered, func(hash string, data []byte) int { return len(hash) + len(data) }),
 		files:  memo.NewCache(maxRemembered, func(key string, f *File) int { return len(key) + f.memory() }),
 	}
@@ -82,7 +86,7 @@ func (c *Client) remember(b unixfs.Block) {
 	}
 }
 
-// recall returns a block that was remembered.
+// recall returns a remembered block.
 func (c *Client) recall(id cid.Cid) ([]byte, bool) {
 	data, ok := c.blocks.Get(string(id.Hash()))
 	if ok || c.nodes == nil {
@@ -98,22 +102,22 @@ func (c *Client) recall(id cid.Cid) ([]byte, bool) {
 type Session struct {
 	*Client
 
-	// Failed is called for each attempt that failed: from several goroutines at
-	// once, and after the request ended, too, where other requests wait for what
-	// it began. It may be nil.
+	// Failed is called for each attempt that failed. Several goroutines may call it
+	// at once, and also after the request ended, if other requests share its
+	// look-up. It may be nil.
 	Failed func(gateway.Failure)
 }
 
-// A File is what the nodes above its leaves say of a file.
+// A File is a file as the nodes above its leaves state it.
 type File struct {
 	CID  cid.Cid
 	Size int64
 
-	// Table lists the leaves. It is nil where the file's shape has no table.
+	// Table lists the leaves. It is nil if no table can describe the file.
 	Table *unixfs.Table
 }
 
-// leafMemory is how many bytes a leaf takes in a table.
+// leafMemory is the number of bytes of a leaf in a table.
 const leafMemory = 40
 
 func (f *File) memory() int {

@@ -22,8 +22,8 @@ func (s Session) Stat(ctx context.Context, at ipfspath.Place) (int64, error) {
 	return unixfs.FileSize(first)
 }
 
-// Resolve returns what the nodes of the file at a place say of it. Requests for
-// the same place share one look-up, and the result is remembered.
+// Resolve returns the file at a place, as its nodes state it. Requests for the same place
+// share one look-up, and the result is remembered.
 func (s Session) Resolve(ctx context.Context, at ipfspath.Place) (*File, error) {
 	key := fileKey(at)
 	if known, ok := s.files.Get(key); ok {
@@ -38,13 +38,13 @@ func (s Session) Resolve(ctx context.Context, at ipfspath.Place) (*File, error) 
 	})
 }
 
-// isResolved reports whether Resolve would return what is remembered.
+// isResolved reports whether the result of Resolve is remembered.
 func (s Session) isResolved(at ipfspath.Place) bool {
 	_, known := s.files.Get(fileKey(at))
 	return known
 }
 
-// IsKnown reports whether Resolve would ask no gateway.
+// IsKnown reports whether Resolve needs no gateway.
 func (s Session) IsKnown(ctx context.Context, at ipfspath.Place) bool {
 	if s.isResolved(at) {
 		return true
@@ -53,7 +53,7 @@ func (s Session) IsKnown(ctx context.Context, at ipfspath.Place) bool {
 	if err != nil {
 		return !isUnavailable(err)
 	}
-	_, err = unixfs.ReadFileUpTo(ctx, s.known, c, maxLeaves)
+	_, err = unixfs.ReadTable(ctx, s.known, c, maxLeaves)
 	return !isUnavailable(err)
 }
 
@@ -65,13 +65,13 @@ func (s Session) find(ctx context.Context, at ipfspath.Place) (*File, error) {
 	return s.fileOf(ctx, first)
 }
 
-// fileOf returns the file that a block is the first of.
+// fileOf returns the file that begins with a block.
 func (s Session) fileOf(ctx context.Context, first unixfs.Block) (*File, error) {
 	size, err := unixfs.FileSize(first)
 	if err != nil {
 		return nil, err
 	}
-	table, err := s.table(ctx, first)
+	table, err := s.table(ctx, first, size)
 	if err != nil && !errors.Is(err, unixfs.ErrShape) {
 		return nil, err
 	}
@@ -82,47 +82,51 @@ func (s Session) fileOf(ctx context.Context, first unixfs.Block) (*File, error) 
 // streamed without a table.
 const maxLeaves = 1 << 18
 
-// table returns the leaves of a file, given its first block. A file that is one
-// block has no table if the block says more than the file's bytes, such as their
-// time.
-func (s Session) table(ctx context.Context, first unixfs.Block) (*unixfs.Table, error) {
-	if err := s.fetchNodes(ctx, first.CID); err != nil {
+// table returns the leaves of a file of size bytes, given its first block. A file of one
+// block has no table if the block has metadata, such as a modification time.
+func (s Session) table(ctx context.Context, first unixfs.Block, size int64) (*unixfs.Table, error) {
+	if err := s.fetchNodes(ctx, first.CID, size); err != nil {
 		return nil, err
 	}
-	f, err := unixfs.ReadFileUpTo(ctx, s.Block, first.CID, maxLeaves)
+	t, err := unixfs.ReadTable(ctx, s.Block, first.CID, maxLeaves)
 	if err != nil {
 		return nil, err
 	}
-	if len(f.Nodes) == 0 {
-		if data, err := unixfs.SmallFile(first); err != nil || !f.Table.Verify(0, data) {
+	if len(t.Leaves) == 1 && t.CID(0).Equals(first.CID) {
+		if data, err := unixfs.SmallFile(first); err != nil || !t.Verify(0, data) {
 			return nil, unixfs.ErrShape
 		}
 	}
-	return f.Table, nil
+	return t, nil
 }
 
 const (
-	nodesAtOnce  = 8        // requests for nodes of one file
-	maxNodes     = 1 << 14  // of a file
-	maxNodeBytes = 64 << 20 // of all of them
-	maxNodeDepth = 8        // between a file's root and its leaves
+	nodesAtOnce  = 8       // requests for nodes of one file
+	maxNodes     = 1 << 12 // of a file
+	maxNodeDepth = 8       // between a file's root and its leaves
+
+	// The bytes of a file's nodes are bounded by a part of its size.
+	freeNodeBytes = 8 << 20
+	maxNodeBytes  = 64 << 20
+	nodeShare     = 10 // one tenth
 )
 
-// A nodeFetcher fetches the nodes of a file above its leaves, so that they are
-// known: each once, and those of one level at the same time.
+// A nodeFetcher fetches the nodes of a file above its leaves, each once, and those of a
+// level at the same time.
 type nodeFetcher struct {
 	Session
-	seen  *cid.Set
-	bytes atomic.Int64
+	seen *cid.Set
+	left atomic.Int64 // bytes of nodes
 }
 
-// fetchNodes fetches the nodes below root.
-func (s Session) fetchNodes(ctx context.Context, root cid.Cid) error {
+// fetchNodes fetches the nodes of a file of size bytes.
+func (s Session) fetchNodes(ctx context.Context, root cid.Cid, size int64) error {
 	f := &nodeFetcher{Session: s, seen: cid.NewSet()}
+	f.left.Store(min(freeNodeBytes+size/nodeShare, maxNodeBytes))
 	level := []cid.Cid{root}
 	for depth := 0; len(level) > 0; depth++ {
 		if depth > maxNodeDepth {
-			return fmt.Errorf("file %s has more than %d nodes above one another", root, maxNodeDepth)
+			return fmt.Errorf("file %s has more than %d levels of nodes", root, maxNodeDepth)
 		}
 		below, err := f.fetchLevel(ctx, level)
 		if err != nil {
@@ -135,7 +139,7 @@ func (s Session) fetchNodes(ctx context.Context, root cid.Cid) error {
 	return nil
 }
 
-// fetchLevel fetches nodes, and returns the nodes below each.
+// fetchLevel fetches the nodes of a level, and returns the nodes below each.
 func (f *nodeFetcher) fetchLevel(ctx context.Context, level []cid.Cid) ([][]cid.Cid, error) {
 	below := make([][]cid.Cid, len(level))
 	group, ctx := errgroup.WithContext(ctx)
@@ -147,8 +151,8 @@ func (f *nodeFetcher) fetchLevel(ctx context.Context, level []cid.Cid) ([][]cid.
 			if err != nil {
 				return err
 			}
-			if f.bytes.Add(int64(len(data))) > maxNodeBytes {
-				return fmt.Errorf("a file with more than %d bytes of nodes", maxNodeBytes)
+			if f.left.Add(-int64(len(data))) < 0 {
+				return errors.New("a file with more bytes of nodes than an image may have")
 			}
 			below[i], err = unixfs.InnerNodes(unixfs.Block{CID: c, Data: data})
 			return err
@@ -157,8 +161,7 @@ func (f *nodeFetcher) fetchLevel(ctx context.Context, level []cid.Cid) ([][]cid.
 	return below, group.Wait()
 }
 
-// unseen returns the nodes that are new, each once. It stops when there are more
-// than a file may have.
+// unseen returns the new nodes, each once. It stops at one more than a file may have.
 func (f *nodeFetcher) unseen(below [][]cid.Cid) []cid.Cid {
 	var all []cid.Cid
 	for _, cids := range below {

@@ -75,9 +75,11 @@ const (
 // read calls use with a getter of verified blocks: first with the known blocks, then
 // with those of a CAR of at most limit bytes, and then with blocks that are requested
 // one by one. It tries the next where use returns an unavailableError. Any other error
-// is about verified blocks, so no gateway can mend it.
+// is about verified blocks, so no gateway can mend it. What use reads counts for the
+// client's budget until ctx ends.
 func read[T any](ctx context.Context, s Session, at ipfspath.Place, sc scope, limit int64, use func(unixfs.Getter) (T, error)) (T, error) {
-	got, err := use(s.known)
+	memory := s.newHold(ctx)
+	got, err := use(memory.count(s.known))
 	if !isUnavailable(err) {
 		return got, err
 	}
@@ -89,7 +91,7 @@ func read[T any](ctx context.Context, s Session, at ipfspath.Place, sc scope, li
 		Accept: func(resp *http.Response) error {
 			blocks := s.blocksOf(resp.Body, limit)
 			defer blocks.close()
-			got, err := use(blocks.get)
+			got, err := use(memory.count(blocks.get))
 			switch {
 			case err == nil:
 				fromCAR.set(got)
@@ -104,7 +106,7 @@ func read[T any](ctx context.Context, s Session, at ipfspath.Place, sc scope, li
 	if !mayHaveAnotherForm(err) {
 		return fromCAR.value, err
 	}
-	if got, other := use(s.Block); !isUnavailable(other) {
+	if got, other := use(memory.count(s.Block)); !isUnavailable(other) {
 		return got, other
 	}
 	return fromCAR.value, err

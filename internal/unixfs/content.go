@@ -38,10 +38,13 @@ func ReadAll(ctx context.Context, get Getter, c cid.Cid, limit int64) ([]byte, e
 // lies outside of the range. It does not use a block after it gets the next one, and
 // emit must not keep its argument.
 //
-// The number of blocks is bounded by the size of the file, and ctx ends the stream
-// before the next block.
+// What it reads is bounded by the size of the range, and ctx ends it before the next
+// block.
 func Stream(ctx context.Context, get Getter, c cid.Cid, from, to int64, emit func([]byte) error) error {
-	s := streamer{ctx: ctx, get: get, from: from, to: to, emit: emit}
+	if from >= to {
+		return nil
+	}
+	s := streamer{ctx: ctx, get: get, from: from, to: to, emit: emit, cost: contentCost(to - from)}
 	if err := s.node(c, -1, maxFileDepth); err != nil {
 		return err
 	}
@@ -57,34 +60,26 @@ type streamer struct {
 	at       int64 // offset of the next byte
 	from, to int64
 	emit     func([]byte) error
-	visited  int // links, including those that are skipped
-	blocks   int // that were read
-	most     int // the bound of blocks; set at the root
+	cost     cost
+	links    int // including those that are skipped
 }
 
-var errTooDeep = errors.New("a file with more blocks or levels than an image may have")
+var errTooDeep = errors.New("a file with more links or levels than an image may have")
 
 // node streams the file below a node, which has size bytes, or an unknown number of
 // bytes if size is negative.
 func (s *streamer) node(c cid.Cid, size int64, depth int) error {
-	if s.at >= s.to {
-		return nil
-	}
-	if s.visited++; depth == 0 || s.visited > 2*maxLeaves {
+	if depth == 0 {
 		return errTooDeep
-	}
-	if size == 0 || size > 0 && s.at+size <= s.from {
-		s.at += size
-		return nil
 	}
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
 	}
-	if s.blocks++; s.blocks > max(s.most, 1) {
-		return errTooDeep
-	}
 	data, err := s.get(s.ctx, c)
 	if err != nil {
+		return err
+	}
+	if err := s.cost.spend(Block{c, data}); err != nil {
 		return err
 	}
 	content, isLeaf := data, c.Type() == cid.Raw
@@ -92,7 +87,7 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 		content, isLeaf = unwrap(data, int(size))
 	}
 	if !isLeaf {
-		return s.dagNode(Block{c, data}, size, depth)
+		return s.fileNode(Block{c, data}, size, depth)
 	}
 	if n := int64(len(content)); size >= 0 && n != size {
 		return fmt.Errorf("%s has %d bytes, and the node above it states %d", c, n, size)
@@ -100,33 +95,41 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 	return s.write(content)
 }
 
-func (s *streamer) dagNode(b Block, size int64, depth int) error {
-	nd, fsn, err := decodeInTurn(s.ctx, b.CID, b.Data)
+func (s *streamer) fileNode(b Block, size int64, depth int) error {
+	n, err := parseInTurn(s.ctx, b)
 	if err != nil {
 		return err
 	}
-	if fsn.NumChildren() != len(nd.Links()) {
+	if len(n.sizes) != len(n.links) {
 		return fmt.Errorf("%s does not have a size for each of its links", b.CID)
 	}
-	sum, err := partSizes(b.CID, fsn)
-	if err != nil {
+	if size >= 0 && n.bytes != size {
+		return fmt.Errorf("%s has %d bytes, and the node above it states %d", b.CID, n.bytes, size)
+	}
+	if err := s.write(n.data); err != nil {
 		return err
 	}
-	if size >= 0 && sum != size {
-		return fmt.Errorf("%s has %d bytes, and the node above it states %d", b.CID, sum, size)
-	}
-	if size < 0 {
-		s.most = maxBlocks(sum)
-	}
-	if err := s.write(fsn.Data()); err != nil {
-		return err
-	}
-	for i, l := range nd.Links() {
-		if err := s.node(l.Cid, int64(fsn.BlockSize(i)), depth-1); err != nil {
+	for i, l := range n.links {
+		if err := s.link(l.CID, int64(n.sizes[i]), depth); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// link streams what is below a link, unless that is outside of the range.
+func (s *streamer) link(c cid.Cid, size int64, depth int) error {
+	if s.at >= s.to {
+		return nil
+	}
+	if s.links++; s.links > 2*maxLeaves {
+		return errTooDeep
+	}
+	if size == 0 || s.at+size <= s.from {
+		s.at += size
+		return nil
+	}
+	return s.node(c, size, depth-1)
 }
 
 // write emits the part of data that is in the range.

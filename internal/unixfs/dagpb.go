@@ -115,3 +115,17 @@ func parseDirectoryNode(message []byte) (d directoryNode, err error) {
 	}
 	return d, err
 }
+
+// CountLinks returns the number of links of a dag-pb block, or 0 for other bytes.
+func CountLinks(block []byte) (n int) {
+	err := eachField(block, func(field protowire.Number, _ uint64, _ []byte) error {
+		if field == 2 {
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -217,8 +217,8 @@ func FuzzFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, hashed bool, at uint8, replaced, flips []byte) {
 		root, g := all[int(which)%len(all)].spoil(hashed, at, replaced, flips)
 		const leaves = 64
-		file, tabled := ReadFileUpTo(t.Context(), g.get, root, leaves)
-		if len(g.asked) > maxNodes>>10+1 {
+		table, tabled := ReadTable(t.Context(), g.get, root, leaves)
+		if len(g.asked) > maxNodeCost/blockCost+1 {
 			t.Fatalf("%d blocks were read", len(g.asked))
 		}
 		named := innerNodes(root, g.blocks)
@@ -228,11 +228,11 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 		size, err := FileSize(Block{root, g.blocks[string(root.Hash())]})
-		if tabled == nil && (err != nil || size != file.Table.Size()) {
-			t.Fatalf("the file has %d bytes, %v, and its leaves have %d", size, err, file.Table.Size())
+		if tabled == nil && (err != nil || size != table.Size()) {
+			t.Fatalf("the file has %d bytes, %v, and its leaves have %d", size, err, table.Size())
 		}
-		if tabled == nil && len(file.Table.Leaves) > leaves {
-			t.Fatalf("%d leaves", len(file.Table.Leaves))
+		if tabled == nil && len(table.Leaves) > leaves {
+			t.Fatalf("%d leaves", len(table.Leaves))
 		}
 		if err != nil || size > 1<<10 {
 			return
@@ -248,7 +248,7 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 		if tabled == nil {
-			checkLeaves(t, file.Table, g.blocks, whole, hashed)
+			checkLeaves(t, table, g.blocks, whole, hashed)
 		}
 	})
 }

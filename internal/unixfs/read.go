@@ -5,10 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	dag "github.com/ipfs/boxo/ipld/merkledag"
-	ft "github.com/ipfs/boxo/ipld/unixfs"
 	"github.com/ipfs/go-cid"
-	ipld "github.com/ipfs/go-ipld-format"
 	mh "github.com/multiformats/go-multihash"
 )
 
@@ -17,21 +14,51 @@ import (
 // The table has the lengths that the nodes state, and the caller checks each leaf
 // against the table.
 func ReadFile(ctx context.Context, get Getter, c cid.Cid) (*File, error) {
-	return ReadFileUpTo(ctx, get, c, maxLeaves)
+	r := fileReader{limit: maxLeaves, keepsNodes: true}
+	if err := r.file(ctx, get, c); err != nil {
+		return nil, err
+	}
+	return &File{Node: Node{c, r.size}, Table: r.table, Nodes: r.nodes}, nil
 }
 
-// ReadFileUpTo is ReadFile for a file of at most that many leaves. The error for a file
-// with more is ErrShape.
-func ReadFileUpTo(ctx context.Context, get Getter, c cid.Cid, leaves int) (*File, error) {
-	r := fileReader{limit: leaves, ctx: ctx, get: limited(get, maxNodes, "a file with more nodes than an image may have"), table: new(Table), read: map[cid.Cid]span{}}
-	size, err := r.root(c)
+// ReadTable is ReadFile for the table of a file of at most that many leaves. The error
+// for a file with more is ErrShape.
+func ReadTable(ctx context.Context, get Getter, c cid.Cid, leaves int) (*Table, error) {
+	r := fileReader{limit: leaves}
+	if err := r.file(ctx, get, c); err != nil {
+		return nil, err
+	}
+	return r.table, nil
+}
+
+// A fileReader reads the nodes of one file.
+type fileReader struct {
+	ctx   context.Context
+	get   Getter
+	table *Table
+	limit int    // of leaves of a table
+	most  int    // leaves of a file of this size
+	cost  cost   // of the nodes
+	size  uint64 // of all blocks
+
+	read       map[cid.Cid]span // nodes so far
+	keepsNodes bool
+	nodes      []Block // children first
+}
+
+// A span is the leaves [from, to) of a table.
+type span struct{ from, to int }
+
+func (r *fileReader) file(ctx context.Context, get Getter, c cid.Cid) error {
+	r.ctx, r.get, r.table, r.read = ctx, get, new(Table), map[cid.Cid]span{}
+	err := r.root(c)
 	if err == nil {
 		err = refuseEmptyEnd(r.table)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the nodes of %s: %w", c, err)
+		return fmt.Errorf("reading the nodes of %s: %w", c, err)
 	}
-	return &File{Node: Node{c, size}, Table: r.table, Nodes: r.nodes}, nil
+	return nil
 }
 
 // refuseEmptyEnd refuses tables with an empty leaf at the end, which no read of the
@@ -43,95 +70,92 @@ func refuseEmptyEnd(t *Table) error {
 	return nil
 }
 
-type fileReader struct {
-	ctx   context.Context
-	get   Getter
-	table *Table
-	limit int // of leaves that a table is made of
-	most  int // leaves of a file of this size
-	nodes []Block
-	read  map[cid.Cid]span // nodes so far
+func (r *fileReader) root(c cid.Cid) error {
+	r.cost = freeCost
+	b, err := r.block(c)
+	if err != nil {
+		return err
+	}
+	r.size = uint64(len(b.Data))
+	if c.Type() == cid.Raw {
+		return r.leaf(c, int64(len(b.Data)))
+	}
+	n, err := parseInTurn(r.ctx, b)
+	if err != nil {
+		return err
+	}
+	if len(n.links) == 0 {
+		return r.leaf(c, n.bytes)
+	}
+	r.size = n.size
+	r.most = leavesOf(n.bytes)
+	r.cost += nodesCost(n.bytes) - freeCost
+	return r.node(b, n, maxFileDepth)
 }
 
-// A span is the leaves [from, to) of a table.
-type span struct{ from, to int }
-
-// root reads the file and returns the number of bytes of all its blocks.
-func (r *fileReader) root(c cid.Cid) (size uint64, err error) {
+// block gets a block and counts what it costs.
+func (r *fileReader) block(c cid.Cid) (Block, error) {
+	if r.ctx.Err() != nil {
+		return Block{}, context.Cause(r.ctx)
+	}
 	data, err := r.get(r.ctx, c)
 	if err != nil {
-		return 0, err
+		return Block{}, err
 	}
-	if c.Type() == cid.Raw {
-		return uint64(len(data)), r.leaf(c, int64(len(data)))
-	}
-	nd, fsn, err := decodeInTurn(r.ctx, c, data)
-	if err != nil {
-		return 0, err
-	}
-	bytes, err := partSizes(c, fsn)
-	if err != nil {
-		return 0, err
-	}
-	r.most = maxBlocks(bytes)
-	if len(nd.Links()) == 0 {
-		return uint64(len(data)), r.leaf(c, bytes)
-	}
-	if err := r.node(Block{c, data}, nd, fsn, maxFileDepth); err != nil {
-		return 0, err
-	}
-	size, err = nd.Size()
-	return size, err
+	b := Block{c, data}
+	return b, r.cost.spend(b)
 }
 
 // node reads the nodes below a node, and then adds the node itself.
-func (r *fileReader) node(b Block, nd *dag.ProtoNode, fsn *ft.FSNode, depth int) error {
-	if len(fsn.Data()) > 0 || fsn.NumChildren() != len(nd.Links()) {
+func (r *fileReader) node(b Block, n fileNode, depth int) error {
+	if len(n.data) > 0 || len(n.sizes) != len(n.links) {
 		return fmt.Errorf("%s: %w", b.CID, ErrShape)
 	}
 	from := len(r.table.Leaves)
-	for i, l := range nd.Links() {
-		if err := r.child(l, fsn.BlockSize(i), depth-1); err != nil {
+	for i, l := range n.links {
+		var err error
+		if isLeaf(l, n.sizes[i]) {
+			err = r.leaf(l.CID, int64(n.sizes[i]))
+		} else {
+			err = r.child(l.CID, n.sizes[i], depth-1)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	r.nodes = append(r.nodes, b)
 	r.read[b.CID] = span{from, len(r.table.Leaves)}
+	if r.keepsNodes {
+		r.nodes = append(r.nodes, b)
+	}
 	return nil
 }
 
-func (r *fileReader) child(l *ipld.Link, bytes uint64, depth int) error {
-	if bytes <= MaxLeaf && isLeaf(l, int(bytes)) {
-		return r.leaf(l.Cid, int64(bytes))
-	}
-	if known, ok := r.read[l.Cid]; ok {
-		return r.again(l.Cid, known, bytes)
+// child reads a node that has so many of the file's bytes.
+func (r *fileReader) child(c cid.Cid, bytes uint64, depth int) error {
+	if known, ok := r.read[c]; ok {
+		return r.again(c, known, bytes)
 	}
 	if depth == 0 {
 		return fmt.Errorf("deeper than %d nodes: %w", maxFileDepth, ErrShape)
 	}
-	data, err := r.get(r.ctx, l.Cid)
+	b, err := r.block(c)
 	if err != nil {
 		return err
 	}
-	nd, fsn, err := decodeInTurn(r.ctx, l.Cid, data)
+	n, err := parseInTurn(r.ctx, b)
 	if err != nil {
 		return err
 	}
-	sum, err := partSizes(l.Cid, fsn)
-	if err != nil {
-		return err
+	if uint64(n.bytes) != bytes {
+		return fmt.Errorf("%s has %d bytes, and the node above it states %d", c, n.bytes, bytes)
 	}
-	if uint64(sum) != bytes {
-		return fmt.Errorf("%s has %d bytes, and the node above it states %d", l.Cid, sum, bytes)
+	if len(n.links) > 0 {
+		return r.node(b, n, depth)
 	}
-	if len(nd.Links()) > 0 {
-		return r.node(Block{l.Cid, data}, nd, fsn, depth)
+	if _, ok := unwrap(b.Data, int(min(bytes, MaxLeaf))); !ok { // it has a modification time, for example
+		return fmt.Errorf("leaf %s: %w", c, ErrShape)
 	}
-	if _, ok := unwrap(data, int(min(bytes, MaxLeaf))); !ok { // it has a modification time, for example
-		return fmt.Errorf("leaf %s: %w", l.Cid, ErrShape)
-	}
-	return r.leaf(l.Cid, int64(bytes))
+	return r.leaf(c, n.bytes)
 }
 
 // again adds the leaves of a node that was read before. A node costs its publisher
@@ -158,7 +182,7 @@ func (r *fileReader) again(c cid.Cid, known span, bytes uint64) error {
 func (r *fileReader) mayAdd(n int) error {
 	switch n += len(r.table.Leaves); {
 	case n > max(r.most, 1):
-		return errTooDeep // before any of the leaves is requested
+		return errCostly // before any of the leaves is requested
 	case n > r.limit:
 		return fmt.Errorf("more than %d leaves: %w", r.limit, ErrShape)
 	}
