@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
@@ -268,7 +269,7 @@ func (h *Handler) newResolver(root *registry.Root) (*names.Resolver, error) {
 
 func (h *Handler) newLibrary(ctx caddy.Context) *images.Library {
 	config := images.Config{Stores: h.stores, Lists: h.lists, Logger: h.logger, Looked: countLook}
-	client := trustless.Config{Pool: h.pool}
+	client := trustless.Config{Pool: h.pool, Budget: budget.Process()}
 	if h.cache != nil {
 		client.Nodes = h.cache.cache
 		config.Filler, config.Prefetch = h.cache.filler, h.cache.prefetch
