@@ -18,7 +18,7 @@ type Form struct {
 }
 
 // Native returns the form of format 1, and of ipdr since 0.1.7, without reading anything.
-func Native(img Image) Form { return Form{img, nativeDir{img}} }
+func Native(img Image) Form { return Form{img, newNativeDir(img)} }
 
 // IsNative reports whether blobs are where BlobPath says, in the image's own
 // directory.

@@ -26,7 +26,7 @@ func (g *Registry) serveTags(w http.ResponseWriter, r Request, q request) error 
 		return err
 	}
 	r.from(from)
-	return serveDocument(w, r, "application/json", q.cacheControl(r), struct {
+	return g.serveDocument(w, r, q, "application/json", q.cacheControl(r), struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
 	}{q.repository, notNil(tags)})
@@ -52,7 +52,7 @@ func (g *Registry) serveReferrers(w http.ResponseWriter, r Request, q request) e
 	}
 	index := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: notNil(referrers)}
 	index.SchemaVersion = 2
-	return serveDocument(w, r, v1.MediaTypeImageIndex, cache, index)
+	return g.serveDocument(w, r, q, v1.MediaTypeImageIndex, cache, index)
 }
 
 // serveCatalog lists the images that were converted into the stores, and those below
@@ -74,7 +74,7 @@ func (g *Registry) serveCatalog(w http.ResponseWriter, r Request) error {
 	if err != nil {
 		return err
 	}
-	return serveDocument(w, r, "application/json", revalidated(r), struct {
+	return g.serveDocument(w, r, request{kind: kindCatalog}, "application/json", revalidated(r), struct {
 		Repositories []string `json:"repositories"`
 	}{notNil(all)})
 }
@@ -155,11 +155,16 @@ func linkToNext(r Request, last string, n int) string {
 }
 
 // serveDocument answers with JSON that was made for the request.
-func serveDocument(w http.ResponseWriter, r Request, mediaType, cache string, document any) error {
+func (g *Registry) serveDocument(w http.ResponseWriter, r Request, q request, mediaType, cache string, document any) error {
 	body, err := encode(document)
 	if err != nil {
 		return err
 	}
+	release, err := g.hold(r, q, len(body))
+	if err != nil {
+		return err
+	}
+	defer release()
 	d := digest.FromBytes(body)
 	header := w.Header()
 	header.Set("Content-Type", mediaType)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
@@ -17,6 +19,11 @@ func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) er
 	if err != nil {
 		return g.explain(r.Context(), q, g.answerTo(q, err, manifestUnknown(q)))
 	}
+	release, err := g.hold(r, q, len(m.Data))
+	if err != nil {
+		return err
+	}
+	defer release()
 	r.from(from)
 	setContent(w, m.Digest, m.MediaType)
 	cache := q.cacheControl(r)
@@ -26,6 +33,25 @@ func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) er
 	w.Header().Set("Cache-Control", cache)
 	serveBytes(w, r, m.Digest, m.Data)
 	return nil
+}
+
+// documents is the memory of documents that are being sent. Clients may take as long as they
+// like, so it is only a part of the memory for all requests.
+var documents = sync.OnceValue(func() *budget.Budget { return budget.Process().Part(4) })
+
+// smallDocument is the size of documents, in bytes, that are not counted.
+const smallDocument = 64 << 10
+
+// hold takes the memory for a document of size bytes until it is sent.
+func (g *Registry) hold(r Request, q request, size int) (release func(), err error) {
+	if size <= smallDocument {
+		return func() {}, nil
+	}
+	release, err = documents().Take(r.Context(), int64(size))
+	if err != nil {
+		return nil, g.answerTo(q, images.Classify(r.Context(), err), nil)
+	}
+	return release, nil
 }
 
 func manifestUnknown(q request) *protocolError {

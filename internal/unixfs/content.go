@@ -6,13 +6,19 @@ import (
 	"fmt"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
 // ErrTooLarge says that a file is larger than the caller of ReadAll allows.
 var ErrTooLarge = errors.New("too large a file for what it should be")
 
+// uncounted is the size of files, in bytes, that are read without memory of the budget.
+const uncounted = 64 << 10
+
 // ReadAll returns the content of a file of at most limit bytes. The error for a larger
-// file is ErrTooLarge.
+// file is ErrTooLarge. While a large file is read, its memory counts for the budget of the
+// process; a caller that keeps the content for long takes the memory itself.
 func ReadAll(ctx context.Context, get Getter, c cid.Cid, limit int64) ([]byte, error) {
 	first, err := get(ctx, c)
 	if err != nil {
@@ -24,6 +30,13 @@ func ReadAll(ctx context.Context, get Getter, c cid.Cid, limit int64) ([]byte, e
 	}
 	if size > limit {
 		return nil, fmt.Errorf("%d bytes, more than %d: %w", size, limit, ErrTooLarge)
+	}
+	if size > uncounted {
+		release, err := budget.Process().Take(ctx, size)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
 	}
 	data := make([]byte, 0, size)
 	err = Stream(ctx, get, c, 0, size, func(b []byte) error {

@@ -16,6 +16,8 @@ import (
 	"github.com/ipfs/go-cid"
 	ipld "github.com/ipfs/go-ipld-format"
 	mh "github.com/multiformats/go-multihash"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
 func TestFilesOfLayoutAreRead(t *testing.T) {
@@ -258,4 +260,28 @@ func above(t *testing.T, blocks blockMap, below Block, bytes uint64) cid.Cid {
 	check(t, nd.AddRawLink("", &ipld.Link{Cid: below.CID, Size: uint64(len(below.Data))}))
 	check(t, blocks.put(Block{nd.Cid(), nd.RawData()}))
 	return nd.Cid()
+}
+
+// A large file is read only while the budget of the process has the memory for it.
+func TestReadAllDrawsOnTheBudget(t *testing.T) {
+	data := bytes.Repeat([]byte{1}, uncounted+1)
+	get := func(context.Context, cid.Cid) ([]byte, error) { return data, nil }
+	hash, err := mh.Sum(data, mh.SHA2_256, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := cid.NewCidV1(cid.Raw, hash)
+	release, err := budget.Process().Take(t.Context(), budget.Process().Limit()-uncounted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := ReadAll(ctx, get, leaf, 1<<20); !errors.Is(err, context.Canceled) {
+		t.Errorf("without memory: %v", err)
+	}
+	release()
+	if got, err := ReadAll(t.Context(), get, leaf, 1<<20); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("with memory: %d bytes, %v", len(got), err)
+	}
 }
