@@ -90,19 +90,14 @@ func (r *reader) listedConfig(name string) (*manifest.Config, error) {
 	if d := configDigest(name); d != "" && d != content.Digest {
 		return nil, fmt.Errorf("config %s has the digest %s", name, content.Digest)
 	}
-	if c := r.listed[content]; c != nil {
-		return c, nil
-	}
-	data, err := content.Config()
+	c, err := r.readConfig(content)
 	if err != nil {
 		return nil, err
 	}
-	config, err := manifest.ParseConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("config %s: %w", name, err)
+	if c.err != nil {
+		return nil, fmt.Errorf("config %s: %w", name, c.err)
 	}
-	r.listed[content] = config
-	return config, nil
+	return c.config, nil
 }
 
 // configDigest returns the digest in the name of a config, if there is one.

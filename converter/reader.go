@@ -28,8 +28,8 @@ type reader struct {
 	// and subjects. They keep their bytes.
 	fixed map[digest.Digest]bool
 
-	configs map[digest.Digest]*manifest.Config // nil for those of artifacts
-	listed  map[*blob.Content]*manifest.Config // those that Docker's list names
+	configs map[*blob.Content]readConfig
+	memory  int // bytes that the configs take
 }
 
 func newReader(l *source.Layout, ws *blob.Workspace, w want, logf func(string, ...any)) *reader {
@@ -37,8 +37,7 @@ func newReader(l *source.Layout, ws *blob.Workspace, w want, logf func(string, .
 		Layout: l, ws: ws, want: w, logf: logf,
 		written: map[digest.Digest]*blob.Content{},
 		fixed:   map[digest.Digest]bool{},
-		configs: map[digest.Digest]*manifest.Config{},
-		listed:  map[*blob.Content]*manifest.Config{},
+		configs: map[*blob.Content]readConfig{},
 	}
 	r.nodes = manifest.NewGraph(func(d v1.Descriptor) ([]byte, error) {
 		c, err := r.blob(d)
@@ -67,28 +66,52 @@ func (r *reader) write(mediaType string, data []byte) (v1.Descriptor, error) {
 	return d, err
 }
 
+// A readConfig is what was read of a config. Many manifests may share one.
+type readConfig struct {
+	config *manifest.Config
+	err    error
+}
+
 // config returns what the config of an image says. It returns nil for an artifact.
 func (r *reader) config(n *manifest.Node) (*manifest.Config, error) {
 	if n.Config == nil {
 		return nil, nil
 	}
-	if c, known := r.configs[n.Digest]; known {
-		return c, nil
-	}
 	content, err := r.blob(*n.Config)
 	if err != nil {
 		return nil, fmt.Errorf("config of manifest %s: %w", n.Digest, err)
 	}
-	var c *manifest.Config
-	if content.Size <= blob.MaxConfig || manifest.IsConfig(n.Config.MediaType) {
-		data, err := content.Config()
-		if err != nil {
-			return nil, err
-		}
-		if c, err = n.ParseConfig(data); err != nil {
-			return nil, fmt.Errorf("manifest %s: %w", n.Digest, err)
-		}
+	if content.Size > blob.MaxConfig && !manifest.IsConfig(n.Config.MediaType) {
+		return nil, nil
 	}
-	r.configs[n.Digest] = c
+	c, err := r.readConfig(content)
+	if err != nil {
+		return nil, err
+	}
+	config, err := n.Judge(c.config, c.err)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", n.Digest, err)
+	}
+	return config, nil
+}
+
+// readConfig reads a config once. All configs together are bounded, since they are kept
+// in memory.
+func (r *reader) readConfig(content *blob.Content) (readConfig, error) {
+	if c, known := r.configs[content]; known {
+		return c, nil
+	}
+	data, err := content.Config()
+	if err != nil {
+		return readConfig{}, err
+	}
+	var c readConfig
+	if c.config, c.err = manifest.ReadConfig(data); c.err == nil {
+		r.memory += c.config.Memory()
+	}
+	if r.memory > manifest.MaxMemory {
+		return readConfig{}, fmt.Errorf("the configs take more than %d bytes of memory", manifest.MaxMemory)
+	}
+	r.configs[content] = c
 	return c, nil
 }

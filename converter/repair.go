@@ -186,7 +186,7 @@ func (r *repair) diffIDs(config *blob.Content) ([]digest.Digest, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := manifest.ParseConfig(data)
+	c, err := manifest.ReadConfig(data)
 	if err != nil {
 		return nil, fmt.Errorf("config %s: %w", config.Name, err)
 	}

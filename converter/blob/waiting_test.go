@@ -24,7 +24,7 @@ func TestUnnamedFilesTakeLittleDisk(t *testing.T) {
 	var first, last *Content
 	for range 8 {
 		var err error
-		if last, err = ws.Read("junk", maxPlain, io.LimitReader(zeros{}, maxPlain)); err != nil {
+		if last, err = ws.Read("junk", maxPlain, ws.Source(io.LimitReader(zeros{}, maxPlain))); err != nil {
 			t.Fatal(err)
 		}
 		if first == nil {

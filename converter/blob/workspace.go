@@ -54,9 +54,9 @@ type Workspace struct {
 	// nil. It must not keep their data.
 	Early func(leaf unixfs.Block) error
 
-	blobs   atomic.Int64 // how many were made
-	plain   atomic.Int64 // bytes of files that wait as they are
-	written atomic.Int64
+	blobs  atomic.Int64 // how many were made
+	plain  atomic.Int64 // bytes of files that wait as they are
+	growth growth
 }
 
 // NewWorkspace returns a workspace in a directory that exists. progress may be nil.
@@ -70,7 +70,44 @@ func NewWorkspace(ctx context.Context, dir string, f Form, progress Progress) (*
 
 // Written returns how many bytes of blobs were written, those of removed blobs
 // included.
-func (ws *Workspace) Written() int64 { return ws.written.Load() }
+func (ws *Workspace) Written() int64 { return ws.growth.written.Load() }
+
+// Source returns a reader of a source, compressed as it comes. Its bytes count for the
+// blobs that may be written.
+func (ws *Workspace) Source(r io.Reader) io.Reader { return &sourceReader{r, &ws.growth} }
+
+const (
+	// maxGrowth is how many bytes of blobs may be written for each byte that came from
+	// the source. Real images grow less than tenfold.
+	maxGrowth = 200
+
+	// freeGrowth is how many bytes may be written in any case.
+	freeGrowth = 256 << 20
+)
+
+// growth bounds the blobs that are written by the bytes that came from the source. A few
+// bytes, well compressed, stand for any number of files and for layers of any size.
+type growth struct{ read, written atomic.Int64 }
+
+// add counts bytes that are to be written, those of removed blobs included.
+func (g *growth) add(n int) error {
+	read, written := g.read.Load(), g.written.Add(int64(n))
+	if written > freeGrowth+maxGrowth*read {
+		return fmt.Errorf("the first %d bytes of the input have become %d MiB on disk, far more than in any real image: if it is sound, decompress it first", read, written>>20)
+	}
+	return nil
+}
+
+type sourceReader struct {
+	io.Reader
+	growth *growth
+}
+
+func (r *sourceReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.growth.read.Add(int64(n))
+	return n, err
+}
 
 // blobWriter writes a blob to a file, and computes its digest and leaves.
 type blobWriter struct {
@@ -80,7 +117,7 @@ type blobWriter struct {
 	cutter  *unixfs.Cutter
 	profile unixfs.Profile
 	early   func(leaf unixfs.Block) error // or nil
-	written *atomic.Int64                 // bytes of all blobs of the workspace
+	growth  *growth                       // of the workspace
 }
 
 func (ws *Workspace) create() (*blobWriter, error) {
@@ -88,25 +125,29 @@ func (ws *Workspace) create() (*blobWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: ws.Profile.NewCutter(), profile: ws.Profile, written: &ws.written}
-	w.Writer = io.MultiWriter(file, w.digest.Hash(), w.cutter, counter{w.written})
+	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: ws.Profile.NewCutter(), profile: ws.Profile, growth: &ws.growth}
+	w.Writer = io.MultiWriter(grower{w.growth}, file, w.digest.Hash(), w.cutter)
 	return w, nil
 }
 
-// A counter counts the bytes written to it.
-type counter struct{ n *atomic.Int64 }
+// A grower fails before more is written than the source allows.
+type grower struct{ *growth }
 
-func (c counter) Write(b []byte) (int, error) {
-	c.n.Add(int64(len(b)))
+func (g grower) Write(b []byte) (int, error) {
+	if err := g.add(len(b)); err != nil {
+		return 0, err
+	}
 	return len(b), nil
 }
 
 // writeLeaf writes bytes that are a leaf of their own, with the given digest.
 func (w *blobWriter) writeLeaf(b []byte, digest [sha256.Size]byte) error {
+	if err := w.growth.add(len(b)); err != nil {
+		return err
+	}
 	if _, err := w.file.Write(b); err != nil {
 		return err
 	}
-	w.written.Add(int64(len(b)))
 	w.digest.Hash().Write(b)
 	w.cutter.WriteLeaf(b, digest)
 	if w.early == nil {

@@ -21,17 +21,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-const (
-	maxLeaves    = 1 << 19   // kept in memory; the nodes of further blobs are read again
-	maxDocuments = 128 << 20 // bytes of manifests and configs, which are kept in memory
-)
+// maxLeaves is how many leaves are kept in memory. The nodes of further blobs are read
+// again.
+const maxLeaves = 1 << 19
 
 // An archive is what is to be written.
 type archive struct {
 	documents []document
 	blobs     []blob
 	sizes     map[digest.Digest]int64 // of both
-	bytes     int                     // of documents
+	memory    int                     // bytes that documents take
 	leaves    int                     // of blobs
 
 	index  v1.Index
@@ -57,11 +56,19 @@ func (a *archive) addDocument(d digest.Digest, data []byte) error {
 	if _, known := a.sizes[d]; known {
 		return nil
 	}
-	if a.bytes += len(data); a.bytes > maxDocuments {
-		return fmt.Errorf("the manifests and configs have more than %d bytes", maxDocuments)
+	if err := a.hold(len(data)); err != nil {
+		return err
 	}
 	a.sizes[d] = int64(len(data))
 	a.documents = append(a.documents, document{d, data})
+	return nil
+}
+
+// hold counts bytes of memory that manifests and configs take until the end.
+func (a *archive) hold(n int) error {
+	if a.memory += n; a.memory > manifest.MaxMemory {
+		return fmt.Errorf("the manifests and configs take more than %d bytes of memory", manifest.MaxMemory)
+	}
 	return nil
 }
 

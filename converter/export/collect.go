@@ -24,6 +24,7 @@ type collector struct {
 	logf     func(format string, args ...any)
 
 	archive archive
+	configs map[digest.Digest]readConfig
 	listed  map[digest.Digest]bool // in the archive's index
 
 	name string // of the images that are being collected
@@ -33,7 +34,7 @@ type collector struct {
 func newCollector(from origin.Origin, root cid.Cid, wanted *platform.Platform, logf func(format string, args ...any)) *collector {
 	return &collector{
 		from: from, root: root, platform: wanted, logf: logf,
-		archive: newArchive(), listed: map[digest.Digest]bool{},
+		archive: newArchive(), configs: map[digest.Digest]readConfig{}, listed: map[digest.Digest]bool{},
 	}
 }
 
@@ -223,14 +224,32 @@ func (c *collector) addConfig(ctx context.Context, dir *nameDir, m *manifest.Nod
 		}
 		return nil, err
 	}
-	data, err := c.config(ctx, dir, *m.Config)
-	if err != nil {
-		return nil, err
+	if size, known := c.archive.sizes[m.Config.Digest]; known && size != m.Config.Size {
+		return nil, sizeError(*m.Config, size)
 	}
-	if err := c.archive.addDocument(m.Config.Digest, data); err != nil {
-		return nil, err
+	read, known := c.configs[m.Config.Digest]
+	if !known {
+		data, err := c.config(ctx, dir, *m.Config)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.archive.addDocument(m.Config.Digest, data); err != nil {
+			return nil, err
+		}
+		if read.config, read.err = manifest.ReadConfig(data); read.err == nil {
+			if err := c.archive.hold(read.config.Memory()); err != nil {
+				return nil, err
+			}
+		}
+		c.configs[m.Config.Digest] = read
 	}
-	return m.ParseConfig(data)
+	return m.Judge(read.config, read.err)
+}
+
+// A readConfig is what was read of a config. Many manifests may share one.
+type readConfig struct {
+	config *manifest.Config
+	err    error
 }
 
 func (c *collector) config(ctx context.Context, dir *nameDir, d v1.Descriptor) ([]byte, error) {

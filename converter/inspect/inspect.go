@@ -7,7 +7,6 @@ package inspect
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -97,7 +96,7 @@ func Inspect(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Sel
 	if err != nil {
 		return nil, err
 	}
-	i := &inspector{walker: walker{from: from, root: root}}
+	i := &inspector{walker: walker{from: from, root: root}, platforms: map[cid.Cid]*manifest.Config{}}
 	inspection := &Inspection{Root: origin.Address(root), Images: []Image{}}
 	if with != nil {
 		inspection.Store = with.Store.Dir()
@@ -105,16 +104,16 @@ func Inspect(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Sel
 			return nil, err
 		}
 	}
+	known := map[imageKey]int{} // indexes of inspection.Images
 	for _, img := range images {
-		n := slices.IndexFunc(inspection.Images, func(other Image) bool {
-			return other.Name == img.Name && other.Digest == img.Digest
-		})
-		if n < 0 {
+		n, isKnown := known[keyOf(img)]
+		if !isKnown {
 			described, err := i.image(ctx, img)
 			if err != nil {
 				return nil, fmt.Errorf("inspecting %s@%s: %w", img.Name, img.Digest, err)
 			}
 			n, inspection.Images = len(inspection.Images), append(inspection.Images, described)
+			known[keyOf(img)] = n
 		}
 		if img.Tag != "" {
 			inspection.Images[n].Tags = append(inspection.Images[n].Tags, img.Tag)
@@ -123,10 +122,16 @@ func Inspect(ctx context.Context, from origin.Origin, root cid.Cid, s origin.Sel
 	return inspection, nil
 }
 
+// maxBlobs is how many configs and layers are described, and kept in memory, for all
+// images together. Each manifest that names a blob describes it.
+const maxBlobs = 1 << 18
+
 // An inspector describes the images below one root.
 type inspector struct {
 	walker
-	shared *store.LeafSet // or nil
+	shared    *store.LeafSet // or nil
+	blobs     int            // that were described
+	platforms map[cid.Cid]*manifest.Config
 }
 
 func (i *inspector) image(ctx context.Context, img origin.Image) (Image, error) {
@@ -205,18 +210,27 @@ func (i *inspector) platform(ctx context.Context, dir *origin.NameDir, m *manife
 	if !file.Defined() {
 		return nil
 	}
-	data, err := i.from.Read(ctx, file, layout.MaxManifest)
-	if err != nil {
+	config, known := i.platforms[file]
+	if !known {
+		if data, err := i.from.Read(ctx, file, layout.MaxManifest); err == nil {
+			config, _ = manifest.ReadConfig(data)
+		}
+		i.platforms[file] = config.WithoutDiffIDs()
+	}
+	if config == nil {
 		return nil
 	}
-	config, err := m.ParseConfig(data)
-	if err != nil || config == nil || config.OS == "" {
+	judged, err := m.Judge(config, nil)
+	if err != nil || judged == nil || judged.OS == "" {
 		return nil
 	}
-	return &config.Platform
+	return &judged.Platform
 }
 
 func (i *inspector) blob(ctx context.Context, dir *origin.NameDir, d v1.Descriptor) (Blob, error) {
+	if i.blobs++; i.blobs > maxBlobs {
+		return Blob{}, fmt.Errorf("the manifests name more than %d blobs: inspect one image, by its name and tag", maxBlobs)
+	}
 	b := Blob{MediaType: d.MediaType, Digest: d.Digest, Leaves: Leaves{Size: d.Size}}
 	file := dir.Blobs[d.Digest.String()]
 	if !file.Defined() {

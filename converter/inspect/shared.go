@@ -42,25 +42,33 @@ func otherLeaves(ctx context.Context, from origin.Origin, root cid.Cid, images [
 func ownBlobs(ctx context.Context, from origin.Origin, root cid.Cid, images []origin.Image) (map[string]cid.Cid, error) {
 	w := walker{from: from, root: root}
 	own := map[string]cid.Cid{}
-	selected := map[string]bool{} // by name and digest
+	selected := map[imageKey]bool{}
 	for _, img := range images {
+		if selected[keyOf(img)] {
+			continue // another tag
+		}
 		blobs, _, err := w.files(ctx, img)
 		if err != nil {
 			return nil, err
 		}
 		maps.Copy(own, blobs)
-		selected[img.Name+"@"+img.Digest.String()] = true
+		selected[keyOf(img)] = true
 	}
 	all, err := from.Images(ctx, root)
 	if err != nil {
 		return nil, err
 	}
+	seen := map[imageKey]bool{}
 	for _, img := range all {
+		if seen[keyOf(img)] || selected[keyOf(img)] {
+			continue // another tag, or related to itself
+		}
+		seen[keyOf(img)] = true
 		blobs, manifests, err := w.files(ctx, img)
 		if err != nil {
 			return nil, err
 		}
-		related := slices.ContainsFunc(manifests, func(d digest.Digest) bool { return selected[img.Name+"@"+d.String()] })
+		related := slices.ContainsFunc(manifests, func(d digest.Digest) bool { return selected[imageKey{img.Name, d}] })
 		if related {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
@@ -18,6 +19,14 @@ type walker struct {
 	name string
 	dir  *origin.NameDir
 }
+
+// An imageKey tells images apart that differ in more than their tags.
+type imageKey struct {
+	name   string
+	digest digest.Digest
+}
+
+func keyOf(img origin.Image) imageKey { return imageKey{img.Name, img.Digest} }
 
 // walk calls visit for every manifest and index of an image.
 func (w *walker) walk(ctx context.Context, img origin.Image, visit func(*origin.NameDir, manifest.Step) error) error {

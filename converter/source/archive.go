@@ -68,12 +68,11 @@ func readArchive(ws *blob.Workspace, r io.Reader, where string) (*Layout, error)
 
 // readAll reads a tar to its end.
 func (a *archiveReader) readAll(r io.Reader) error {
-	input, err := wrapping.Unwrap(newReadAhead(a.ws.Context, r))
+	input, err := wrapping.Unwrap(a.ws.Source(newReadAhead(a.ws.Context, r)))
 	if err != nil {
 		return err
 	}
 	defer input.Close()
-	input.Bound(a.ws.Written)
 	for tr := tar.NewReader(input); ; a.entries++ {
 		header, err := tr.Next()
 		if err == io.EOF {

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
@@ -89,6 +92,55 @@ func TestCompressedArchiveCannotFillDisk(t *testing.T) {
 	const most = 512 << 20
 	if n := ws.Written(); n > most {
 		t.Errorf("%d bytes were written, want at most %d", n, most)
+	}
+}
+
+// A small layer that decompresses to very many bytes cannot fill the disk either, in an
+// archive that is not compressed and in the directory of a layout.
+func TestCompressedLayerCannotFillDisk(t *testing.T) {
+	t.Parallel()
+	var zeros bytes.Buffer
+	z, err := zstd.NewWriter(&zeros, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 1<<20)
+	for range 600 {
+		z.Write(block)
+	}
+	z.Close()
+	layer := zeros.Bytes()
+	d := testimage.Describe(v1.MediaTypeImageLayerZstd, layer)
+	dir := t.TempDir()
+	for path, data := range map[string][]byte{ocilayout.BlobPath(d.Digest): layer, ocilayout.Index: []byte("{}")} {
+		file := filepath.Join(dir, filepath.FromSlash(path))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, data, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, read := range map[string]func(*blob.Workspace) error{
+		"archive": func(ws *blob.Workspace) error {
+			_, err := FromArchive(bytes.NewReader(new(testimage.Tarball).File("layer.tar", layer).Close())).Open(ws)
+			return err
+		},
+		"layout": func(ws *blob.Workspace) error {
+			l, err := FromLayout(dir).Open(ws)
+			if err == nil {
+				_, err = l.Blob(d)
+			}
+			return err
+		},
+	} {
+		ws, err := blob.NewWorkspace(t.Context(), t.TempDir(), blob.Form{Compression: blob.Uncompressed, Recompress: true}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := read(ws); err == nil || !strings.Contains(err.Error(), "on disk") {
+			t.Errorf("%s: got %v, want an error about the disk", name, err)
+		}
+		if n := ws.Written(); n > 300<<20 {
+			t.Errorf("%s: %d bytes were written for a layer of %d", name, n, len(layer))
+		}
 	}
 }
 

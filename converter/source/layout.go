@@ -108,7 +108,7 @@ func (l *Layout) findBlob(d v1.Descriptor) (*blob.Content, error) {
 
 // put adds a file that came some other way.
 func (l *Layout) put(name string, data []byte) (*blob.Content, error) {
-	c, err := l.ws.Read(name, int64(len(data)), bytes.NewReader(data))
+	c, err := l.ws.Read(name, int64(len(data)), l.ws.Source(bytes.NewReader(data)))
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +217,7 @@ func (l *Layout) fetchBlob(ctx context.Context, d v1.Descriptor) (*blob.Content,
 		return nil, err
 	}
 	defer r.Close()
-	c, err := l.ws.Read(ocilayout.BlobPath(d.Digest), d.Size, &exactReader{r, d.Size})
+	c, err := l.ws.Read(ocilayout.BlobPath(d.Digest), d.Size, &exactReader{l.ws.Source(r), d.Size})
 	if err != nil {
 		return nil, fmt.Errorf("reading %s from %s: %w", d.Digest, l.Where, err)
 	}

@@ -24,7 +24,8 @@ const MaxPaths = 1 << 18
 
 const (
 	maxPathLength = 1024      // bytes
-	maxSmall      = 128 << 20 // bytes of small files and other blocks, which are kept in memory
+	maxSmall      = 128 << 20 // bytes of directories, small files and other blocks, which are kept in memory
+	maxLeaves     = 1 << 22   // of all files, which are kept in memory: those of 500 GB in leaves of 128 KiB
 )
 
 // Read reads everything below a root: directories, nodes and leaf tables, and of the
@@ -57,7 +58,8 @@ type treeReader struct {
 	progress blob.Progress // of reading blobs
 	tree     *Tree
 	paths    int
-	small    int      // bytes that are kept
+	small    int      // bytes of blocks that are kept
+	leaves   int      // that are kept
 	seen     *cid.Set // of blocks of directories, and of other blocks
 	blobs    map[cid.Cid]*blob.Blob
 }
@@ -93,9 +95,13 @@ func (r *treeReader) directory(ctx context.Context, at string, c cid.Cid) error 
 		}
 	}
 	for _, b := range slices.Backward(blocks) { // children first
-		if r.seen.Visit(b.CID) {
-			r.tree.Directories = append(r.tree.Directories, b)
+		if !r.seen.Visit(b.CID) {
+			continue
 		}
+		if err := r.hold(len(b.Data)); err != nil {
+			return err
+		}
+		r.tree.Directories = append(r.tree.Directories, b)
 	}
 	return nil
 }
@@ -112,6 +118,9 @@ func (r *treeReader) file(ctx context.Context, at string, c cid.Cid) error {
 	if len(f.Nodes) == 0 && !layout.IsBlobPath(at) {
 		r.tree.Files[at], err = r.smallFile(ctx, c)
 		return err
+	}
+	if r.leaves += len(f.Table.Leaves); r.leaves > maxLeaves {
+		return fmt.Errorf("its files have more than %d leaves", maxLeaves)
 	}
 	b := &blob.Blob{File: f, From: func(ctx context.Context) (io.ReadCloser, error) {
 		content, err := r.from.Open(ctx, f)
@@ -138,14 +147,22 @@ func (r *treeReader) smallFile(ctx context.Context, c cid.Cid) (File, error) {
 	return File{Small: block, Data: data}, err
 }
 
+// hold counts bytes of blocks that are kept in memory.
+func (r *treeReader) hold(n int) error {
+	if r.small += n; r.small > maxSmall {
+		return fmt.Errorf("its directories and small files have more than %d bytes", maxSmall)
+	}
+	return nil
+}
+
 // block returns a block that is kept in memory.
 func (r *treeReader) block(ctx context.Context, c cid.Cid) (unixfs.Block, error) {
 	data, err := r.from.Block(ctx, c)
 	if err != nil {
 		return unixfs.Block{}, err
 	}
-	if r.small += len(data); r.small > maxSmall {
-		return unixfs.Block{}, fmt.Errorf("its small files and other blocks have more than %d bytes", maxSmall)
+	if err := r.hold(len(data)); err != nil {
+		return unixfs.Block{}, err
 	}
 	return unixfs.Block{CID: c, Data: data}, nil
 }

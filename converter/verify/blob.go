@@ -77,7 +77,7 @@ func (t *rootCheck) configs() []*storedFile {
 		if f == nil || f.size > layout.MaxManifest || f.config {
 			continue
 		}
-		if err := t.hold(f.size); err != nil {
+		if err := t.hold(2 * f.size); err != nil { // its content, and what is read of it
 			t.fault(f.paths[0], f.cid, err)
 			break
 		}
@@ -90,8 +90,14 @@ func (t *rootCheck) configs() []*storedFile {
 // noteDiffIDs notes which digests the layers of images must have when they are
 // decompressed.
 func (t *rootCheck) noteDiffIDs() {
+	noted := map[string]bool{}
 	for p, m := range t.manifests {
 		name, _, _ := layout.Split(p)
+		if key := t.manifestKey(p); noted[key] {
+			continue
+		} else {
+			noted[key] = true
+		}
 		config, err := t.config(name, m)
 		if err != nil || config == nil || len(config.DiffIDs) != len(m.Layers) {
 			continue // compare reports it
@@ -114,7 +120,16 @@ func (t *rootCheck) config(name string, m *checkedManifest) (*manifest.Config, e
 	if f == nil || f.blobReport == nil || f.err != nil || !f.config {
 		return nil, nil
 	}
-	return m.ParseConfig(f.data)
+	return m.Judge(f.readConfig())
+}
+
+// readConfig reads the content of a config once: many manifests may share it.
+func (f *storedFile) readConfig() (*manifest.Config, error) {
+	if p := &f.parsed; !p.isRead {
+		p.isRead = true
+		p.config, p.err = manifest.ReadConfig(f.data)
+	}
+	return f.parsed.config, f.parsed.err
 }
 
 // blob returns the file of a config or layer, if it is there and could be read.

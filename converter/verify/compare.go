@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -13,7 +15,6 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/platform"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -25,21 +26,25 @@ var ErrImage2ipfs = errors.New("image2ipfs 0.1.0 wrote it, with the digests of t
 
 // compare compares everything that was read with everything else. logf is called for
 // what is missing and may be missing.
-func (t *rootCheck) compare(logf func(string, ...any)) {
+func (t *rootCheck) compare(ctx context.Context, logf func(string, ...any)) {
 	for _, key := range slices.Sorted(maps.Keys(t.contents)) {
 		if f := t.contents[key]; f != nil && f.blobReport != nil && f.err == nil {
 			t.compareDigests(f)
 		}
 	}
 	compared := map[string]bool{}
+	byDigest := t.namesWithDigests()
 	for _, p := range slices.Sorted(maps.Keys(t.manifests)) {
+		if ctx.Err() != nil {
+			return
+		}
 		name, part, file := layout.Split(p)
 		m := t.manifests[p]
 		if part == layout.About {
 			t.compareReferrers(p, name, m)
 			continue
 		}
-		if !layout.IsDigest(file) && t.keepsDigests(name) && !t.entries[layout.ManifestPath(name, m.Digest.String())].Defined() {
+		if !layout.IsDigest(file) && byDigest[name] && !t.entries[layout.ManifestPath(name, m.Digest.String())].Defined() {
 			t.fault(p, m.cid, fmt.Errorf("it is not there by its digest, %s", m.Digest))
 		}
 		if key := name + "@" + m.Digest.String(); !compared[key] {
@@ -49,15 +54,16 @@ func (t *rootCheck) compare(logf func(string, ...any)) {
 	}
 }
 
-// keepsDigests reports whether the manifests of a name are there by digest. Other
-// programs may not write them so.
-func (t *rootCheck) keepsDigests(name string) bool {
+// namesWithDigests returns the names of which a manifest is there by its digest. Other
+// programs may write manifests by tag alone.
+func (t *rootCheck) namesWithDigests() map[string]bool {
+	names := map[string]bool{}
 	for p := range t.entries {
-		if other, part, file := layout.Split(p); part == layout.Document && other == name && layout.IsDigest(file) {
-			return true
+		if name, part, file := layout.Split(p); part == layout.Document && layout.IsDigest(file) {
+			names[name] = true
 		}
 	}
-	return false
+	return names
 }
 
 // compareDigests compares a blob with the digests that are its names.
@@ -191,7 +197,12 @@ func (t *rootCheck) verified(ctx context.Context) *Verified {
 	v := &Verified{Listing: tree.Listing{Root: t.root, Latest: map[string]digest.Digest{}}}
 	for _, img := range selected {
 		v.Images = append(v.Images, img.Tagged)
-		v.Sizes = append(v.Sizes, t.sizeRead(img.Name, img.Tag, img.Digest.String()))
+		size, err := t.sizeRead(img.Name, img.Tag, img.Digest.String())
+		if err != nil {
+			t.fault("", cid.Undef, err)
+			return nil
+		}
+		v.Sizes = append(v.Sizes, size)
 		latest := t.manifests[layout.ManifestPath(img.Name, layout.Latest)]
 		if latest != nil && latest.Digest == img.Digest {
 			v.Latest[img.Name] = img.Digest
@@ -200,19 +211,29 @@ func (t *rootCheck) verified(ctx context.Context) *Verified {
 	return v
 }
 
+// maxSteps is how many files sizeRead adds up for all images of a root together. Images
+// may name one another in any number of ways.
+const maxSteps = 1 << 22
+
 // sizeRead adds up the files that a manifest leads to and the directories above them.
-func (t *rootCheck) sizeRead(name, tag, digest string) Size {
-	var size Size
-	for dir, read := range t.directories {
-		if origin.IsAbove(dir, name) {
-			size.add(read)
-		}
+func (t *rootCheck) sizeRead(name, tag, digest string) (Size, error) {
+	paths := t.pathsOf(name, tag, digest)
+	key := name
+	for _, p := range paths {
+		key += "@" + t.entries[p].KeyString()
 	}
+	if size, known := t.sizes[key]; known { // of another tag
+		return size, nil
+	}
+	size := t.directoriesAbove(name)
 	counted := map[string]bool{} // by CID
 	seen := map[string]bool{}    // by path
-	for todo := t.pathsOf(name, tag, digest); len(todo) > 0; {
+	for todo := paths; len(todo) > 0; {
 		p := todo[0]
 		todo = todo[1:]
+		if t.steps++; t.steps > maxSteps {
+			return size, fmt.Errorf("the images name one another more than %d times", maxSteps)
+		}
 		if seen[p] {
 			continue
 		}
@@ -229,5 +250,23 @@ func (t *rootCheck) sizeRead(name, tag, digest string) Size {
 			size.add(f.read)
 		}
 	}
-	return size
+	t.sizes[key] = size
+	return size, nil
+}
+
+// directoriesAbove adds up the directories that lead to the images of a name, and those
+// of their parts.
+func (t *rootCheck) directoriesAbove(name string) Size {
+	var size Size
+	for _, dir := range []string{layout.ManifestsDir(name), layout.BlobsDir(name), layout.ReferrersDir(name)} {
+		size.add(t.directories[dir])
+	}
+	for dir := name; ; {
+		size.add(t.directories[dir])
+		if dir == "" {
+			return size
+		}
+		dir, _ = path.Split(dir)
+		dir = strings.TrimSuffix(dir, "/")
+	}
 }

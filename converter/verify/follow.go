@@ -43,8 +43,21 @@ func (t *rootCheck) follow(ctx context.Context) {
 		} else {
 			t.noteContent(ctx, p, c)
 		}
-		todo = append(todo, t.leadsTo(p)...)
+		if key := t.manifestKey(p); !t.expanded[key] { // many tags may be of one manifest
+			t.expanded[key] = true
+			todo = append(todo, t.leadsTo(p)...)
+		}
 	}
+}
+
+// manifestKey returns the same for all paths for which leadsTo returns the same.
+func (t *rootCheck) manifestKey(p string) string {
+	m := t.manifests[p]
+	if m == nil {
+		return ""
+	}
+	name, part, _ := layout.Split(p)
+	return fmt.Sprintf("%d %s@%s", part, name, m.Digest)
 }
 
 // pathsOf returns the paths of the manifest that has the given tags and digests. It
@@ -145,6 +158,9 @@ func (t *rootCheck) readManifest(ctx context.Context, c cid.Cid) (*checkedManife
 	}
 	n, err := manifest.Parse(m)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.hold(int64(n.Memory()) - f.Table.Size()); err != nil {
 		return nil, err
 	}
 	return &checkedManifest{n, c, sizeOf(f)}, nil

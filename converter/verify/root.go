@@ -44,9 +44,12 @@ type rootCheck struct {
 
 	manifests map[string]*checkedManifest // by path, with indexes of referrers
 	documents map[string]*checkedManifest // the same by CID; nil if it cannot be read
-	bytes     int                         // of manifests and configs
+	memory    int                         // that manifests and configs take
 	contents  map[string]*storedFile      // other files by CID; nil if it cannot be read
 	reached   map[string]bool             // paths
+	expanded  map[string]bool             // manifests whose leadsTo was followed, by manifestKey
+	sizes     map[string]Size             // that sizeRead has added up, by the CIDs at which it began
+	steps     int                         // of sizeRead
 	byDiffID  map[string]bool             // paths of layers that have the digest of their content
 }
 
@@ -67,6 +70,12 @@ type storedFile struct {
 	outside map[digest.Algorithm]bool // digests of the file
 	inside  map[digest.Algorithm]bool // digests of what it decompresses to
 	config  bool                      // its content
+
+	parsed struct { // the config, where isRead
+		isRead bool
+		config *manifest.Config
+		err    error
+	}
 
 	*blobReport // after it was read
 }
@@ -118,6 +127,8 @@ func newRootCheck(from origin.Origin, root cid.Cid, s origin.Selection, report f
 		documents:   map[string]*checkedManifest{},
 		contents:    map[string]*storedFile{},
 		reached:     map[string]bool{},
+		expanded:    map[string]bool{},
+		sizes:       map[string]Size{},
 		byDiffID:    map[string]bool{},
 	}
 }
@@ -128,10 +139,10 @@ func (t *rootCheck) fault(at string, c cid.Cid, err error) { t.report(Fault{t.ro
 
 func wrongDigest(got digest.Digest) error { return fmt.Errorf("%w: that is %s", layout.ErrDigest, got) }
 
-// hold counts bytes of manifests and configs that stay in memory until the end.
+// hold counts bytes of memory that manifests and configs take until the end.
 func (t *rootCheck) hold(n int64) error {
-	if t.bytes += int(n); t.bytes > manifest.MaxBytes {
-		return fmt.Errorf("the manifests and configs of this root have more than %d bytes", manifest.MaxBytes)
+	if t.memory += int(n); t.memory > manifest.MaxMemory {
+		return fmt.Errorf("the manifests and configs of this root take more than %d bytes of memory", manifest.MaxMemory)
 	}
 	return nil
 }

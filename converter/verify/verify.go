@@ -52,7 +52,7 @@ func (v *Verifier) Verify(ctx context.Context, root cid.Cid, s origin.Selection)
 	t.list(ctx)
 	t.follow(ctx)
 	v.blobs.read(ctx, t)
-	t.compare(v.logf)
+	t.compare(ctx, v.logf)
 	var verified *Verified
 	if v.faults == before {
 		verified = t.verified(ctx)

@@ -326,17 +326,26 @@ func TestManifestsAndConfigsAreBoundedTogether(t *testing.T) {
 	d := directory{}
 	m := d.image(func(*v1.Manifest, *v1.Image) {})
 	from, root := teststore.Of(t, d)
+	parsed, err := layout.ParseManifest(d[layout.ManifestPath("app", m.Digest.String())])
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := manifest.Parse(parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inMemory := int64(n.Memory())
 	for _, test := range []struct {
 		room int64
 		want string // what exceeds the bound
 	}{
 		{m.Size - 1, "app/manifests/"},
-		{m.Size, "app/blobs/"},
-		{m.Size + 1<<10, ""},
+		{inMemory, "app/blobs/"},
+		{inMemory + 1<<11, ""},
 	} {
 		var faults []Fault
 		check := newRootCheck(from, root, origin.Selection{}, func(f Fault) { faults = append(faults, f) })
-		check.bytes = manifest.MaxBytes - int(test.room)
+		check.memory = manifest.MaxMemory - int(test.room)
 		check.list(t.Context())
 		check.follow(t.Context())
 		newBlobReader(from).read(t.Context(), check)

@@ -10,11 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// Bounds of a Graph, for all that is read by it together.
-const (
-	MaxBytes = 128 << 20 // of manifests, which are kept in memory
-	maxSteps = 1 << 18   // descriptors followed, however often the same one
-)
+// maxSteps is how many descriptors a Graph follows, however often the same one.
+const maxSteps = 1 << 18
 
 // MaxNesting is how many indexes may name one another. Two are in use.
 const MaxNesting = 8
@@ -37,12 +34,12 @@ func IsMissing(err error) bool {
 }
 
 // A Graph reads manifests by the descriptors that name them, each once, and keeps
-// them. It is bounded in bytes and in work. It is not safe for concurrent use.
+// them. It is bounded in memory and in work. It is not safe for concurrent use.
 type Graph struct {
-	read  func(v1.Descriptor) ([]byte, error)
-	nodes map[digest.Digest]*Node
-	bytes int
-	steps int
+	read   func(v1.Descriptor) ([]byte, error)
+	nodes  map[digest.Digest]*Node
+	memory int
+	steps  int
 }
 
 // NewGraph returns a graph of the manifests that read returns. Where there is no such
@@ -68,8 +65,8 @@ func (g *Graph) Node(d v1.Descriptor) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.bytes += len(data); g.bytes > MaxBytes {
-		return nil, fmt.Errorf("the manifests have more than %d bytes", MaxBytes)
+	if g.memory += n.Memory(); g.memory > MaxMemory {
+		return nil, fmt.Errorf("the manifests take more than %d bytes of memory", MaxMemory)
 	}
 	g.nodes[d.Digest] = n
 	return n, nil

@@ -99,8 +99,11 @@ func (n *Node) Blobs() []v1.Descriptor {
 type Config struct {
 	v1.Platform
 
-	// DiffIDs are the digests of the layers uncompressed.
+	// DiffIDs are the digests of the layers uncompressed. It is nil where the config
+	// has none.
 	DiffIDs []digest.Digest
+
+	hasRootFS bool
 }
 
 // ParseConfig reads the config of a manifest and so tells what the manifest is.
@@ -113,14 +116,31 @@ func (n *Node) ParseConfig(data []byte) (*Config, error) {
 	if n.Config == nil {
 		return nil, nil
 	}
-	c, hasRootFS, err := parseConfig(data)
-	isImageType := IsConfig(n.Config.MediaType)
+	return n.Judge(ReadConfig(data))
+}
+
+// WithoutDiffIDs returns a config of which Judge says the same, and which takes little
+// memory. It returns nil for nil.
+func (c *Config) WithoutDiffIDs() *Config {
+	if c == nil || len(c.DiffIDs) < 2 {
+		return c
+	}
+	small := *c
+	small.DiffIDs = slices.Clone(c.DiffIDs[:1])
+	return &small
+}
+
+// Judge is ParseConfig for a config that was read before: many manifests may share one.
+func (n *Node) Judge(c *Config, err error) (*Config, error) {
+	isImageType := n.Config != nil && IsConfig(n.Config.MediaType)
 	switch {
+	case n.Config == nil:
+		return nil, nil
 	case err != nil && isImageType:
 		return nil, fmt.Errorf("config %s: %w", n.Config.Digest, err)
 	case err != nil:
 		return nil, nil
-	case len(c.DiffIDs) > 0, len(n.Layers) == 0 && (c.DiffIDs != nil || isImageType && hasRootFS):
+	case len(c.DiffIDs) > 0, len(n.Layers) == 0 && (c.DiffIDs != nil || isImageType && c.hasRootFS):
 		return c, nil
 	}
 	return nil, nil
@@ -131,14 +151,8 @@ func (n *Node) ParseConfig(data []byte) (*Config, error) {
 // encrypted one, cannot be checked.
 func (n *Node) Checked(i int) bool { return IsLayer(n.Layers[i].MediaType) }
 
-// ParseConfig reads the config of what is known to be an image. DiffIDs is nil where
-// the config has none.
-func ParseConfig(data []byte) (*Config, error) {
-	c, _, err := parseConfig(data)
-	return c, err
-}
-
-func parseConfig(data []byte) (c *Config, hasRootFS bool, err error) {
+// ReadConfig reads a config. It fails for a document that is not that of an image.
+func ReadConfig(data []byte) (*Config, error) {
 	var fields struct {
 		v1.Platform
 		RootFS *struct {
@@ -146,19 +160,19 @@ func parseConfig(data []byte) (c *Config, hasRootFS bool, err error) {
 		} `json:"rootfs"`
 	}
 	if err := json.Unmarshal(data, &fields); err != nil {
-		return nil, false, fmt.Errorf("it is not the config of an image: %w", err)
+		return nil, fmt.Errorf("it is not the config of an image: %w", err)
 	}
-	c = &Config{Platform: fields.Platform}
+	c := &Config{Platform: fields.Platform, hasRootFS: fields.RootFS != nil}
 	if fields.RootFS == nil {
-		return c, false, nil
+		return c, nil
 	}
 	for _, d := range fields.RootFS.DiffIDs {
 		if _, err := layout.ParseDigest(d.String()); err != nil {
-			return nil, true, fmt.Errorf("its diff_ids: %w", err)
+			return nil, fmt.Errorf("its diff_ids: %w", err)
 		}
 	}
 	c.DiffIDs = fields.RootFS.DiffIDs
-	return c, true, nil
+	return c, nil
 }
 
 // descriptors are read one by one, so that an invalid one is refused before a

@@ -9,7 +9,6 @@ import (
 // A textWatch reads an archive, and notices if a shell took it for text.
 type textWatch struct {
 	r io.Reader
-	n int64 // bytes read
 
 	last       byte
 	pairs      bool // there was a line feed after a carriage return
@@ -22,7 +21,6 @@ const replacement = "\ufffd"
 
 func (w *textWatch) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
-	w.n += int64(n)
 	if n > 0 {
 		w.watch(p[:n])
 		w.last = p[n-1]

@@ -26,12 +26,11 @@ type Reader struct {
 	tar     *bufio.Reader
 	outside *textWatch       // the bytes of the file or pipe
 	peeled  []*decompression // the outermost first
-	written func() int64
 	ended   bool
 }
 
 // Unwrap returns a reader of the tar in r. It fails if r begins like some other format
-// that it knows. The caller closes the reader, and calls Bound before it reads.
+// that it knows. The caller closes the reader.
 func Unwrap(r io.Reader) (*Reader, error) {
 	u := &Reader{outside: &textWatch{r: r}}
 	at := bufio.NewReaderSize(u.outside, bufferSize)
@@ -79,9 +78,6 @@ func (u *Reader) Close() {
 
 // Read reads the tar, and what follows after its end.
 func (u *Reader) Read(p []byte) (int, error) {
-	if err := u.checkGrowth(); err != nil {
-		return 0, err
-	}
 	n, err := u.tar.Read(p)
 	u.ended = u.ended || err == io.EOF && n == 0
 	return n, err
@@ -94,31 +90,6 @@ func (u *Reader) Ended() bool { return u.ended }
 // Explain returns the error to report instead of err, an error of reading the tar. If a
 // shell took the archive for text and damaged it, the returned error says so.
 func (u *Reader) Explain(err error) error { return u.outside.explain(err) }
-
-const (
-	// maxGrowth is how many bytes may be written to disk for each byte of an archive
-	// that is compressed as a whole. Real archives grow less than tenfold.
-	maxGrowth = 200
-
-	// freeGrowth is how many bytes may be written in any case.
-	freeGrowth = 256 << 20
-)
-
-// Bound makes Read fail once far more bytes were written to disk than came from the
-// input: a few bytes, well compressed, stand for any number of files. written returns
-// the number of bytes written.
-func (u *Reader) Bound(written func() int64) { u.written = written }
-
-func (u *Reader) checkGrowth() error {
-	if u.written == nil || len(u.peeled) == 0 {
-		return nil
-	}
-	if written := u.written(); written > freeGrowth+maxGrowth*u.outside.n {
-		return fmt.Errorf("the first %d bytes of the archive have become %d MiB on disk, far more than in any real archive: if it is sound, decompress it first",
-			u.outside.n, written>>20)
-	}
-	return nil
-}
 
 // A decompression is one compression around the tar.
 type decompression struct {

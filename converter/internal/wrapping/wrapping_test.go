@@ -206,24 +206,6 @@ func withWrongChecksum(b []byte) []byte {
 	return b
 }
 
-func TestBoundStopsWhatGrowsTooMuch(t *testing.T) {
-	t.Parallel()
-	var written int64
-	u, err := Unwrap(bytes.NewReader(gzipped(make([]byte, 64<<20))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer u.Close()
-	u.Bound(func() int64 { return written })
-	if _, err := io.CopyN(io.Discard, u, 1<<20); err != nil {
-		t.Fatalf("before anything was written: %v", err)
-	}
-	written = freeGrowth + 200*(64<<10) + 1
-	if _, err := io.Copy(io.Discard, u); err == nil || !strings.Contains(err.Error(), "on disk") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestContentsRecogniseWhatIsNoImage(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("a", 64)
