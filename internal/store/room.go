@@ -52,6 +52,9 @@ func (r *room) free() int64 {
 // a tenth.
 const aheadShare = 10
 
+// measureAgain is how old the measure of these blobs may be before it is taken again.
+const measureAgain = time.Minute
+
 // reserve takes n bytes of free room for a prefetch until release is called, or reports
 // that there are not as many for prefetches.
 func (r *room) reserve(n int64) (release func(), ok bool) {
@@ -59,7 +62,7 @@ func (r *room) reserve(n int64) (release func(), ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n > r.limit/aheadShare-r.unused-r.ahead {
-		if time.Since(r.measuredAt) > usedWithin {
+		if time.Since(r.measuredAt) > measureAgain {
 			r.wake() // some of the blobs may have been opened since
 		}
 		return nil, false
