@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -240,7 +241,9 @@ func (c *Cache) write(final string, data []byte, durable bool) error {
 		err = c.place(t.path, final, durable)
 	}
 	if err != nil {
-		_ = c.store.cached.remove(t.path) // or the next process does it
+		// Unlike remove, os.Remove works without a free file descriptor. If it fails,
+		// the next process removes the file.
+		_ = os.Remove(t.path)
 		return err
 	}
 	c.room.change(onDisk(int64(len(data))))
