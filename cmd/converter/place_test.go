@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -22,6 +23,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 )
@@ -165,6 +167,12 @@ func TestTokenGoesToOneNode(t *testing.T) {
 		"in a variable":                    {[]string{"copy", someRoot, "--from", "FROM", "--from-token", "{env.SECRET}", "--store", dir}, "Bearer from-env"},
 		"for reading, as it was spelled":   {[]string{"verify", someRoot, "--ipfs-api", "FROM", "--ipfs-api-token", "secret"}, "Bearer secret"},
 		"for reading":                      {[]string{"export", someRoot, "--from", "FROM", "--from-token", "secret", "-o", filepath.Join(dir, "x")}, "Bearer secret"},
+		"of a destination, in a variable":  {[]string{"copy", someRoot, "--from", "FROM", "--ipfs-api", "TO", "--ipfs-api-token", "{env.SECRET}"}, ""},
+		"of a destination of a repair":     {[]string{"repair", someRoot, "--from", "FROM", "--ipfs-api", "TO", "--ipfs-api-token", "secret"}, ""},
+		"of the source of a repair":        {[]string{"repair", someRoot, "--from", "FROM", "--from-token", "secret", "--ipfs-api", "TO"}, "Bearer secret"},
+		"for inspect":                      {[]string{"inspect", someRoot, "--from", "FROM", "--from-token", "secret", "--store", dir}, "Bearer secret"},
+		"for verify":                       {[]string{"verify", someRoot, "--from", "FROM", "--from-token", "secret"}, "Bearer secret"},
+		"of a base":                        {[]string{"--onto", someRoot, "--from", "FROM", "--from-token", "secret", "--ipfs-api", "TO", "-i", os.DevNull}, "Bearer secret"},
 		"of a destination, and for --onto": {[]string{"--onto", someRoot, "--from", "FROM", "--ipfs-api", "TO", "--ipfs-api-token", "secret", "-i", os.DevNull}, ""},
 	} {
 		from, to := serve(t, nil), serve(t, nil)
@@ -177,6 +185,9 @@ func TestTokenGoesToOneNode(t *testing.T) {
 		}
 		if got := from.headers("Authorization"); !slices.Equal(got, []string{test.want}) {
 			t.Errorf("%s: the source was sent %q, want %q", name, got, test.want)
+		}
+		if sent := to.headers("Authorization"); test.want != "" && slices.Contains(sent, test.want) {
+			t.Errorf("%s: the destination was sent %q as well", name, sent)
 		}
 	}
 }
@@ -247,6 +258,49 @@ func TestInspectDoesNotTellGatewaysWhatTheStoreHas(t *testing.T) {
 	}
 	if !gateway.asked(root) || gateway.asked(private) {
 		t.Error("the gateway was asked for an image that only the store has")
+	}
+}
+
+// No command asks a gateway for anything but the blocks of the image that it reads there.
+func TestGatewaysAreAskedOnlyForTheImageThatTheyHave(t *testing.T) {
+	t.Setenv("IPFS_API", "")
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "app.car")
+	private := imageIn(t, "private:v1", "--store", dir).String()
+	root := imageIn(t, "app:v1", "--car", file).String()
+	archive := archiveOf(t, "new:v1")
+	for name, args := range map[string][]string{
+		"copy":           {"copy", root, "--store", dir},
+		"copy onto":      {"copy", root, "--store", dir, "--onto", private},
+		"copy to a file": {"copy", root, "--car", filepath.Join(t.TempDir(), "x.car")},
+		"convert onto":   {"-i", archive, "--onto", root, "--store", dir},
+		"repair":         {"repair", root, "--store", dir},
+		"export":         {"export", root, "-o", filepath.Join(t.TempDir(), "x.tar")},
+		"verify":         {"verify", root},
+		"inspect":        {"inspect", root, "--store", dir},
+	} {
+		of := gatewayOf(t, file)
+		unknown := []string{}
+		gateway := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			answer := httptest.NewRecorder()
+			of.Config.Handler.ServeHTTP(answer, r)
+			raw := httptest.NewRecorder() // whether there is such a block
+			of.Config.Handler.ServeHTTP(raw, httptest.NewRequest(http.MethodGet, r.URL.Path+"?format=raw", nil))
+			if raw.Code != http.StatusOK {
+				unknown = append(unknown, r.Method+" "+r.URL.String())
+			}
+			maps.Copy(w.Header(), answer.Header())
+			w.WriteHeader(answer.Code)
+			w.Write(answer.Body.Bytes())
+		})
+		_, err := run(t, append(args, "--gateway", gateway.URL)...)
+		if repaired := errors.Is(err, converter.ErrNothingToRepair); err != nil && !repaired {
+			t.Errorf("%s: %v", name, err)
+		}
+		gateway.mu.Lock()
+		if len(gateway.requests) == 0 || len(unknown) > 0 {
+			t.Errorf("%s: of %d requests these are for something else: %q", name, len(gateway.requests), unknown)
+		}
+		gateway.mu.Unlock()
 	}
 }
 
