@@ -79,6 +79,9 @@ type origin struct {
 	on    func(Query) Source // the source on behalf of a query
 }
 
+// HasLists reports whether there are deny or allow lists.
+func (l *Library) HasLists() bool { return l.config.Lists != nil }
+
 // HasGateways reports whether IPFS gateways are among the sources.
 func (l *Library) HasGateways() bool { return l.config.Gateways != nil }
 

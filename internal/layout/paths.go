@@ -39,6 +39,9 @@ func ReferrersPath(name string, d digest.Digest) string {
 	return path.Join(name, referrers, d.String())
 }
 
+// FallbackPath returns where clients without the referrers API keep that index.
+func FallbackPath(name string, d digest.Digest) string { return ManifestPath(name, fallbackTag(d)) }
+
 // LatestNames returns the names below manifests by which a manifest of that media type is
 // found when the user names no tag: latest, and, of Docker's manifests, latest-v2 for
 // image2ipfs servers.

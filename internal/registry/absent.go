@@ -39,7 +39,7 @@ func (g *Registry) explain(ctx context.Context, q request, answer error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, explainingTakes)
 	defer cancel()
-	tags, _, err := g.Library.Tags(ctx, q.Query)
+	tags, _, err := g.tags(ctx, q)
 	e, failed := errors.AsType[*images.Error](err)
 	switch {
 	case failed && e.Class == images.Denied:
@@ -70,9 +70,10 @@ func explained(e *protocolError, separator, explanation string) error {
 }
 
 // whatIsThere describes what an address without an image leads to, or returns nothing if
-// that is not known. Clients of plain names have no address that could be wrong.
+// that is not known. Clients of plain names have no address that could be wrong. What the
+// lists refuse by a name has other paths below the root, so it could be named by mistake.
 func (g *Registry) whatIsThere(ctx context.Context, q request) string {
-	if q.rooted {
+	if q.rooted || q.isNamed() && g.Library.HasLists() {
 		return ""
 	}
 	for q := q.Query; ; q.Image.Name = "" {

@@ -12,13 +12,14 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
 // serveTags lists the tags of an image.
 func (g *Registry) serveTags(w http.ResponseWriter, r Request, q request) error {
-	tags, from, err := g.Library.Tags(r.Context(), q.Query)
+	tags, from, err := g.tags(r.Context(), q)
 	if err != nil {
 		return g.explainImage(r.Context(), q, g.answerTo(q, err, imageUnknown))
 	}
@@ -30,6 +31,14 @@ func (g *Registry) serveTags(w http.ResponseWriter, r Request, q request) error 
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
 	}{q.repository, notNil(tags)})
+}
+
+// tags returns the tags of an image, without those that the lists refuse by the names that
+// led to the image.
+func (g *Registry) tags(ctx context.Context, q request) ([]string, images.Origin, error) {
+	tags, from, err := g.Library.Tags(ctx, q.Query)
+	tags = slices.DeleteFunc(tags, func(tag string) bool { return !g.admits(q.way, layout.ManifestPath("", tag)) })
+	return tags, from, err
 }
 
 // serveReferrers lists the manifests whose subject is the requested one: signatures and

@@ -194,6 +194,31 @@ func TestCatalogNamesNoImageBelowADeniedRootName(t *testing.T) {
 	}
 }
 
+// What the lists refuse by a name is named in no answer for that name: in no list of tags,
+// and in no error.
+func TestDeniedNamesAreNotNamed(t *testing.T) {
+	im, server := imagestest.New(t), newNameServer(t)
+	server.set("/ipfs/" + im.Root.String())
+	server.setOwn(map[string]string{"a.example": "/ipns/b.example", "b.example": "/ipfs/" + im.Root.String()})
+	h := server.named(im.Store(t), "a.example", "b.example")
+	for _, denied := range []string{"a.example", "b.example"} {
+		h.deny = "/ipns/" + denied + "/" + ours + "/manifests/index\n/ipns/" + denied + "/" + older
+		s := newSite(t, h)
+		for path, kept := range map[string]string{
+			"/" + ours + "/tags/list":    "page",
+			"/" + ours + "/manifests/v9": "page",
+			"/none/manifests/v1":         "MANIFEST_UNKNOWN",
+			"/none/tags/list":            "NAME_UNKNOWN",
+			"/team/manifests/v1":         "MANIFEST_UNKNOWN",
+		} {
+			_, body, err := s.do(t, http.MethodGet, "/v2/ipns/a.example"+path)
+			if err != nil || strings.Contains(string(body), "index") || strings.Contains(string(body), older) || !strings.Contains(string(body), kept) {
+				t.Errorf("%s denied: %s: %s, %v", denied, path, body, err)
+			}
+		}
+	}
+}
+
 // A digest that may be in a directory that the name led to before is not absent while
 // the gateways fail.
 func TestFailureForAnEarlierDirectoryIsNoAbsence(t *testing.T) {

@@ -113,19 +113,18 @@ func parseImage(repository string) (layout.Image, error) {
 	if err == nil {
 		return image, nil
 	}
-	code, message := codeNameInvalid, err.Error()
 	isName := layout.CheckName(repository) == nil
+	if isName && isKey(repository) {
+		return layout.Image{}, &protocolError{codeNameUnknown, "this is an IPNS key, not the address of content: put ipns/ before it"}
+	}
+	code, message := codeNameInvalid, err.Error()
+	if isName && errors.Is(err, cidname.ErrNotCID) {
+		code = codeNameUnknown
+	}
 	_, misspelt := errors.AsType[*cidname.SpellingError](err)
-	switch {
-	case misspelt:
-	case isName && isKey(repository):
-		code, message = codeNameUnknown, "this is an IPNS key, not the address of content: put ipns/ before it"
-	case errors.Is(err, cidname.ErrNotCID):
+	if errors.Is(err, cidname.ErrNotCID) && !misspelt {
 		message = fmt.Sprintf("images here are named by their address on IPFS, <cid>[/<name>], as the converter prints it, "+
 			"and %.100q is not an address", addressOf(repository))
-		if isName {
-			code = codeNameUnknown
-		}
 	}
 	return layout.Image{}, &protocolError{code, message}
 }

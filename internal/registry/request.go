@@ -35,6 +35,10 @@ type request struct {
 	rooted     bool       // whether it is a plain name, below the configured root
 	name       names.Name // the IPNS key or domain in the request, if any
 	expires    time.Time  // when the name has to be looked up again
+
+	// way has the name and those that it leads through, each with the path of the image
+	// below it.
+	way []names.Step
 }
 
 // subject returns what the request is for.
@@ -61,7 +65,7 @@ func (q request) paths() []string {
 	case kindBlob:
 		return []string{layout.BlobPath(q.Image.Name, q.Digest)}
 	case kindReferrers:
-		return []string{layout.ReferrersPath(q.Image.Name, q.Digest), q.Image.Name}
+		return []string{layout.ReferrersPath(q.Image.Name, q.Digest), layout.FallbackPath(q.Image.Name, q.Digest), q.Image.Name}
 	}
 	return []string{q.Image.Name}
 }

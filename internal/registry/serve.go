@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"path"
+	"slices"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
@@ -56,6 +57,7 @@ func (g *Registry) serveNamed(w http.ResponseWriter, r Request, q request) error
 	if err := g.Library.AdmitName(q.name.String(), q.paths()...); err != nil {
 		return g.answerTo(q, err, nil)
 	}
+	q.way = []names.Step{{Name: q.name, Path: q.Image.Name}}
 	found, err := g.resolve(r.Context(), q.name)
 	if err != nil {
 		return err
@@ -92,6 +94,7 @@ func (g *Registry) serveEnd(w http.ResponseWriter, r Request, q request, end nam
 		if err := g.Library.AdmitName(step.Name.String(), through.paths()...); err != nil {
 			return g.answerTo(q, err, nil)
 		}
+		q.way = append(slices.Clip(q.way), names.Step{Name: step.Name, Path: through.Image.Name})
 	}
 	q.Image = layout.Image{Root: end.Root, Name: path.Join(end.Path, q.Image.Name)}
 	r.asked(q)
