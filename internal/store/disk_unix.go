@@ -3,7 +3,6 @@
 package store
 
 import (
-	"io/fs"
 	"syscall"
 )
 
@@ -14,12 +13,3 @@ var (
 	errOtherDisk error = syscall.EXDEV
 	errNoLocks         = []error{syscall.ENOLCK, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS}
 )
-
-// ownerOf returns the user who owns a file.
-func ownerOf(info fs.FileInfo) (uid int, known bool) {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	return int(st.Uid), true
-}

@@ -47,6 +47,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -121,7 +122,7 @@ func (s *Store) Owner() (uid int, known bool) {
 	if err != nil {
 		return 0, false
 	}
-	return ownerOf(info)
+	return atomicfile.OwnerOf(info)
 }
 
 // checkOwner makes sure that no other user, except root, can change the kept part of
@@ -135,7 +136,7 @@ func (s *Store) checkOwner() error {
 		if err != nil {
 			return err
 		}
-		owner, known := ownerOf(info)
+		owner, known := atomicfile.OwnerOf(info)
 		if us := os.Geteuid(); known && owner != us && owner != 0 {
 			return fmt.Errorf("%s belongs to user %d, and this is user %d: run the same command as its owner, with `sudo -u '#%d'`, or make it yours with `chown -R %d %s`, and give Caddy its cache with `chown -R %d %s`",
 				filepath.Join(s.dir, name), owner, us, owner, us, strconv.Quote(s.dir), owner, strconv.Quote(s.cached.dir))

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 )
@@ -32,14 +33,14 @@ func New(path string) (*File, error) {
 // regularFile returns where a path leads. That must be a regular file or nothing,
 // since renaming a file to it would replace a device or a directory.
 func regularFile(path string) (string, error) {
-	target, err := filepath.EvalSymlinks(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return path, nil
-	}
+	target, err := resolve(path)
 	if err != nil {
 		return "", err
 	}
-	info, err := os.Stat(target)
+	info, err := os.Lstat(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return target, nil
+	}
 	if err != nil {
 		return "", err
 	}
@@ -47,6 +48,56 @@ func regularFile(path string) (string, error) {
 		return "", fmt.Errorf("%s is not a regular file, so nothing is written there", path)
 	}
 	return target, nil
+}
+
+const maxLinks = 40 // that follow one another, as on Linux
+
+// resolve follows the links in a path, whose last parts need not exist. It refuses those
+// of another user than root and this one: in a directory like /tmp, anybody can put a
+// link where root will write.
+func resolve(path string) (string, error) {
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	root := filepath.VolumeName(whole) + string(filepath.Separator)
+	at, rest := root, parts(whole[len(root):])
+	for links := 0; len(rest) > 0; {
+		next := filepath.Join(at, rest[0])
+		rest = rest[1:]
+		info, err := os.Lstat(next)
+		if errors.Is(err, fs.ErrNotExist) {
+			return filepath.Join(append([]string{next}, rest...)...), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if owner, known := atomicfile.OwnerOf(info); known && owner != 0 && owner != os.Geteuid() {
+			return "", fmt.Errorf("%s is a link of user %d, and could lead anywhere: remove it, or write to another path", next, owner)
+		}
+		if links++; links > maxLinks {
+			return "", fmt.Errorf("%s leads through more than %d links", path, maxLinks)
+		}
+		target, err := os.Readlink(next)
+		if err != nil {
+			return "", err
+		}
+		if filepath.IsAbs(target) {
+			at = root
+			target = target[len(filepath.VolumeName(target)):]
+		}
+		rest = append(parts(target), rest...)
+	}
+	return at, nil
+}
+
+// parts splits a path.
+func parts(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r < 0x80 && os.IsPathSeparator(uint8(r)) })
 }
 
 // String returns the path of the file.

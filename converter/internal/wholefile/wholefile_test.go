@@ -5,7 +5,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/citest"
 )
 
 // A write that fails leaves the file as it was, and no temporary files.
@@ -63,5 +66,43 @@ func TestOnlyRegularFilesAreReplaced(t *testing.T) {
 	defer f.Close()
 	if f.String() != target {
 		t.Errorf("a link is replaced instead of %s", target)
+	}
+}
+
+// A link of a third user is not followed, neither to the file nor on the way to it: root
+// would write wherever it leads.
+func TestLinksOfOtherUsersAreNotFollowed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		citest.Skip(t, "only root can make links of another user")
+	}
+	dir := t.TempDir()
+	target := filepath.Join(dir, "target")
+	if err := os.Mkdir(target, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const other = 54321
+	for name, leads := range map[string]string{"file": filepath.Join(target, "new"), "dir": target} {
+		link := filepath.Join(dir, name)
+		if err := os.Symlink(leads, link); err != nil {
+			t.Fatal(err)
+		}
+		path := link
+		if name == "dir" {
+			path = filepath.Join(link, "new")
+		}
+		f, err := New(path)
+		if err != nil {
+			t.Fatalf("%s: a link of our own: %v", name, err)
+		}
+		if f.String() != filepath.Join(target, "new") {
+			t.Errorf("%s: the file is %s", name, f)
+		}
+		f.Close()
+		if err := os.Lchown(link, other, other); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(path); err == nil || !strings.Contains(err.Error(), "a link of user 54321") {
+			t.Errorf("%s: the error is %v", name, err)
+		}
 	}
 }
