@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ func TestFillOfOneByteDoesNotFetchTheBlob(t *testing.T) {
 	im, blob := one(t, content)
 	g := &testGateway{images: []*image{im}, limiter: newLimiter(8 << 20)}
 	b := serve(t, t.TempDir(), room, g)
+	b.config.Grace = 100 * time.Millisecond
 	check(t, b.get(t.Context(), blob, content, &gateway.Range{First: 0, Last: 0}))
 	b.wait()
 	if sent := g.bytes.Load(); sent > large/4 {
@@ -254,4 +256,61 @@ func TestPrefetchRefusesBlobOfAnotherSize(t *testing.T) {
 	}
 	check(t, b.get(t.Context(), blob, content, nil))
 	b.mustKeep(t, blob, content)
+}
+
+// A gateway that sends fast gets a request for the bytes that a reader wants, and for no
+// others, until readers have got a fair part of the blob.
+func TestSmallPartsAreRequestedAlone(t *testing.T) {
+	content := random(90, large)
+	im, blob := one(t, content)
+	g := &testGateway{images: []*image{im}}
+	b := serve(t, t.TempDir(), room, g)
+	b.config.Grace = 100 * time.Millisecond
+	for _, part := range []gateway.Range{{First: 0, Last: 0}, {First: large / 2, Last: large/2 + 100}, {First: -1, Last: -1}} {
+		check(t, b.get(t.Context(), blob, content, &part))
+	}
+	b.wait()
+	if sent := g.bytes.Load(); sent > 4*leafLen {
+		t.Errorf("the gateway sent %d bytes, and three leaves have %d", sent, 3*leafLen)
+	}
+	b.mustBeClean(t)
+}
+
+// The clients that leave at the same time do not cause more bytes than one of them.
+func TestGraceIsSharedByAllFills(t *testing.T) {
+	const clients = 8
+	g := &testGateway{}
+	held := make(chan struct{})
+	g.body = func(r io.ReadSeeker) io.ReadSeeker { return &stopping{r, leafLen, held} }
+	var blobs []Blob
+	var contents [][]byte
+	for i := range clients {
+		content := random(byte(100+i), large/8)
+		im, blob := one(t, content)
+		g.images, blobs, contents = append(g.images, im), append(blobs, blob), append(contents, content)
+	}
+	b := serve(t, t.TempDir(), room, g)
+	b.config.GraceBytes = large / 8
+	for i, blob := range blobs {
+		ctx, leave := context.WithCancel(t.Context())
+		if err := b.Copy(ctx, b.session, blob, nil, &client{want: contents[i], slow: leave}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a client that left: %v", err)
+		}
+	}
+	b.mu.Lock()
+	going := 0
+	for _, fl := range b.places {
+		if fl.lives() {
+			going++
+		}
+	}
+	b.mu.Unlock()
+	if going == 0 || going > 2 {
+		t.Errorf("%d fills of %d go on, and there is grace for one blob", going, clients)
+	}
+	close(held)
+	b.wait()
+	if n := b.graceUsed.Load(); n != 0 {
+		t.Errorf("%d bytes of grace are in use after all fills have ended", n)
+	}
 }

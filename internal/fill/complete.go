@@ -34,8 +34,9 @@ func (fl *fill) complete() error {
 	return nil
 }
 
-// takeTurn begins to fetch all of the blob. A prefetch first waits for a slot or for a
-// reader, and occupies the slot until done is called or a reader comes.
+// takeTurn begins to fetch all of the blob, if its readers want so much of it. A prefetch
+// first waits for a slot or for a reader, and occupies the slot until done is called or a
+// reader comes.
 func (fl *fill) takeTurn() (done func(), err error) {
 	done = func() {}
 	if fl.slots != nil {
@@ -59,7 +60,7 @@ func (fl *fill) takeTurn() (done func(), err error) {
 		fl.endLater()
 	}
 	fl.mu.Unlock()
-	fl.fetchAll()
+	fl.fetchAllIfWanted()
 	return done, nil
 }
 

@@ -13,8 +13,9 @@ const Grace = 30 * time.Second
 // progress.
 const Patience = 5 * time.Second
 
-// GraceBytes is how many bytes may come for a fill that has no readers. If these only
-// wanted parts of the blob, that is at most graceFactor times the bytes that they got.
+// GraceBytes is how many bytes may come for all fills without readers together. If the
+// readers of a fill only wanted parts of the blob, it gets at most graceFactor times the
+// bytes that they got.
 const (
 	GraceBytes  = 64 << 20
 	graceFactor = 200
@@ -22,8 +23,8 @@ const (
 
 // A Config says how a Filler fills. Its zero value has the defaults.
 type Config struct {
-	// Grace is how long a fill goes on without readers, and GraceBytes for how many
-	// bytes at most. Default: Grace and GraceBytes.
+	// Grace is how long a fill goes on without readers, and GraceBytes is how many bytes
+	// all of these fills have together. Default: Grace and GraceBytes.
 	Grace      time.Duration
 	GraceBytes int64
 

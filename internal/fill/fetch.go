@@ -32,6 +32,9 @@ type Blob struct {
 
 func (b Blob) key() string { return b.Root.KeyString() + "/" + b.Path }
 
+// A span is the bytes [from, to) of a blob.
+type span struct{ from, to int64 }
+
 // A fetch brings the missing leaves of a growing file, from other blobs of the store
 // and from gateways. It fetches the leaves first for which readers wait.
 type fetch struct {
@@ -42,10 +45,10 @@ type fetch struct {
 
 	// Guarded by mu.
 	claims []*stream
-	wanted map[any]int64 // offsets at which readers wait
-	all    bool          // leaves for which no reader waits are fetched, too
-	parts  bool          // readers want parts
-	failed error         // of gateways; forgotten when the next reader enters
+	wanted map[any]span // what readers wait for
+	all    bool         // leaves for which no reader waits are fetched, too
+	parts  bool         // readers want parts
+	failed error        // of gateways; forgotten when the next reader enters
 }
 
 // await waits until the bytes at an offset are present, and returns how far they go.
@@ -59,8 +62,8 @@ func (f *fetch) await(ctx context.Context, who any, from, to int64, whole bool) 
 			return true
 		}
 		if err = f.whyNot(from); err == nil && who != nil {
-			f.wanted[who] = from
-			f.bring(from)
+			f.wanted[who] = span{from, to}
+			f.bring(from, to)
 		}
 		return err != nil
 	})
@@ -105,8 +108,10 @@ func (f *fetch) unwant(who any) {
 func (f *fetch) fetchAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.all = true
-	f.dispatch()
+	if !f.all {
+		f.all = true
+		f.dispatch()
+	}
 }
 
 // dispatch starts the streams that are needed. It must be called with mu held.
@@ -120,21 +125,22 @@ func (f *fetch) dispatch() {
 		}
 		return
 	}
-	for _, at := range f.wanted {
-		f.bring(at)
+	for _, part := range f.wanted {
+		f.bring(part.from, part.to)
 	}
 	for i := f.prefix; f.all && i < len(f.leaves) && len(f.claims) < maxStreams-1; i++ {
 		if st := f.claimOf(i); st != nil {
 			i = st.end - 1
 		} else if f.leaves[i] == missing {
-			f.start(f.claim(i, f.endOfRun(i)))
+			f.start(f.claim(i, f.endOfRun(i, f.table.Size())))
 		}
 	}
 }
 
 // bring makes sure that the leaf at an offset comes soon, unless there are too many
-// streams. It must be called with mu held.
-func (f *fetch) bring(at int64) {
+// streams. It requests the bytes up to another offset with it. It must be called with mu
+// held.
+func (f *fetch) bring(at, to int64) {
 	if f.phase != fetching || f.ctx.Err() != nil || len(f.claims) == maxStreams {
 		return
 	}
@@ -149,10 +155,10 @@ func (f *fetch) bring(at int64) {
 	st := f.claimOf(i)
 	switch {
 	case st == nil:
-		f.start(f.claim(i, f.endOfRun(i)))
+		f.start(f.claim(i, f.endOfRun(i, to)))
 	case f.table.Start(i)-st.at > far:
 		st.end = i
-		f.start(f.claim(i, f.endOfRun(i)))
+		f.start(f.claim(i, f.endOfRun(i, to)))
 	}
 }
 
@@ -180,11 +186,11 @@ func (f *fetch) isClaimed(at int64) bool {
 }
 
 // endOfRun returns the end of the leaves that one request fetches which begins with leaf
-// i.
-func (f *fetch) endOfRun(i int) int {
+// i. Once readers want parts, it fetches no more than the bytes up to an offset.
+func (f *fetch) endOfRun(i int, to int64) int {
 	end, most := i, f.table.Size()
 	if f.parts {
-		most = f.table.Start(i) + far
+		most = min(to, f.table.Start(i)+far)
 	}
 	for gap := int64(0); i < len(f.leaves) && gap <= maxGap && f.table.Start(i) < most && f.claimOf(i) == nil; i++ {
 		if f.leaves[i] == missing {

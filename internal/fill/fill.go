@@ -36,6 +36,7 @@ type shared struct {
 	aheadTables *budget.Budget          // for prefetches, a part of tables
 	lies        *lru.Cache[string, lie] // by CID
 	idle        atomic.Int64            // fills without readers
+	graceUsed   atomic.Int64            // bytes of grace that these have taken
 }
 
 // A list of fills knows them by place and by file.
@@ -73,7 +74,7 @@ type fill struct {
 
 func newFill(ctx context.Context, all *shared, l list, s trustless.Session, b Blob) *fill {
 	fl := &fill{shared: all, list: l, ended: make(chan struct{}), asked: make(chan struct{}), release: func() {}, unreserve: func() {}}
-	fl.changed, fl.wanted = make(chan struct{}), map[any]int64{}
+	fl.changed, fl.wanted = make(chan struct{}), map[any]span{}
 	fl.ctx, fl.cancel = context.WithCancel(ctx)
 	fl.session, fl.blob, fl.spend = s, b, fl.spendGrace
 	return fl
@@ -141,9 +142,8 @@ func (fl *fill) endLater() {
 		fl.cancel()
 		return
 	}
-	fl.grace = fl.config.GraceBytes
-	if !fl.whole.Load() {
-		fl.grace = min(fl.grace, graceFactor*fl.given.Load())
+	if fl.isUsed() {
+		fl.takeGrace()
 	}
 	fl.end = time.AfterFunc(fl.config.Grace, func() {
 		fl.mu.Lock()
@@ -160,6 +160,34 @@ func (fl *fill) goOn() {
 		fl.end.Stop()
 		fl.end = nil
 		fl.idle.Add(-1)
+		fl.graceUsed.Add(-fl.grace)
+		fl.grace = 0
+	}
+}
+
+// takeGrace takes what the fill may use of the grace that all fills have together, or
+// ends the fill if there is none. It must be called with mu held.
+func (fl *fill) takeGrace() {
+	most := fl.config.GraceBytes
+	if !fl.whole.Load() {
+		most = min(most, graceFactor*fl.given.Load())
+	}
+	if fl.table != nil {
+		most = min(most, fl.table.Size()-fl.table.Start(min(fl.prefix, len(fl.leaves)-1)))
+	}
+	over := max(0, fl.graceUsed.Add(most)-fl.config.GraceBytes)
+	fl.grace = max(0, most-over)
+	fl.graceUsed.Add(fl.grace - most)
+	if fl.grace == 0 {
+		fl.cancel()
+	}
+}
+
+// fetchAllIfWanted begins to fetch all of the blob if a reader wants the whole, or if
+// readers got so much that the whole is a fair multiple of it.
+func (fl *fill) fetchAllIfWanted() {
+	if !fl.isUsed() || fl.whole.Load() || fl.given.Load()*graceFactor >= fl.table.Size() {
+		fl.fetchAll()
 	}
 }
 
@@ -177,9 +205,12 @@ func (fl *fill) spendGrace(n int) {
 	if fl.end == nil {
 		return
 	}
-	if fl.grace -= int64(n); fl.grace < 0 {
+	if int64(n) > fl.grace {
 		fl.cancel()
+		return
 	}
+	fl.grace -= int64(n)
+	fl.graceUsed.Add(-int64(n))
 }
 
 // giveTables gives the memory of the leaf table back to the budget once the fill has

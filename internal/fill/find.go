@@ -195,7 +195,7 @@ func (st *first) Start(file trustless.File, _, _ int64) {
 	err := st.begin(file)
 	f.mu.Lock()
 	if err == nil && f.phase == fetching && f.leaves[0] == missing && len(f.claims) == 0 {
-		st.stream = f.claim(0, f.endOfRun(0))
+		st.stream = f.claim(0, f.endOfRun(0, f.table.Size()))
 	}
 	f.mu.Unlock()
 	st.found <- err

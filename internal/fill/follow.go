@@ -112,8 +112,8 @@ func (fl *fill) follow() error {
 	}
 	defer theirs.Close()
 	f := &follower{growing: &fl.growing, theirs: theirs, wanted: func() (at []int64) {
-		for _, offset := range fl.wanted {
-			at = append(at, offset)
+		for _, part := range fl.wanted {
+			at = append(at, part.from)
 		}
 		return at
 	}}

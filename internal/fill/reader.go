@@ -28,7 +28,10 @@ type reader struct {
 	to      int64    // offset after the last byte that the sink gets
 }
 
-func (r *reader) fromStart() bool { return r.part == nil || r.part.First == 0 }
+// fromStart reports whether the reader wants the beginning of the blob, and much of it.
+func (r *reader) fromStart() bool {
+	return r.part == nil || r.part.First == 0 && (r.part.Last < 0 || r.part.Last >= far)
+}
 
 var errFar = errors.New("the file grows in order, and is far from that part")
 
@@ -47,6 +50,7 @@ func (r *reader) read(ctx context.Context, fl *fill) (*fill, error) {
 	}
 	if r.part == nil {
 		fl.whole.Store(true)
+		fl.fetchAll()
 	}
 	from, to := int64(0), size
 	if r.part != nil {
@@ -148,6 +152,7 @@ func (r *reader) take(fl *fill, end int64) error {
 	n, err := r.give(fl, end)
 	r.next += n
 	fl.given.Add(n)
+	fl.fetchAllIfWanted()
 	if _, ours := errors.AsType[*fs.PathError](err); ours || err == nil && n == 0 {
 		return passedBy{errors.Join(errors.New("reading what was cached"), err)}
 	}
