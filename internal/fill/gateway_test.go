@@ -179,7 +179,15 @@ type bench struct {
 
 func serve(t testing.TB, dir string, limit int64, gateways ...*testGateway) *bench {
 	t.Helper()
-	var group gateway.Group
+	return serveGroups(t, dir, limit, gateway.Config{Groups: []gateway.Group{groupOf(t, gateways...)}})
+}
+
+// groupOf serves gateways as one group.
+func groupOf(t testing.TB, gateways ...*testGateway) gateway.Group {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	group := gateway.Group{Transport: transport}
 	for _, g := range gateways {
 		server := httptest.NewServer(g)
 		t.Cleanup(server.Close)
@@ -187,11 +195,13 @@ func serve(t testing.TB, dir string, limit int64, gateways ...*testGateway) *ben
 		check(t, err)
 		group.Upstreams = append(group.Upstreams, u)
 	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	group.Transport = transport
+	return group
+}
+
+func serveGroups(t testing.TB, dir string, limit int64, c gateway.Config) *bench {
+	t.Helper()
 	b := &bench{dir: dir, cache: store.Open(dir).NewCache(store.CacheConfig{MaxSize: limit})}
-	client := trustless.NewClient(trustless.Config{Pool: gateway.NewPool(gateway.Config{Groups: []gateway.Group{group}}), Nodes: b.cache})
+	client := trustless.NewClient(trustless.Config{Pool: gateway.NewPool(c), Nodes: b.cache})
 	b.session = trustless.Session{Client: client}
 	b.Filler = New(b.cache, Config{})
 	b.SetPrefetch(3)

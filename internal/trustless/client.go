@@ -51,6 +51,8 @@ type Client struct {
 	budget *budget.Budget
 	early  *budget.Budget // of blocks that came before they were wanted
 
+	writes tokens // of nodes to disk
+
 	blocks  *memo.Cache[string, []byte] // directories and nodes of files, by multihash
 	files   *memo.Cache[string, *File]  // by place
 	lookups memo.Group[string, *File]   // by place
@@ -78,10 +80,10 @@ func (c *Client) Forget() {
 	c.files.Clear()
 }
 
-// remember keeps a verified block.
+// remember keeps a verified block, in memory and on disk.
 func (c *Client) remember(b unixfs.Block) {
 	c.blocks.Add(string(b.CID.Hash()), b.Data)
-	if c.nodes != nil {
+	if c.nodes != nil && c.writes.take() {
 		c.nodes.AddNode(b)
 	}
 }
