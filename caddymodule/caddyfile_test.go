@@ -15,7 +15,7 @@ import (
 )
 
 // Each file in testdata is a Caddyfile, a line of ten dashes, and the JSON or
-// the error that it becomes, as in Caddy's own tests.
+// the error that it adapts to, as in Caddy's own tests.
 func TestCaddyfiles(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.caddyfiletest")
 	if err != nil || len(files) == 0 {
@@ -73,13 +73,13 @@ func TestExample(t *testing.T) {
 		}
 	}
 
-	// What it has in comments, without a space after the "#", works too.
+	// The options that are commented out, with no space after the "#", work as well.
 	all := regexp.MustCompile(`(?m)^\t\t#(\S|\t)`).ReplaceAll(example, []byte("\t\t$1"))
 	got, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(all, nil)
 	if err != nil || !strings.Contains(string(got), `"dial_timeout"`) || !strings.Contains(string(got), `"redirect"`) {
 		t.Errorf("%s, %v, from\n%s", got, err, all)
 	}
 	if formatted := caddyfile.Format(all); !bytes.Equal(formatted, all) {
-		t.Errorf("what is in comments is not formatted: want\n%s", formatted)
+		t.Errorf("the options in comments are not formatted: want\n%s", formatted)
 	}
 }

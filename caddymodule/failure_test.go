@@ -9,8 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 )
 
-// What the gateways fail to do is an answer in the protocol's form, unless the
-// site has a route for errors; and what is wrong is in the log alone.
+// When the gateways fail, the client gets an error in the protocol's form, unless the
+// site has a route for errors. Only the log has the reason.
 func TestFailure(t *testing.T) {
 	im := imagestest.New(t)
 	for name, test := range map[string]struct {

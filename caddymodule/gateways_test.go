@@ -64,8 +64,8 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 }
 
-// HTTP/2 takes megabytes for every client that is slow, so it is for who asks
-// for it.
+// HTTP/2 takes megabytes for every slow client, so it is used only if the configuration
+// asks for it.
 func TestHTTPVersion(t *testing.T) {
 	im := imagestest.New(t)
 	var proto atomic.Value
@@ -86,7 +86,7 @@ func TestHTTPVersion(t *testing.T) {
 	}
 }
 
-// What a transport can learn is the gateway's, and nothing of the client's.
+// The context of a transport describes the request to the gateway, and not the client's.
 func TestTransportContext(t *testing.T) {
 	im := imagestest.New(t)
 	server := httptest.NewTLSServer(im.Gateway(t))
@@ -117,7 +117,7 @@ func TestTransportContext(t *testing.T) {
 	<-derived.Done()
 }
 
-// Gateways learn nothing of the client.
+// Gateways learn nothing about the client.
 func TestGatewayRequests(t *testing.T) {
 	im := imagestest.New(t)
 	g := im.Gateway(t)
@@ -151,14 +151,14 @@ func TestGatewayRequests(t *testing.T) {
 	}
 }
 
-// TLS needs no configuration but its trust.
+// TLS needs no configuration if the gateway's certificate is trusted.
 func TestHTTPS(t *testing.T) {
 	im := imagestest.New(t)
 	plain := im.Gateway(t)
 	secure := httptest.NewTLSServer(plain)
 	defer secure.Close()
 	h := Handler{Gateways: []*Gateway{{Upstreams: []string{secure.URL}}}}
-	newSite(t, h).get(t, 502, im.BlobURL(t, im.Config)) // by an unknown authority
+	newSite(t, h).get(t, 502, im.BlobURL(t, im.Config)) // the authority is unknown
 
 	h.Gateways[0].TransportRaw = []byte(`{"protocol":"http","tls":{"insecure_skip_verify":true}}`)
 	newSite(t, h).get(t, 200, im.BlobURL(t, im.Config))
@@ -167,8 +167,8 @@ func TestHTTPS(t *testing.T) {
 	newSite(t, h).get(t, 200, im.BlobURL(t, im.Config))
 }
 
-// A header reaches the gateways that it is for, at their own addresses only, and its value
-// is nowhere to be seen.
+// A header is sent to its own gateways only, and its value appears in no configuration,
+// state, log or error.
 func TestGatewayHeaders(t *testing.T) {
 	im := imagestest.New(t)
 	token := filepath.Join(t.TempDir(), "token")

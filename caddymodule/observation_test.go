@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
-// What became of a request is counted once, and by what the client had of it.
+// Each request is counted once, with the result that its client saw.
 func TestResults(t *testing.T) {
 	status := func(code int) func(http.ResponseWriter) error {
 		return func(w http.ResponseWriter) error {
@@ -35,7 +35,7 @@ func TestResults(t *testing.T) {
 	failed := func(err error) func(http.ResponseWriter) error { return func(http.ResponseWriter) error { return err } }
 	for _, test := range []struct {
 		method string
-		left   bool // whether the client does meanwhile
+		left   bool // whether the client leaves before the answer
 		answer func(http.ResponseWriter) error
 		want   string
 	}{

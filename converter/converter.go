@@ -10,24 +10,24 @@
 // This package decides which images are wanted, reads their manifests, writes new ones
 // where an archive has none of its own, and makes a tree of files (package tree), which
 // a destination (package destination) puts in its place. Package origin reads what is
-// on IPFS already. Packages inspect and verify look into it, and package export writes
-// it back into an archive.
+// on IPFS already. Packages inspect and verify describe and check it, and package export
+// writes it back into an archive.
 //
-// Nothing is published, pinned or reported before everything was read and found to be
-// what the manifests and configs say.
+// An image is published, pinned or reported only after every file was read and matched
+// the manifests and configs.
 //
 // The same archive with the same options gives the same root everywhere: no time,
 // name, path or environment enters what is written. That is format 1, and it is frozen:
 // where layers are cut, what the encoder makes of each piece, how manifests and
-// directories are written, and how files become blocks. TestGoldenRoots holds it.
+// directories are written, and how files become blocks. TestGoldenRoots checks it.
 // Anything that gives other roots is an option.
 //
 // The words of this code:
 //
 //   - leaf: a block with bytes of a file. A large file has many, and nodes above them.
 //   - leaf table: the list of a file's leaves, each with its CID, offset and length.
-//   - aligned: said of a layer that is cut and compressed at boundaries that depend on
-//     the files in its tar, so that equal files give equal leaves in every version.
+//   - aligned: cut and compressed at the boundaries of the files in the layer's tar, so
+//     that equal files give equal leaves in every version.
 //   - member: a gzip stream of its own within a file. Each leaf of an aligned layer is one.
 //   - index: a manifest that names other manifests, usually one for each platform.
 //   - referrer: a manifest that is about another one, its subject: a signature, say.

@@ -52,7 +52,7 @@ func (r *hostileRoot) keep(b unixfs.Block) error {
 	return nil
 }
 
-// file returns a file of the root, of which no temporary file is left.
+// file returns a file of the root, and removes its temporary file.
 func (r *hostileRoot) file(data string) tree.File {
 	r.t.Helper()
 	f, err := tree.NewFile(r.ws, []byte(data))

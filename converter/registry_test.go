@@ -241,7 +241,7 @@ func TestReferrersOfARegistry(t *testing.T) {
 		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	// pages returns a list in pages, of which the last one is another answer.
+	// pages serves a list in three pages, the last of which is the given handler's.
 	pages := func(link string, last http.HandlerFunc) http.HandlerFunc {
 		return func(w http.ResponseWriter, req *http.Request) {
 			switch req.URL.RawQuery {

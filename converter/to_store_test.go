@@ -17,7 +17,7 @@ import (
 
 // A leaf that the store did not have counts as new once, and no other leaf does.
 func TestReused(t *testing.T) {
-	twice := func(tag string) []byte { // in two layers, of which each is cut alike
+	twice := func(tag string) []byte { // the same content in two layers, cut alike
 		content := testimage.Random(tag, 1<<20)
 		one := new(testimage.Tarball).File("srv/one", content).Close()
 		two := new(testimage.Tarball).File("srv/two", content).Close()

@@ -70,12 +70,12 @@ func (f *verifyFlags) run(cmd *cobra.Command, args []string) error {
 	return v.run(cmd.Context())
 }
 
-// A verification is one run of converter verify. What it reads, and what its
-// result depends on, is in one place only.
+// A verification is one run of converter verify. It reads from one place, and its result
+// depends on that place alone.
 type verification struct {
 	at        place
 	all       bool
-	host      string // that references begin with
+	host      string // of the printed references
 	stdout    io.Writer
 	logf      func(format string, args ...any)
 	from      origin.Origin
@@ -86,7 +86,7 @@ type verification struct {
 	verifier  *verify.Verifier
 }
 
-// open finds out what is to be verified.
+// open opens the place, and lists the roots to verify.
 func (v *verification) open(ctx context.Context, args []string) error {
 	if !v.all {
 		img, err := v.at.open(args, v.logf)

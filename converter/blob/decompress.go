@@ -35,8 +35,8 @@ const (
 	bzip2Magic = "BZh" // and a level from 1 to 9
 )
 
-// What follows the magic of bzip2: the first block, or the end where there is none. A tar
-// whose first file is called BZh1 does not go on so.
+// A bzip2 file continues after its magic with the first block, or with the end if it has no
+// block. A tar whose first file is called BZh1 does not.
 const (
 	bzip2Block = "\x31\x41\x59\x26\x53\x59"
 	bzip2End   = "\x17\x72\x45\x38\x50\x90"

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// kuboStall is how long Kubo may take nothing of what is sent to it before
-	// it is asked whether it is still there.
+	// kuboStall is how long Kubo may accept no bytes before the caller checks that
+	// it still responds.
 	kuboStall = time.Minute
 
-	// kuboPin is the same when Kubo has everything: it walks the whole DAG then.
+	// kuboPin is the same after Kubo has every block, when it walks the whole DAG.
 	kuboPin = 10 * time.Minute
 
-	// kuboAnswer is how long a Kubo that is still there may take to say so.
+	// kuboAnswer is how long Kubo may take to respond to that check.
 	kuboAnswer = 10 * time.Second
 
 	kuboMaxAnswer = 1 << 20 // bytes

@@ -2,8 +2,8 @@
 // directory of plain files. It is the reverse of package origin.
 //
 // A destination has a temporary directory on the disk that it writes to. The tree's
-// blobs wait there, so that they can be renamed into place. Whatever has not been
-// committed is removed when the destination is closed.
+// blobs wait there, so that they can be renamed into place. Close removes every file
+// that was not committed.
 package destination
 
 import (
@@ -136,8 +136,8 @@ func (d *Store) put(ctx context.Context, b *blob.Blob) error {
 	return d.to.Blob(b.Path, b.Digest, b.File)
 }
 
-// CountReused has Reused count what a store with at most so many blobs has already.
-// That takes reading all of their leaf tables.
+// CountReused makes Reused count the leaves that the store has already, if the store has
+// at most that many blobs. Counting reads the leaf tables of all of them.
 func (d *Store) CountReused(most int) { d.mostCounted = most }
 
 // Reused returns how many bytes of a tree are in leaves that the store has, or that

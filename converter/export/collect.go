@@ -47,7 +47,7 @@ type nameDir struct {
 	visited map[digest.Digest][]dockerImage // what Docker's list could name for a manifest
 }
 
-// open returns the directory of a name, of which one is kept.
+// open returns the directory of a name. It remembers the last one.
 func (c *collector) open(ctx context.Context, name string) (*nameDir, error) {
 	if c.dir != nil && c.name == name {
 		return c.dir, nil

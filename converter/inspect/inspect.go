@@ -1,7 +1,7 @@
 // Package inspect describes images on IPFS: their manifests and blobs, how many leaves
-// each layer has, and how many of these a store has in other images. That is what a
-// pull or another copy costs. It reads manifests, configs and leaf tables, and no
-// layer, so an image of any size is described at once.
+// each layer has, and how many of these a store has in other images. The other leaves are
+// the cost of a copy into that store. The package reads manifests, configs and leaf
+// tables, but no layers, so an image of any size is described at once.
 package inspect
 
 import (

@@ -17,8 +17,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 )
 
-// FromLayout returns the source of the images in the directory of an OCI layout. A
-// blob is read when it is asked for.
+// FromLayout returns the source of the images in the directory of an OCI layout. It
+// reads a blob only when the conversion needs it.
 func FromLayout(dir string) Source { return layoutDir(dir) }
 
 type layoutDir string

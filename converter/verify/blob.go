@@ -173,8 +173,8 @@ func (b *blobReader) readOnce(ctx context.Context, f *storedFile) *blobReport {
 	return r
 }
 
-// readBlob reads a file to its end. What a layer decompresses to has no bound: it is
-// hashed and not kept, until the context is done.
+// readBlob reads a file to its end. The decompressed size of a layer has no bound: the
+// bytes are hashed and dropped, and reading stops when ctx is done.
 func readBlob(ctx context.Context, from origin.Origin, f *storedFile) *blobReport {
 	file, err := from.File(ctx, f.cid)
 	if err != nil {

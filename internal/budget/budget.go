@@ -16,9 +16,9 @@
 // directory, uses a Share. Code that can do without the memory, such as a fill whose
 // blob can pass by the cache, calls TryTake, which does not wait.
 //
-// What is held for as long as a client likes, such as the leaf table of a blob that the
-// client reads slowly, is taken from a Part, so that it leaves room for requests that
-// are over in a moment.
+// A Part is for bytes that a client can make the process hold for as long as it likes,
+// such as the leaf table of a blob that it reads slowly. The rest of the budget stays free
+// for short requests.
 //
 // Count what is allocated: a decoded value can take several times the bytes that it
 // was decoded from. Buffers of a fixed size for each connection are not counted.

@@ -3,17 +3,17 @@
 // An image reference allows lower-case letters and digits only, so the usual
 // spelling of a CIDv0 (base58, "Qm…") can never stand in one. The form written
 // here is the lower-case, unpadded base32 (RFC 4648) of the CIDv0's multihash:
-// always 55 characters, always beginning with "ciq". It was image2ipfs's, and
-// needs no version or codec, since it always means dag-pb and sha2-256.
+// always 55 characters, always beginning with "ciq". The form comes from image2ipfs.
+// It needs no version or codec, since it always means dag-pb and sha2-256.
 //
-// Read as well are the CIDv1 multibases that are legal in a reference:
+// The package also reads the CIDv1 multibases that are legal in a reference:
 // base32 ("b…"), base36 ("k…") and base16 ("f…").
 //
 // Every CID has exactly one accepted spelling in each form. Base32 decoders
 // ignore the unused bits of the last character, so eight strings decode to one
 // "ciq…" and four to one "bafy…"; a caller could use the other seven to get
-// around a cache or a deny list. Whatever does not encode back to itself is
-// refused.
+// around a cache or a deny list. Parse refuses any string that does not encode
+// back to itself.
 //
 // The two kinds of form cannot be confused: as a multibase, "c" is padded
 // base32, and 54 characters after it are never a whole number of bytes.

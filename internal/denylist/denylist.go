@@ -1,7 +1,7 @@
-// Package denylist decides what may be served: deny lists say what may not be, and
-// allow lists name the only roots that may be.
+// Package denylist decides which content may be served: deny lists name content that is
+// refused, and allow lists name the only roots that are served.
 //
-// Deny lists are compact deny lists (IPIP-383), of which badbits is the best known: an
+// Deny lists are in the compact format of IPIP-383, like the well-known badbits list: an
 // optional YAML header, then one rule on each line.
 //
 //	/ipfs/<cid>              a CID, in any version, codec and base

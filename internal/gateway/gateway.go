@@ -12,12 +12,12 @@ import (
 type gateway struct {
 	base      *url.URL
 	transport http.RoundTripper
-	penalty   atomic.Int64          // Unix time in nanoseconds until which it is last in its group
-	refused   [formats]atomic.Int64 // the same, until which it is asked last for a format
+	penalty   atomic.Int64          // Unix time in nanoseconds at which it stops being last in its group
+	refused   [formats]atomic.Int64 // the same for each format: when it stops being asked last
 	silence   silence
 	rest      rest
 	refusals  refusals
-	away      atomic.Bool // whether no answer began the last time
+	away      atomic.Bool // whether the last attempt got no response
 }
 
 // refusalMemory is how long the pool remembers that a gateway does not serve a format.

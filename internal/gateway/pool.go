@@ -1,10 +1,10 @@
 // Package gateway gets files below CIDs from a pool of HTTP gateways that need not be
 // trusted.
 //
-// A Pool asks gateways for an Exchange until one gives a good answer. What is good is
-// for the caller to say: Exchange.Accept reads and verifies an answer, and its error
-// tells the pool whose fault a bad one is. So one loop asks the next gateway after
-// every kind of failure, in the middle of a file as well.
+// A Pool asks gateways for an Exchange until one gives a good answer. The caller decides
+// what is good: Exchange.Accept reads and verifies an answer, and its error tells the pool
+// whose fault a bad one is. So one loop asks the next gateway after every kind of failure,
+// even in the middle of a file.
 //
 // Time is bounded by the rate of verified bytes. While every gateway at work is slow,
 // the next one joins, and a slow one stops once another has given more.

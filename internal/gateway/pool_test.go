@@ -224,7 +224,7 @@ func TestMarksAreBounded(t *testing.T) {
 	}
 	m.add(nil, "late", now.Add(Penalty))
 	if len(m.until) != 1 {
-		t.Errorf("%d marks, of which all but one have expired", len(m.until))
+		t.Errorf("%d marks, though all but one have expired", len(m.until))
 	}
 }
 

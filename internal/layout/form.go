@@ -27,8 +27,8 @@ func (f Form) IsNative() bool {
 	return is
 }
 
-// Detect returns the form of an image. If it has none that is known, the error is
-// fs.ErrNotExist.
+// Detect returns the form of an image. The error is fs.ErrNotExist if the image has no
+// known form.
 //
 // Listing the image's directory tells most forms apart; forms with a directory of manifests
 // take a second listing, and all others one small file.

@@ -80,7 +80,7 @@ func FuzzParseTarget(f *testing.F) {
 		if got.root.Defined() == (got.name != Name{}) {
 			t.Errorf("%q is both or none: %+v", s, got)
 		}
-		// What is read can be written and read again.
+		// A parsed target can be written and parsed again.
 		again := "/ipns/" + got.name.String()
 		if got.root.Defined() {
 			again = "/ipfs/" + got.root.String()

@@ -1,6 +1,6 @@
 package oddarchive
 
-// Layouts of several images, of which one may be wanted.
+// choiceCases are layouts with several images from which the caller may choose.
 func choiceCases() []*Case {
 	amd, arm := newImage("amd64"), imageFor("arm64", object{"architecture": "arm64"}, layerOf("arm64"))
 	var l layout

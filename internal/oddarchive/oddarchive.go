@@ -53,9 +53,9 @@ type Want struct {
 	// Kept says that every blob must have the bytes that it has in the input.
 	Kept bool
 
-	// Pullable are the clients that can pull the result, of "docker" (20.10), "podman"
-	// (4.3) and "skopeo". What the others refuse, they refuse from any registry. Nil
-	// means all of them.
+	// Pullable lists the clients that can pull the result: "docker" (20.10), "podman"
+	// (4.3) and "skopeo". A client that is left out refuses such an image from every
+	// registry. Nil means that all three can pull it.
 	Pullable []string
 }
 

@@ -86,8 +86,8 @@ var faults = map[string]fault{
 	"hangs up": func(http.ResponseWriter, *http.Request, []byte) { panic(http.ErrAbortHandler) },
 }
 
-// hurry makes a test of what stalls end soon. Patience is for the honest gateway too, so
-// there is enough of it for a machine that is busy.
+// hurry shortens the patience where a gateway stalls, so that the test ends soon. The same
+// patience applies to the honest gateway, so it must be long enough on a busy machine.
 func (c setup) hurry(fault string) setup {
 	if strings.HasPrefix(fault, "stalls") {
 		c.patience = time.Second
@@ -142,7 +142,7 @@ func TestBadGatewayAlone(t *testing.T) {
 	}
 }
 
-// What gateways say not to have may exist: only a directory proves that it does not.
+// A gateway's 404 does not prove absence: only a directory does.
 func TestOnlyADirectoryProvesAbsence(t *testing.T) {
 	im := imagestest.New(t)
 	path := im.BlobURL(t, []byte("another"))
@@ -165,7 +165,7 @@ func TestOlderLayoutBesideADeadGateway(t *testing.T) {
 	}
 }
 
-// In the middle of a blob, another gateway goes on, and so does the same one.
+// After a failure in the middle of a blob, another gateway continues, or the same one.
 func TestBlobGoesOn(t *testing.T) {
 	im := imagestest.New(t)
 	const at = 600_000
@@ -223,7 +223,7 @@ func TestFalseContentIsLogged(t *testing.T) {
 	}
 }
 
-// An older name that cannot be looked up is not known to be absent.
+// An image in an older layout is not absent merely because the look-up fails.
 func TestOlderLayoutAtABrokenGateway(t *testing.T) {
 	im := imagestest.New(t)
 	g := im.Gateway(t).Breaks(faults["fails"])
@@ -266,7 +266,7 @@ func TestStoreFirst(t *testing.T) {
 	}
 }
 
-// What the store proves to be absent is asked of no gateway.
+// If the store proves that content is absent, no gateway is asked for it.
 func TestAbsenceInTheStoreIsFinal(t *testing.T) {
 	im := imagestest.New(t)
 	g := im.Gateway(t)
@@ -278,7 +278,7 @@ func TestAbsenceInTheStoreIsFinal(t *testing.T) {
 	}
 }
 
-// A client that leaves makes no gateway look bad, and no noise.
+// A client that leaves neither counts against a gateway nor causes a log entry.
 func TestClientLeaves(t *testing.T) {
 	im := imagestest.New(t)
 	for _, n := range []int{0, 600_000} { // before anything was sent, and afterwards
@@ -345,8 +345,8 @@ func TestGatewaysTakeTurns(t *testing.T) {
 	}
 }
 
-// Many at once, through gateways that fail: for the race detector, and for
-// buffers that are used twice.
+// Many requests at once, through gateways that fail, reveal races and buffers that are
+// used twice.
 func TestConcurrent(t *testing.T) {
 	im := imagestest.New(t)
 	s := newSite(t, setup{gateways: []*imagestest.Gateway{im.Gateway(t).Breaks(cut(300_000)), im.Gateway(t)}, oneGroup: true})

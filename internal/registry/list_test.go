@@ -30,7 +30,7 @@ func TestTags(t *testing.T) {
 		"?n=0":                 {"", ""},
 		"?n=0&last=index":      {"", ""},
 		"?last=latest":         {"page v1", ""},
-		"?last=m":              {"page v1", ""}, // which is none
+		"?last=m":              {"page v1", ""}, // not a tag of the image
 		"?last=v1":             {"", ""},
 		"?last=z&n=1":          {"", ""},
 		"?n=2&last=index":      {"latest page", "?last=page&n=2"},
@@ -64,12 +64,12 @@ func TestTags(t *testing.T) {
 		t.Errorf("HEAD: %s, %d bytes of %d, %v", resp.Status, len(body), resp.ContentLength, err)
 	}
 	if resp, _, _ := s.do(t, http.MethodGet, path, "If-None-Match", resp.Header.Get("ETag")); resp.StatusCode != http.StatusNotModified {
-		t.Errorf("what the client has is answered with %s", resp.Status)
+		t.Errorf("a list that the client has already is answered with %s", resp.Status)
 	}
 }
 
-// A list's next part is where the client asked for this one, whatever the path was
-// rewritten to.
+// The link to the next page has the path that the client requested, and not the
+// rewritten one.
 func TestLinkIsTheClients(t *testing.T) {
 	im := imagestest.New(t)
 	s := newSite(t, stored(t, im))
@@ -145,11 +145,11 @@ func TestReferrers(t *testing.T) {
 		}
 	}
 	if _, body := s.get(t, 200, im.ManifestURL(t, ours, tag(subject)+".sig")); !slices.Equal(body, im.Manifest) {
-		t.Error("what cosign tags is not what it was")
+		t.Error("the manifest under cosign's tag has changed")
 	}
 }
 
-// An answer about what is not there says what is.
+// An error about a missing tag or image lists those that exist.
 func TestAbsenceIsExplained(t *testing.T) {
 	im := imagestest.New(t)
 	many := map[string][]byte{}
@@ -184,7 +184,8 @@ func TestAbsenceIsExplained(t *testing.T) {
 	}
 }
 
-// What lists refuse is not listed, by whatever it is refused.
+// Tags, referrers and the catalog list nothing that a deny list refuses, whichever CID or
+// path the rule names.
 func TestRefusedIsNotListed(t *testing.T) {
 	im := imagestest.New(t)
 	dir := im.Store(t)
@@ -205,7 +206,7 @@ func TestRefusedIsNotListed(t *testing.T) {
 	}
 }
 
-// A store that has lost a directory does not tell the rest for the whole.
+// If the store has lost a directory, a list of the remaining referrers is not immutable.
 func TestReferrersOfAPart(t *testing.T) {
 	subject := digest.FromString("subject")
 	im := imagestest.New(t).With(t, map[string][]byte{

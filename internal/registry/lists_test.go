@@ -15,9 +15,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
-// What is denied is refused by every path that leads to it and in every
-// spelling, by GET and by HEAD, from the store and from gateways, which are not
-// asked.
+// Denied content is refused under every path that leads to it and in every spelling, to
+// GET and HEAD, with a store and with gateways. The gateways are not asked.
 func TestDeny(t *testing.T) {
 	im := imagestest.New(t)
 	dir, gw := im.Store(t), im.Gateway(t)
@@ -64,7 +63,7 @@ func TestDeny(t *testing.T) {
 	}
 }
 
-// spelledOtherwise is a path with the root in all spellings that requests can
+// spelledOtherwise returns the path with its root in every spelling that a request can
 // have.
 func spelledOtherwise(t testing.TB, im *imagestest.Images, path string) (all []string) {
 	t.Helper()
@@ -74,15 +73,15 @@ func spelledOtherwise(t testing.TB, im *imagestest.Images, path string) (all []s
 	}
 	name := im.Repository(t, "")
 	for _, s := range spellings {
-		if _, err := cidname.Parse(s.Text); err == nil { // which CIDv0 is not in a name
+		if _, err := cidname.Parse(s.Text); err == nil { // a name cannot hold a CIDv0
 			all = append(all, strings.Replace(path, name, s.Text, 1), strings.Replace(path, name, "ipfs/"+s.Text, 1))
 		}
 	}
 	return all
 }
 
-// What a path resolves to is denied wherever it is linked from: a blob, a
-// manifest under whatever name, or a directory on the way.
+// A rule for a CID denies that blob, manifest or directory under every path that resolves
+// to it.
 func TestDenyResolved(t *testing.T) {
 	im := imagestest.New(t)
 	dir := im.Store(t)
@@ -111,14 +110,14 @@ func TestDenyResolved(t *testing.T) {
 	}
 }
 
-// What is denied by name is not looked up.
+// A denied name is not looked up.
 func TestDenyName(t *testing.T) {
 	s := newSite(t, setup{stores: []string{t.TempDir()}, names: &names.Config{Domains: []string{"example.com"}}, deny: "/ipns/example.com"})
 	checkError(t, s, http.MethodGet, "/v2/ipns/example.com/manifests/latest", "DENIED", 410)
 	checkError(t, s, http.MethodHead, "/v2/ipns/example.com/app/blobs/"+aDigest, "DENIED", 410)
 }
 
-// Only what is on the allow list is served.
+// Only addresses on the allow list are served.
 func TestAllow(t *testing.T) {
 	im := imagestest.New(t)
 	dir := im.Store(t)

@@ -25,8 +25,8 @@ import (
 
 const aKey = "k51qzi5uqu5dgutdk6i1ynyzgkqngpha5xpgia3a5qqp4jsh0u4csozksxel2r"
 
-// A nameServer has one DNSLink for all domains but those with one of their own;
-// without one, it answers that it failed.
+// A nameServer answers every domain with the same DNSLink, unless setOwn gave the domain
+// one of its own. Without a DNSLink, it answers that it failed.
 type nameServer struct {
 	address string
 
@@ -74,7 +74,7 @@ func (s *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	w.WriteMsg(answer)
 }
 
-// setOwn gives domains links of their own.
+// setOwn gives domains DNSLinks of their own.
 func (s *nameServer) setOwn(links map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +87,7 @@ func (s *nameServer) set(link string) {
 	s.link = link
 }
 
-// named sets up the store and the domains that the server has.
+// named returns the setup of a registry with this store, which resolves the domains at s.
 func (s *nameServer) named(store string, domains ...string) setup {
 	server, err := names.ParseServer(s.address)
 	if err != nil {
@@ -96,8 +96,8 @@ func (s *nameServer) named(store string, domains ...string) setup {
 	return setup{stores: []string{store}, names: &names.Config{Domains: domains, Server: server}}
 }
 
-// Below a name is what is below the CID that it stands for, with tags that live
-// as long as the name's answer.
+// A name serves the images below the CID that it resolves to. Its tags may be cached for
+// as long as the DNS answer.
 func TestDNSLink(t *testing.T) {
 	im, server := imagestest.New(t), newNameServer(t)
 	server.set("/ipfs/" + im.Root.String())
@@ -130,12 +130,12 @@ func TestDNSLink(t *testing.T) {
 	}
 	checkError(t, s, http.MethodGet, name+"/manifests/v9", "MANIFEST_UNKNOWN", 404)
 
-	// The link's own path comes first, whatever is in it.
+	// The path in the DNSLink comes before the image's name.
 	server.set("/ipfs/" + im.Root.String() + "/" + strings.SplitN(ours, "/", 2)[0])
 	s.get(t, 200, "/v2/ipns/team.example.com/"+strings.SplitN(ours, "/", 2)[1]+"/manifests/v1")
 }
 
-// What is denied by name is denied through every name that leads there.
+// A denied name is also denied through every name that leads to it.
 func TestDenyNameOnTheWay(t *testing.T) {
 	im, server := imagestest.New(t), newNameServer(t)
 	server.set("/ipfs/" + im.Root.String())
@@ -167,8 +167,8 @@ func TestDenyNameOnTheWay(t *testing.T) {
 	}
 }
 
-// The catalog names no image that the lists refuse by the root's name, or by a name that
-// the root leads through.
+// The catalog lists no image that a deny list refuses by the root's name, or by a name
+// through which the root resolves.
 func TestCatalogNamesNoImageBelowADeniedRootName(t *testing.T) {
 	im, server := imagestest.New(t), newNameServer(t)
 	server.set("/ipfs/" + im.Root.String())
@@ -194,8 +194,7 @@ func TestCatalogNamesNoImageBelowADeniedRootName(t *testing.T) {
 	}
 }
 
-// What the lists refuse by a name is named in no answer for that name: in no list of tags,
-// and in no error.
+// No list of tags and no error names content that a deny list refuses by a name.
 func TestDeniedNamesAreNotNamed(t *testing.T) {
 	im, server := imagestest.New(t), newNameServer(t)
 	server.set("/ipfs/" + im.Root.String())
@@ -219,8 +218,8 @@ func TestDeniedNamesAreNotNamed(t *testing.T) {
 	}
 }
 
-// A digest that may be in a directory that the name led to before is not absent while
-// the gateways fail.
+// While the gateways fail, a digest counts as absent only if it cannot be in a directory
+// that the name resolved to before.
 func TestFailureForAnEarlierDirectoryIsNoAbsence(t *testing.T) {
 	earlier := imagestest.New(t)
 	now := imagestest.New(t).With(t, map[string][]byte{"another": []byte("file")})
@@ -251,7 +250,7 @@ func TestFailureForAnEarlierDirectoryIsNoAbsence(t *testing.T) {
 	}
 }
 
-// What a name does not stand for is told, and by what it could.
+// If a name resolves to no image, the error says why, and which option would allow it.
 func TestNamesThatStandForNothing(t *testing.T) {
 	im, server := imagestest.New(t), newNameServer(t)
 	gateway := im.Gateway(t) // which has no records
@@ -285,8 +284,8 @@ func TestNamesThatStandForNothing(t *testing.T) {
 		}
 	}
 
-	// What can be known another time is Caddy's error. That gateways have no
-	// record does not say that there is none.
+	// A failure that may pass is Caddy's error, and not a 404. A gateway that has no
+	// record of a key does not prove that there is none.
 	keys.get(t, http.StatusBadGateway, "/v2/ipns/"+aKey+"/manifests/v1")
 	server.set("")
 	domains.get(t, http.StatusBadGateway, "/v2/ipns/example.org/manifests/v1")

@@ -66,7 +66,7 @@ func TestParseRequest(t *testing.T) {
 
 func TestParseRequestRefuses(t *testing.T) {
 	for path, want := range map[string]errorCode{
-		// The name is no address.
+		// The name does not begin with a valid address, or is malformed.
 		"/v2/nginx/manifests/latest":                                 codeNameUnknown,
 		"/v2/library/nginx/manifests/latest":                         codeNameUnknown,
 		"/v2/ipfs/manifests/latest":                                  codeNameUnknown,
@@ -82,7 +82,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		"/v2/" + aCID + "/blobs/manifests/latest":                    codeNameInvalid,
 		"/v2/" + aCID + "/a/manifests/b/manifests/latest":            codeNameInvalid,
 		"/v2/" + aCID + "/" + strings.Repeat("a", 200) + "/blobs/x":  codeNameInvalid,
-		// The path is not in order.
+		// The path is malformed.
 		"/v2//" + aCID + "/manifests/latest":               codeNameInvalid,
 		"/v2/" + aCID + "//manifests/latest":               codeNameInvalid,
 		"/v2/" + aCID + "/manifests/latest/":               codeNameInvalid,
@@ -94,7 +94,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		"/v2/" + aCID + "/manifests%2Flatest":              codeNameInvalid,
 		"/v2/" + aCID + "/manifests/%2e%2e%2f%2e%2e%2fetc": codeNameInvalid,
 		"/v2/" + aCID + "/x%00/manifests/latest":           codeNameInvalid,
-		// The reference is none.
+		// The tag or digest is invalid.
 		"/v2/" + aCID + "/manifests/.latest":                          codeManifestUnknown,
 		"/v2/" + aCID + "/manifests/" + strings.Repeat("a", 129):      codeManifestUnknown,
 		"/v2/" + aCID + "/manifests/sha256:1234":                      codeDigestInvalid,
@@ -103,7 +103,7 @@ func TestParseRequestRefuses(t *testing.T) {
 		"/v2/" + aCID + "/blobs/sha256:" + strings.Repeat("A", 64):    codeDigestInvalid,
 		"/v2/" + aCID + "/blobs/md5:d41d8cd98f00b204e9800998ecf8427e": codeDigestInvalid,
 		"/v2/" + aCID + "/referrers/latest":                           codeDigestInvalid,
-		// There is nothing.
+		// The protocol has no such path.
 		"/v2/" + aCID:                 codeNotOffered,
 		"/v2/" + aCID + "/x":          codeNotOffered,
 		"/v2/" + aCID + "/tags/v1":    codeNotOffered,
@@ -126,8 +126,8 @@ func TestParseRequestRefuses(t *testing.T) {
 	}
 }
 
-// Who pulls by a name, by a CID that no name can hold, or by a key as if it were
-// content, is told what to do.
+// A client that pulls by a plain name, by a CID that no name can hold, or by an IPNS key
+// without ipns/ is told what to do.
 func TestNamesAreExplained(t *testing.T) {
 	for path, want := range map[string]string{
 		"/v2/nginx/manifests/latest":                                          "<cid>[/<name>]",
@@ -139,7 +139,7 @@ func TestNamesAreExplained(t *testing.T) {
 	} {
 		_, err := parseRequest(&url.URL{Path: path}, namespace{})
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v does not tell %q", path, err, want)
+			t.Errorf("%s: %v does not say %q", path, err, want)
 		}
 	}
 }
@@ -155,7 +155,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil || q.kind == kindBase || q.kind == kindCatalog || q.isNamed() {
 			return
 		}
-		// What is accepted is spelled in one way only.
+		// Every accepted path has one spelling only.
 		resource := map[kind]string{
 			kindManifest:  "manifests/" + q.Reference,
 			kindBlob:      "blobs/" + q.Digest.String(),

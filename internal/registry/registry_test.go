@@ -50,13 +50,13 @@ func TestWhatIsNotOursIsPassedOn(t *testing.T) {
 				t.Errorf("%s %s: %v", method, path, got)
 			}
 			if got := resp.Header.Get("Docker-Distribution-Api-Version"); got != "" {
-				t.Errorf("%s %s: our header is on another's answer", method, path)
+				t.Errorf("%s %s: the next handler's answer has the registry's header", method, path)
 			}
 		}
 	}
 }
 
-// A source is where images come from. What clients see must not depend on it.
+// sources are the setups that images can come from. Clients must see no difference.
 var sources = map[string]func(*testing.T, *imagestest.Images) setup{
 	"store":   func(t *testing.T, im *imagestest.Images) setup { return stored(t, im) },
 	"gateway": func(t *testing.T, im *imagestest.Images) setup { return gateways(im.Gateway(t)) },
@@ -129,8 +129,8 @@ func TestManifests(t *testing.T) {
 	}
 }
 
-// checkPrecondition asks for content only if it is this one, and if it is
-// another, which must leave nothing to cache.
+// checkPrecondition asks for content with an If-Match that holds, and with one that fails.
+// The 412 must carry nothing that could be cached.
 func checkPrecondition(t *testing.T, s *site, path string, d digest.Digest) {
 	t.Helper()
 	for _, tags := range []string{etagOf(d), `"x", ` + etagOf(d), "*"} {
@@ -191,16 +191,16 @@ func TestBlobs(t *testing.T) {
 			}
 			s.get(t, 200, path, "If-None-Match", `"sha256:x"`)
 		}
-		// Of nothing there is no part.
+		// An empty blob has no ranges.
 		s.get(t, 200, im.BlobURL(t, nil), "Range", "bytes=0-9")
 		checkError(t, s, http.MethodGet, im.BlobURL(t, []byte("another")), "BLOB_UNKNOWN", 404)
 		checkError(t, s, http.MethodHead, im.BlobURL(t, []byte("another")), "BLOB_UNKNOWN", 404)
 		checkError(t, s, http.MethodGet, im.ManifestURL(t, ours, "nothing"), "MANIFEST_UNKNOWN", 404)
 
-		// A 304 would say that there is such a blob.
+		// A 304 would say that the blob exists.
 		resp, _, _ := s.do(t, http.MethodGet, im.BlobURL(t, []byte("another")), "If-None-Match", "*")
 		if resp.StatusCode != 404 {
-			t.Errorf("%s: what is not there is %s", source, resp.Status)
+			t.Errorf("%s: a missing blob is answered with %s", source, resp.Status)
 		}
 	}
 }
@@ -213,7 +213,7 @@ func TestBlobRanges(t *testing.T) {
 		s := newSite(t, handler(t, im))
 		for _, test := range []struct {
 			header   string
-			from, to int // the whole if equal
+			from, to int // equal: the whole blob
 		}{
 			{"bytes=0-", 0, size},
 			{"bytes=5-9", 5, 10},
@@ -253,7 +253,7 @@ func TestBlobRanges(t *testing.T) {
 	}
 }
 
-// What is served to one who showed who he is stays out of shared caches.
+// Answers to clients that sent credentials stay out of shared caches.
 func TestPrivate(t *testing.T) {
 	im := imagestest.New(t)
 	s := newSite(t, sources["store"](t, im))
@@ -270,7 +270,7 @@ func TestPrivate(t *testing.T) {
 	}
 }
 
-// What the store cannot read is a failure, and not a 404.
+// A file that the store cannot read is a failure, and not a 404.
 func TestStoreRots(t *testing.T) {
 	im := imagestest.New(t)
 	for what, test := range map[string]struct{ path, rotten string }{
@@ -298,7 +298,7 @@ func TestStoreRots(t *testing.T) {
 		}
 	}
 
-	// A gateway may still have it.
+	// A gateway may still have the content.
 	dir := im.Store(t)
 	h := gateways(im.Gateway(t))
 	h.stores = []string{dir}
@@ -309,8 +309,8 @@ func TestStoreRots(t *testing.T) {
 	s.get(t, 200, im.BlobURL(t, im.Layer))
 }
 
-// What a publisher got wrong is the same from a store and from gateways, and is logged
-// once, however often clients ask for it.
+// False content of a publisher gets the same answer from a store as from gateways. It is
+// logged once, however often clients ask for it.
 func TestFalseContentInTheStoreIsLoggedOnce(t *testing.T) {
 	im := imagestest.New(t)
 	dir := im.Store(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// newRoot serves images by plain names: app with the tag v1, which is what it is
-// found by when nobody names a tag, too; ipfs/app with the tag latest; library/app.
+// newRoot serves images by plain names: app with the tag v1 and latest as its alias,
+// ipfs/app with the tag latest, and library/app.
 func newRoot(t *testing.T, hosts ...string) (*imagestest.Images, *site) {
 	t.Helper()
 	im := imagestest.New(t)
@@ -49,12 +49,13 @@ func TestRoot(t *testing.T) {
 		"app/referrers/" + d + "?ns=docker.io":                                 200,
 		"app/referrers/" + d + "?ns=other.test":                                404,
 
-		// Nobody tagged it so.
+		// latest is an alias of v1, not a tag.
 		"app/manifests/latest":              404,
 		"app/manifests/latest?ns=docker.io": 404,
 		"old/manifests/v1":                  404,
 
-		// Docker puts library/ before names, and says nothing; others have it.
+		// Docker puts library/ before names, and sends no ?ns=. In other registries,
+		// library/ is a name like any other.
 		"library/app/manifests/v1":                     200,
 		"library/app/manifests/v1?ns=docker.io":        200,
 		"library/app/manifests/library?ns=docker.io":   404,
@@ -62,8 +63,8 @@ func TestRoot(t *testing.T) {
 		"library/app/manifests/library?ns=r.test:5000": 200,
 		"library/app/manifests/v1?ns=r.test:5000":      404,
 
-		// An address is one, from whatever registry. What only begins like one is a
-		// name, and what is misspelt is none.
+		// An address works whatever registry ?ns= names. A name that only begins like an
+		// address is a plain name, and a misspelt address is not an address.
 		im.Repository(t, "app") + "/manifests/latest":           200,
 		im.Repository(t, "app") + "/manifests/v1?ns=other.test": 200,
 		"ipfs/" + im.Repository(t, "app") + "/manifests/latest": 200,
@@ -128,7 +129,8 @@ func TestNamespaceWithoutRoot(t *testing.T) {
 	}
 }
 
-// A root that is a domain moves, and who began to pull before gets the rest.
+// A root that is a domain can move. A client that began to pull before gets the rest of
+// the same image.
 func TestRootIsDomain(t *testing.T) {
 	im, server := imagestest.New(t), newNameServer(t)
 	server.set("/ipfs/" + im.Root.String() + "/team")

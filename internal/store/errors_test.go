@@ -42,8 +42,8 @@ func TestMissingFilesProveNoAbsence(t *testing.T) {
 	}
 }
 
-// A power failure may spoil a cached directory. That does not prove the absence of its
-// entries.
+// A cached directory may be damaged by a power failure. The damage does not prove that
+// its entries are absent.
 func TestDamagedCachedDirectoryProvesNothing(t *testing.T) {
 	s := Open(t.TempDir())
 	c := s.NewCache(CacheConfig{MaxSize: 1 << 40})
@@ -67,8 +67,8 @@ func TestDamagedCachedDirectoryProvesNothing(t *testing.T) {
 	}
 }
 
-// A kept directory may rot and lose an entry. That does not prove the absence of the
-// entry: another source may have the image.
+// A converted directory may rot and lose an entry. The loss does not prove that the entry
+// is absent: another source may have the image.
 func TestRottenKeptDirectoryProvesNothing(t *testing.T) {
 	s := Open(t.TempDir())
 	root := fill(t, s, unixfs.V1, true)

@@ -22,8 +22,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A node is a gateway with blocks. It is as simple as one can be: a CAR holds
-// the way to what is asked for, and all of that.
+// A node is the simplest gateway with blocks: its CARs hold the blocks on the way to the
+// requested content, and all blocks of the content.
 type node struct {
 	blocks  map[string][]byte // by multihash
 	files   map[string][]byte // content, by CID and by path below the root
@@ -145,7 +145,7 @@ func (n *node) car(root cid.Cid, below string, whole bool) []byte {
 	}
 	end, err := unixfs.Walk(context.Background(), get, root, below)
 	if err != nil {
-		return b.Bytes() // which proves that it is not there
+		return b.Bytes() // proves that the path does not exist
 	}
 	data, _ := get(context.Background(), end)
 	if whole {
@@ -172,7 +172,7 @@ func sessionWith(gateways ...fake) Session {
 	return Session{Client: NewClient(Config{Pool: gateway.NewPool(gateway.Config{Groups: groups})})}
 }
 
-// Whatever a gateway refuses to serve, as long as it serves blocks.
+// A gateway that serves blocks suffices, whatever other formats it refuses.
 func TestVerified(t *testing.T) {
 	for _, p := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
 		for name, refuses := range map[string]map[gateway.Format]bool{
@@ -187,7 +187,7 @@ func TestVerified(t *testing.T) {
 				}
 			}
 			if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/v2", 1000); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s, %s: what is not there: %v", p, name, err)
+				t.Errorf("%s, %s: a missing file: %v", p, name, err)
 			}
 		}
 	}
@@ -225,7 +225,7 @@ func (p *published) check(t *testing.T, s Session) error {
 	return nil
 }
 
-// Every byte that a gateway changes is noticed, and another one goes on.
+// Every byte that a gateway changes is noticed, and another gateway continues.
 func TestFalseBytes(t *testing.T) {
 	pub, liar := publish(t, unixfs.V0), publish(t, unixfs.V0)
 	var lies atomic.Int64
@@ -250,11 +250,11 @@ func TestFalseBytes(t *testing.T) {
 		}
 	}
 	if lies.Load() == 0 {
-		t.Error("nobody lied")
+		t.Error("no gateway lied")
 	}
 }
 
-// That a gateway has nothing proves nothing.
+// A gateway without the content does not prove that the content is absent.
 func TestAbsenceIsProved(t *testing.T) {
 	pub := publish(t, unixfs.V1)
 	gone := status(http.StatusNotFound)
@@ -272,7 +272,7 @@ func TestAbsenceIsProved(t *testing.T) {
 	}
 }
 
-// A CAR of blocks that nobody wants ends, and is not remembered.
+// Reading an endless CAR of unwanted blocks ends, and its blocks are not remembered.
 func TestEndlessCAR(t *testing.T) {
 	pub := publish(t, unixfs.V1)
 	junk := unixfs.V1.NewTable()

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// What a file is made of is asked for once, whatever parts of it are wanted after
-// that, and by how many at the same time.
+// The nodes of a file are requested once, whichever parts of it clients want afterwards,
+// and however many of them at the same time.
 func TestFilesAreRemembered(t *testing.T) {
 	for _, p := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
 		pub := publish(t, p)
@@ -33,8 +33,8 @@ func TestFilesAreRemembered(t *testing.T) {
 	}
 }
 
-// A gateway may give the whole where a part is wanted, and be slow about it: as
-// long as what it gives is right, it is waited for.
+// A slow gateway that sends the whole file instead of a part may go on for as long as
+// its bytes are right.
 func TestGatewayWithoutRangesIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pub, whole := publish(t, unixfs.V1), publish(t, unixfs.V1)

@@ -10,9 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// Whatever a gateway makes of its answers, in whatever form, what is read is what
-// the CID names or an error, nothing that exists is said not to, and not much is
-// remembered.
+// However a gateway changes its answers, in any format, a reader gets the content of the
+// CID or an error, content that exists is never reported absent, and little is remembered.
 func FuzzAnswers(f *testing.F) {
 	pubs := []*published{publishOf(f, unixfs.V0, 3000, 9), publishOf(f, unixfs.V1, 3000, 9)}
 	for form := range byte(3) {
@@ -56,10 +55,10 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 		if _, err := s.ReadFile(t.Context(), pub.root, "app/manifests/none", 1000); err == nil {
-			t.Fatal("what does not exist is read")
+			t.Fatal("a file that does not exist was read")
 		}
 		if n := s.blocks.Bytes(); n > 1<<20 {
-			t.Fatalf("%d bytes are remembered", n)
+			t.Fatalf("remembers %d bytes", n)
 		}
 	})
 }

@@ -74,9 +74,9 @@ const (
 
 // read calls use with a getter of verified blocks: first with the known blocks, then
 // with those of a CAR of at most limit bytes, and then with blocks that are requested
-// one by one. It tries the next where use returns an unavailableError. Any other error
-// is about verified blocks, so no gateway can mend it. What use reads counts for the
-// client's budget until ctx ends.
+// one by one. It tries the next if use returns an unavailableError. Any other error is
+// about verified blocks, so no gateway can mend it. The bytes that use reads count
+// against the client's budget until ctx ends.
 func read[T any](ctx context.Context, s Session, at ipfspath.Place, sc scope, limit int64, use func(unixfs.Getter) (T, error)) (T, error) {
 	memory := s.newHold(ctx)
 	got, err := use(memory.count(s.known))

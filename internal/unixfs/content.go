@@ -51,8 +51,8 @@ func ReadAll(ctx context.Context, get Getter, c cid.Cid, limit int64) ([]byte, e
 // lies outside of the range. It does not use a block after it gets the next one, and
 // emit must not keep its argument.
 //
-// What it reads is bounded by the size of the range, and ctx ends it before the next
-// block.
+// The size of the range bounds the cost of reading. When ctx is done, Stream ends before
+// the next block.
 func Stream(ctx context.Context, get Getter, c cid.Cid, from, to int64, emit func([]byte) error) error {
 	if from >= to {
 		return nil

@@ -100,8 +100,8 @@ func (s *writeOnly) AddMany(ctx context.Context, nds []ipld.Node) error {
 
 func (s *writeOnly) Get(context.Context, cid.Cid) (ipld.Node, error) { return nil, errWriteOnly }
 
-// An entry stands for the DAG of a directory's entry, of which the directory needs the
-// CID and the size only.
+// An entry stands for the DAG of a directory's entry. The directory needs only its CID
+// and size.
 type entry struct {
 	ipld.Node
 	at Node

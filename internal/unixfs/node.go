@@ -124,17 +124,17 @@ func FileSize(b Block) (int64, error) {
 	return n.bytes, err
 }
 
-// What reading a file may cost, in units of a byte that is read. Files of tiny blocks
-// cost far more than they have bytes, and no honest tool makes them.
+// Costs of reading a file, in units of one byte read. A file of tiny blocks costs far more
+// than its size, and no honest tool makes one.
 const (
-	blockCost  = 4 << 10 // of each block, beside its bytes
+	blockCost  = 4 << 10 // of each block, besides its bytes
 	inlineCost = 64      // of each block that its CID contains
 
-	freeCost    = 10 << 20 // of any file
+	freeCost    = 10 << 20 // allowed for any file
 	maxNodeCost = 64 << 20
 )
 
-// A cost is what reading may still cost.
+// A cost is the cost that is left for reading.
 type cost int64
 
 // contentCost returns what reading so many bytes of a file may cost: twice as much as

@@ -19,8 +19,8 @@ var (
 	profiles = flag.String("profiles", "", "a directory for a profile of the processor time of each attack")
 )
 
-// An attack is something that a client asks for and that a publisher made, or what a
-// gateway answers.
+// An attack is a request for content that a publisher made hostile, or the answer of a
+// hostile gateway.
 type attack struct {
 	finding string // the number of the finding, with a letter for another of its kind
 	sent    string // what it is, for the table
@@ -28,18 +28,18 @@ type attack struct {
 	slow    bool   // whether it takes long to prepare or to do, even once
 	options string // more lines of the directive
 
-	// What the attack is judged by, beside the bars that are the same for all.
+	// How the bars of this attack differ from those of all attacks.
 	large      bool // the registry must read much to answer, so the factor is no bar
-	remembered bool // what the crowd asks for costs gateways no more than one request
-	keeps      bool // what another client used stays in the cache
+	remembered bool // the whole crowd costs gateways no more than one request does
+	keeps      bool // blobs that another client used stay in the cache
 
-	// prepare makes what is attacked with, and returns what one client does. It is done
-	// once by one client, and then again and again by all.
+	// prepare makes the hostile content, and returns the requests of one client. One
+	// client makes them once, and then all clients make them again and again.
 	prepare func(*arena) func(*stranger)
 }
 
-// crowd is how many clients attack at once, and pace is how long each of them takes for
-// one request at least: more would be load, and not cunning.
+// crowd is how many clients attack at once, and pace is the least time that each takes
+// for a request: a higher rate would test load, and not abuse.
 const (
 	crowd = 64
 	pace  = time.Second
@@ -50,7 +50,7 @@ const (
 	aloneTime  = time.Second     // the honest client pulls
 	crowdTime  = 4 * time.Second // all clients attack
 	singleTime = 8 * time.Second
-	settleTime = 2 * time.Second // in which nothing may go on any more
+	settleTime = 2 * time.Second // afterwards, when all work must have ended
 )
 
 // The bars.
@@ -60,10 +60,10 @@ const (
 	maxCPU     = 1.0       // seconds for one request
 	maxIdleCPU = 0.1       // seconds of settleTime, after all left
 	maxDisk    = maxSize + maxSize/10
-	minRate    = 0.5 // of another client's pull, against alone
+	minRate    = 0.5 // of an honest client's pull, compared with its pull alone
 
-	// What one request makes the registry ask of gateways. Blocks are asked for whole,
-	// and buffers of sockets hold what nobody reads, so little is allowed whatever was sent.
+	// Bytes that one request may cost gateways. The registry requests whole blocks, and
+	// sockets buffer bytes that no one reads, so alwaysAsked is allowed in any case.
 	maxAsked    = 64 << 20
 	maxRatio    = 200
 	alwaysAsked = 8 << 20
@@ -76,7 +76,7 @@ type cost struct {
 	peak, heap, disk int64
 	cpu, idleCPU     float64
 	rate             float64
-	evicted          bool // what another client used
+	evicted          bool // whether a blob that another client used is gone
 }
 
 // attacks are all attacks.

@@ -11,7 +11,7 @@ import (
 
 // cacheAttacks fill the cache with what nobody wants, or have it hash what it has.
 var cacheAttacks = []attack{
-	{finding: "4", sent: "64 blobs of 32 MiB, of which nobody reads on", store: true, large: true, prepare: func(r *arena) func(*stranger) {
+	{finding: "4", sent: "64 blobs of 32 MiB, whose clients stop reading", store: true, large: true, prepare: func(r *arena) func(*stranger) {
 		r.gateway.rate = 64 << 20
 		return r.blobsOf(crowd+1, 32, func(s *stranger, path string) { s.stall(path) })
 	}},

@@ -20,7 +20,7 @@ var gatewayAttacks = []attack{
 	{finding: "15b", sent: "a gateway that gives 64 KiB in 25 seconds, with a cache", store: true, slow: true, prepare: func(r *arena) func(*stranger) {
 		return r.tarpit(func(ctx context.Context) { wait(ctx, 25*time.Second) })
 	}},
-	{finding: "16", sent: "a CAR with 40 blocks of 1 MiB that nobody asked for, which does not end", large: true, prepare: func(r *arena) func(*stranger) {
+	{finding: "16", sent: "a CAR that does not end, with 40 blocks of 1 MiB that were not requested", large: true, prepare: func(r *arena) func(*stranger) {
 		return r.cars(func(w http.ResponseWriter) {
 			for i := range 40 {
 				data := noise(i, 1<<20)

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// What Caddy may use: as on a machine of 512 MiB, of which Go's heap gets a part.
+// Memory limits of Caddy, as on a machine with 512 MiB. Go's heap gets a part of it.
 const (
 	hardLimit = 512 << 20
 	goLimit   = 360 << 20

@@ -10,7 +10,7 @@ import (
 )
 
 // The converter copies, exports, verifies and inspects an image correctly from two
-// gateways, of which one lies. From the liar alone it refuses.
+// gateways even if one of them lies. From the liar alone, it fails.
 func TestConverterTakesNoFalseByteFromGateways(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")

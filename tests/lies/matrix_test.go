@@ -42,9 +42,9 @@ type lyingCase struct {
 	arrangement
 }
 
-// Whatever a gateway lies about, no client gets a wrong byte, or a 404 for something that
-// exists. If the gateway is alone, clients get an error. Beside an honest gateway, they
-// notice nothing.
+// Whatever a gateway lies about, no client gets a wrong byte, or a 404 for content that
+// exists. If the liar is the only gateway, clients get an error. Beside an honest gateway,
+// they notice nothing.
 func TestNoLieBecomesAWrongAnswer(t *testing.T) {
 	limit, lies := 45*time.Minute, quick(allLies())
 	if *partOfLies != "" {

@@ -228,7 +228,7 @@ func TestInspectShowsWhatIsServed(t *testing.T) {
 		t.Errorf("inspect shows the images %+v", i.Images)
 	}
 	if app.Shared.Leaves != 0 || app.Leaves < 4 {
-		t.Errorf("the only image has %d leaves, of which it shares %d", app.Leaves, app.Shared.Leaves)
+		t.Errorf("the only image has %d leaves and shares %d of them with other images", app.Leaves, app.Shared.Leaves)
 	}
 	of := app.Manifests[0]
 	if of.Platform.OS != "linux" || of.Digest != digest || !slices.EqualFunc(append(of.Layers, of.Config), append(m.Layers, m.Config), sameBlob) {

@@ -14,8 +14,8 @@ func IsIndexType(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageIndex || mediaType == layout.DockerManifestList
 }
 
-// IsManifest reports whether a descriptor is of a manifest or index. What else an
-// index names is a blob.
+// IsManifest reports whether a descriptor is of a manifest or index. Anything else that
+// an index lists is a blob.
 func IsManifest(d v1.Descriptor) bool {
 	return d.MediaType == "" || layout.IsManifestType(d.MediaType)
 }

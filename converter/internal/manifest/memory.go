@@ -8,7 +8,7 @@ import (
 // may take together, as Memory counts them.
 const MaxMemory = 128 << 20
 
-// What an element takes beside the bytes of its strings.
+// Bytes of memory that an element takes besides its strings.
 const (
 	nodeMemory       = 512
 	descriptorMemory = 160
@@ -17,8 +17,8 @@ const (
 	urlMemory        = 16
 )
 
-// Memory returns about how many bytes of memory the node takes. A few bytes of a document
-// can become many times as many: an element of a list of URLs has three.
+// Memory estimates how many bytes of memory the node takes. That can be many times the
+// size of the document: an element of a list of URLs may be three bytes long there.
 func (n *Node) Memory() int {
 	total := nodeMemory + len(n.Data) + annotationsMemory(n.Annotations)
 	for _, list := range [][]v1.Descriptor{n.Layers, n.Manifests} {

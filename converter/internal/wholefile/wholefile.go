@@ -30,8 +30,8 @@ func New(path string) (*File, error) {
 	return &File{path, dir}, nil
 }
 
-// regularFile returns where a path leads. That must be a regular file or nothing,
-// since renaming a file to it would replace a device or a directory.
+// regularFile returns the path without symbolic links. It fails if there is anything but
+// a regular file, since renaming a file to the path would replace a device.
 func regularFile(path string) (string, error) {
 	target, err := resolve(path)
 	if err != nil {
