@@ -1,6 +1,6 @@
-// Package atomicfile writes files that are there whole or not at all, whatever
-// happens meanwhile: under a temporary name in the same directory, synced, renamed,
-// and the directory synced.
+// Package atomicfile writes files that are whole or absent, even after a crash. A file is
+// written under a temporary name in its directory, synced and renamed, and then the
+// directory is synced.
 package atomicfile
 
 import (
@@ -21,8 +21,8 @@ type File struct {
 	renamed bool
 }
 
-// Create creates a file with a temporary name that begins with prefix. It gets the
-// mode whatever the umask says. Close must be called in the end.
+// Create creates a file with a temporary name that begins with prefix. Its mode does not
+// depend on the umask. Close must be called in the end.
 func Create(dir, prefix string, mode fs.FileMode) (*File, error) {
 	f, err := os.CreateTemp(dir, prefix)
 	if err != nil {
@@ -31,7 +31,7 @@ func Create(dir, prefix string, mode fs.FileMode) (*File, error) {
 	return &File{File: f, mode: mode}, nil
 }
 
-// Finish makes what was written durable. Nothing may be written after it.
+// Finish makes the content durable. Nothing may be written after it.
 func (f *File) Finish() error {
 	if f.closed {
 		return nil
@@ -40,8 +40,7 @@ func (f *File) Finish() error {
 	return errors.Join(f.Chmod(f.mode), f.Sync(), f.File.Close())
 }
 
-// Rename finishes the file and gives it its name, which may be taken: then it
-// replaces that file.
+// Rename finishes the file and moves it to path. It replaces a file that is there.
 func (f *File) Rename(path string) error {
 	if err := f.Finish(); err != nil {
 		return err
@@ -66,7 +65,7 @@ func (f *File) Close() error {
 	return errors.Join(err, os.Remove(f.Name()))
 }
 
-// Write writes data to the file at path, which may be there: it has the old content
+// Write writes data to the file at path. A file that is there has either its old content
 // or the new one at any time.
 func Write(path string, data []byte, mode fs.FileMode) error {
 	f, err := Create(filepath.Dir(path), ".new-", mode)
@@ -80,9 +79,9 @@ func Write(path string, data []byte, mode fs.FileMode) error {
 	return f.Rename(path)
 }
 
-// SyncDir makes durable which files a directory has. It does nothing where that
-// cannot be asked for: on Windows, and on file systems that refuse it, as
-// VirtualBox's shared folders, SMB and 9p do.
+// SyncDir makes the entries of a directory durable. It does nothing on Windows, and on
+// file systems that do not sync directories, such as VirtualBox's shared folders, SMB
+// and 9p.
 func SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -101,7 +100,8 @@ func SyncDir(dir string) error {
 	return nil
 }
 
-// isUnsupported reports whether a file system does not sync directories.
+// isUnsupported reports whether an error says that a file system does not sync
+// directories.
 func isUnsupported(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP)
 }

@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// Advance moves the bubble's clock on by d, and returns when all that was to happen
-// by then has happened. It takes no time. Only one goroutine of a bubble may call it
-// at a time.
+// Advance moves the bubble's clock on by d, and returns when all goroutines are blocked
+// again. It takes no real time. Only one goroutine of a bubble may call it at a time.
 func Advance(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()

@@ -1,6 +1,5 @@
-// Package memo remembers what is expensive to find out: a Cache keeps results
-// within a bound of bytes, and a Group lets callers that want the same result at
-// the same time share one look-up.
+// Package memo avoids repeated look-ups: a Cache keeps results within a bound of bytes,
+// and a Group lets callers that want the same result at the same time share one look-up.
 package memo
 
 import (
@@ -24,9 +23,9 @@ type Cache[K comparable, V any] struct {
 	bytes int
 }
 
-// NewCache returns a cache of at most limit bytes. The function returns how many
-// bytes an entry takes, to which Overhead is added; it must always return the same
-// for an entry.
+// NewCache returns a cache of at most limit bytes. The function size returns how many
+// bytes an entry takes without Overhead. It must always return the same number for an
+// entry.
 func NewCache[K comparable, V any](limit int, size func(K, V) int) *Cache[K, V] {
 	c := &Cache[K, V]{limit: limit, size: size}
 	// Each entry costs at least the overhead, so there are never more.

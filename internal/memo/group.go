@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// A Group runs one look-up at a time for each key, whose result all callers get
-// that wait for it. A look-up outlives the caller that began it, and is cancelled
-// when its last caller has left. The zero Group is ready for use, and its methods
-// may be called concurrently.
+// A Group runs one look-up at a time for each key. All callers that wait for it get its
+// result. A look-up outlives the caller that began it, and is cancelled when its last
+// caller has left. The zero Group is ready for use, and its methods may be called
+// concurrently.
 type Group[K comparable, V any] struct {
 	mu    sync.Mutex
 	calls map[K]*call[K, V] // those that a caller can join
