@@ -70,7 +70,7 @@ var cooks = map[string]cook{
 			k.Errorf("the converter prints %q, want %q", printed, want)
 		}
 		k.pull("localhost:5000/ciq…/team/app", img)
-		if user := strings.Fields(harness.Run(k.T, k.command("docker", "top", "registry", "-o", "uid"))); user[len(user)-1] != "1000" {
+		if user := strings.Fields(harness.Run(k.T, k.command("docker", "top", "registry", "-o", "pid,uid"))); user[len(user)-1] != "1000" {
 			k.Errorf("the registry runs as %q, want 1000", user)
 		}
 	},
