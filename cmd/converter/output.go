@@ -113,7 +113,8 @@ func (o *output) print(w io.Writer, result *converter.Result, where string) erro
 	return nil
 }
 
-// describeSize says how much a result is, and how much of it is new.
+// describeSize says how much a result is and how much of it is new. The rest is shared:
+// the destination had it, or the images have it more than once.
 func describeSize(result *converter.Result) string {
 	size := formatSize(result.Bytes)
 	switch {
@@ -122,7 +123,7 @@ func describeSize(result *converter.Result) string {
 	case result.Reused == 0:
 		return size + ", all of it new"
 	}
-	return fmt.Sprintf("%s, of which %s are new and the rest was there already or is in the images more than once", size, formatSize(result.Bytes-result.Reused))
+	return fmt.Sprintf("%s, of which %s are new and the rest is shared", size, formatSize(result.Bytes-result.Reused))
 }
 
 // rootReference returns what to pull of a root whose images are not known. A root that
