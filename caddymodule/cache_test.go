@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// A configuration that was refused in the end leaves the cache as the running one
-// wants it, and that goes on when another is gone.
+// A configuration that fails to load does not change the shared cache, and the cache stays
+// open while one configuration uses it.
 func TestCacheAfterRefusedConfig(t *testing.T) {
 	dir := t.TempDir()
 	site := func(maxSize int) *Handler {

@@ -18,7 +18,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// heard is a handler of events that tells a test of them.
+// heard is an event handler that passes events to a test.
 type heard struct{}
 
 var heardEvents = make(chan caddy.Event, 100)
@@ -38,8 +38,7 @@ func (heard) Handle(_ context.Context, e caddy.Event) error {
 
 var _ caddyevents.Handler = heard{}
 
-// A running Caddy tells whoever subscribed of each answer that was false, and of
-// nothing else.
+// Caddy emits an event for each false answer, and for nothing else.
 func TestVerificationFailedEvent(t *testing.T) {
 	im := imagestest.New(t)
 	liar := im.Gateway(t).Breaks(func(w http.ResponseWriter, r *http.Request, content []byte) {

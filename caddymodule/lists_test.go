@@ -25,8 +25,7 @@ func writeList(t testing.TB, text string) string {
 	return file
 }
 
-// A list that cannot be read stops Caddy from starting, with a line that says
-// where.
+// Caddy does not start with a list that cannot be read, and the error names the line.
 func TestUnreadableList(t *testing.T) {
 	t.Setenv("LISTS", filepath.Dir(writeList(t, "#\nnginx")))
 	for config, want := range map[string]string{
@@ -41,8 +40,8 @@ func TestUnreadableList(t *testing.T) {
 	}
 }
 
-// A list that changes is in force without a reload, and one that cannot be read
-// any more is in the log, once, and stays in force.
+// A changed list takes effect without a reload. If a list can no longer be read, its old rules
+// stay in force, and the log says so once.
 func TestListChanges(t *testing.T) {
 	file := writeList(t, "")
 	root, err := cidname.Parse(aCID)

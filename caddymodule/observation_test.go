@@ -90,7 +90,7 @@ func TestResults(t *testing.T) {
 	}
 }
 
-// counted is how many requests had each result.
+// counted returns how many requests had each result.
 func counted(t *testing.T) map[string]float64 {
 	t.Helper()
 	all := map[string]float64{}

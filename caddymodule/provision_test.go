@@ -63,7 +63,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Where the converter puts its first image is seen by a Caddy that runs already.
+// A running Caddy finds the first image that the converter puts into a default store.
 func TestDefaultStoreMayComeLater(t *testing.T) {
 	data := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", data)
@@ -80,7 +80,7 @@ func TestDefaultStoreMayComeLater(t *testing.T) {
 	s.get(t, 200, im.ManifestURL(t, imagestest.Ours, "v1"))
 }
 
-// Where images on disk are looked for is in the log, and if there is nothing.
+// The log names the stores, and warns if none exists.
 func TestStoreIsLogged(t *testing.T) {
 	dir := t.TempDir()
 	for _, at := range []string{dir, filepath.Join(dir, "absent")} {
@@ -123,7 +123,7 @@ func TestRefusedConfig(t *testing.T) {
 	}
 }
 
-// The command starts what the same flags would be in JSON.
+// The command's flags give the same handler as the equivalent JSON.
 func TestCommand(t *testing.T) {
 	h := newHandler([]string{"http://a", "http://b"}, "/images", true)
 	want := `{"gateways":[{"upstreams":["http://a","http://b"]}],"store":{"directory":"/images"},"blobs":{"mode":"redirect"}}`

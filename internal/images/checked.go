@@ -54,9 +54,9 @@ func (c checked) resolve(ctx context.Context, at layout.Place) (cid.Cid, string,
 	return trail[len(trail)-1], "", nil
 }
 
-// check returns the trail of a place, or why the lists refuse it. Where there is
-// nothing, what leads to the image is checked all the same, so that nobody is told
-// what a denied directory does not have.
+// check returns the trail of a place, or why the lists refuse it. If the place does not
+// exist, check checks the image's directory, so that no answer says what a denied directory
+// lacks.
 func (c checked) check(ctx context.Context, at layout.Place) ([]cid.Cid, error) {
 	if c.lists == nil {
 		return nil, nil

@@ -23,12 +23,12 @@ type Config struct {
 	Lists    *denylist.Lists   // what may be served
 	Logger   *zap.Logger
 
-	// Looked is told of each look into one of the caches, CacheManifests or
+	// Looked is called after each look-up in one of the caches, CacheManifests or
 	// CacheBlobs.
 	Looked func(cache string, hit bool)
 }
 
-// The caches that Config.Looked is told of.
+// The caches of Config.Looked.
 const (
 	CacheManifests = "manifests" // in memory
 	CacheBlobs     = "blobs"     // in a store
@@ -53,7 +53,7 @@ func New(ctx context.Context, c Config) *Library {
 		l.origins = append(l.origins, origin{FromStore, zap.String("store", s.Dir()), func(Query) Source { return storeSource{s} }})
 	}
 	if c.Gateways != nil {
-		l.origins = append(l.origins, origin{FromGateway, zap.Skip(), func(q Query) Source { return newGatewaySource(c, q) }})
+		l.origins = append(l.origins, origin{FromGateway, zap.Skip(), func(q Query) Source { return l.gatewaySource(q) }})
 	}
 	return l
 }

@@ -18,7 +18,7 @@ func (l *Library) Admit(q Query, paths ...string) error {
 }
 
 // AdmitName returns the error of class Denied if the lists refuse one of the paths
-// below an IPNS key or a domain, whatever that stands for.
+// below an IPNS key or a domain, whatever that resolves to.
 func (l *Library) AdmitName(name string, paths ...string) error {
 	for _, p := range paths {
 		if err := l.config.Lists.CheckName(name, p); err != nil {

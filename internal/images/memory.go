@@ -9,7 +9,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 )
 
-// A memory is what a library remembers: only facts that never change.
+// A memory is what a library remembers: facts about content, which never change, and for a
+// moment what gateways declined.
 type memory struct {
 	// Manifests that gateways proved, by request. Finding and
 	// parsing a manifest again took a third of the time of an answer.
@@ -18,6 +19,8 @@ type memory struct {
 	forms *memo.Cache[layout.Image, knownForm]
 
 	prefetches *memo.Cache[prefetchKey, *prefetch]
+
+	declined declinedMemory
 
 	// False content that the log was told about, so that clients cannot fill the log
 	// by asking again.
@@ -48,6 +51,7 @@ const (
 
 func newMemory() memory {
 	return memory{
+		declined: newDeclinedMemory(),
 		manifests: memo.NewCache(maxManifests, func(k manifestKey, m layout.Manifest) int {
 			return len(k.image.Name) + len(k.reference) + len(m.Data)
 		}),
@@ -60,6 +64,7 @@ func newMemory() memory {
 // forget removes what is below a root, and returns how many manifests that were.
 func (m memory) forget(root cid.Cid) int {
 	m.forms.Clear()
+	m.declined.known.Purge()
 	return m.manifests.RemoveFunc(func(k manifestKey) bool { return bytes.Equal(k.image.Root.Hash(), root.Hash()) })
 }
 

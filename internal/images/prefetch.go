@@ -61,7 +61,7 @@ func (l *Library) goOn(p *prefetch) {
 func (l *Library) prefetchBlobs(p *prefetch) {
 	q := p.query
 	q.Reference = ""
-	source := newGatewaySource(l.config, q)
+	source := l.gatewaySource(q)
 	for {
 		d, ok := p.next()
 		if !ok {

@@ -21,15 +21,14 @@ import (
 
 // A gatewaySource reads from IPFS gateways and verifies everything down to the last leaf.
 type gatewaySource struct {
-	session trustless.Session
-	filler  *fill.Filler // nil if nothing is kept
+	session  trustless.Session
+	filler   *fill.Filler // nil if nothing is kept
+	declined declinedMemory
 }
 
-func newGatewaySource(c Config, q Query) gatewaySource {
-	return gatewaySource{
-		trustless.Session{Client: c.Gateways, Failed: func(f gateway.Failure) { logFailure(c.Logger, q, f) }},
-		c.Filler,
-	}
+func (l *Library) gatewaySource(q Query) gatewaySource {
+	session := trustless.Session{Client: l.config.Gateways, Failed: func(f gateway.Failure) { logFailure(l.config.Logger, q, f) }}
+	return gatewaySource{session, l.config.Filler, l.memory.declined}
 }
 
 // logFailure logs false content as an error, a gateway that failed as a warning, and
@@ -49,19 +48,25 @@ func logFailure(logger *zap.Logger, q Query, f gateway.Failure) {
 
 // ReadFile implements layout.Tree.
 func (g gatewaySource) ReadFile(ctx context.Context, root cid.Cid, path string, limit int64) ([]byte, error) {
-	data, err := g.session.ReadFile(ctx, root, path, limit)
+	data, err := ask(ctx, g.declined, layout.Place{Root: root, Path: path}, func() ([]byte, error) {
+		return g.session.ReadFile(ctx, root, path, limit)
+	})
 	return data, proved(ctx, err)
 }
 
 // ReadDir implements layout.Tree.
 func (g gatewaySource) ReadDir(ctx context.Context, root cid.Cid, path string) (map[string]cid.Cid, error) {
-	entries, err := g.session.ReadDir(ctx, root, path)
+	entries, err := ask(ctx, g.declined, layout.Place{Root: root, Path: path}, func() (map[string]cid.Cid, error) {
+		return g.session.ReadDir(ctx, root, path)
+	})
 	return entries, proved(ctx, err)
 }
 
 // Trail implements Source.
 func (g gatewaySource) Trail(ctx context.Context, root cid.Cid, path string) ([]cid.Cid, error) {
-	trail, err := g.session.Trail(ctx, root, path)
+	trail, err := ask(ctx, g.declined, layout.Place{Root: root, Path: path}, func() ([]cid.Cid, error) {
+		return g.session.Trail(ctx, root, path)
+	})
 	return trail, proved(ctx, err)
 }
 

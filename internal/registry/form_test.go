@@ -12,8 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// Below the root, images have their names in whatever form they are, and a tag
-// only if they are tagged.
+// Images below the root have their names in every form, and a tag only if they are tagged.
 func TestRootOfForms(t *testing.T) {
 	im := imagestest.New(t).WithOCI(t, "oci")
 	s := newSite(t, setup{stores: []string{im.Store(t)}, catalog: true, root: im.Root.String()})
@@ -28,7 +27,7 @@ func TestRootOfForms(t *testing.T) {
 	checkError(t, s, http.MethodGet, "/v2/old/manifests/latest-v2", "MANIFEST_UNKNOWN", 404)
 }
 
-// What image2ipfs broke is the image's fault, and not the store's.
+// An image that image2ipfs wrote wrong is not reported as a failure of the store.
 func TestBrokenImageInTheStore(t *testing.T) {
 	im := imagestest.New(t)
 	layer := digest.FromBytes(im.Layer)

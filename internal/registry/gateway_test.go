@@ -44,7 +44,7 @@ func cut(n int) fault {
 	}
 }
 
-// stall is silent after n bytes of a body that is longer, until the request is given up.
+// stall sends nothing after n bytes of a longer body, until the request is cancelled.
 func stall(n int) fault {
 	return func(w http.ResponseWriter, r *http.Request, body []byte) {
 		if len(body) <= n {
@@ -233,7 +233,7 @@ func TestOlderLayoutAtABrokenGateway(t *testing.T) {
 	}
 }
 
-// Blobs are redirected, manifests never are, and what is on disk is served from there.
+// Blobs are redirected, but neither manifests nor blobs on disk.
 func TestRedirect(t *testing.T) {
 	im := imagestest.New(t)
 	g := im.Gateway(t)
@@ -254,7 +254,7 @@ func TestRedirect(t *testing.T) {
 	newSite(t, setup{gateways: []*imagestest.Gateway{g}, redirect: g.URL, stores: []string{im.Store(t)}}).get(t, 200, im.BlobURL(t, im.Layer))
 }
 
-// The store comes first, and gateways are asked for what it does not have.
+// The store comes first. Gateways are asked only for content that it lacks.
 func TestStoreFirst(t *testing.T) {
 	im := imagestest.New(t)
 	g := im.Gateway(t)

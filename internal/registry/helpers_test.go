@@ -153,17 +153,17 @@ func isEmpty(dir string) bool {
 	return err == nil && len(entries) == 0
 }
 
-// gateways sets up groups of one gateway each, the first preferred.
+// gateways returns a setup with a group for each gateway, the preferred one first.
 func gateways(gs ...*imagestest.Gateway) setup { return setup{gateways: gs} }
 
-// stored sets up a store that has the images.
+// stored returns a setup with a store that has the images.
 func stored(t testing.TB, im *imagestest.Images) setup {
 	return setup{stores: []string{im.Store(t)}}
 }
 
 var errNext = errors.New("not the registry's")
 
-// ServeHTTP implements http.setup.
+// ServeHTTP implements http.Handler.
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	original := *r.URL
 	if s.rewrite != nil {

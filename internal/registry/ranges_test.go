@@ -18,7 +18,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 )
 
-// Several parts in one answer are the same from everywhere.
+// An answer with several parts does not depend on the source.
 func TestSeveralRanges(t *testing.T) {
 	im := imagestest.New(t)
 	size := len(im.Layer)
@@ -158,7 +158,7 @@ func (w *countedWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Whether parts are worth more than the whole blob depends on what gateways send for them.
+// Parts are served from gateways only if they cost less than the bounds allow.
 func TestRangesThatCostTooMuch(t *testing.T) {
 	every := func(n int, step, size int64) (parts []images.Range) {
 		for i := range int64(n) {
@@ -193,7 +193,7 @@ func TestRangesThatCostTooMuch(t *testing.T) {
 	}
 }
 
-// A client that wants more parts than are given in one answer gets the whole.
+// A client that asks for too many parts gets the whole blob.
 func TestTooManyRangesGiveTheWhole(t *testing.T) {
 	im := imagestest.New(t)
 	many := "bytes=" + strings.TrimSuffix(strings.Repeat("1-2,", maxRanges+1), ",")
@@ -206,7 +206,7 @@ func TestTooManyRangesGiveTheWhole(t *testing.T) {
 	}
 }
 
-// A part that nobody can give any more ends the answer.
+// An answer ends at a part that no gateway can deliver.
 func TestSeveralRangesBreakOff(t *testing.T) {
 	im := imagestest.New(t)
 	g := im.Gateway(t)

@@ -33,18 +33,18 @@ type Config struct {
 	Hooks    Hooks
 }
 
-// Hooks are told what a registry does. They must be safe for concurrent use, and any
+// Hooks are called while a registry answers. They must be safe for concurrent use, and any
 // of them may be nil.
 type Hooks struct {
 	// Resolving is called before a name or a reference is looked up, and its end
 	// when that is over. The look-up uses the context that it returns.
 	Resolving func(ctx context.Context, key, value string) (_ context.Context, end func(error))
 
-	// NameResolved is told of each IPNS key or domain that was looked up. The error
-	// is an *images.Error, or nil.
+	// NameResolved is called after each look-up of an IPNS key or a domain. The error is
+	// an *images.Error, or nil.
 	NameResolved func(err error)
 
-	// Refused is told of each request that the lists refuse.
+	// Refused is called for each request that the lists refuse.
 	Refused func(err error)
 }
 

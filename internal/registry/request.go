@@ -26,8 +26,7 @@ func (k kind) String() string {
 	return [...]string{"base", "manifest", "blob", "tags", "referrers", "catalog"}[k]
 }
 
-// A request is what a path asks for. It is made by parseRequest only, so all that is
-// in it is valid.
+// A request is a parsed path. Only parseRequest makes requests, so their fields are valid.
 type request struct {
 	images.Query
 	kind       kind

@@ -44,8 +44,7 @@ func TestRewrittenURLIsImmutableOnlyByDigest(t *testing.T) {
 	}
 }
 
-// A mirror says that it understood whose image is wanted, in whatever way a client spells
-// the registry.
+// A mirror confirms which registry's image it serves, in the client's own spelling.
 func TestMirrorAnswersTheNamespace(t *testing.T) {
 	_, s := newRoot(t, "docker.io", "r.test:5000")
 	for ns, status := range map[string]int{

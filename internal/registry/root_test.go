@@ -110,7 +110,7 @@ func TestRoot(t *testing.T) {
 	}
 }
 
-// Without docker.io among the hosts, library is a name like any other.
+// Without docker.io among the hosts, library/ is part of the name.
 func TestRootOfOthers(t *testing.T) {
 	_, s := newRoot(t, "r.test:5000")
 	s.get(t, 200, "/v2/library/app/manifests/library")
@@ -118,7 +118,7 @@ func TestRootOfOthers(t *testing.T) {
 	s.get(t, 404, "/v2/library/app/manifests/library?ns=docker.io")
 }
 
-// Without a root, images of other registries are not here either.
+// Without a root, requests for images of other registries get 404.
 func TestNamespaceWithoutRoot(t *testing.T) {
 	im := imagestest.New(t)
 	s := newSite(t, stored(t, im))
