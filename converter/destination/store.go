@@ -15,6 +15,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
@@ -74,13 +76,39 @@ func (d *Store) Commit(ctx context.Context, t *tree.Tree) error {
 			return err
 		}
 	}
-	for _, nd := range slices.Concat(t.SmallFiles(), t.Others, t.Directories) {
-		if err := d.to.Node(nd); err != nil {
-			return fmt.Errorf("storing directories and small files: %w", err)
-		}
+	if err := d.putNodes(ctx, slices.Concat(t.SmallFiles(), t.Others, t.Directories)); err != nil {
+		return fmt.Errorf("storing directories and small files: %w", err)
 	}
 	record := store.Record{Root: origin.Address(t.Root.CID), Images: slices.Concat(t.Kept, t.Images), Created: time.Now().UTC().Truncate(time.Second)}
 	return d.to.Commit(t.Root.CID, record)
+}
+
+// writers is how many nodes are written at a time. Each one waits for the disk, which
+// can serve several at once.
+const writers = 16
+
+// putNodes stores blocks, of which the last one is the root: that one comes last, so
+// what it leads to is there before it.
+func (d *Store) putNodes(ctx context.Context, blocks []unixfs.Block) error {
+	var group errgroup.Group
+	group.SetLimit(writers)
+	last := len(blocks) - 1
+	for _, b := range blocks[:max(0, last)] {
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error { return d.to.Node(b) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if last < 0 {
+		return nil
+	}
+	return d.to.Node(blocks[last])
 }
 
 // fetch returns the blobs, each with a file unless the store has it. Fetching takes

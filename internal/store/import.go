@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,14 +23,16 @@ import (
 )
 
 // An Import adds one root to the store. The root is invisible before Commit, and durable
-// afterwards. An Import is for one goroutine.
+// afterwards. An Import is for one goroutine, except Node.
 type Import struct {
 	store *Store
 	temp  *temp
-	lock  *flock.Flock        // nil unless it is held
-	dirs  map[string]struct{} // directories that must be synced
-	made  []string            // directories of the store that the import made
-	files int                 // the number of temporary files for small files
+	lock  *flock.Flock // nil unless it is held
+	files atomic.Int64 // the number of temporary files for small files
+
+	mu   sync.Mutex          // guards what follows while nodes are stored
+	dirs map[string]struct{} // directories that must be synced
+	made []string            // directories of the store that the import made
 
 	space  *Cache // evicts when the disk is nearly full
 	cancel context.CancelFunc
@@ -169,7 +172,8 @@ func (im *Import) placeBlob(path, final string) error {
 	return im.mkdirs(filepath.Dir(final)) // the import that wrote it may not have synced it yet
 }
 
-// Node stores a block: a directory, a node of a file, or a small file.
+// Node stores a block: a directory, a node of a file, or a small file. It may be called
+// concurrently with itself, which saves waiting for the disk.
 func (im *Import) Node(b unixfs.Block) error {
 	if im.lock == nil {
 		return errNotLocked
@@ -227,8 +231,7 @@ func (im *Import) Close() error {
 // write stores data under its final name. It replaces a file that is there already,
 // which may have rotted.
 func (im *Import) write(final string, data []byte) error {
-	im.files++
-	path := filepath.Join(im.temp.path, fmt.Sprintf("record-%d", im.files))
+	path := filepath.Join(im.temp.path, fmt.Sprintf("record-%d", im.files.Add(1)))
 	if err := im.retry(func() error { return os.WriteFile(path, data, 0o600) }); err != nil {
 		return err
 	}
@@ -238,7 +241,10 @@ func (im *Import) write(final string, data []byte) error {
 // adopt puts a temporary file in place, durably.
 func (im *Import) adopt(path, final string) error {
 	return im.retry(func() error {
-		if err := im.mkdirs(filepath.Dir(final)); err != nil {
+		im.mu.Lock()
+		err := im.mkdirs(filepath.Dir(final))
+		im.mu.Unlock()
+		if err != nil {
 			return err
 		}
 		return im.store.place(path, final, true)
