@@ -18,8 +18,8 @@ func newCollectCommand() *cobra.Command {
 		Use:   "gc",
 		Short: "Remove files from a store that no image needs",
 		Long: `Gc removes from a store the files that none of its images needs: those left by
-converter rm, and by a converter that was killed. Meanwhile, images can be converted
-and served. Gc can be interrupted at any time.`,
+converter rm, and by a converter that was killed. Images can be converted and served
+while gc runs. Gc can be interrupted at any time.`,
 		Example: `  converter gc
   converter gc --store /srv/images --dry-run`,
 		Args: cobra.NoArgs,

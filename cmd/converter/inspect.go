@@ -23,7 +23,7 @@ func newInspectCommand() *cobra.Command {
 	var f inspectFlags
 	cmd := &cobra.Command{
 		Use:   "inspect [REF]",
-		Short: "Show what images consist of, and which of it a store already has",
+		Short: "Show what images consist of, and how much of them a store already has",
 		Long: `Inspect shows the tags, platforms, configs and layers of images, their digests,
 CIDs and sizes, and how many of their leaves a store has in other images. It reads no
 layer.
@@ -35,7 +35,7 @@ the store of --store, if that is given.
 
 The output of --json has the fields root, cids (all spellings of the root), store,
 and images. An image has name, tags, mediaType, digest, cid, missing (manifests that
-an index lists and that are not there), size and leaves (of all blobs), shared (size
+an index lists but the root lacks), size and leaves (of all blobs), shared (size
 and leaves of those that the store has) and manifests. A manifest has platform,
 mediaType, digest, size, cid, config and layers. A config or layer has mediaType,
 digest, cid, size, leaves and shared. Sizes are in bytes.`,

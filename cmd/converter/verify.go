@@ -33,7 +33,7 @@ each thing that is wrong it prints one line on standard error, and then exits wi
 status 1.
 
 REF is an address as converter prints it, with or without a registry host, a name
-and a tag. It may be left out if --from is a CAR file with one root. Of a CAR file,
+and a tag. It may be left out if --from is a CAR file with one root. In a CAR file,
 blocks that no image needs are verified too.
 
 With --all, damaged files of a store are taken out of service, also those in its
