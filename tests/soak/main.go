@@ -44,14 +44,14 @@ func run(ctx context.Context, kills int, fuzzTime time.Duration, file string) er
 	if err != nil {
 		return err
 	}
-	list, err := goCommand(ctx, "test", "-list", "^Fuzz", "./...")
+	fuzzers, err := findFuzzers(".")
 	if err != nil {
-		return fmt.Errorf("listing fuzz tests: %w\n%s", err, list)
+		return err
 	}
 	s := &soak{
 		progress: p, command: goCommand, out: os.Stdout,
 		save:  func() error { return p.save(file) },
-		kills: kills, fuzzTime: fuzzTime, fuzzers: parseFuzzers(list),
+		kills: kills, fuzzTime: fuzzTime, fuzzers: fuzzers,
 	}
 	err = s.all(ctx)
 	fmt.Printf("\n%s", p.table(kills, len(s.fuzzers), fuzzTime))
@@ -73,10 +73,11 @@ func currentCommit(ctx context.Context) (string, error) {
 }
 
 // goCommand runs a command of Go and returns its output. When ctx is done, the command
-// gets an interrupt.
+// and the test that it runs get an interrupt: go test does not pass it on.
 func goCommand(ctx context.Context, args ...string) (output string, err error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.WaitDelay = time.Minute
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -99,26 +100,22 @@ type fuzzer struct{ pkg, name string }
 
 func (f fuzzer) String() string { return path.Base(f.pkg) + "." + f.name }
 
-var aPackage = regexp.MustCompile(`^ok\s+(\S+)`)
+var aFuzzTest = regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
 
-// parseFuzzers parses the output of go test -list, in which the names of a package's
-// tests come before the line about the package.
-func parseFuzzers(list string) []fuzzer {
-	var all []fuzzer
-	var names []string
-	for line := range strings.Lines(list) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "Fuzz") {
-			names = append(names, line)
+// findFuzzers returns the fuzz tests in the Go files below a directory. It reads the
+// files, since `go test -list` would build the tests of all packages.
+func findFuzzers(dir string) (all []fuzzer, err error) {
+	err = filepath.WalkDir(dir, func(file string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, "_test.go") {
+			return err
 		}
-		if m := aPackage.FindStringSubmatch(line); m != nil {
-			for _, name := range names {
-				all = append(all, fuzzer{m[1], name})
-			}
-			names = nil
+		code, err := os.ReadFile(file)
+		for _, m := range aFuzzTest.FindAllSubmatch(code, -1) {
+			all = append(all, fuzzer{"./" + filepath.ToSlash(filepath.Dir(file)), string(m[1])})
 		}
-	}
-	return all
+		return err
+	})
+	return all, err
 }
 
 var someExecutions = regexp.MustCompile(`execs: (\d+)`)
