@@ -278,6 +278,38 @@ func TestAbsenceInTheStoreIsFinal(t *testing.T) {
 	}
 }
 
+// The root of a private image is a secret, so no kind of request may show it to a gateway.
+func TestImageOfTheStoreIsShownToNoGateway(t *testing.T) {
+	im := imagestest.New(t)
+	g := im.Gateway(t)
+	s := newSite(t, setup{gateways: []*imagestest.Gateway{g}, stores: []string{im.Store(t)}})
+	image, _, _ := strings.Cut(im.ManifestURL(t, ours, "v1"), "/manifests/")
+	root, _, _ := strings.Cut(strings.TrimPrefix(image, "/v2/"), "/")
+	digestOf := "sha256:" + strings.Repeat("0", 64)
+	for _, path := range []string{
+		im.ManifestURL(t, ours, "v1"), im.ManifestURL(t, ours, "none"), image + "/manifests/" + digestOf,
+		im.BlobURL(t, im.Layer), im.BlobURL(t, im.Config), image + "/blobs/" + digestOf,
+		image + "/tags/list", image + "/referrers/" + digestOf, image + "/manifests/" + strings.Replace(digestOf, ":", "-", 1),
+		"/v2/" + root + "/none/manifests/v1", "/v2/" + root + "/none/tags/list", "/v2/" + root + "/manifests/latest", "/v2/" + root + "/tags/list",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Range", "bytes=0-9")
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if asked := g.Asked(); len(asked) > 0 || resp.StatusCode >= 500 {
+				t.Errorf("%s %s: %s, and gateways were asked for %d things", method, path, resp.Status, len(asked))
+			}
+		}
+	}
+}
+
 // A client that leaves neither counts against a gateway nor causes a log entry.
 func TestClientLeaves(t *testing.T) {
 	im := imagestest.New(t)
