@@ -24,7 +24,7 @@ func TestReadAgain(t *testing.T) {
 		"as it came, from members": {layer, testimage.Gzipped(other), (*Content).AsIs},
 		"as members, from the tar": {make([]byte, 1024), other, (*Content).AsLayer},
 	} {
-		ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1})
+		ws := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1})
 		c := readLayer(t, ws, test.came)
 		if err := os.WriteFile(cmp.Or(c.kept, c.aligned).Path, test.then, 0o600); err != nil {
 			t.Fatal(err)
@@ -42,7 +42,7 @@ func TestReadAgain(t *testing.T) {
 func TestCancelledWhileRewriting(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(io.ErrClosedPipe)
-	ws := workspaceOf(t, ctx, Form{Profile: unixfs.V1})
+	ws := workspaceOf(ctx, t, Form{Profile: unixfs.V1})
 	align := func(r io.Reader) (*Blob, error) { return ws.align(r, Gzip) }
 	for name, f := range map[string]func(io.Reader) (*Blob, error){"keep": ws.Keep, "align": align} {
 		if _, err := f(bytes.NewReader(make([]byte, 1<<20))); err != io.ErrClosedPipe {
@@ -52,7 +52,7 @@ func TestCancelledWhileRewriting(t *testing.T) {
 }
 
 // workspaceOf returns a workspace in a directory of its own.
-func workspaceOf(t *testing.T, ctx context.Context, f Form) *Workspace {
+func workspaceOf(ctx context.Context, t *testing.T, f Form) *Workspace {
 	t.Helper()
 	ws, err := NewWorkspace(ctx, t.TempDir(), f, nil)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestNameOfFirstFileIsNoCompression(t *testing.T) {
 // Where layers stay uncompressed, a large layer that came as bzip2 is cut like any other
 // file, as before this package knew bzip2.
 func TestLargeBzip2IsCutLikeAnyFile(t *testing.T) {
-	ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: Uncompressed})
+	ws := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1, Compression: Uncompressed})
 	const size = maxPlain + 1
 	data := func() io.Reader {
 		return io.LimitReader(io.MultiReader(bytes.NewReader([]byte("BZh9"+bzip2Block)), zeros{}), size)

@@ -18,7 +18,7 @@ import (
 func TestRecompress(t *testing.T) {
 	layer := testimage.Layer("a", 500_000)
 	for compression, mediaType := range map[Compression]string{Gzip: layout.DockerLayerGzip, Uncompressed: layout.DockerLayer} {
-		ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: compression, Recompress: true})
+		ws := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1, Compression: compression, Recompress: true})
 		want := readLayer(t, ws, layer)
 		for name, bytes := range map[string][]byte{"gzip": testimage.Gzipped(layer), "zstd": testimage.Zstandard(t, layer)} {
 			c := readLayer(t, ws, bytes)
@@ -41,7 +41,7 @@ func TestRecompressedOrNotWhatCameIsCutAlike(t *testing.T) {
 	for _, inside := range [][]byte{{}, []byte("no tar"), make([]byte, 512), testimage.Layer("a", 100_000)} {
 		var cuts []int
 		for _, recompress := range []bool{false, true} {
-			ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Recompress: recompress})
+			ws := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1, Recompress: recompress})
 			cuts = append(cuts, len(readLayer(t, ws, testimage.Gzipped(inside)).kept.File.Table.Leaves))
 		}
 		if cuts[0] != 1 || cuts[1] != 1 {
@@ -60,7 +60,7 @@ func TestRecompressingWhatDoesNotDecompress(t *testing.T) {
 		"no zstd":    append([]byte{0x28, 0xb5, 0x2f, 0xfd}, testimage.Random("x", 2000)...),
 		"gzip, text": append(bytes.Clone(z), "and so on"...),
 	} {
-		ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Recompress: true})
+		ws := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1, Recompress: true})
 		c := readLayer(t, ws, damaged)
 		blob, err := c.AsLayer()
 		if err != nil || blob != c.kept || c.DiffID != "" || blob.Digest != digest.FromBytes(damaged) {
@@ -76,7 +76,7 @@ func TestCancelledWhileRecompressing(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
 	cancel(why)
-	ws := workspaceOf(t, ctx, Form{Profile: unixfs.V1, Recompress: true})
+	ws := workspaceOf(ctx, t, Form{Profile: unixfs.V1, Recompress: true})
 	z := testimage.Gzipped(testimage.Layer("a", 500_000))
 	if _, err := ws.Read("layer", int64(len(z)), bytes.NewReader(z)); !errors.Is(err, why) {
 		t.Errorf("the error is %v, want %v", err, why)
@@ -87,12 +87,12 @@ func TestCancelledWhileRecompressing(t *testing.T) {
 // compressed one.
 func TestUncompressed(t *testing.T) {
 	layer := testimage.GoldenLayer(1)
-	plain := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: Uncompressed})
+	plain := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1, Compression: Uncompressed})
 	c := readLayer(t, plain, layer)
 	if c.kept != c.aligned || c.kept.Digest != digest.FromBytes(layer) || c.DiffID != c.kept.Digest {
 		t.Errorf("the layer is %s, and its contents %s", c.kept.Digest, c.DiffID)
 	}
-	gzip := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1})
+	gzip := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1})
 	if got, want := len(c.kept.File.Table.Leaves), len(readLayer(t, gzip, layer).aligned.File.Table.Leaves); got != want || got < 4 {
 		t.Errorf("it has %d leaves, and %d compressed", got, want)
 	}

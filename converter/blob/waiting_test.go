@@ -20,7 +20,7 @@ func (zeros) Read(p []byte) (int, error) {
 // A short compressed archive can hold any number of files that no image names. On disk
 // they wait compressed.
 func TestUnnamedFilesTakeLittleDisk(t *testing.T) {
-	ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel})
+	ws := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel})
 	var first, last *Content
 	for range 8 {
 		var err error
@@ -63,7 +63,7 @@ func TestUnnamedFilesTakeLittleDisk(t *testing.T) {
 }
 
 func TestSmallFilesAreCutTheSameHoweverTheyWait(t *testing.T) {
-	ws := workspaceOf(t, t.Context(), Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel})
+	ws := workspaceOf(t.Context(), t, Form{Profile: unixfs.V1, Compression: Gzip, Level: DefaultLevel})
 	data := bytes.Repeat([]byte("some text that is not a tar\n"), 100_000)
 	read := func() *Blob {
 		c, err := ws.Read("text", int64(len(data)), bytes.NewReader(data))

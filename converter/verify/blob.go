@@ -93,11 +93,11 @@ func (t *rootCheck) noteDiffIDs() {
 	noted := map[string]bool{}
 	for p, m := range t.manifests {
 		name, _, _ := layout.Split(p)
-		if key := t.manifestKey(p); noted[key] {
+		key := t.manifestKey(p)
+		if noted[key] {
 			continue
-		} else {
-			noted[key] = true
 		}
+		noted[key] = true
 		config, err := t.config(name, m)
 		if err != nil || config == nil || len(config.DiffIDs) != len(m.Layers) {
 			continue // compare reports it

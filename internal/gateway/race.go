@@ -46,8 +46,7 @@ func (p *Pool) Do(ctx context.Context, x Exchange) error {
 		queue: p.order(x, time.Now()),
 	}
 	for {
-		for r.areAllSlow() && r.startNext() {
-		}
+		r.startWhileSlow()
 		if len(r.running) == 0 {
 			return r.outcome()
 		}
@@ -188,7 +187,16 @@ func (r *race) endAll(isWon bool) {
 	r.mu.Unlock()
 	for range turns {
 		if end := <-r.ended; end.turn.isOvertaken && end.err != nil {
-			r.blame(end)
+			_ = r.blame(end)
+		}
+	}
+}
+
+// startWhileSlow starts turns until one of them is not slow, or no gateway is left.
+func (r *race) startWhileSlow() {
+	for r.areAllSlow() {
+		if !r.startNext() {
+			return
 		}
 	}
 }
