@@ -14,8 +14,8 @@ type Destination interface {
 	// TempDir is where blobs wait until it is known what they are.
 	TempDir() string
 
-	// Commit puts the tree where it belongs. After an error, the destination does
-	// not have the images, whatever else is found there.
+	// Commit puts the tree in place. After an error, the destination may have some of
+	// the tree's files, but not its images.
 	Commit(ctx context.Context, t *tree.Tree) error
 
 	// Close removes temporary files. It must be called in the end.

@@ -353,7 +353,7 @@ func TestForeignLayers(t *testing.T) {
 	}
 }
 
-// Of entries with the same name, the last one counts, and the others leave no files.
+// The last of several entries with the same name counts. The others leave no files.
 func TestEntriesNamedTheSame(t *testing.T) {
 	img := testimage.New([]string{"app:1.0"}, testimage.Layer("a", 10))
 	want, _ := convert(t, testimage.OldDocker(img))

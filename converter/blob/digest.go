@@ -8,10 +8,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
 )
 
-// The sha256 of a content is computed as it comes. A manifest may name it by another
-// algorithm, and then it is read again, once for each algorithm.
+// The sha256 of a content is computed while it arrives. If a manifest has its digest in
+// another algorithm, the content is read again, once for each algorithm.
 
-// Is reports whether the content has a digest, in whatever algorithm.
+// Is reports whether the content has a digest, in any algorithm.
 func (c *Content) Is(d digest.Digest) (bool, error) {
 	if d.Algorithm() == c.Digest.Algorithm() {
 		return c.Digest == d, nil

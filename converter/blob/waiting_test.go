@@ -46,7 +46,7 @@ func TestUnnamedFilesTakeLittleDisk(t *testing.T) {
 	if used > maxAllPlain+maxPlain {
 		t.Errorf("8 files of %d bytes take %d bytes", maxPlain, used)
 	}
-	// A file becomes the same blob, in whatever form it waited.
+	// A file becomes the same blob, whether it waited plain or compressed.
 	for _, form := range []func(*Content) (*Blob, error){(*Content).AsIs, (*Content).AsLayer} {
 		a, err := form(first)
 		if err != nil {

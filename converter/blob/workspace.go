@@ -72,8 +72,8 @@ func NewWorkspace(ctx context.Context, dir string, f Form, progress Progress) (*
 // included.
 func (ws *Workspace) Written() int64 { return ws.growth.written.Load() }
 
-// Source returns a reader of a source, compressed as it comes. Its bytes count for the
-// blobs that may be written.
+// Source returns a reader of a source, before any decompression. Its bytes raise the
+// limit of the blobs that may be written.
 func (ws *Workspace) Source(r io.Reader) io.Reader { return &sourceReader{r, &ws.growth} }
 
 const (

@@ -4,15 +4,15 @@
 // The output is part of format 1: images on IPFS are addressed by it, so a piece and
 // a level must give the same bytes for ever and on every machine. No compression
 // library promises that, and a new version of one could move every address. So the
-// encoder is part of this project: nobody else can change its output. It computes
-// with integers only, has no assembly, and uses nothing but CRC-32 and sorting from
-// the standard library. Change nothing here that changes the output: TestGolden has
+// encoder is part of this project, where no other project can change its output. It
+// computes with integers only, has no assembly, and uses only CRC-32 and sorting from
+// the standard library. Make no change here that changes the output: TestGolden has
 // its hashes, and docs/format-1.md describes the algorithm.
 //
 // The encoder also fits its task. A piece is in memory as a whole and has at most
 // about a megabyte, so no window slides and no state is carried from one piece to the
-// next. A block ends where the data changes its character, which in a group of small
-// files is often. As measured in docs/performance.md on a Debian of 137 MB, the
+// next. A block ends where the data changes its character, which is often in a group of
+// small files. As measured in docs/performance.md on a Debian of 137 MB, the
 // default level 4 takes 2.12 s for 1.037 of the size that gzip -6 gives, and level 6
 // takes 2.33 s for 1.027. klauspost/compress takes 2.17 s for 1.043 with its level 6,
 // and 3.80 s for 1.027 with its level 7.

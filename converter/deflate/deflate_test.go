@@ -106,8 +106,8 @@ func fibonacci() []byte {
 	return b
 }
 
-// The members of these pieces are part of format 1, at every level: nobody can
-// change what is on IPFS already.
+// The members of these pieces are part of format 1, at every level. They must not change,
+// since they are on IPFS already.
 func TestGolden(t *testing.T) {
 	kinds := pieces()
 	kinds["tar headers"] = headers()

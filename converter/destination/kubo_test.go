@@ -174,8 +174,8 @@ func TestKuboWhileTheSourceRests(t *testing.T) {
 	})
 }
 
-// A node that takes nothing and is alive, as during garbage collection, is waited for,
-// and one line says so.
+// The converter waits for a node that accepts no bytes but is alive, as during garbage
+// collection, and says so in one line.
 func TestKuboThatCollectsGarbageIsWaitedFor(t *testing.T) {
 	image := oneLayer(t, 8<<20)
 	var imports, asked atomic.Int32

@@ -140,7 +140,7 @@ func (a *archive) writeNames(tw *tar.Writer) error {
 	if err := writeJSON(tw, ocilayout.Index, a.index); err != nil {
 		return err
 	}
-	if len(a.docker) > 0 { // with an empty list, Docker loads nothing and says so to nobody
+	if len(a.docker) > 0 { // with an empty list, Docker loads nothing and reports no error
 		if err := writeJSON(tw, ocilayout.DockerList, a.docker); err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func platformList(all []platform.Platform) string {
 type imageName struct{ full, familiar, tag string }
 
 // exportedName returns the name of an image as containerd and as people write it.
-// Where the root is the image, it has a tag only.
+// If the image is the root itself, the name is a tag only.
 func exportedName(img origin.Image) (imageName, error) {
 	name := imageName{tag: img.Tag}
 	if img.Name == "" || img.Tag == "" {

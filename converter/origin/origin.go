@@ -2,9 +2,9 @@
 // Kubo node or gateways.
 //
 // None of these is trusted. A disk can be damaged, and a CAR file, a node or a
-// gateway may be anybody's. Every block is checked against its CID before it is
-// handed on. So a reader gets what the root names, or an error that says what is
-// wrong and where.
+// gateway may belong to a stranger. Every block is checked against its CID before the
+// caller gets it. So a caller gets the content of the root, or an error that says what
+// is wrong and where.
 package origin
 
 import (

@@ -91,7 +91,7 @@ func (p Platform) variant() string {
 	return "v1"
 }
 
-// Of returns the platform of an entry of an index, if the index says it.
+// Of returns the platform of an entry of an index, if the entry gives one.
 func Of(d v1.Descriptor) (p Platform, ok bool) {
 	if d.Platform == nil || d.Platform.OS == "" || IsAttestation(d) {
 		return Platform{}, false

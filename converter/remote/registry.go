@@ -144,7 +144,7 @@ var acceptable = strings.Join([]string{
 }, ", ")
 
 // get requests a path of the repository, from an offset on if the registry supports that.
-// Where there is nothing, the error is a MissingError.
+// The error is a MissingError if the registry does not have it.
 func (r *Registry) get(ctx context.Context, path string, offset int64) (*http.Response, error) {
 	address := fmt.Sprintf("%s://%s/v2/%s/%s", r.repository.Scheme(), r.repository.RegistryStr(), r.repository.RepositoryStr(), path)
 	w := ctxio.NewWait(ctx, r.patience, ErrSilent)

@@ -58,7 +58,7 @@ func newLayout(ws *blob.Workspace, where string) *Layout {
 }
 
 // Blob returns the content of a descriptor, checked against its digest and size.
-// Where there is none, the error is a MissingError.
+// The error is a MissingError if the source does not have it.
 func (l *Layout) Blob(d v1.Descriptor) (*blob.Content, error) {
 	if _, err := layout.ParseDigest(d.Digest.String()); err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func Read(ctx context.Context, from origin.Origin, root cid.Cid, p blob.Progress
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err == nil { // all blocks were read: whatever else is wrong is copied as it is
+	if err == nil { // all blocks were read: a root with broken images is copied all the same
 		for _, img := range images {
 			r.tree.Images = append(r.tree.Images, img.Tagged)
 		}

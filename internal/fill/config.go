@@ -6,16 +6,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
-// Grace is how long a fill goes on without readers.
+// Grace is how long a fill continues without readers.
 const Grace = 30 * time.Second
 
 // Patience is how long a reader waits for another process's fill that makes no
 // progress.
 const Patience = 5 * time.Second
 
-// GraceBytes is how many bytes may come for all fills without readers together. If the
-// readers of a fill only wanted parts of the blob, it gets at most graceFactor times the
-// bytes that they got.
+// GraceBytes is how many bytes all fills without readers may fetch together. If the
+// readers of a fill wanted only parts of the blob, it fetches at most graceFactor times
+// the bytes that they got.
 const (
 	GraceBytes  = 64 << 20
 	graceFactor = 200
@@ -23,8 +23,8 @@ const (
 
 // A Config says how a Filler fills. Its zero value has the defaults.
 type Config struct {
-	// Grace is how long a fill goes on without readers, and GraceBytes is how many bytes
-	// all of these fills have together. Default: Grace and GraceBytes.
+	// Grace is how long a fill continues without readers, and GraceBytes is how many bytes
+	// all such fills may fetch together. Default: Grace and GraceBytes.
 	Grace      time.Duration
 	GraceBytes int64
 

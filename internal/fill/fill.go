@@ -24,7 +24,7 @@ const (
 	maxLies = 4096             // that are remembered
 )
 
-// maxIdle is how many fills without readers go on.
+// maxIdle is how many fills without readers may continue.
 const maxIdle = 64
 
 // shared is what all fills of a Filler have in common.

@@ -28,7 +28,7 @@ func (in *intake) write(b []byte, at int64) error {
 	return err
 }
 
-// stop makes all readers go on without the cache.
+// stop makes all readers continue without the cache.
 func (in *intake) stop(err error) {
 	in.finish(passedBy{err})
 	in.cancel()

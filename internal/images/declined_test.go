@@ -12,8 +12,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
-// What all gateways declined is not asked for again for a moment. A failure, a pause that
-// a gateway asked for and a client that left say nothing about the next request.
+// Content that all gateways declined is not requested again for a moment. A failure, a
+// pause that a gateway asked for, or a client that left does not affect the next request.
 func TestDeclinedIsRememberedForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone, cancel := context.WithCancel(t.Context())

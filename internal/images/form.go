@@ -81,7 +81,7 @@ func (v view) atBlob(ctx context.Context, use func(layout.Place) error) error {
 		form, failed = v.form(ctx)
 		switch {
 		case errors.Is(failed, layout.ErrLacking):
-			return failed // so nothing is proved about the blob, whatever the native place is
+			return failed // the native location alone does not prove that the blob is absent
 		case errors.Is(failed, fs.ErrNotExist), failed == nil && form.IsNative():
 			return err
 		case failed != nil:

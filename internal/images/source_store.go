@@ -38,7 +38,7 @@ func (s storeSource) Trail(ctx context.Context, root cid.Cid, path string) ([]ci
 }
 
 // Blob implements Source. The file under a digest's name need not have that digest,
-// since anybody can publish directories; the store knows the one that it has.
+// since anyone can publish directories. The store knows the file's real digest.
 func (s storeSource) Blob(ctx context.Context, at layout.Place, d digest.Digest) (Blob, error) {
 	f, err := s.store.Open(ctx, at.Root, at.Path)
 	if err != nil {

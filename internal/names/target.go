@@ -24,8 +24,8 @@ type target struct {
 // served. The name no longer stands for what it stood for before.
 var errUseless = fmt.Errorf("it points to nothing that can be served here: %w", fs.ErrNotExist)
 
-// maxPath is the most bytes of a path. Anybody can publish paths, which are kept in
-// memory.
+// maxPath is the most bytes of a path. Paths are kept in memory, and anyone can publish
+// them.
 const maxPath = 1024
 
 // parseTarget parses /ipfs/<cid>[/<path>] or /ipns/<name>[/<path>].

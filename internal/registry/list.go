@@ -149,8 +149,8 @@ func pageOf(w http.ResponseWriter, r Request, all []string) ([]string, error) {
 	return all, nil
 }
 
-// linkToNext returns where the entries after last are: at the URL that the client asked
-// for, whatever it was rewritten to. Clients take only path and query from it.
+// linkToNext returns the URL of the entries after last. It has the path that the client
+// requested, and not the rewritten one. Clients use only its path and query.
 func linkToNext(r Request, last string, n int) string {
 	query := url.Values{"last": {last}, "n": {strconv.Itoa(n)}}
 	if ns := r.URL.Query().Get("ns"); ns != "" {

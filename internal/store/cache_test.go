@@ -469,8 +469,8 @@ func TestUnfinishedBlobsAreEvictedFirst(t *testing.T) {
 	}
 }
 
-// A blob that comes faster than the background evicts makes the cache exceed its limit by
-// a tenth at most. The writer evicts before it goes on.
+// If a blob arrives faster than the background evicts, the cache exceeds its limit by at
+// most a tenth. The writer evicts before it continues.
 func TestWritersEvictBeforeTheCacheExceedsItsLimit(t *testing.T) {
 	const size, blobs = 1 << 20, 10
 	s := Open(t.TempDir())
@@ -564,8 +564,8 @@ func TestUnusedBlobsTakeASmallShare(t *testing.T) {
 	}
 }
 
-// A cache that cannot be written goes off and reports that once. It goes on again when it
-// can be written.
+// A cache that cannot be written turns itself off and reports that once. It turns itself
+// on again when it can be written.
 func TestUnwritableCacheIsOffForAWhile(t *testing.T) {
 	s := Open(t.TempDir())
 	check(t, os.WriteFile(s.cached.dir, nil, 0o644))

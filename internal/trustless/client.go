@@ -8,7 +8,7 @@
 // Blocks come in a CAR, or one by one. If a gateway serves files as they are, which costs
 // it least, the client fetches the leaf table beside the file and checks each leaf
 // against the table before it passes the leaf on. So a gateway can waste one leaf of
-// false bytes before the next gateway goes on, from the beginning of that leaf.
+// false bytes before the next gateway continues from the beginning of that leaf.
 //
 // Memory is bounded for all requests together: remembered blocks and leaf tables by
 // caches, and everything that a request holds by the process's budget.

@@ -27,7 +27,7 @@ type Sink interface {
 }
 
 // Copy writes the file at a place to sink, or a part of it if part is not nil.
-// Only verified bytes are written. Where one gateway breaks off, another goes on.
+// Only verified bytes are written. If one gateway breaks off, another continues.
 // If none can, the error says why, and the sink has got fewer bytes than Start
 // said.
 //

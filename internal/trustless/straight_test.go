@@ -46,7 +46,7 @@ func TestOneRequestForBlocks(t *testing.T) {
 	}
 }
 
-// Where a CAR is false or ends, what was right of it was not in vain.
+// If a CAR has a false block or ends early, its correct blocks are still used.
 func TestBlocksThatBreakOff(t *testing.T) {
 	const places = 12
 	pub, liar := publishOf(t, unixfs.V0, 300_000, 3), publishOf(t, unixfs.V0, 300_000, 3)

@@ -14,7 +14,7 @@ import (
 	mh "github.com/multiformats/go-multihash"
 )
 
-// What reading any DAG of n bytes of blocks may cost.
+// Bounds on the cost of reading any DAG of n bytes of blocks.
 const (
 	mostAllocated = 64 << 20 // bytes, beside a multiple of n
 	allocatedEach = 24       // bytes for each of the n bytes

@@ -179,7 +179,7 @@ func play(t *testing.T, a attack) (c cost) {
 	return c
 }
 
-// idleCPU returns the processor time that the registry takes while nobody asks.
+// idleCPU returns the processor time that the registry takes without requests.
 func (r *arena) idleCPU(t *testing.T) float64 {
 	settle()
 	before := r.site.cpu(t)

@@ -127,7 +127,7 @@ func (s *stranger) stall(path string, header ...string) {
 	s.ask(http.MethodGet, path, func(io.Reader) { <-s.ctx.Done() }, header...)
 }
 
-// honest is a gateway with an image that nobody attacks, and its client.
+// honest is an honest client, and a gateway with the image that it pulls.
 type honest struct {
 	*gateway
 	repository string

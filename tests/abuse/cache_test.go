@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-// cacheAttacks fill the cache with what nobody wants, or have it hash what it has.
+// cacheAttacks fill the cache with blobs that no client wants, or make it hash the blobs
+// that it has.
 var cacheAttacks = []attack{
 	{finding: "4", sent: "64 blobs of 32 MiB, whose clients stop reading", store: true, large: true, prepare: func(r *arena) func(*stranger) {
 		r.gateway.rate = 64 << 20

@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// gatewayAttacks are what a gateway answers to requests of anybody.
+// gatewayAttacks are hostile answers of gateways to ordinary requests.
 var gatewayAttacks = []attack{
 	{finding: "15", sent: "a gateway that has everything, and gives 64 KiB a second", slow: true, prepare: func(r *arena) func(*stranger) {
 		return r.tarpit(func(ctx context.Context) { wait(ctx, time.Second) })

@@ -41,9 +41,9 @@ func newSite(t *testing.T, store bool, options string, gateways ...string) *site
 	return s
 }
 
-// limited returns what makes a command with a hard limit of memory: by a control group
-// that this test makes, or one that systemd makes, or else by a limit of its writable
-// memory, since Go reserves more addresses than any limit of those allows.
+// limited returns a function that makes commands with a hard limit of memory: by a control
+// group of this test or of systemd, or else by a limit on writable memory. A limit on
+// addresses would not do, since Go reserves far more of them than it uses.
 func limited(t *testing.T) func(string, ...string) *exec.Cmd {
 	t.Helper()
 	wrapper := []string{"prlimit", fmt.Sprintf("--data=%d", hardLimit+goLimit)}

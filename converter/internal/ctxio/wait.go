@@ -41,7 +41,7 @@ func (w *Wait) Cancel() {
 	w.cancel(nil)
 }
 
-// Body returns a body whose reads are waited for. Closing it ends the request.
+// Body returns r with the wait's time limit on each read. Closing it ends the request.
 func (w *Wait) Body(r io.ReadCloser) io.ReadCloser { return &waitedBody{r, w} }
 
 type waitedBody struct {

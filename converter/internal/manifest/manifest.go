@@ -109,9 +109,9 @@ type Config struct {
 // ParseConfig reads the config of a manifest and so tells what the manifest is.
 // It returns nil, and no error, for an artifact.
 //
-// A manifest is an image's when its config has rootfs.diff_ids, whatever the media
-// types of config and layers are. An image without layers may leave them out, and
-// layers that an empty list of them goes with are an artifact's, which can be anything.
+// A manifest is an image if its config has rootfs.diff_ids, whatever the media types of
+// config and layers are. An image without layers may leave the list out. A manifest with
+// layers and an empty list is an artifact, whose layers can be anything.
 func (n *Node) ParseConfig(data []byte) (*Config, error) {
 	if n.Config == nil {
 		return nil, nil

@@ -30,8 +30,8 @@ func New(path string) (*File, error) {
 	return &File{path, dir}, nil
 }
 
-// regularFile returns the path without symbolic links. It fails if there is anything but
-// a regular file, since renaming a file to the path would replace a device.
+// regularFile returns the path with its links resolved. A file there must be a regular
+// one, since renaming another file to the path would replace, say, a device.
 func regularFile(path string) (string, error) {
 	target, err := resolve(path)
 	if err != nil {
@@ -50,11 +50,11 @@ func regularFile(path string) (string, error) {
 	return target, nil
 }
 
-const maxLinks = 40 // that follow one another, as on Linux
+const maxLinks = 40 // in one path, as on Linux
 
-// resolve follows the links in a path, whose last parts need not exist. It refuses those
-// of another user than root and this one: in a directory like /tmp, anybody can put a
-// link where root will write.
+// resolve follows the links in a path, whose last parts need not exist. It refuses a link
+// that belongs to neither root nor this user: in a directory like /tmp, any user can put
+// a link where root will write.
 func resolve(path string) (string, error) {
 	whole, err := filepath.Abs(path)
 	if err != nil {
