@@ -12,7 +12,7 @@
 // them.
 //
 // A result is remembered for its TTL, and for longer while look-ups fail. Memory and
-// disk are bounded, since anybody can make keys, and names in use keep their place.
+// disk are bounded, since anyone can make keys. Names in use keep their place.
 package names
 
 import (

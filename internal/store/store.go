@@ -29,8 +29,8 @@
 //
 // A store belongs to the user who converts, and its cache to the user who serves.
 // Neither follows a link out of the directories that the other could write to, and
-// BeginImport, Collect and Remove refuse a store that belongs to a third user. New
-// files are as readable as the directory that they are in.
+// BeginImport, Collect and Remove refuse a store that belongs to neither root nor this
+// user. New files are as readable as the directory that they are in.
 package store
 
 import (

@@ -119,8 +119,8 @@ func (n *Node) ParseConfig(data []byte) (*Config, error) {
 	return n.Judge(ReadConfig(data))
 }
 
-// WithoutDiffIDs returns a config of which Judge says the same, and which takes little
-// memory. It returns nil for nil.
+// WithoutDiffIDs returns a config that takes little memory, and for which Judge gives the
+// same result. It returns nil for nil.
 func (c *Config) WithoutDiffIDs() *Config {
 	if c == nil || len(c.DiffIDs) < 2 {
 		return c
