@@ -57,17 +57,18 @@ func TestListsHoldForAllThatAnAnswerIsMadeOf(t *testing.T) {
 			if !c.mayAnswer && resp.StatusCode != http.StatusGone {
 				t.Errorf("%d %s", resp.StatusCode, resp.Text)
 			}
-			g.mustNotBeAskedForBlobs(t)
+			g.mustNotBeAskedForBlobs(t, c.path)
 		})
 	}
 }
 
 // mustNotBeAskedForBlobs fails the test if the registry fetches blobs ahead of a client
-// that was refused.
-func (g *gateway) mustNotBeAskedForBlobs(t *testing.T) {
+// that was refused. The blob that the client asked for is no such blob: the registry
+// has to resolve its path, since only the path is known to it and not the CID.
+func (g *gateway) mustNotBeAskedForBlobs(t *testing.T, requested string) {
 	t.Helper()
 	g.asked.Range(func(path, _ any) bool {
-		if strings.Contains(fmt.Sprint(path), "/blobs/") {
+		if p := fmt.Sprint(path); strings.Contains(p, "/blobs/") && !strings.HasSuffix(p, requested) {
 			t.Errorf("the gateway was asked for %s", path)
 		}
 		return true
