@@ -38,7 +38,7 @@ rm -rf /etc/docker /etc/containerd /etc/caddy
 mkdir -p /etc/docker /etc/containerd /etc/caddy /var/lib/caddy
 cat >/etc/hosts <<END
 127.0.0.1 localhost
-192.0.2.1 registry.lan registry.example.com
+192.0.2.1 registry.lan registry.example.com private.example.com
 127.0.0.2 kubo-1.lan
 127.0.0.3 kubo-2.lan
 127.0.0.4 kubo-3.lan

@@ -287,15 +287,19 @@ var cooks = map[string]cook{
 			k.Fatal(err)
 		}
 		for _, spelling := range spellings {
+			want := "403"
+			if strings.ToLower(spelling.Text) != spelling.Text {
+				want = "400" // no image name
+			}
 			for _, prefix := range []string{"", "ipfs/"} {
 				url := "https://registry.example.com/v2/" + prefix + spelling.Text + "/team/app/manifests/latest"
-				if status := k.status(url); status == "200" {
-					k.Errorf("%s is served without the password", url)
+				if status := k.status(url); status != want {
+					k.Errorf("%s answers %s without the password; want %s", url, status, want)
 				}
 			}
 		}
 		k.follow()
-		k.mustHave(img, "registry.example.com/ciq…/team/app")
+		k.mustHave(img, "private.example.com/ciq…/team/app")
 	},
 
 	"A rate limit": func(k *kitchen, img harness.Image) {
