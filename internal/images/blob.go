@@ -45,7 +45,7 @@ func (l *Library) Locate(ctx context.Context, q Query) (layout.Place, error) {
 		if err != nil {
 			return layout.Place{}, err
 		}
-		at, err := form.Blob(ctx, v, q.Digest)
+		at, err := v.placeIn(ctx, form)
 		if err == nil {
 			_, err = v.check(ctx, at)
 		}

@@ -31,6 +31,8 @@ func (v view) form(ctx context.Context) (layout.Form, error) {
 	if form, known, err := v.remembered(ctx); known || err != nil {
 		return form, err
 	}
+	ctx, giveBack := context.WithCancel(ctx) // the memory of what is read
+	defer giveBack()
 	tree := &recorder{Tree: v}
 	form, err := layout.Detect(ctx, tree, v.query.Image)
 	if err == nil {
@@ -88,11 +90,18 @@ func (v view) atBlob(ctx context.Context, use func(layout.Place) error) error {
 			return failed
 		}
 	}
-	at, err := form.Blob(ctx, v, v.query.Digest)
+	at, err := v.placeIn(ctx, form)
 	if err != nil {
 		return err
 	}
 	return use(at)
+}
+
+// placeIn returns the place of the query's blob in the form of its image.
+func (v view) placeIn(ctx context.Context, form layout.Form) (layout.Place, error) {
+	ctx, giveBack := context.WithCancel(ctx) // the memory of what is read, before the blob is sent
+	defer giveBack()
+	return form.Blob(ctx, v, v.query.Digest)
 }
 
 // mayBeElsewhere reports whether nothing is in a place, or something that is not the

@@ -19,6 +19,8 @@ func (l *Library) Tags(ctx context.Context, q Query) ([]string, Origin, error) {
 	if err := l.Admit(q, q.Image.Name); err != nil {
 		return nil, "", err
 	}
+	ctx, giveBack := context.WithCancel(ctx) // the memory of what is read, before the list is sent
+	defer giveBack()
 	return find(ctx, l, q, func(v view) ([]string, error) {
 		form, err := v.form(ctx)
 		if err != nil {
@@ -47,6 +49,8 @@ func (l *Library) Referrers(ctx context.Context, q Query) ([]v1.Descriptor, Orig
 	if err := l.Admit(q, layout.ReferrersPath(q.Image.Name, q.Digest), q.Image.Name); err != nil {
 		return nil, "", err
 	}
+	ctx, giveBack := context.WithCancel(ctx) // the memory of what is read, before the list is sent
+	defer giveBack()
 	return find(ctx, l, q, func(v view) ([]v1.Descriptor, error) {
 		form, err := v.form(ctx)
 		if err != nil {

@@ -90,7 +90,7 @@ func (v view) locate(ctx context.Context) (layout.Place, error) {
 	if !known {
 		return v.query.nativeBlob(), err
 	}
-	return form.Blob(ctx, v, v.query.Digest)
+	return v.placeIn(ctx, form)
 }
 
 // A wantedBlob tells the library when it is copied.

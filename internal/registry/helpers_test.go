@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
@@ -81,7 +82,7 @@ func newSite(t testing.TB, c setup) *site {
 	}
 	if len(groups) > 0 {
 		s.pool = gateway.NewPool(gateway.Config{Groups: groups, Patience: c.patience})
-		config.Gateways = trustless.NewClient(trustless.Config{Pool: s.pool})
+		config.Gateways = trustless.NewClient(trustless.Config{Pool: s.pool, Budget: budget.Process()})
 	}
 	config.Lists = openLists(t, c.deny, c.allow)
 	s.library = images.New(t.Context(), config)

@@ -15,7 +15,9 @@ import (
 // never redirected: a gateway would get its media type wrong, by which clients know
 // what it is.
 func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) error {
-	m, from, err := g.findManifest(r.Context(), q)
+	ctx, giveBack := context.WithCancel(r.Context())
+	defer giveBack()
+	m, from, err := g.findManifest(ctx, q)
 	if err != nil {
 		return g.explain(r.Context(), q, g.answerTo(q, err, manifestUnknown(q)))
 	}
@@ -24,6 +26,7 @@ func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) er
 		return err
 	}
 	defer release()
+	giveBack() // the memory of what was read, which does not wait for the client
 	r.from(from)
 	setContent(w, m.Digest, m.MediaType)
 	cache := q.cacheControl(r)

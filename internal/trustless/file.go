@@ -15,6 +15,8 @@ import (
 
 // Stat returns the number of bytes of the file at a place.
 func (s Session) Stat(ctx context.Context, at ipfspath.Place) (int64, error) {
+	ctx, giveBack := context.WithCancel(ctx) // the memory of what is read
+	defer giveBack()
 	first, err := s.firstBlock(ctx, at)
 	if err != nil {
 		return 0, err

@@ -45,6 +45,8 @@ func (s Session) ReadDir(ctx context.Context, root cid.Cid, at string) (map[stri
 // Trail returns the CIDs on the slash-separated path below root, and last the CID at
 // its end.
 func (s Session) Trail(ctx context.Context, root cid.Cid, at string) ([]cid.Cid, error) {
+	ctx, giveBack := context.WithCancel(ctx) // the CIDs alone take little memory
+	defer giveBack()
 	place := ipfspath.Place{Root: root, Path: at}
 	return read(ctx, s, place, scopeBlock, maxPath, func(get unixfs.Getter) ([]cid.Cid, error) {
 		return unixfs.Trail(ctx, get, root, at)
