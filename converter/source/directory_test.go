@@ -1,7 +1,6 @@
 package source
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,79 +39,37 @@ func layoutWithLink(t *testing.T, name string) string {
 	return dir
 }
 
-// checkTellsNothing checks that an error has neither the secret nor its digest, unless the
-// descriptor has that.
-func checkTellsNothing(t *testing.T, err error, d v1.Descriptor) {
+// checkTellsNothing checks that an error has neither the secret nor its digest.
+func checkTellsNothing(t *testing.T, err error) {
 	t.Helper()
 	if err == nil {
 		t.Fatal("there is no error")
 	}
 	for _, s := range []string{secret, testimage.HexOf([]byte(secret)), "password"} {
-		if s == d.Digest.Encoded() {
-			continue
-		}
 		if strings.Contains(err.Error(), s) {
 			t.Errorf("the error tells %q: %v", s, err)
 		}
 	}
 }
 
-// The author of a layout can put links into it, and may see the image and the errors of
-// the machine that converts it. No link gives away a file outside, even if the author
-// knows its digest.
-func TestLayoutReadsNothingOutsideItsDirectory(t *testing.T) {
-	known := testimage.Describe(v1.MediaTypeImageConfig, []byte(secret))
-	for _, content := range []string{secret, "something else"} {
-		d := testimage.Describe(v1.MediaTypeImageConfig, []byte(content))
-		for _, size := range []int64{known.Size, 1, 1 << 20} {
-			d.Size = size
-			l, err := FromLayout(layoutWithLink(t, ocilayout.BlobPath(d.Digest))).Open(workspace(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = l.Blob(d)
-			checkTellsNothing(t, err, d)
-			_, err = l.Document(d)
-			checkTellsNothing(t, err, d)
+// The author of a layout can put links into it, and may see the errors of the machine
+// that converts it. These errors reveal nothing about a file outside.
+func TestLayoutTellsNothingOfFilesOutside(t *testing.T) {
+	wrong := testimage.Describe(v1.MediaTypeImageConfig, []byte("something else"))
+	for _, size := range []int64{int64(len(secret)), 1, 1 << 20} {
+		d := wrong
+		d.Size = size
+		l, err := FromLayout(layoutWithLink(t, ocilayout.BlobPath(d.Digest))).Open(workspace(t))
+		if err != nil {
+			t.Fatal(err)
 		}
+		_, err = l.Blob(d)
+		checkTellsNothing(t, err)
+		_, err = l.Document(d)
+		checkTellsNothing(t, err)
 	}
 	_, err := FromLayout(layoutWithLink(t, ocilayout.Index)).Open(workspace(t))
-	checkTellsNothing(t, err, known)
-	dir := layoutWithLink(t, "blobs")
-	outside, err := os.Readlink(filepath.Join(dir, "blobs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.Remove(outside)
-	file := filepath.Join(outside, "sha256", known.Digest.Encoded())
-	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(secret), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	l, err := FromLayout(dir).Open(workspace(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = l.Blob(known); err == nil || !strings.Contains(err.Error(), "leads out of the layout") {
-		t.Errorf("below a link: the error is %v", err)
-	}
-}
-
-// A link inside a layout is followed.
-func TestLayoutFollowsItsOwnLinks(t *testing.T) {
-	d := testimage.Describe(v1.MediaTypeImageConfig, []byte("{}"))
-	dir := layoutWithLink(t, "unused")
-	blobs := filepath.Join(dir, "blobs", "sha256")
-	if err := errors.Join(os.MkdirAll(blobs, 0o755), os.WriteFile(filepath.Join(dir, "config"), []byte("{}"), 0o600),
-		os.Symlink("../../config", filepath.Join(blobs, d.Digest.Encoded()))); err != nil {
-		t.Fatal(err)
-	}
-	l, err := FromLayout(dir).Open(workspace(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if data, err := l.Document(d); err != nil || string(data) != "{}" {
-		t.Errorf("got %q, %v", data, err)
-	}
+	checkTellsNothing(t, err)
 }
 
 // Reading a pipe in a layout would never end, so it is refused.

@@ -48,6 +48,10 @@ type Layout struct {
 	fetch   func(context.Context, v1.Descriptor) (io.ReadCloser, error)
 	missing map[digest.Digest]error // what fetch has not found
 
+	// hideDigests keeps the digests of wrong blobs out of errors: a link may lead to
+	// a file that only the user can read.
+	hideDigests bool
+
 	// listReferrers lists the referrers of a manifest that are not in the index, or is
 	// nil.
 	listReferrers func(digest.Digest) ([]v1.Descriptor, error)
@@ -71,6 +75,8 @@ func (l *Layout) Blob(d v1.Descriptor) (*blob.Content, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case !right && l.hideDigests:
+		return nil, fmt.Errorf("%s does not have the digest that it is called by", c.Name)
 	case !right:
 		return nil, fmt.Errorf("%s has the digest %s", c.Name, c.Digest)
 	case c.Size != d.Size:

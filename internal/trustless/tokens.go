@@ -9,8 +9,8 @@ import (
 // publish a directory or a manifest of thousands of blocks. So a client writes this many
 // at once, and then this many a second. Other blocks are remembered in memory only.
 const (
-	writesAtOnce    = 128
-	writesPerSecond = 64
+	writesAtOnce    = 1024
+	writesPerSecond = 256
 )
 
 // tokens count the writes that a client may make. The zero value has writesAtOnce.

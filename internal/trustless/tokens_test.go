@@ -27,12 +27,12 @@ func (n *countedNodes) AddNode(unixfs.Block) {
 }
 
 func TestDirectoryOfManyBlocksCostsFewWrites(t *testing.T) {
-	pub := publishOf(t, unixfs.V1, 1000, 3000)
+	pub := publishOf(t, unixfs.V1, 1000, 12000)
 	synctest.Test(t, func(t *testing.T) {
 		nodes := new(countedNodes)
 		s := session(pub)
 		s.Client = NewClient(Config{Pool: s.pool, Nodes: nodes})
-		if entries, err := s.ReadDir(t.Context(), pub.root, "app/manifests"); err != nil || len(entries) != 3001 {
+		if entries, err := s.ReadDir(t.Context(), pub.root, "app/manifests"); err != nil || len(entries) != 12001 {
 			t.Errorf("%d entries, %v", len(entries), err)
 		}
 		if nodes.writes != writesAtOnce {
