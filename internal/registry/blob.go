@@ -76,7 +76,7 @@ func (g *Registry) deliver(w http.ResponseWriter, r Request, q request, from ima
 	}
 	ranges, err := satisfiable(r.Context(), wantedRanges(r, etagOf(q.Digest)), b)
 	if from == images.FromGateway {
-		d.maxGap = maxGap
+		d.maxGap = gatewayGap
 		if !isAffordable(ranges) {
 			ranges = nil
 		}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -20,18 +21,6 @@ type delivery struct {
 	maxGap  int64  // how many bytes between two parts are read rather than left out
 	isPart  bool   // whether the client wants one part
 	started bool
-}
-
-// copy writes the blob, or these parts of it.
-func (d *delivery) copy(b images.Blob, parts []images.Range) error {
-	switch len(parts) {
-	case 0:
-		return b.Copy(d.r.Context(), nil, d)
-	case 1:
-		d.isPart = true
-		return b.Copy(d.r.Context(), &parts[0], d)
-	}
-	return newByteRanges(d, parts).copy(b)
 }
 
 // Start implements images.Sink.
@@ -76,6 +65,10 @@ func (d *delivery) withoutBody(b images.Blob, status int) error {
 	d.w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	d.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+func contentRange(from, to, size int64) string {
+	return fmt.Sprintf("bytes %d-%d/%d", from, to-1, size)
 }
 
 var _ images.Sink = (*delivery)(nil)

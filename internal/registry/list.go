@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strconv"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
@@ -31,14 +29,6 @@ func (g *Registry) serveTags(w http.ResponseWriter, r Request, q request) error 
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
 	}{q.repository, notNil(tags)})
-}
-
-// tags returns the tags of an image, without those that the lists refuse by the names that
-// led to the image.
-func (g *Registry) tags(ctx context.Context, q request) ([]string, images.Origin, error) {
-	tags, from, err := g.Library.Tags(ctx, q.Query)
-	tags = slices.DeleteFunc(tags, func(tag string) bool { return !g.admits(q.way, layout.ManifestPath("", tag)) })
-	return tags, from, err
 }
 
 // serveReferrers lists the manifests whose subject is the requested one: signatures and
@@ -107,16 +97,6 @@ func (g *Registry) plainNames(ctx context.Context) ([]string, error) {
 	}
 	all, err := g.Library.Names(ctx, layout.Image{Root: found.Root, Name: found.Path})
 	return slices.DeleteFunc(all, func(name string) bool { return !g.admits(way, name) }), err
-}
-
-// admits reports whether the lists let a path below each of these names pass.
-func (g *Registry) admits(way []names.Step, below string) bool {
-	for _, step := range way {
-		if g.Library.AdmitName(step.Name.String(), path.Join(step.Path, below)) != nil {
-			return false
-		}
-	}
-	return true
 }
 
 // pageOf returns the part of a sorted list that a request wants, and tells the client

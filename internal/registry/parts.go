@@ -12,6 +12,18 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 )
 
+// copy writes the blob, or these parts of it.
+func (d *delivery) copy(b images.Blob, parts []images.Range) error {
+	switch len(parts) {
+	case 0:
+		return b.Copy(d.r.Context(), nil, d)
+	case 1:
+		d.isPart = true
+		return b.Copy(d.r.Context(), &parts[0], d)
+	}
+	return newByteRanges(d, parts).copy(b)
+}
+
 // A byteRanges is the images.Sink that writes several parts of a blob to a client, in the
 // order in which the client asked for them. The parts of a run are read at once.
 type byteRanges struct {

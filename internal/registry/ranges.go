@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -16,9 +15,9 @@ const (
 	// allows.
 	maxRanges = 1024
 
-	// maxGap is how many bytes between two parts are read from a gateway, and dropped,
+	// gatewayGap is how many bytes between two parts are read from a gateway, and dropped,
 	// rather than asked for anew. Gateways send whole leaves, often of this length.
-	maxGap = 256 << 10
+	gatewayGap = 256 << 10
 
 	// runCost is about how many unwanted bytes a gateway sends with each run: parts of
 	// the leaves at its ends.
@@ -92,23 +91,19 @@ func isAffordable(parts []images.Range) bool {
 	if len(parts) < 2 {
 		return true
 	}
-	wanted, read := sum(parts), int64(0)
+	wanted, read := lengthsOf(parts), int64(0)
 	if !isAscending(parts) && wanted > maxGathered {
 		return false
 	}
-	for _, run := range runsOf(ascending(parts), maxGap) {
+	for _, run := range runsOf(ascending(parts), gatewayGap) {
 		read += lengthOf(*span(run)) + runCost
 	}
 	return read-wanted <= min(maxUnwanted, max(minUnwanted, maxRatio*wanted))
 }
 
-func sum(parts []images.Range) (n int64) {
+func lengthsOf(parts []images.Range) (n int64) {
 	for _, part := range parts {
 		n += lengthOf(part)
 	}
 	return n
-}
-
-func contentRange(from, to, size int64) string {
-	return fmt.Sprintf("bytes %d-%d/%d", from, to-1, size)
 }
