@@ -30,17 +30,35 @@ func (l *Library) Tags(ctx context.Context, q Query) ([]string, Origin, error) {
 			return nil, err
 		}
 		tags, err := form.Tags(ctx, v)
-		return slices.DeleteFunc(tags, func(tag string) bool { return v.refuses(ctx, form, tag) }), err
+		if err != nil {
+			return nil, err
+		}
+		return v.admitted(ctx, form, tags)
 	})
 }
 
-// refuses reports whether the lists refuse the manifest of a tag.
-func (v view) refuses(ctx context.Context, form layout.Form, tag string) bool {
+// admitted returns the tags whose manifests the lists admit. It fails if the lists cannot
+// see a manifest: its tag may be one that they refuse.
+func (v view) admitted(ctx context.Context, form layout.Form, tags []string) ([]string, error) {
 	if v.lists == nil || !form.IsNative() {
-		return false
+		return tags, nil
 	}
-	_, err := v.check(ctx, layout.Place{Root: v.query.Image.Root, Path: layout.ManifestPath(v.query.Image.Name, tag)})
-	return classOf(err) == Denied
+	admitted := tags[:0]
+	for _, tag := range tags {
+		_, err := v.check(ctx, layout.Place{Root: v.query.Image.Root, Path: layout.ManifestPath(v.query.Image.Name, tag)})
+		if err == nil {
+			admitted = append(admitted, tag)
+			continue
+		}
+		switch classify(ctx, err).Class {
+		case Denied:
+		case Absent, Lacking, False, Broken: // its publisher's fault
+			admitted = append(admitted, tag)
+		default:
+			return nil, err
+		}
+	}
+	return admitted, nil
 }
 
 // Referrers returns the descriptors of the manifests whose subject is the query's

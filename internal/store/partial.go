@@ -66,38 +66,50 @@ func (p *Partial) open() (err error) {
 	if err := p.cache.store.cached.mkdirAll(filepath.Dir(p.path)); err != nil {
 		return err
 	}
-	if p.lock, err = try(p.path, exclusive); err != nil {
-		return err
+	isOpen, err := p.openFile()
+	if !isOpen && err == nil { // another process may read the old file, so a new one takes its place
+		isOpen, err = p.openFile()
 	}
-	if p.lock == nil {
-		return ErrBusy
-	}
-	p.file, err = os.OpenFile(p.path, os.O_RDWR|noFollow, 0)
-	if err == nil {
-		if err = p.resume(); err != nil {
-			p.file.Close()
-		}
-	}
-	if err != nil {
-		os.Remove(p.path)
-		release(p.lock)
+	if !isOpen && err == nil {
+		err = ErrBusy
 	}
 	return err
 }
 
-// resume takes room for the bytes that an earlier try left in the file.
-func (p *Partial) resume() error {
+// openFile opens the file and locks it. It removes a file that cannot be resumed, and
+// reports false then.
+func (p *Partial) openFile() (isOpen bool, err error) {
+	if p.lock, err = try(p.path, exclusive); err != nil {
+		return false, err
+	}
+	if p.lock == nil {
+		return false, ErrBusy
+	}
+	if p.file, err = os.OpenFile(p.path, os.O_RDWR|noFollow, 0); err == nil {
+		if isOpen, err = p.resume(); isOpen {
+			return true, nil
+		}
+		p.file.Close()
+	}
+	os.Remove(p.path)
+	release(p.lock)
+	return false, err
+}
+
+// resume takes room for the bytes that an earlier try left in the file, and reports
+// whether there was room.
+func (p *Partial) resume() (bool, error) {
 	info, err := p.file.Stat()
 	if err != nil {
-		return err
+		return false, err
 	}
 	n := info.Size()
 	p.cache.room.change(-onDisk(n))
-	if n > p.size || !p.cache.take(n) {
-		return p.file.Truncate(0)
+	if n > 0 && (n > p.size || !p.cache.take(n)) {
+		return false, nil
 	}
 	p.resumed, p.taken = n, n
-	return nil
+	return true, nil
 }
 
 // Resumed returns how many bytes an earlier try left in the file. Any of these bytes
@@ -243,8 +255,11 @@ func (p *Partial) Close() error {
 	switch {
 	case p.placed:
 	case p.stays && p.readers == 0 && p.taken > 0:
-		err = p.cache.room.place(p.taken, p.taken, func() error { return nil })
-		p.taken = 0
+		var info fs.FileInfo
+		if info, err = p.file.Stat(); err == nil {
+			err = p.cache.room.place(p.taken, info.Size(), func() error { return nil })
+			p.taken = 0
+		}
 	default:
 		if err = os.Remove(p.path); errors.Is(err, fs.ErrNotExist) {
 			err = nil
