@@ -111,6 +111,7 @@ func TestMetricsCountAndAreDocumented(t *testing.T) {
 		`filled_bytes_total{way="copied"}`:                  0,
 		`cache_requests_total{cache="blobs",result="hit"}`:  1,
 		`cache_requests_total{cache="blobs",result="miss"}`: 1,
+
 		`evictions_total`: 0,
 	} {
 		if got, there := third[prefix+series]; !there || got != want {
