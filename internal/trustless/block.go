@@ -15,6 +15,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
+// ErrMismatch says that content does not have the hash by which it was asked for.
+var ErrMismatch = unixfs.ErrMismatch
+
 // An unavailableError says that a block could not be fetched. It says nothing about the
 // block's content.
 type unavailableError struct{ error }

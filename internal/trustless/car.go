@@ -101,7 +101,6 @@ func (b *carBlocks) next() (unixfs.Block, error) {
 }
 
 const (
-	earlyPart     = 4        // of the budget for early blocks of all CARs: a quarter
 	maxEarlyBytes = 16 << 20 // of one CAR
 	maxEarly      = 1024     // blocks of one CAR
 	maxFollowed   = 16       // blocks that an early one may be a child of

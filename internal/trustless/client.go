@@ -62,6 +62,9 @@ type Client struct {
 // client remembers.
 const maxRemembered = 32 << 20
 
+// earlyPart is the part of the budget for early blocks of all CARs: a quarter.
+const earlyPart = 4
+
 // NewClient returns a client of the pool's gateways.
 func NewClient(c Config) *Client {
 	return &Client{

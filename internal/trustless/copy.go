@@ -2,29 +2,10 @@ package trustless
 
 import (
 	"context"
-	"errors"
-	"io"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
-
-// ErrMismatch says that content does not have the hash by which it was asked for.
-var ErrMismatch = unixfs.ErrMismatch
-
-// ErrEnough is what a Sink's Write returns once the sink has all that it wants.
-// The copy ends, and Copy returns nil: no gateway failed.
-var ErrEnough = errors.New("the sink has all that it wants")
-
-// A Sink takes what is copied.
-type Sink interface {
-	io.Writer
-
-	// Start is called once, before anything is written, and says that the bytes
-	// [from, to) of the file will be.
-	Start(f File, from, to int64)
-}
 
 // Copy writes the file at a place to sink, or a part of it if part is not nil.
 // Only verified bytes are written. If one gateway breaks off, another continues.
