@@ -340,7 +340,7 @@ func TestFindDocker(t *testing.T) {
 		}
 	}
 	for _, test := range []struct{ host, verify, want string }{
-		{"ssh://root@host.example", "", "docker save IMAGE | converter"},
+		{"ssh://root@host.example", "", "Docker over ssh is not supported"},
 		{"npipe:////./pipe/docker_engine", "", "use a URL like"},
 		{"tcp://127.0.0.1:1", "1", "reading Docker's certificates"},
 		{"unix://" + filepath.Join(certs, "missing"), "", "no such file"},

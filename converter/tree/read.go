@@ -33,7 +33,7 @@ const (
 // are wanted. The root need not be a directory of images: it can be any DAG of raw and
 // dag-pb blocks.
 func Read(ctx context.Context, from origin.Origin, root cid.Cid, p blob.Progress) (*Tree, error) {
-	r := treeReader{from: from, progress: p, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}}
+	r := treeReader{from: from, progress: p, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, smallFiles: map[cid.Cid]File{}}
 	if err := from.Require(ctx, root); err != nil {
 		return nil, err
 	}
@@ -62,6 +62,8 @@ type treeReader struct {
 	leaves   int      // that are kept
 	seen     *cid.Set // of blocks of directories, and of other blocks
 	blobs    map[cid.Cid]*blob.Blob
+
+	smallFiles map[cid.Cid]File // tags that name one manifest share its file
 }
 
 // directory reads the entries of a directory, and then adds its blocks.
@@ -139,12 +141,20 @@ func (r *treeReader) file(ctx context.Context, at string, c cid.Cid) error {
 }
 
 func (r *treeReader) smallFile(ctx context.Context, c cid.Cid) (File, error) {
+	if f, ok := r.smallFiles[c]; ok {
+		return f, nil
+	}
 	block, err := r.block(ctx, c)
 	if err != nil {
 		return File{}, err
 	}
 	data, err := unixfs.SmallFile(block)
-	return File{Small: block, Data: data}, err
+	if err != nil {
+		return File{}, err
+	}
+	f := File{Small: block, Data: data}
+	r.smallFiles[c] = f
+	return f, nil
 }
 
 // hold counts bytes of blocks that are kept in memory.
