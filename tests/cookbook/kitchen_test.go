@@ -171,9 +171,11 @@ func (k *kitchen) containerd() {
 func (k *kitchen) isolated(ready string, args ...string) {
 	k.Helper()
 	unshare := append([]string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}, args...)
-	d := harness.StartDaemon(k.T, args[0], k.command("unshare", unshare...))
-	d.StopSignal = os.Kill // unshare does not forward signals
-	d.AwaitLine(k.T, ready)
+	harness.AwaitStart(k.T, ready, func() *harness.Daemon {
+		d := harness.StartDaemon(k.T, args[0], k.command("unshare", unshare...))
+		d.StopSignal = os.Kill // unshare does not forward signals
+		return d
+	})
 }
 
 // beSystemd runs systemd without the machine's units and with empty targets, so that it

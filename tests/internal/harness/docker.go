@@ -44,13 +44,11 @@ func startDocker(t *testing.T, root, config string, args ...string) *Docker {
 		"dockerd", "--config-file=/mnt/daemon.json", "--iptables=false", "--ip6tables=false", "--bridge=none",
 		"--data-root=/mnt/data", "--exec-root=/run/docker", "--pidfile=/run/docker.pid", "--host=unix:///mnt/socket",
 	}, args...)
-	d := &Docker{
-		Daemon: startIsolated(t, "dockerd", root, work, args...),
+	return &Docker{
+		Daemon: AwaitStart(t, "API listen on", func() *Daemon { return startIsolated(t, "dockerd", root, work, args...) }),
 		Socket: filepath.Join(work, "socket"),
 		config: t.TempDir(),
 	}
-	d.AwaitLine(t, "API listen on")
-	return d
 }
 
 // Command returns a command of Docker's client for this daemon.

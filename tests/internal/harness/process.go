@@ -123,6 +123,41 @@ func (d *Daemon) Await(t *testing.T, what string, ready func() bool) {
 	}
 }
 
+// AwaitStart starts a daemon and waits for a text in its log. Docker's daemon gives its
+// containerd fifteen seconds and then ends, which a busy machine may exceed. So a daemon
+// that ends before it is ready is started twice more.
+func AwaitStart(t *testing.T, ready string, start func() *Daemon) *Daemon {
+	t.Helper()
+	for range 2 {
+		d := start()
+		if d.says(t, ready) {
+			return d
+		}
+		t.Logf("%s ended before %q, and is started again:\n%s", d.name, ready, d.Log.tail(1000))
+	}
+	d := start()
+	d.AwaitLine(t, ready)
+	return d
+}
+
+// says waits for a text in the daemon's log, and reports false if the daemon ends first.
+func (d *Daemon) says(t *testing.T, text string) bool {
+	t.Helper()
+	late := time.After(readyPatience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(d.Log.String(), text) {
+		select {
+		case <-tick.C:
+		case <-d.Ended:
+			return false
+		case <-late:
+			t.Fatalf("%s: the test waited %v for %q:\n%s", d.name, readyPatience, text, d.Log)
+		}
+	}
+	return true
+}
+
 // AwaitLine waits for a text in the daemon's log.
 func (d *Daemon) AwaitLine(t *testing.T, text string) {
 	t.Helper()
