@@ -15,7 +15,8 @@ import (
 // If a reader waits for the first byte and gateways must be asked for the file, find
 // requests the blob at the same time.
 func (fl *fill) find(fromStart bool) error {
-	if fromStart && !fl.session.IsKnown(fl.ctx, fl.blob.Place) {
+	// A store that has leaves may have the first ones, so the leaf table comes first.
+	if fromStart && fl.index.Len() == 0 && !fl.session.IsKnown(fl.ctx, fl.blob.Place) {
 		return fl.findByRequest(fl.found)
 	}
 	file, err := fl.session.Resolve(fl.ctx, fl.blob.Place)
