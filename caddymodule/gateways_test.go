@@ -21,7 +21,10 @@ import (
 
 // A blob takes two connections, since it is verified without another round trip: the file
 // and the nodes above its leaves are requested at the same time. Everything else takes one.
+// A few more may be made: by a request that comes before the transport has taken back the
+// connection of the last one, and by one that is sent again since the gateway seemed slow.
 func TestConnectionsAreKept(t *testing.T) {
+	const requests, spare = 20, 4
 	im := imagestest.New(t)
 	g := im.Gateway(t)
 	page := strings.Repeat("not here\n", 50)
@@ -53,13 +56,13 @@ func TestConnectionsAreKept(t *testing.T) {
 		server.Start()
 		t.Cleanup(server.Close)
 		s := newSite(t, Handler{Gateways: []*Gateway{{Upstreams: []string{server.URL}}}})
-		for range 10 {
+		for range requests {
 			if resp, _, err := s.do(t, test.method, test.path); err != nil || resp.StatusCode != test.want {
 				t.Errorf("%s: %s, %v", name, resp.Status, err)
 			}
 		}
-		if n := connections.Load(); n > test.connections {
-			t.Errorf("%s: %d connections, want at most %d", name, n, test.connections)
+		if n := connections.Load(); n > test.connections+spare {
+			t.Errorf("%s: %d connections for %d requests, want %d", name, n, requests, test.connections)
 		}
 	}
 }
