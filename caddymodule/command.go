@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -67,6 +68,9 @@ func serve(fs caddycmd.Flags) (int, error) {
 // checkFree returns an error if another process listens on an address. Caddy itself would
 // share the port with it (SO_REUSEPORT), and each process would get some of the requests.
 func checkFree(listen string) error {
+	if _, err := strconv.ParseUint(listen, 10, 16); err == nil {
+		return fmt.Errorf("invalid listen flag: %q has no colon: did you mean :%[1]s?", listen)
+	}
 	address, err := caddy.ParseNetworkAddress(listen)
 	if err != nil {
 		return fmt.Errorf("invalid listen flag: %w", err)

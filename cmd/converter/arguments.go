@@ -20,6 +20,9 @@ func checkArguments(cmd *cobra.Command, args []string) error {
 	if strings.ContainsAny(word, ":/.") {
 		return cobra.MaximumNArgs(1)(cmd, args)
 	}
+	if word == "version" {
+		return errors.New("converter has no command \"version\": did you mean `converter --version`?")
+	}
 	if help := otherPrograms[word]; help != "" && len(args) > 1 {
 		return fmt.Errorf("converter has no command %q: %s", word, help)
 	}

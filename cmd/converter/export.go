@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -34,7 +35,7 @@ a CAR file with one root.`,
 		Example: `  converter export ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy | docker load
   converter export localhost:5000/ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy/nginx:1.27 -o nginx.tar
   converter export --from nginx.car --platform linux/arm64 | podman load`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              oneReferenceAndNoFile,
 		ValidArgsFunction: completeReferences,
 		RunE:              func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
@@ -45,6 +46,15 @@ a CAR file with one root.`,
 	fs.StringVar(&f.platform, "platform", "", "write the image for this platform, `os/arch[/variant]`, instead of the index that lists it")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "do not report what is left out")
 	return cmd
+}
+
+// oneReferenceAndNoFile is a cobra.PositionalArgs that wants at most one REF. A second
+// argument is most likely the file to write.
+func oneReferenceAndNoFile(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return fmt.Errorf("export takes one REF: give the file to write as -o %s", args[1])
+	}
+	return nil
 }
 
 func (f *exportFlags) run(cmd *cobra.Command, args []string) error {

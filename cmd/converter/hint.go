@@ -15,6 +15,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/remote"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/car"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/kubo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
@@ -126,6 +127,8 @@ func inputHint(err error) string {
 		return "write it with `docker save -o FILE IMAGE`, and read it with `converter -i FILE`"
 	case errors.Is(err, source.ErrLines):
 		return "write it with `docker save -o FILE IMAGE`, and copy it as a binary file"
+	case errors.Is(err, car.ErrNotCAR):
+		return "`converter -i FILE` reads an archive of images"
 	case errors.Is(err, source.ErrSecondArchive):
 		return "give archives to converter one at a time"
 	case errors.Is(err, remote.ErrSSH):

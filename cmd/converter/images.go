@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 	"time"
 
@@ -35,10 +34,11 @@ func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(at.path); len(given) > 0 && err != nil {
+	s := at.openStore()
+	if len(given) > 0 && !s.Exists() {
 		return nil, fmt.Errorf("there is no store in %s", at.path)
 	}
-	return at.openStore(), nil
+	return s, nil
 }
 
 func newImagesCommand() *cobra.Command {

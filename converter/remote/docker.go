@@ -73,7 +73,7 @@ func (d *Docker) Save(ctx context.Context, name string, patience time.Duration) 
 	resp, err := d.transport.RoundTrip(req)
 	if err != nil {
 		w.Cancel()
-		return nil, fmt.Errorf("asking Docker at %s, which %s can change: %w", d.host, d.setting, err)
+		return nil, fmt.Errorf("Docker at %s does not answer; is it running? %s can name another: %w", d.host, d.setting, err)
 	}
 	resp.Body = w.Body(resp.Body)
 	if resp.StatusCode != http.StatusOK {

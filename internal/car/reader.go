@@ -29,12 +29,15 @@ type Reader struct {
 	left   int   // unread bytes of the current block
 }
 
+// ErrNotCAR is the error for a file without the header of a CAR.
+var ErrNotCAR = errors.New("not a CAR file, or a damaged one")
+
 // NewReader reads the header.
 func NewReader(r io.Reader) (*Reader, error) {
 	c := &Reader{r: bufio.NewReaderSize(r, 64<<10)}
 	header, err := c.header()
 	if err != nil {
-		return nil, fmt.Errorf("not a CAR file, or a damaged one: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNotCAR, err)
 	}
 	if header.Version != 1 {
 		return nil, fmt.Errorf("a CAR of version %d, not 1", header.Version)

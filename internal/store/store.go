@@ -66,6 +66,9 @@ func Open(dir string) *Store {
 	return &Store{shelf{dir}, shelf{filepath.Join(dir, "cache")}, newDigests()}
 }
 
+// Exists reports whether the directory is a store, which an import or a cache has made.
+func (s *Store) Exists() bool { return dirExists(s.images()) || dirExists(s.cached.dir) }
+
 // otherDigests is how many bytes of memory are for digests by algorithms other than
 // the store's own.
 const otherDigests = 1 << 20
