@@ -33,7 +33,8 @@ const (
 // are wanted. The root need not be a directory of images: it can be any DAG of raw and
 // dag-pb blocks.
 func Read(ctx context.Context, from origin.Origin, root cid.Cid, p blob.Progress) (*Tree, error) {
-	r := treeReader{from: from, progress: p, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, smallFiles: map[cid.Cid]File{}}
+	r := newTreeReader(from)
+	r.progress = p
 	if err := from.Require(ctx, root); err != nil {
 		return nil, err
 	}
@@ -64,6 +65,10 @@ type treeReader struct {
 	blobs    map[cid.Cid]*blob.Blob
 
 	smallFiles map[cid.Cid]File // tags that name one manifest share its file
+}
+
+func newTreeReader(from origin.Origin) *treeReader {
+	return &treeReader{from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, smallFiles: map[cid.Cid]File{}}
 }
 
 // directory reads the entries of a directory, and then adds its blocks.

@@ -61,7 +61,8 @@ func TestSmallFilesAreBoundedTogether(t *testing.T) {
 	}
 	from, root := written(t, files)
 	read := func(room int) (*treeReader, error) {
-		r := &treeReader{from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, small: maxSmall - room}
+		r := newTreeReader(from)
+		r.small = maxSmall - room
 		return r, r.directory(t.Context(), "", root)
 	}
 	all, err := read(maxSmall)
@@ -79,7 +80,8 @@ func TestSmallFilesAreBoundedTogether(t *testing.T) {
 // The number of paths is bounded as well: one file may be in any number of directories.
 func TestPathsAreBounded(t *testing.T) {
 	from, root := written(t, map[string]string{"app/manifests/v1": "{}"})
-	r := treeReader{from: from, tree: &Tree{Files: map[string]File{}}, seen: cid.NewSet(), blobs: map[cid.Cid]*blob.Blob{}, paths: MaxPaths - 2}
+	r := newTreeReader(from)
+	r.paths = MaxPaths - 2
 	if err := r.directory(t.Context(), "", root); err == nil || !strings.Contains(err.Error(), "more than 262144 files and directories") {
 		t.Errorf("the error is %v", err)
 	}

@@ -158,6 +158,76 @@ func TestFollowerWaitsWhileTheOtherProcessCommits(t *testing.T) {
 	all.Wait()
 }
 
+// Another process ends in the middle of a blob. One of its followers fetches the blob for
+// all of its readers.
+func TestFollowerGoesOnWhenTheOtherProcessEnds(t *testing.T) {
+	content := random(59, large/4)
+	im, blob := one(t, content)
+	g := &testGateway{images: []*image{im}}
+	dir := t.TempDir()
+	followers := []*bench{serve(t, dir, room, g), serve(t, dir, room, g)}
+	found, err := followers[0].session.Resolve(t.Context(), blob.Place)
+	check(t, err)
+	theirs, err := store.Open(dir).NewCache(store.CacheConfig{MaxSize: room}).BeginBlob(found.CID, found.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = theirs.WriteAt(content[:100*leafLen], 0)
+	check(t, err)
+	var all, begun sync.WaitGroup
+	for _, b := range followers {
+		for range 10 {
+			begun.Add(1)
+			all.Go(func() {
+				c := &client{want: content, slow: sync.OnceFunc(begun.Done)}
+				if err := b.Copy(t.Context(), b.session, blob, nil, c); err != nil || c.wrong || c.n != int64(len(content)) || c.started != 1 {
+					t.Errorf("%d bytes of %d came: %v", c.n, len(content), err)
+				}
+			})
+		}
+	}
+	begun.Wait()
+	check(t, theirs.Close())
+	all.Wait()
+	if sent := float64(g.bytes.Load()) / float64(len(content)); sent > 1.5 {
+		t.Errorf("20 readers of 2 processes: %.3f of the blob from the gateway", sent)
+	}
+	followers[0].wait()
+	followers[1].wait()
+	followers[0].mustKeep(t, blob, content)
+	followers[0].mustBeClean(t)
+}
+
+// A fill that begins while another process puts the blob in its place waits for the
+// record, and fetches nothing.
+func TestNothingIsFetchedWhileAnotherProcessCommits(t *testing.T) {
+	content := random(60, large/4)
+	im, blob := one(t, content)
+	g := &testGateway{images: []*image{im}}
+	dir := t.TempDir()
+	b := serve(t, dir, room, g)
+	found, err := b.session.Resolve(t.Context(), blob.Place)
+	check(t, err)
+	blobPath := filepath.Join(dir, "cache", "blobs", "sha256", blob.Digest.Encoded())
+	check(t, os.MkdirAll(filepath.Dir(blobPath), 0o755))
+	check(t, os.WriteFile(blobPath, content, 0o644))
+	before := g.bytes.Load()
+	got := make(chan error, 1)
+	go func() { got <- b.get(t.Context(), blob, content, nil) }()
+	for range 20 {
+		<-time.After(lookAgain)
+	}
+	record, err := found.Table.AppendBinary([]byte(blob.Digest.String() + "\n"))
+	check(t, err)
+	recordPath := filepath.Join(dir, "cache", "files", found.CID.String())
+	check(t, os.MkdirAll(filepath.Dir(recordPath), 0o755))
+	check(t, os.WriteFile(recordPath, record, 0o644))
+	check(t, <-got)
+	if n := g.bytes.Load() - before; n > 1<<20 {
+		t.Errorf("%d bytes were fetched of a blob that is in its place", n)
+	}
+}
+
 // A prefetch takes free room only, and evicts no blob.
 func TestPrefetchTakesFreeRoomOnly(t *testing.T) {
 	content, other := random(56, large/4), random(57, large/4)

@@ -2,6 +2,7 @@ package fill
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +60,7 @@ type fill struct {
 	whole    atomic.Bool   // a reader wanted all of it
 	file     cid.Cid       // the file at the blob's place
 	also     []string      // other places whose readers came to this fill; guarded by list
+	theirs   *os.File      // the file that another process is filling, in phase following
 
 	// Guarded by mu.
 	readers int

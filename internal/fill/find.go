@@ -1,8 +1,10 @@
 package fill
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -63,15 +65,53 @@ func (fl *fill) found(found trustless.File) error {
 	if err := fl.mayKeep(table); err != nil {
 		return passedBy{err}
 	}
-	if fl.takeStored(table) {
-		return nil
+	return fl.enterCache(table)
+}
+
+// commitTime is how long a fill waits for another process that is putting the blob in its
+// place.
+const commitTime = 2 * time.Second
+
+var errCommits = errors.New("another process is putting it in its place")
+
+// enterCache completes the fill with the store's own file, follows another process that
+// fetches the blob, or begins to fetch it.
+func (fl *fill) enterCache(table *unixfs.Table) error {
+	for deadline := time.Now().Add(commitTime); ; {
+		if fl.takeStored(table) {
+			return nil
+		}
+		err := fl.fetchOrFollow(table, time.Now().Before(deadline))
+		if !errors.Is(err, errCommits) {
+			return err
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-fl.ctx.Done():
+			return context.Cause(fl.ctx)
+		}
 	}
-	partial, err := fl.cache.BeginBlob(file, table.Size())
-	switch {
-	case errors.Is(err, store.ErrBusy):
-		return fl.beginFollowing(table)
-	case err != nil:
+}
+
+// fetchOrFollow returns errCommits instead if the caller may wait and the file of another
+// process has just gone to its place: its record comes soon.
+func (fl *fill) fetchOrFollow(table *unixfs.Table, mayWait bool) error {
+	partial, err := fl.cache.BeginBlob(fl.file, table.Size())
+	if errors.Is(err, store.ErrBusy) {
+		err = fl.beginFollowing(table)
+		if errors.Is(err, fs.ErrNotExist) && mayWait {
+			return errCommits
+		}
+		return err
+	}
+	if err != nil {
 		return passedBy{err}
+	}
+	if mayWait && partial.Resumed() == 0 && fl.isInPlace(table) {
+		if err := partial.Close(); err != nil {
+			return passedBy{err}
+		}
+		return errCommits
 	}
 	fl.beginFetching(partial, table)
 	return nil
@@ -152,7 +192,7 @@ func (fl *fill) beginFollowing(table *unixfs.Table) error {
 	if err != nil {
 		return passedBy{err}
 	}
-	f.Close()
+	fl.theirs = f
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	fl.begin(following, table, func() (*os.File, func(), error) {

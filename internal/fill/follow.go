@@ -12,10 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-var (
-	errHangs = errors.New("another process is fetching it, and makes no progress")
-	errAlone = errors.New("another process began to fetch it, and ended")
-)
+var errHangs = errors.New("another process is fetching it, and makes no progress")
 
 // A follower reads the file that another process is filling. It verifies leaves to find
 // out which are present.
@@ -101,17 +98,11 @@ func (f *follower) verify(i int) bool {
 	return true
 }
 
-// follow takes leaves from the file of another process until the blob is complete.
+// follow takes leaves from the file of another process until the blob is complete. If that
+// process ends before, follow begins to fetch the blob instead.
 func (fl *fill) follow() error {
-	theirs, err := fl.cache.Follow(fl.file)
-	if err != nil {
-		if fl.takeStored(fl.table) {
-			return nil
-		}
-		return passedBy{err}
-	}
-	defer theirs.Close()
-	f := &follower{growing: &fl.growing, theirs: theirs, wanted: func() (at []int64) {
+	defer fl.theirs.Close()
+	f := &follower{growing: &fl.growing, theirs: fl.theirs, wanted: func() (at []int64) {
 		for _, part := range fl.wanted {
 			at = append(at, part.from)
 		}
@@ -126,7 +117,7 @@ func (fl *fill) followed() (bool, error) {
 	if fl.takeStored(fl.table) {
 		return true, nil
 	}
-	if fl.isInPlace() {
+	if fl.isInPlace(fl.table) {
 		return false, nil
 	}
 	partial, err := fl.cache.BeginBlob(fl.file, fl.table.Size())
@@ -136,15 +127,19 @@ func (fl *fill) followed() (bool, error) {
 	if err != nil {
 		return true, passedBy{err}
 	}
-	err = partial.Close()
-	if fl.isInPlace() { // since we looked
+	if fl.isInPlace(fl.table) { // since we looked
+		_ = partial.Close() // an empty file that stays is removed by a later process
 		return false, nil
 	}
-	return true, errors.Join(passedBy{errAlone}, err)
+	fl.beginFetching(partial, fl.table)
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.dispatch()
+	return true, nil
 }
 
-func (fl *fill) isInPlace() bool {
-	f, err := fl.cache.Store().OpenBlob(fl.blob.Digest, fl.table.Size())
+func (fl *fill) isInPlace(table *unixfs.Table) bool {
+	f, err := fl.cache.Store().OpenBlob(fl.blob.Digest, table.Size())
 	if err != nil {
 		return false
 	}

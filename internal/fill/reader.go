@@ -124,7 +124,7 @@ func (r *reader) open(ctx context.Context, fl *fill) error {
 			if err := fl.wait(ctx, func() bool { return fl.phase != following }); err != nil {
 				return err
 			}
-			if fl.now() == complete {
+			if p := fl.now(); p == complete || p == fetching {
 				continue
 			}
 		}

@@ -16,12 +16,11 @@ func (fl *fill) run(fromStart bool) {
 		defer fl.list.notAhead()
 	}
 	err := fl.find(fromStart)
-	switch {
-	case err != nil:
-	case fl.partial != nil:
-		err = fl.complete()
-	case fl.now() == following:
+	if err == nil && fl.now() == following {
 		err = fl.follow()
+	}
+	if err == nil && fl.partial != nil {
+		err = fl.complete()
 	}
 	if err != nil && fl.ctx.Err() != nil && !errors.Is(err, ErrDigest) {
 		err = passedBy{err} // the fill was ended, and no gateway failed
