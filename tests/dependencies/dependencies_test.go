@@ -25,7 +25,7 @@ var house = [][]string{
 	{"converter/align", "converter/deflate", "converter/platform", "converter/internal/wholefile"},
 	{"converter/internal/manifest", "converter/internal/ocilayout", "converter/internal/alternatives", "converter/internal/ctxio"},
 	{"internal/registry"},
-	{"internal/images"},
+	{"internal/images", "internal/repository"},
 	{"internal/fill"},
 	{"internal/names", "internal/trustless"},
 	{"internal/car", "internal/gateway", "internal/store", "internal/denylist"},
