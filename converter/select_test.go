@@ -204,7 +204,7 @@ func TestDockerListCountsWhereTheIndexDoesNotFit(t *testing.T) {
 }
 
 // The config decides what a manifest is, whatever its media types say.
-func TestWhatIsAnImageIsChecked(t *testing.T) {
+func TestConfigDecidesWhatAnImageIs(t *testing.T) {
 	layer := testimage.Layer("a", 1000)
 	right := digest.FromBytes(layer).String()
 	wrong := digest.FromString("other").String()

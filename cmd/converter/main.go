@@ -11,16 +11,24 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
-	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "converter: %s\n", oneLine(withHint(err).Error()))
-		os.Exit(1)
+	os.Exit(execute(ctx, newCommand()))
+}
+
+// execute runs the command and returns the program's exit status. It prints an error as one
+// line.
+func execute(ctx context.Context, cmd *cobra.Command) int {
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "converter: %s\n", oneLine(withHint(err).Error()))
+		return 1
 	}
+	return 0
 }
 
 // endSignals returns the signals that end the program. nohup starts programs with

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -28,6 +27,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	os.Setenv("IPFS_API", "")
 	os.Exit(m.Run())
 }
 
@@ -60,7 +60,11 @@ func testOddArchive(t *testing.T, dir string, r oddarchive.Run) {
 	if r.Stdin != "" {
 		stdin = oddarchive.In(dir, r.Stdin)
 	}
-	got := runConverter(t, stdin, args...)
+	convert := runConverter
+	if strings.Contains(strings.Join(args, " "), "/dev/stdin") {
+		convert = startConverter
+	}
+	got := convert(t, stdin, args...)
 	if r.Want.Refused {
 		got.checkRefusal(t, r.Want.Says)
 		return
@@ -148,22 +152,38 @@ func (o outcome) checkRefusal(t *testing.T, says []string) {
 // runConverter runs the converter with a file, or nothing, on standard input.
 func runConverter(t *testing.T, stdin string, args ...string) outcome {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asConverter+"=1", "IPFS_API=")
-	if stdin != "" {
-		f, err := os.Open(stdin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		cmd.Stdin = f
+	if stdin == "" {
+		stdin = os.DevNull
 	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
+	in, err := os.Open(stdin)
+	if err != nil {
 		t.Fatal(err)
-	} else if ok && !exit.Exited() {
+	}
+	defer in.Close()
+	var stdout, stderr bytes.Buffer
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetIn(in)
+	cmd.SetOut(&stdout)
+	cmd.SetErr(&stderr)
+	status := execute(t.Context(), cmd)
+	return outcome{stdout.String(), stderr.String(), status}
+}
+
+// startConverter runs the converter like runConverter, in a process of its own, whose
+// /dev/stdin is the file.
+func startConverter(t *testing.T, stdin string, args ...string) outcome {
+	t.Helper()
+	in, err := os.Open(stdin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asConverter+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &stdout, &stderr
+	if err := cmd.Run(); cmd.ProcessState == nil || !cmd.ProcessState.Exited() {
 		t.Fatalf("%v: %s", err, &stderr)
 	}
 	return outcome{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}

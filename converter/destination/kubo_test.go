@@ -176,7 +176,7 @@ func TestKuboWhileTheSourceRests(t *testing.T) {
 
 // The converter waits for a node that accepts no bytes but is alive, as during garbage
 // collection, and says so in one line.
-func TestKuboThatCollectsGarbageIsWaitedFor(t *testing.T) {
+func TestConverterWaitsForKuboThatCollectsGarbage(t *testing.T) {
 	image := oneLayer(t, 8<<20)
 	var imports, asked atomic.Int32
 	node := func(w http.ResponseWriter, r *http.Request) {

@@ -47,7 +47,7 @@ func (g *Registry) explain(ctx context.Context, q request, answer error) error {
 	case failed:
 		return explained(unknown, ": ", g.whatIsThere(ctx, q))
 	case len(tags) > 0:
-		return explained(unknown, ", but ", some(tags))
+		return explained(unknown, "; its tags are ", some(tags))
 	}
 	return answer
 }
@@ -99,20 +99,20 @@ func (g *Registry) describe(ctx context.Context, q images.Query, entries map[str
 		where = q.Image.Name
 	}
 	if entries == nil {
-		return where + " is of a file, and images are directories: take the address that the converter printed"
+		return where + " is a file, and an image is a directory: use the address that the converter printed"
 	}
 	for name := range entries {
 		if layout.IsDigest(name) {
-			return where + " is of a directory of blobs or manifests, not of the image that it is part of: take the address that the converter printed"
+			return where + " is a directory of blobs or manifests, which is only a part of an image: use the address that the converter printed"
 		}
 	}
 	below := namesIn(entries)
 	if len(below) == 0 {
 		return ""
 	}
-	answer := where + " is of a directory with " + some(below)
+	answer := where + " is a directory with " + some(below)
 	if name := g.imageBelow(ctx, q, below[0]); name != "" {
-		answer += "; ask for an image below it, such as " + name
+		answer += "; name an image below it, such as " + name
 	}
 	return answer
 }

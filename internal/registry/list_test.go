@@ -70,7 +70,7 @@ func TestTags(t *testing.T) {
 
 // The link to the next page has the path that the client requested, and not the
 // rewritten one.
-func TestLinkIsTheClients(t *testing.T) {
+func TestLinkHasTheClientsPath(t *testing.T) {
 	im := imagestest.New(t)
 	s := newSite(t, stored(t, im))
 	s.rewrite = func(r *http.Request) {
@@ -165,16 +165,16 @@ func TestAbsenceIsExplained(t *testing.T) {
 		return trail[len(trail)-1].String()
 	}
 	for path, want := range map[string]string{
-		im.Repository(t, ours) + "/manifests/v2":                                            "no manifest v2 at this address, but index, latest, page, v1",
+		im.Repository(t, ours) + "/manifests/v2":                                            "no manifest v2 at this address; its tags are index, latest, page, v1",
 		im.Repository(t, "many") + "/manifests/z":                                           "but a, b, c, d, e, f, g, h, i, j and 2 more",
-		im.Repository(t, "team") + "/manifests/v1":                                          "team is of a directory with app; ask for an image below it, such as team/app",
-		im.Repository(t, "team") + "/tags/list":                                             "team is of a directory with app",
-		im.Repository(t, "x") + "/manifests/v1":                                             "the address is of a directory with many, old, team",
-		below("team/app/manifests") + "/manifests/v1":                                       "is of a directory of blobs or manifests",
-		below("team/app/blobs") + "/tags/list":                                              "is of a directory of blobs or manifests",
-		below("team/app/blobs/"+digest.FromBytes(im.Config).String()) + "/manifests/latest": "the address is of a file",
-		below("team/app/blobs/"+digest.FromBytes(large).String()) + "/manifests/latest":     "the address is of a file",
-		below("team/app/blobs/"+digest.FromBytes(large).String()) + "/tags/list":            "the address is of a file",
+		im.Repository(t, "team") + "/manifests/v1":                                          "team is a directory with app; name an image below it, such as team/app",
+		im.Repository(t, "team") + "/tags/list":                                             "team is a directory with app",
+		im.Repository(t, "x") + "/manifests/v1":                                             "the address is a directory with many, old, team",
+		below("team/app/manifests") + "/manifests/v1":                                       "is a directory of blobs or manifests",
+		below("team/app/blobs") + "/tags/list":                                              "is a directory of blobs or manifests",
+		below("team/app/blobs/"+digest.FromBytes(im.Config).String()) + "/manifests/latest": "the address is a file",
+		below("team/app/blobs/"+digest.FromBytes(large).String()) + "/manifests/latest":     "the address is a file",
+		below("team/app/blobs/"+digest.FromBytes(large).String()) + "/tags/list":            "the address is a file",
 		aCID + "/manifests/latest":                                                          "the store of this registry has nothing of it, and no gateway is asked",
 	} {
 		_, body := s.get(t, 404, "/v2/"+path)
@@ -186,7 +186,7 @@ func TestAbsenceIsExplained(t *testing.T) {
 
 // Tags, referrers and the catalog list nothing that a deny list refuses, whichever CID or
 // path the rule names.
-func TestRefusedIsNotListed(t *testing.T) {
+func TestListsHideWhatIsDenied(t *testing.T) {
 	im := imagestest.New(t)
 	dir := im.Store(t)
 	trail := im.Trail(t, ours)

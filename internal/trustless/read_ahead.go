@@ -8,22 +8,21 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// How much of one file is asked for before it is wanted.
+// The most leaves of one file, and the most bytes of them, that are on their way at once.
 const (
 	blocksAhead = 8
-	bytesAhead  = 2 << 20 // unless one block is larger
+	bytesAhead  = 2 << 20 // unless one leaf is larger
 )
 
-// A readAhead fetches the leaves of a file one by one, some before they are
-// wanted.
+// A readAhead fetches the leaves of a file one by one, some before its caller wants them.
 type readAhead struct {
 	session Session
 	ctx     context.Context
 	cancel  context.CancelFunc
 	table   *unixfs.Table
-	next    int // leaf to ask for
+	next    int // the leaf to request next
 	end     int
-	bytes   int                     // that are under way
+	bytes   int                     // of the leaves on their way
 	results map[string]*fetchedLeaf // by multihash
 }
 
@@ -34,8 +33,8 @@ type fetchedLeaf struct {
 	err  error
 }
 
-// newReadAhead begins with the leaves of [from, to). Without a table, nothing is
-// fetched before it is wanted.
+// newReadAhead begins to fetch the leaves of [from, to). Without a table, get fetches each
+// leaf by itself.
 func newReadAhead(ctx context.Context, s Session, t *unixfs.Table, from, to int64) *readAhead {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &readAhead{session: s, ctx: ctx, cancel: cancel, table: t, results: map[string]*fetchedLeaf{}}
@@ -46,7 +45,7 @@ func newReadAhead(ctx context.Context, s Session, t *unixfs.Table, from, to int6
 	return r
 }
 
-// fill asks for more, if less is under way than may be.
+// fill requests leaves until as many are on their way as may be.
 func (r *readAhead) fill() {
 	for ; r.next < r.end && len(r.results) < blocksAhead; r.next++ {
 		n := r.table.Len(r.next)
@@ -55,7 +54,7 @@ func (r *readAhead) fill() {
 		}
 		c := r.table.CID(r.next)
 		if r.results[string(c.Hash())] != nil {
-			continue // the same bytes again: asked for when they are wanted
+			continue // an equal leaf is on its way, and get fetches this one
 		}
 		leaf := &fetchedLeaf{size: n, done: make(chan struct{})}
 		r.results[string(c.Hash())] = leaf

@@ -134,10 +134,10 @@ func TestErrorsSayWhatTheAddressHolds(t *testing.T) {
 			cmd  *exec.Cmd
 			says string
 		}{
-			{d.Command("pull", ref+":v9"), "there is no manifest v9 at this address, but " + strings.Join(s.tags, ", ")},
-			{d.Command("pull", host+"/"+address), "is of a directory with team"},
-			{d.Command("pull", host+"/"+file), "is of a file, and images are directories"},
-			{exec.Command("skopeo", "inspect", "--tls-verify=false", "docker://"+ref+":v9"), "but " + strings.Join(s.tags, ", ")},
+			{d.Command("pull", ref+":v9"), "there is no manifest v9 at this address; its tags are " + strings.Join(s.tags, ", ")},
+			{d.Command("pull", host+"/"+address), "is a directory with team"},
+			{d.Command("pull", host+"/"+file), "is a file, and an image is a directory"},
+			{exec.Command("skopeo", "inspect", "--tls-verify=false", "docker://"+ref+":v9"), "its tags are " + strings.Join(s.tags, ", ")},
 		} {
 			if _, stderr, err := harness.Try(told.cmd); err == nil || !strings.Contains(stderr, told.says) {
 				t.Errorf("%s prints %q, want %q", told.cmd, stderr, told.says)
