@@ -66,8 +66,15 @@ func Open(dir string) *Store {
 	return &Store{shelf{dir}, shelf{filepath.Join(dir, "cache")}, newDigests()}
 }
 
-// Exists reports whether the directory is a store, which an import or a cache has made.
-func (s *Store) Exists() bool { return dirExists(s.images()) || dirExists(s.cached.dir) }
+// Exists reports whether the directory is a store: an import or a cache has made it, or it
+// is empty and can become one.
+func (s *Store) Exists() bool {
+	if dirExists(s.images()) || dirExists(s.cached.dir) || dirExists(s.tmp()) {
+		return true
+	}
+	entries, err := os.ReadDir(s.dir)
+	return err == nil && len(entries) == 0
+}
 
 // otherDigests is how many bytes of memory are for digests by algorithms other than
 // the store's own.

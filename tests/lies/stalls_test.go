@@ -172,7 +172,8 @@ func (c stallCase) run(t *testing.T, s *lyingServer, name string) error {
 }
 
 // ask calls the client with gateways, each in a group of its own. The error says what is
-// wrong with the outcome.
+// wrong with the outcome. Even liars alone may give the right content, in a form about
+// which they do not lie.
 func (c stallCase) ask(t *testing.T, gateways []string, mustSucceed bool) error {
 	transport := &http.Transport{DisableCompression: true}
 	defer transport.CloseIdleConnections()
@@ -193,7 +194,7 @@ func (c stallCase) ask(t *testing.T, gateways []string, mustSucceed bool) error 
 	switch {
 	case err == nil && got.String() != c.want.content, !strings.HasPrefix(c.want.content, got.String()):
 		return fmt.Errorf("%d bytes, some of them wrong: %w", got.Len(), err)
-	case err == nil && !mustSucceed, err != nil && mustSucceed, ctx.Err() != nil:
+	case err != nil && mustSucceed, ctx.Err() != nil:
 		return fmt.Errorf("%d bytes of %d: %v", got.Len(), len(c.want.content), err)
 	}
 	return nil

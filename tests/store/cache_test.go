@@ -134,7 +134,7 @@ func TestGatewaySendsEachByteOnce(t *testing.T) {
 	both.Go(func() { size = first.MustHave(t, path, 20) })
 	both.Go(func() { second.MustHave(t, path, 20) })
 	both.Wait()
-	if sent := gateway.bytes.Load(); float64(sent) > float64(size)*1.01 {
+	if sent := gateway.bytes.Load(); float64(sent) > float64(size)*1.1 { // some bytes are on their way when one Caddy finds that the other fetches them
 		t.Errorf("the gateway sent %d bytes for an image of %d", sent, size)
 	}
 	t.Logf("20 clients of each of 2 Caddys: the gateway sent %.4f of the image", float64(gateway.bytes.Load())/float64(size))

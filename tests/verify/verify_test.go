@@ -116,17 +116,19 @@ func TestVerifyFindsDamageInCAR(t *testing.T) {
 		for at := range 130 { // the headers of the CAR and of its first block
 			offsets = append(offsets, at)
 		}
-		for range 100 {
+		for range 30 {
 			offsets = append(offsets, random.IntN(len(content)))
 		}
-		for _, at := range offsets {
+		for i, at := range offsets {
 			bit := byte(1) << random.IntN(8)
 			harness.WriteFile(t, damaged, content[:at]+string([]byte{content[at] ^ bit})+content[at+1:])
-			for _, args := range [][]string{{}, {ref}} {
-				mustFind(t, fmt.Sprintf("%s: bit %#x of byte %d of %d is flipped", profile, bit, at, len(content)), damaged, append(args, "--car="+damaged)...)
+			args := []string{"--car=" + damaged}
+			if i%2 == 0 {
+				args = append(args, ref)
 			}
+			mustFind(t, fmt.Sprintf("%s: bit %#x of byte %d of %d is flipped", profile, bit, at, len(content)), damaged, args...)
 		}
-		for range 20 {
+		for range 10 {
 			at := random.IntN(len(content))
 			harness.WriteFile(t, damaged, content[:at])
 			mustFind(t, fmt.Sprintf("%s ends at byte %d", profile, at), damaged, ref, "--car="+damaged)
