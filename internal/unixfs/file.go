@@ -112,40 +112,26 @@ type subtree struct {
 	bytes uint64
 }
 
-// join encodes the node above children. It does so by hand, since boxo takes ten times
-// the memory and a layer may have very many leaves.
-// https://ipld.io/specs/codecs/dag-pb/spec/ and https://specs.ipfs.tech/unixfs/
+// join makes the node above children.
+// https://specs.ipfs.tech/unixfs/
 func (p Profile) join(children []subtree) (Block, subtree, error) {
-	parent := subtree{}
-	data := make([]byte, 0, 16+8*len(children))
-	data = append(data, 0x08, 0x02) // Type: File
+	var bytes, below uint64
 	for _, c := range children {
-		parent.bytes += c.bytes
-		parent.Size += c.Size
+		bytes += c.bytes
+		below += c.Size
 	}
-	data = binary.AppendUvarint(append(data, 0x18), parent.bytes) // filesize
+	message := make([]byte, 0, 16+8*len(children))
+	message = append(message, 0x08, 0x02)                        // Type: File
+	message = binary.AppendUvarint(append(message, 0x18), bytes) // filesize
 	for _, c := range children {
-		data = binary.AppendUvarint(append(data, 0x20), c.bytes) // blocksizes
+		message = binary.AppendUvarint(append(message, 0x20), c.bytes) // blocksizes
 	}
-	node := make([]byte, 0, 64*len(children)+len(data)+16)
-	link := make([]byte, 0, 64)
+	node := make([]byte, 0, 64*len(children)+len(message)+16)
 	for _, c := range children {
-		hash := c.CID.KeyString() // its bytes
-		link = binary.AppendUvarint(append(link[:0], 0x0a), uint64(len(hash)))
-		link = append(append(link, hash...), 0x12, 0x00, 0x18) // Hash, no Name, Tsize
-		link = binary.AppendUvarint(link, c.Size)
-		node = binary.AppendUvarint(append(node, 0x12), uint64(len(link))) // Links
-		node = append(node, link...)
+		node = appendLink(node, "", c.Node)
 	}
-	node = binary.AppendUvarint(append(node, 0x0a), uint64(len(data))) // Data
-	node = append(node, data...)
-	c, err := p.builder().Sum(node)
-	if err != nil {
-		return Block{}, subtree{}, fmt.Errorf("building a file node: %w", err)
-	}
-	parent.CID = c
-	parent.Size += uint64(len(node))
-	return Block{c, node}, parent, nil
+	block, parent, err := p.seal(node, message, below)
+	return block, subtree{parent, bytes}, err
 }
 
 // SmallFile returns the content of a file that is one block.

@@ -210,6 +210,33 @@ func FuzzWalk(f *testing.F) {
 	})
 }
 
+// An edit of any directory reads few blocks, does not panic, and does what it says.
+func FuzzEdit(f *testing.F) {
+	all := directorySpecimens(f)
+	seed(f, all)
+	put := Node{layOutOne("new"), 3}
+	f.Fuzz(func(t *testing.T, which uint8, hashed bool, at uint8, replaced, flips []byte) {
+		root, g := all[int(which)%len(all)].spoil(hashed, at, replaced, flips)
+		for _, p := range []Profile{V0, V1, small(V0), small(V1)} {
+			g.asked = nil
+			changes := map[string]*Node{somewhere: &put, "a/b": nil, "new": &put, "c": nil}
+			edited, err := p.Edit(t.Context(), g.get, root, changes, g.blocks.put)
+			if len(g.asked) > 3*(maxDirectory>>10+1) {
+				t.Fatalf("%d blocks were read", len(g.asked))
+			}
+			if err != nil || !hashed {
+				continue
+			}
+			for path, n := range changes {
+				c, err := Walk(t.Context(), g.get, edited.CID, path)
+				if n != nil && !c.Equals(n.CID) || n == nil && err == nil {
+					t.Fatalf("%s is %s, %v", path, c, err)
+				}
+			}
+		}
+	})
+}
+
 // All ways of reading a file give the same bytes, and read few blocks.
 func FuzzFile(f *testing.F) {
 	all := fileSpecimens(f)

@@ -42,7 +42,85 @@ func TestDAGsAreThoseOfKubo(t *testing.T) {
 	}
 }
 
+// A tree that is edited has the root that Kubo gives the same files, however large a
+// directory was before.
+func TestEditedDAGsAreThoseOfKubo(t *testing.T) {
+	harness.Parallel(t)
+	for _, profile := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
+		t.Run(profile.String(), func(t *testing.T) {
+			harness.Parallel(t)
+			dir := t.TempDir()
+			many := filepath.Join(dir, "app", "many")
+			writeMany(t, many, 1000)
+			create(t, filepath.Join(dir, "app", "other", "file"), strings.NewReader("stays"))
+			root, blocks := cid.Undef, map[cid.Cid][]byte{}
+			edit := func(changes map[string]*unixfs.Node) {
+				t.Helper()
+				get := func(_ context.Context, c cid.Cid) ([]byte, error) { return blocks[c], nil }
+				edited, err := profile.Edit(t.Context(), get, root, changes, func(b unixfs.Block) error {
+					blocks[b.CID] = b.Data
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				root = edited.CID
+			}
+			compare := func(what string) {
+				t.Helper()
+				if want := cid.MustParse(harness.IPFSAdd(t, profile.String(), dir)); root != want {
+					t.Errorf("%s: the root is %s, and Kubo's is %s", what, root, want)
+				}
+			}
+			put := func() map[string]*unixfs.Node {
+				changes := map[string]*unixfs.Node{}
+				for name, n := range filesOf(t, profile, dir) {
+					changes[name] = &n
+				}
+				return changes
+			}
+			remove := func(from, to int) {
+				for _, batch := range [][2]int{{from, from + 1}, {from + 1, to}} {
+					changes := map[string]*unixfs.Node{}
+					for i := batch[0]; i < batch[1]; i++ {
+						name := manyName(i)
+						changes["app/many/"+name] = nil
+						if err := os.Remove(filepath.Join(many, name)); err != nil {
+							t.Fatal(err)
+						}
+					}
+					edit(changes)
+				}
+			}
+			edit(put())
+			compare("1,000 files")
+			writeMany(t, many, 6000)
+			edit(put())
+			compare("6,000 files")
+			remove(1000, 2500)
+			compare("4,500 files, still sharded")
+			remove(2500, 6000)
+			compare("1,000 files again")
+			remove(0, 1000)
+			if err := os.Remove(many); err != nil {
+				t.Fatal(err)
+			}
+			compare("one file")
+		})
+	}
+}
+
 func buildTree(t *testing.T, profile unixfs.Profile, dir string) cid.Cid {
+	t.Helper()
+	root, err := profile.Tree(t.Context(), filesOf(t, profile, dir), func(unixfs.Block) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root.CID
+}
+
+// filesOf returns the DAGs of the files in a directory by path.
+func filesOf(t *testing.T, profile unixfs.Profile, dir string) map[string]unixfs.Node {
 	t.Helper()
 	files := map[string]unixfs.Node{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -69,11 +147,7 @@ func buildTree(t *testing.T, profile unixfs.Profile, dir string) cid.Cid {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := profile.Tree(context.Background(), files, func(unixfs.Block) error { return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root.CID
+	return files
 }
 
 func writeFiles(t *testing.T, dir string) {
@@ -99,9 +173,11 @@ func writeFiles(t *testing.T, dir string) {
 
 func writeMany(t *testing.T, dir string, n int) {
 	for i := range n {
-		create(t, filepath.Join(dir, fmt.Sprintf("sha256:%064x", i*i)), strings.NewReader(fmt.Sprint(i)))
+		create(t, filepath.Join(dir, manyName(i)), strings.NewReader(fmt.Sprint(i)))
 	}
 }
+
+func manyName(i int) string { return fmt.Sprintf("sha256:%064x", i*i) }
 
 func create(t *testing.T, path string, r io.Reader) {
 	t.Helper()
