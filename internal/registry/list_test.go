@@ -166,7 +166,7 @@ func TestAbsenceIsExplained(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		im.Repository(t, ours) + "/manifests/v2":                                            "no manifest v2 at this address; its tags are index, latest, page, v1",
-		im.Repository(t, "many") + "/manifests/z":                                           "but a, b, c, d, e, f, g, h, i, j and 2 more",
+		im.Repository(t, "many") + "/manifests/z":                                           "its tags are a, b, c, d, e, f, g, h, i, j and 2 more",
 		im.Repository(t, "team") + "/manifests/v1":                                          "team is a directory with app; name an image below it, such as team/app",
 		im.Repository(t, "team") + "/tags/list":                                             "team is a directory with app",
 		im.Repository(t, "x") + "/manifests/v1":                                             "the address is a directory with many, old, team",

@@ -105,7 +105,7 @@ func TestRoot(t *testing.T) {
 		t.Errorf("%s", body)
 	}
 	_, body = s.get(t, 404, "/v2/app/manifests/latest")
-	if !strings.Contains(string(body), "but v1") {
+	if !strings.Contains(string(body), "its tags are v1") {
 		t.Errorf("%s", body)
 	}
 }

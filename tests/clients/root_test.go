@@ -108,7 +108,7 @@ func TestDockerPullsThroughMirror(t *testing.T) {
 	// Docker would ask Docker Hub for an image that the mirror lacks, so the test asks the
 	// mirror itself.
 	latest := harness.Get(t, m.URL+"/v2/library/hello/manifests/latest")
-	if latest.StatusCode != http.StatusNotFound || !strings.Contains(latest.Text, "but v1") {
+	if latest.StatusCode != http.StatusNotFound || !strings.Contains(latest.Text, "its tags are v1") {
 		t.Errorf("latest, where only v1 exists, is answered with %d: %s", latest.StatusCode, latest.Text)
 	}
 }
