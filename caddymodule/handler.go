@@ -269,7 +269,7 @@ func (h *Handler) newResolver(root *registry.Root) (*names.Resolver, error) {
 
 func (h *Handler) newLibrary(ctx caddy.Context) *images.Library {
 	config := images.Config{Stores: h.stores, Lists: h.lists, Logger: h.logger, Looked: countLook}
-	client := trustless.Config{Pool: h.pool, Budget: budget.Process()}
+	client := trustless.Config{Pool: h.pool, Budget: budget.Process(), Tables: budget.Tables()}
 	if h.cache != nil {
 		client.Nodes = h.cache.cache
 		config.Filler, config.Prefetch = h.cache.filler, h.cache.prefetch
@@ -316,6 +316,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 func (h *Handler) answer(o *observation, r *http.Request) error {
+	r = r.WithContext(budget.WithClient(r.Context(), clientOf(r)))
 	request := registry.Request{Request: r, Private: h.isPrivate(o.replacer, r.Header), Observation: o}
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		request.Original = original.URL

@@ -20,6 +20,10 @@
 // such as the leaf table of a blob that it reads slowly. The rest of the budget stays free
 // for short requests.
 //
+// Requests that wait are served in turns: first those of the client that holds the least,
+// and of one client the oldest. So a client with many requests, or with large ones, delays
+// its own requests more than those of other clients. WithClient says whose a request is.
+//
 // Count what is allocated: a decoded value can take several times the bytes that it
 // was decoded from. Buffers of a fixed size for each connection are not counted.
 package budget
@@ -27,7 +31,6 @@ package budget
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -52,20 +55,21 @@ type Budget struct {
 	held  int64 // by this budget and its parts, in bytes
 }
 
-// A state guards a budget and its parts.
-type state struct {
-	sync.Mutex
-	freed chan struct{} // closed, and replaced, when bytes are given back
-}
-
 // New returns a budget of limit bytes.
-func New(limit int64) *Budget {
-	return &Budget{limit: limit, state: &state{freed: make(chan struct{})}}
-}
+func New(limit int64) *Budget { return &Budget{limit: limit, state: newState()} }
 
 // Process returns the budget of this process. Its limit is DefaultLimit until SetLimit
 // is called.
 var Process = sync.OnceValue(func() *Budget { return New(DefaultLimit()) })
+
+// The parts of Process for what clients can make the process hold for long.
+var (
+	// Tables is half of Process, for the leaf tables of blobs that are being read.
+	Tables = sync.OnceValue(func() *Budget { return Process().Part(2) })
+
+	// Documents is a quarter of Process, for documents that are being sent.
+	Documents = sync.OnceValue(func() *Budget { return Process().Part(4) })
+)
 
 // SetLimit changes the limit of a budget that is not a part. Bytes that are held
 // beyond the new limit stay until they are given back.
@@ -73,7 +77,7 @@ func (b *Budget) SetLimit(limit int64) {
 	b.state.Lock()
 	defer b.state.Unlock()
 	b.limit = limit
-	b.broadcast()
+	b.state.serve()
 }
 
 // Limit returns how many bytes may be held at once.
@@ -81,6 +85,14 @@ func (b *Budget) Limit() int64 {
 	b.state.Lock()
 	defer b.state.Unlock()
 	return b.limitNow()
+}
+
+// limitNow must be called with state held.
+func (b *Budget) limitNow() int64 {
+	if b.parent != nil {
+		return b.parent.limitNow() / b.part
+	}
+	return b.limit
 }
 
 // Part returns a budget whose bytes count for b as well, and which has at most one
@@ -102,106 +114,132 @@ func (b *Budget) Held() int64 {
 	return b.held
 }
 
-// TryTake takes n bytes, or reports that there are not as many left. The caller must
-// call release when it no longer holds them.
+// TryTake takes n bytes, or reports that there are not as many left beside those that
+// requests wait for. The caller must call release when it no longer holds them.
 func (b *Budget) TryTake(n int64) (release func(), ok bool) {
-	if ok, _ = b.take(n); !ok {
+	if b == nil {
+		return func() {}, true
+	}
+	b.state.Lock()
+	defer b.state.Unlock()
+	if b.lacking(n) != nil || b.state.isAwaited(b) {
 		return nil, false
 	}
-	return sync.OnceFunc(func() { b.give(n) }), true
+	b.add(nil, n)
+	return sync.OnceFunc(func() { b.give(nil, n) }), true
 }
 
 // Take takes n bytes, for which it waits until others give theirs back, but no longer
 // than Wait. The caller must call release when it no longer holds them. The error is
-// ErrFull, or the cause of ctx if that ends first.
+// ErrFull, or the cause of ctx if that ends first. It is ErrFull at once if the request
+// would hold more than the limit.
 func (b *Budget) Take(ctx context.Context, n int64) (release func(), err error) {
-	if err := b.wait(ctx, n); err != nil {
+	r := requestOf(ctx)
+	if err := b.wait(ctx, r, n); err != nil {
 		return nil, err
 	}
-	return sync.OnceFunc(func() { b.give(n) }), nil
+	return sync.OnceFunc(func() { b.give(r, n) }), nil
 }
 
-func (b *Budget) wait(ctx context.Context, n int64) error {
-	ok, freed := b.take(n)
-	if ok {
+func (b *Budget) wait(ctx context.Context, r *request, n int64) error {
+	if b == nil {
 		return nil
 	}
-	if limit := b.Limit(); n > limit {
-		return fmt.Errorf("%w: %d bytes, and all have %d", ErrFull, n, limit)
+	b.state.Lock()
+	w, err := b.enter(r, n)
+	b.state.Unlock()
+	if w == nil {
+		return err
 	}
+	return b.await(ctx, w)
+}
+
+// await waits until the bytes are taken or refused.
+func (b *Budget) await(ctx context.Context, w *waiter) error {
+	defer Away(ctx)() // those who hold the memory may need the turn
 	late := time.NewTimer(Wait)
 	defer late.Stop()
-	for !ok {
+	recall := time.NewTicker(recallAfter)
+	defer recall.Stop()
+	for {
 		select {
-		case <-freed:
+		case <-w.served:
+			return w.err
+		case <-recall.C:
+			b.state.recall(w)
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return b.state.giveUp(w, context.Cause(ctx))
 		case <-late.C:
-			return ErrFull
-		}
-		ok, freed = b.take(n)
-	}
-	return nil
-}
-
-// take takes n bytes, or returns a channel that is closed when it is worth trying
-// again.
-func (b *Budget) take(n int64) (ok bool, freed <-chan struct{}) {
-	if b == nil {
-		return true, nil
-	}
-	b.state.Lock()
-	defer b.state.Unlock()
-	for of := b; of != nil; of = of.parent {
-		if of.held+n > of.limitNow() {
-			return false, b.state.freed
+			return b.state.giveUp(w, ErrFull)
 		}
 	}
-	for of := b; of != nil; of = of.parent {
-		of.held += n
-	}
-	return true, nil
 }
 
-func (b *Budget) give(n int64) {
-	if b == nil {
+func (b *Budget) give(r *request, n int64) {
+	if b == nil || n == 0 {
 		return
 	}
 	b.state.Lock()
 	defer b.state.Unlock()
+	b.add(r, -n)
+	b.state.serve()
+}
+
+// add must be called with state held.
+func (b *Budget) add(r *request, n int64) {
 	for of := b; of != nil; of = of.parent {
-		of.held -= n
+		of.held += n
 	}
-	b.broadcast()
+	b.state.add(r, n)
 }
 
-// limitNow must be called with state held.
-func (b *Budget) limitNow() int64 {
-	if b.parent != nil {
-		return b.parent.limitNow() / b.part
+// lacking returns the budget, b or one that it is a part of, that does not have n more
+// bytes, or nil. It must be called with state held.
+func (b *Budget) lacking(n int64) *Budget {
+	for of := b; of != nil; of = of.parent {
+		if of.held+n > of.limitNow() {
+			return of
+		}
 	}
-	return b.limit
+	return nil
 }
 
-// broadcast wakes all that wait. It must be called with state held.
-func (b *Budget) broadcast() {
-	close(b.state.freed)
-	b.state.freed = make(chan struct{})
+// whole returns the budget that b is a part of, or b itself.
+func (b *Budget) whole() *Budget {
+	for b.parent != nil {
+		b = b.parent
+	}
+	return b
 }
 
-// A Share is what one request holds of a budget, and grows while the request learns how
-// much it needs. It is for one goroutine.
+// isPartOf reports whether b is another budget or one of its parts.
+func (b *Budget) isPartOf(other *Budget) bool {
+	for of := b; of != nil; of = of.parent {
+		if of == other {
+			return true
+		}
+	}
+	return false
+}
+
+// A Share is what one reader holds of a budget on behalf of a request, and grows while
+// the reader learns how much it needs. It is for one goroutine.
 type Share struct {
-	budget *Budget
-	held   int64 // bytes
+	budget  *Budget
+	request *request
+	held    int64 // bytes
 }
 
-// Share returns an empty share. Its Close must be called in the end.
-func (b *Budget) Share() *Share { return &Share{budget: b} }
+// Share returns an empty share for the request that ctx belongs to. Its Close must be
+// called in the end.
+func (b *Budget) Share(ctx context.Context) *Share {
+	return &Share{budget: b, request: requestOf(ctx)}
+}
 
-// Grow takes n more bytes, as Take does.
+// Grow takes n more bytes, as Take does. While requests that each hold something wait for
+// one another, the last of them in the order gets ErrFull at once.
 func (s *Share) Grow(ctx context.Context, n int64) error {
-	err := s.budget.wait(ctx, n)
+	err := s.budget.wait(ctx, s.request, n)
 	if err == nil {
 		s.held += n
 	}
@@ -210,6 +248,6 @@ func (s *Share) Grow(ctx context.Context, n int64) error {
 
 // Close gives back all that the share holds, which is empty then.
 func (s *Share) Close() {
-	s.budget.give(s.held)
+	s.budget.give(s.request, s.held)
 	s.held = 0
 }

@@ -110,7 +110,7 @@ func TestTakeFailsWhenTheBudgetStaysFull(t *testing.T) {
 
 func TestShareGivesBackAllThatItTook(t *testing.T) {
 	b := New(100)
-	s := b.Share()
+	s := b.Share(t.Context())
 	for range 10 {
 		if err := s.Grow(t.Context(), 10); err != nil {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ func TestNilBudgetRefusesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		release()
-		if s := b.Share(); s.Grow(t.Context(), 1<<60) != nil {
+		if s := b.Share(t.Context()); s.Grow(t.Context(), 1<<60) != nil {
 			t.Error("a share of no budget refuses something")
 		}
 	}

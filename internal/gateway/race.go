@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
 // A race is one exchange under way. Gateways have their turns one after another. While
@@ -40,6 +42,7 @@ type result struct {
 // if ctx is done, its cause; and if Accept returned Stop or Fatal, what they hold. Do
 // returns when all calls of Accept have returned.
 func (p *Pool) Do(ctx context.Context, x Exchange) error {
+	defer budget.Away(ctx)()
 	r := &race{
 		pool: p, ctx: ctx, x: x,
 		ended: make(chan result), slow: make(chan struct{}, 1),

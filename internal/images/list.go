@@ -9,6 +9,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
@@ -21,6 +22,8 @@ func (l *Library) Tags(ctx context.Context, q Query) ([]string, Origin, error) {
 	}
 	ctx, giveBack := context.WithCancel(ctx) // the memory of what is read, before the list is sent
 	defer giveBack()
+	ctx, end := budget.WithTurns(ctx)
+	defer end()
 	return find(ctx, l, q, func(v view) ([]string, error) {
 		form, err := v.form(ctx)
 		if err != nil {
@@ -69,6 +72,8 @@ func (l *Library) Referrers(ctx context.Context, q Query) ([]v1.Descriptor, Orig
 	}
 	ctx, giveBack := context.WithCancel(ctx) // the memory of what is read, before the list is sent
 	defer giveBack()
+	ctx, end := budget.WithTurns(ctx)
+	defer end()
 	return find(ctx, l, q, func(v view) ([]v1.Descriptor, error) {
 		form, err := v.form(ctx)
 		if err != nil {
@@ -84,6 +89,8 @@ func (l *Library) Referrers(ctx context.Context, q Query) ([]v1.Descriptor, Orig
 // Names returns the names of the images below a directory, without what the lists
 // refuse. An image that is the directory itself has no name.
 func (l *Library) Names(ctx context.Context, dir layout.Image) ([]string, error) {
+	ctx, end := budget.WithTurns(ctx)
+	defer end()
 	all, _, err := find(ctx, l, Query{Image: dir}, func(v view) ([]string, error) {
 		top, err := v.Source.Trail(ctx, dir.Root, dir.Name)
 		if err != nil {
@@ -126,6 +133,8 @@ func (l *Library) Kept(ctx context.Context) []string {
 // Entries returns the names in the directory of the query's image, without what the
 // lists refuse, or nil where there is a file.
 func (l *Library) Entries(ctx context.Context, q Query) (map[string]cid.Cid, error) {
+	ctx, end := budget.WithTurns(ctx)
+	defer end()
 	entries, _, err := find(ctx, l, q, func(v view) (map[string]cid.Cid, error) {
 		return v.ReadDir(ctx, q.Image.Root, q.Image.Name)
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -13,6 +14,8 @@ func (l *Library) Manifest(ctx context.Context, q Query) (layout.Manifest, Origi
 	if err := l.Admit(q, layout.ManifestPaths(q.Image.Name, q.Reference)...); err != nil {
 		return layout.Manifest{}, "", err
 	}
+	ctx, end := budget.WithTurns(ctx)
+	defer end()
 	return find(ctx, l, q, func(v view) (layout.Manifest, error) {
 		if v.origin.kind != FromGateway {
 			return v.manifest(ctx)

@@ -82,7 +82,7 @@ func newSite(t testing.TB, c setup) *site {
 	}
 	if len(groups) > 0 {
 		s.pool = gateway.NewPool(gateway.Config{Groups: groups, Patience: c.patience})
-		config.Gateways = trustless.NewClient(trustless.Config{Pool: s.pool, Budget: budget.Process()})
+		config.Gateways = trustless.NewClient(trustless.Config{Pool: s.pool, Budget: budget.Process(), Tables: budget.Tables()})
 	}
 	config.Lists = openLists(t, c.deny, c.allow)
 	s.library = images.New(t.Context(), config)

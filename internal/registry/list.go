@@ -149,7 +149,7 @@ func (g *Registry) serveDocument(w http.ResponseWriter, r Request, q request, me
 	if err != nil {
 		return err
 	}
-	release, err := g.hold(r, q, len(body))
+	release, err := g.hold(w, r, q, len(body))
 	if err != nil {
 		return err
 	}

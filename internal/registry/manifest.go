@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"sync"
+	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
@@ -21,7 +21,7 @@ func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) er
 	if err != nil {
 		return g.explain(r.Context(), q, g.answerTo(q, err, manifestUnknown(q)))
 	}
-	release, err := g.hold(r, q, len(m.Data))
+	release, err := g.hold(w, r, q, len(m.Data))
 	if err != nil {
 		return err
 	}
@@ -38,19 +38,17 @@ func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) er
 	return nil
 }
 
-// documents is the memory of documents that are being sent. Clients may take as long as they
-// like, so it is only a part of the memory for all requests.
-var documents = sync.OnceValue(func() *budget.Budget { return budget.Process().Part(4) })
-
 // smallDocument is the size of documents, in bytes, that are not counted.
 const smallDocument = 64 << 10
 
-// hold takes the memory for a document of size bytes until it is sent.
-func (g *Registry) hold(r Request, q request, size int) (release func(), err error) {
+// hold takes the memory for a document of size bytes until it is sent. If other requests
+// need the memory, a client that takes the document slowly loses its connection.
+func (g *Registry) hold(w http.ResponseWriter, r Request, q request, size int) (release func(), err error) {
 	if size <= smallDocument {
 		return func() {}, nil
 	}
-	release, err = documents().Take(r.Context(), int64(size))
+	cutOff := func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now()) } // where the server can
+	release, err = budget.Documents().Lend(r.Context(), int64(size), cutOff)
 	if err != nil {
 		return nil, g.answerTo(q, images.Classify(r.Context(), err), nil)
 	}

@@ -11,7 +11,8 @@
 // false bytes before the next gateway continues from the beginning of that leaf.
 //
 // Memory is bounded for all requests together: remembered blocks and leaf tables by
-// caches, and everything that a request holds by the process's budget.
+// caches, and everything that a request holds by the process's budget. A file whose leaf
+// table does not fit is streamed from its blocks.
 package trustless
 
 import (
@@ -32,6 +33,9 @@ type Config struct {
 	// Budget bounds the memory of requests that are being answered. Nil is no bound.
 	// With a budget, the context of each request must end.
 	Budget *budget.Budget
+
+	// Tables bounds the memory of leaf tables in use. Nil is no bound.
+	Tables *budget.Budget
 }
 
 // Nodes keep verified blocks longer than a client does: directories, nodes of files, and
@@ -50,6 +54,7 @@ type Client struct {
 	nodes  Nodes
 	budget *budget.Budget
 	early  *budget.Budget // of blocks that came before they were wanted
+	tables tables
 
 	writes tokens // of nodes to disk
 
@@ -72,6 +77,7 @@ func NewClient(c Config) *Client {
 		nodes:  c.Nodes,
 		budget: c.Budget,
 		early:  c.Budget.Part(earlyPart),
+		tables: tables{budget: c.Tables},
 		blocks: memo.NewCache(maxRemembered, func(hash string, data []byte) int { return len(hash) + len(data) }),
 		files:  memo.NewCache(maxRemembered, func(key string, f *File) int { return len(key) + f.memory() }),
 	}
@@ -118,18 +124,18 @@ type File struct {
 	CID  cid.Cid
 	Size int64
 
-	// Table lists the leaves. It is nil if no table can describe the file.
+	// Table lists the leaves. It is nil if no table can describe the file, or if the
+	// tables of other files leave no memory for it.
 	Table *unixfs.Table
-}
 
-// leafMemory is the number of bytes of a leaf in a table.
-const leafMemory = 40
+	isCrowded bool // Table is nil for the second reason
+}
 
 func (f *File) memory() int {
 	if f.Table == nil {
 		return 0
 	}
-	return cap(f.Table.Leaves) * leafMemory
+	return int(memoryOf(cap(f.Table.Leaves)))
 }
 
 // fileKey is the key of a place in a client's files.

@@ -29,6 +29,7 @@ func (s Session) copy(ctx context.Context, at ipfspath.Place, part *gateway.Rang
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d := newDelivery(ctx, s, at, part, sink)
+	defer d.end()
 	if part == nil && s.pool.Refuses(gateway.Plain) && !s.isResolved(at) {
 		if err := d.straight(needsTable); err == nil || !d.mayGoOn(err) {
 			return err

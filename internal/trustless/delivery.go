@@ -24,7 +24,8 @@ type delivery struct {
 	part    *gateway.Range
 	sink    Sink
 
-	// lookup waits for the file, which is looked up once and in the background.
+	// lookup waits for the file, which is looked up once and in the background. The file
+	// has its table only if there is memory for it.
 	lookup func() (*File, error)
 
 	mu       sync.Mutex
@@ -33,13 +34,41 @@ type delivery struct {
 	next     int64 // offset of the byte that the sink gets next
 	started  bool  // whether Sink.Start was called
 	sinkErr  error // of the last write
+	giveBack func()
+	isOver   bool
 }
 
 func newDelivery(ctx context.Context, s Session, at ipfspath.Place, part *gateway.Range, sink Sink) *delivery {
-	return &delivery{
-		ctx: ctx, session: s, at: at, part: part, sink: sink,
-		lookup: sync.OnceValues(func() (*File, error) { return s.Resolve(ctx, at) }),
+	d := &delivery{ctx: ctx, session: s, at: at, part: part, sink: sink, giveBack: func() {}}
+	d.lookup = sync.OnceValues(d.find)
+	return d
+}
+
+// find looks the file up, and takes the memory of its table.
+func (d *delivery) find() (*File, error) {
+	f, err := d.session.Resolve(d.ctx, d.at)
+	if err != nil || f.Table == nil {
+		return f, err
 	}
+	giveBack, ok := d.session.UseTable(f.Table)
+	if !ok {
+		return &File{CID: f.CID, Size: f.Size, isCrowded: true}, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.giveBack = giveBack
+	if d.isOver {
+		giveBack()
+	}
+	return f, nil
+}
+
+// end gives back the memory of the table. A look-up may still be under way.
+func (d *delivery) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.isOver = true
+	d.giveBack()
 }
 
 // resolve waits until the file and the part to copy are known.

@@ -9,6 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -31,9 +32,10 @@ func (s Session) Resolve(ctx context.Context, at ipfspath.Place) (*File, error) 
 	if known, ok := s.files.Get(key); ok {
 		return known, nil
 	}
+	defer budget.Away(ctx)() // the look-up may need the turn
 	return s.lookups.Do(ctx, key, func(ctx context.Context) (*File, error) {
 		f, err := s.find(ctx, at)
-		if err == nil {
+		if err == nil && !f.isCrowded {
 			s.files.Add(key, f)
 		}
 		return f, err
@@ -55,7 +57,9 @@ func (s Session) IsKnown(ctx context.Context, at ipfspath.Place) bool {
 	if err != nil {
 		return !isUnavailable(err)
 	}
-	_, err = unixfs.ReadTable(ctx, s.known, c, maxLeaves)
+	room := s.tables.room()
+	defer room.giveBack()
+	_, err = unixfs.ReadTable(ctx, s.known, c, maxLeaves, room.grow)
 	return !isUnavailable(err)
 }
 
@@ -74,10 +78,11 @@ func (s Session) fileOf(ctx context.Context, first unixfs.Block) (*File, error) 
 		return nil, err
 	}
 	table, err := s.table(ctx, first, size)
-	if err != nil && !errors.Is(err, unixfs.ErrShape) {
+	isCrowded := errors.Is(err, errCrowded)
+	if err != nil && !isCrowded && !errors.Is(err, unixfs.ErrShape) {
 		return nil, err
 	}
-	return &File{CID: first.CID, Size: size, Table: table}, nil
+	return &File{CID: first.CID, Size: size, Table: table, isCrowded: isCrowded}, nil
 }
 
 // maxLeaves bounds the memory for one table to 10 MiB. A file with more leaves is
@@ -90,7 +95,9 @@ func (s Session) table(ctx context.Context, first unixfs.Block, size int64) (*un
 	if err := s.fetchNodes(ctx, first.CID, size); err != nil {
 		return nil, err
 	}
-	t, err := unixfs.ReadTable(ctx, s.Block, first.CID, maxLeaves)
+	room := s.tables.room()
+	defer room.giveBack()
+	t, err := unixfs.ReadTable(ctx, s.Block, first.CID, maxLeaves, room.grow)
 	if err != nil {
 		return nil, err
 	}

@@ -10,19 +10,21 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A hold is the memory that one request holds of a client's budget for the directories
-// and small files that it reads. It is given back when the request's context ends, since
-// the request uses what it read until then.
+// A hold is the memory that one attempt to read directories and small files takes of a
+// client's budget. It is given back when the attempt fails, or when the request's context
+// ends, since the request uses what it read until then.
 type hold struct {
+	forget func() bool // the end of the context
+
 	mu      sync.Mutex
 	share   *budget.Share
 	isEnded bool
 }
 
 func (c *Client) newHold(ctx context.Context) *hold {
-	h := &hold{share: c.budget.Share()}
+	h := &hold{share: c.budget.Share(ctx), forget: func() bool { return true }}
 	if c.budget != nil {
-		context.AfterFunc(ctx, h.end)
+		h.forget = context.AfterFunc(ctx, h.end)
 	}
 	return h
 }
@@ -32,6 +34,11 @@ func (h *hold) end() {
 	defer h.mu.Unlock()
 	h.isEnded = true
 	h.share.Close()
+}
+
+func (h *hold) fail() {
+	h.forget()
+	h.end()
 }
 
 func (h *hold) grow(ctx context.Context, bytes int64) error {
@@ -57,7 +64,10 @@ func (h *hold) count(get unixfs.Getter) unixfs.Getter {
 		if c.Type() == cid.DagProtobuf {
 			bytes += linkMemory * unixfs.CountLinks(data)
 		}
-		if err := h.grow(ctx, int64(bytes)); err != nil {
+		if err = budget.Spend(ctx, bytes); err == nil {
+			err = h.grow(ctx, int64(bytes))
+		}
+		if err != nil {
 			return nil, err
 		}
 		return data, nil

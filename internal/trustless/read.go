@@ -8,6 +8,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipfspath"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -78,10 +79,17 @@ const (
 // with those of a CAR of at most limit bytes, and then with blocks that are requested
 // one by one. It tries the next if use returns an unavailableError. Any other error is
 // about verified blocks, so no gateway can mend it. The bytes that use reads count
-// against the client's budget until ctx ends.
+// against the client's budget until it fails, or until ctx ends.
 func read[T any](ctx context.Context, s Session, at ipfspath.Place, sc scope, limit int64, use func(unixfs.Getter) (T, error)) (T, error) {
-	memory := s.newHold(ctx)
-	got, err := use(memory.count(s.known))
+	attempt := func(get unixfs.Getter) (T, error) {
+		memory := s.newHold(ctx)
+		got, err := use(memory.count(get))
+		if err != nil {
+			memory.fail()
+		}
+		return got, err
+	}
+	got, err := attempt(s.known)
 	if !isUnavailable(err) {
 		return got, err
 	}
@@ -93,7 +101,7 @@ func read[T any](ctx context.Context, s Session, at ipfspath.Place, sc scope, li
 		Accept: func(resp *http.Response) error {
 			blocks := s.blocksOf(resp.Body, limit)
 			defer blocks.close()
-			got, err := use(memory.count(blocks.get))
+			got, err := attempt(blocks.get)
 			switch {
 			case err == nil:
 				fromCAR.set(got)
@@ -105,10 +113,13 @@ func read[T any](ctx context.Context, s Session, at ipfspath.Place, sc scope, li
 		},
 		Failed: s.Failed,
 	})
+	if err == nil {
+		return fromCAR.value, budget.Spend(ctx, 0) // which waits if what was read needs a turn
+	}
 	if !mayHaveAnotherForm(err) {
 		return fromCAR.value, err
 	}
-	if got, other := use(memory.count(s.Block)); !isUnavailable(other) {
+	if got, other := attempt(s.Block); !isUnavailable(other) {
 		return got, other
 	}
 	return fromCAR.value, err

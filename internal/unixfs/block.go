@@ -10,6 +10,8 @@ import (
 	"github.com/ipfs/boxo/verifcid"
 	"github.com/ipfs/go-cid"
 	mh "github.com/multiformats/go-multihash"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
 // ErrMismatch says that content does not have the CID or digest by which it was
@@ -78,7 +80,7 @@ func limited(get Getter, bytes int, tooLarge string) Getter {
 		if bytes -= max(len(data), 1<<10); bytes < 0 {
 			return nil, errors.New(tooLarge)
 		}
-		return data, nil
+		return data, budget.Spend(ctx, max(len(data), 1<<10))
 	}
 }
 

@@ -77,6 +77,9 @@ type streamer struct {
 	links    int // including those that are skipped
 }
 
+// lookUp is how many bytes are decoded in about the time that a look-up takes.
+const lookUp = 256
+
 var errTooDeep = errors.New("a file with more links or levels than an image may have")
 
 // node streams the file below a node, which has size bytes, or an unknown number of
@@ -89,6 +92,9 @@ func (s *streamer) node(c cid.Cid, size int64, depth int) error {
 		return context.Cause(s.ctx)
 	}
 	data, err := s.get(s.ctx, c)
+	if err == nil {
+		err = budget.Spend(s.ctx, max(len(data), lookUp))
+	}
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func (f *forge) checkCost(what string) {
 	for name, read := range map[string]func() error{
 		"List":      func() error { _, err := List(ctx, get, root.cid); return err },
 		"Walk":      func() error { _, err := Walk(ctx, get, root.cid, strings.Repeat("0/", 64)); return err },
-		"ReadTable": func() error { _, err := ReadTable(ctx, get, root.cid, 1<<18); return err },
+		"ReadTable": func() error { _, err := ReadTable(ctx, get, root.cid, 1<<18, nil); return err },
 		"ReadAll":   func() error { _, err := ReadAll(ctx, get, root.cid, mostRead); return err },
 		"one byte":  func() error { return Stream(ctx, get, root.cid, int64(root.bytes/2), int64(root.bytes/2)+1, discard) },
 	} {

@@ -244,7 +244,7 @@ func FuzzFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, hashed bool, at uint8, replaced, flips []byte) {
 		root, g := all[int(which)%len(all)].spoil(hashed, at, replaced, flips)
 		const leaves = 64
-		table, tabled := ReadTable(t.Context(), g.get, root, leaves)
+		table, tabled := ReadTable(t.Context(), g.get, root, leaves, nil)
 		if len(g.asked) > maxNodeCost/blockCost+1 {
 			t.Fatalf("%d blocks were read", len(g.asked))
 		}

@@ -22,9 +22,10 @@ func ReadFile(ctx context.Context, get Getter, c cid.Cid) (*File, error) {
 }
 
 // ReadTable is ReadFile for the table of a file of at most that many leaves. The error
-// for a file with more is ErrShape.
-func ReadTable(ctx context.Context, get Getter, c cid.Cid, leaves int) (*Table, error) {
-	r := fileReader{limit: leaves}
+// for a file with more is ErrShape. If grow is not nil, ReadTable calls it before each
+// allocation, with the number of leaves that the memory is for, and fails if it fails.
+func ReadTable(ctx context.Context, get Getter, c cid.Cid, leaves int, grow func(leaves int) error) (*Table, error) {
+	r := fileReader{limit: leaves, grow: grow}
 	if err := r.file(ctx, get, c); err != nil {
 		return nil, err
 	}
@@ -36,7 +37,8 @@ type fileReader struct {
 	ctx   context.Context
 	get   Getter
 	table *Table
-	limit int    // of leaves of a table
+	limit int // of leaves of a table
+	grow  func(leaves int) error
 	most  int    // leaves of a file of this size
 	cost  cost   // of the nodes
 	size  uint64 // of all blocks
@@ -171,6 +173,9 @@ func (r *fileReader) again(c cid.Cid, known span, bytes uint64) error {
 	if err := r.mayAdd(known.to - known.from); err != nil {
 		return err
 	}
+	if err := r.makeRoom(known.to - known.from); err != nil {
+		return err
+	}
 	size := r.table.Size()
 	for _, l := range r.table.Leaves[known.from:known.to] {
 		r.table.Leaves = append(r.table.Leaves, Leaf{l.Digest, size + l.End - before})
@@ -189,6 +194,22 @@ func (r *fileReader) mayAdd(n int) error {
 	return nil
 }
 
+// makeRoom allocates memory for n more leaves, and for half as many again as there are.
+func (r *fileReader) makeRoom(n int) error {
+	least := len(r.table.Leaves) + n
+	if least <= cap(r.table.Leaves) {
+		return nil
+	}
+	room := max(least, min(len(r.table.Leaves)*3/2, r.limit))
+	if r.grow != nil {
+		if err := r.grow(room); err != nil {
+			return err
+		}
+	}
+	r.table.Leaves = append(make([]Leaf, 0, room), r.table.Leaves...)
+	return nil
+}
+
 func (r *fileReader) leaf(c cid.Cid, n int64) error {
 	prefix := c.Prefix()
 	wrapped := prefix.Codec == cid.DagProtobuf
@@ -203,6 +224,9 @@ func (r *fileReader) leaf(c cid.Cid, n int64) error {
 		return fmt.Errorf("leaf %s of %d bytes: %w", c, n, ErrShape)
 	}
 	if err := r.mayAdd(1); err != nil {
+		return err
+	}
+	if err := r.makeRoom(1); err != nil {
 		return err
 	}
 	r.table.Wrapped = wrapped

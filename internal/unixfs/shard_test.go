@@ -180,7 +180,7 @@ func TestFileOfTinyLeavesIsRefused(t *testing.T) {
 	// Its shape is not just an unusual one, whose leaves would be requested without a
 	// table.
 	for _, leaves := range []int{1 << 18, 1 << 16} {
-		if _, err := ReadTable(t.Context(), get, f.CID, leaves); err == nil || errors.Is(err, ErrShape) {
+		if _, err := ReadTable(t.Context(), get, f.CID, leaves, nil); err == nil || errors.Is(err, ErrShape) {
 			t.Errorf("a table of at most %d leaves: %v", leaves, err)
 		}
 	}

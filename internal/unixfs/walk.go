@@ -8,6 +8,8 @@ import (
 
 	ft "github.com/ipfs/boxo/ipld/unixfs"
 	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
 // Walk follows the slash-separated path below root through directories, sharded or not,
@@ -47,6 +49,9 @@ func child(ctx context.Context, get Getter, dir cid.Cid, name string) (cid.Cid, 
 		return cid.Undef, context.Cause(ctx)
 	}
 	block, err := get(ctx, dir)
+	if err == nil {
+		err = budget.Spend(ctx, len(block))
+	}
 	if err != nil {
 		return cid.Undef, err
 	}
