@@ -72,6 +72,18 @@ func TestLayoutTellsNothingOfFilesOutside(t *testing.T) {
 	checkTellsNothing(t, err)
 }
 
+// A link is followed to the file that its digest names, as in the layouts of Bazel.
+func TestLayoutFollowsLinksToWhatItsDigestsName(t *testing.T) {
+	d := testimage.Describe(v1.MediaTypeImageConfig, []byte(secret))
+	l, err := FromLayout(layoutWithLink(t, ocilayout.BlobPath(d.Digest))).Open(workspace(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := l.Document(d); err != nil || string(data) != secret {
+		t.Errorf("got %q, %v", data, err)
+	}
+}
+
 // Reading a pipe in a layout would never end, so it is refused.
 func TestLayoutReadsRegularFilesOnly(t *testing.T) {
 	d := testimage.Describe(v1.MediaTypeImageConfig, []byte("{}"))

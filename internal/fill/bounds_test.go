@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
@@ -380,7 +381,31 @@ func TestGraceIsSharedByAllFills(t *testing.T) {
 	}
 	close(held)
 	b.wait()
-	if n := b.graceUsed.Load(); n != 0 {
-		t.Errorf("%d bytes of grace are in use after all fills have ended", n)
+	if n := b.together.taken; n < large/16 {
+		t.Errorf("%.0f bytes of grace are spent after a blob was fetched without readers", n)
 	}
+}
+
+// Clients that ask for one blob after the other, and leave, do not get the grace again for
+// each of them. It comes back over time.
+func TestGraceComesBackOverTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g grace
+		const all = 10 * graceRate
+		if n := g.take(all+1, all); n != all {
+			t.Errorf("%d bytes at first", n)
+		}
+		if n := g.take(1, all); n != 0 {
+			t.Errorf("%d bytes after all were taken", n)
+		}
+		g.giveBack(graceRate)
+		time.Sleep(2 * time.Second)
+		if n := g.take(all, all); n != 3*graceRate {
+			t.Errorf("%d bytes after two seconds, and %d that were given back", n, graceRate)
+		}
+		time.Sleep(time.Hour)
+		if n := g.take(2*all, all); n != all {
+			t.Errorf("%d bytes after an hour", n)
+		}
+	})
 }

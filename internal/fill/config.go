@@ -6,31 +6,20 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 )
 
-// Grace is how long a fill continues without readers.
-const Grace = 30 * time.Second
-
 // Patience is how long a reader waits for another process's fill that makes no
 // progress.
 const Patience = 5 * time.Second
 
-// GraceBytes is how many bytes all fills without readers may fetch together. If the
-// readers of a fill wanted only parts of the blob, it fetches at most graceFactor times
-// the bytes that they got.
-const (
-	GraceBytes  = 64 << 20
-	graceFactor = 200
-)
-
 // A Config says how a Filler fills. Its zero value has the defaults.
 type Config struct {
 	// Grace is how long a fill continues without readers, and GraceBytes is how many bytes
-	// all such fills may fetch together. Default: Grace and GraceBytes.
+	// all such fills may fetch together at once. Default: Grace and GraceBytes.
 	Grace      time.Duration
 	GraceBytes int64
 
-	// Budget is what the leaf tables of all fills are taken from, half of it at most.
-	// A blob whose table does not fit passes by the cache. Default: budget.Process.
-	Budget *budget.Budget
+	// Tables bounds the memory that all fills take for the leaves of their blobs. A blob
+	// that does not fit passes by the cache. Default: budget.Tables.
+	Tables *budget.Budget
 
 	// Patience is how long a reader waits for another process's fill that makes no
 	// progress. Default: Patience.

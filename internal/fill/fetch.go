@@ -2,8 +2,10 @@ package fill
 
 import (
 	"context"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
@@ -42,13 +44,17 @@ type fetch struct {
 	session trustless.Session // of the first reader
 	blob    Blob
 	streams sync.WaitGroup
+	given   atomic.Int64 // bytes that readers got
 
 	// Guarded by mu.
-	claims []*stream
-	wanted map[any]span // what readers wait for
-	all    bool         // leaves for which no reader waits are fetched, too
-	parts  bool         // readers want parts
-	failed error        // of gateways; forgotten when the next reader enters
+	claims  []*stream
+	readers int
+	waiting int                // readers that wait for bytes
+	sending map[*os.File]int64 // files that readers send, and the offsets at which they began
+	wanted  map[any]span       // what readers wait for
+	all     bool               // leaves for which no reader waits are fetched, too
+	parts   bool               // readers want parts
+	failed  error              // of gateways; forgotten when the next reader enters
 }
 
 // await waits until the bytes at an offset are present, and returns how far they go.
@@ -56,17 +62,27 @@ type fetch struct {
 // only after the digest is known. The proof of the digest has no reader: who is nil,
 // nothing is fetched for it, and a last leaf that is held counts as present.
 func (f *fetch) await(ctx context.Context, who any, from, to int64, whole bool) (end int64, err error) {
+	waits := false
 	cut := f.wait(ctx, func() bool {
 		end = f.available(from, to, whole, who == nil)
 		if end > from {
 			return true
 		}
 		if err = f.whyNot(from); err == nil && who != nil {
+			if !waits {
+				waits = true
+				f.beginWaiting()
+			}
 			f.wanted[who] = span{from, to}
 			f.bring(from, to)
 		}
 		return err != nil
 	})
+	if waits {
+		f.mu.Lock()
+		f.waiting--
+		f.mu.Unlock()
+	}
 	if cut != nil {
 		return from, cut
 	}
@@ -116,7 +132,7 @@ func (f *fetch) fetchAll() {
 
 // dispatch starts the streams that are needed. It must be called with mu held.
 func (f *fetch) dispatch() {
-	if f.phase != fetching || f.ctx.Err() != nil {
+	if f.phase != fetching || f.ctx.Err() != nil || f.isFarAhead() {
 		return
 	}
 	if f.ordered {
@@ -252,7 +268,11 @@ func (f *fetch) settleResumed(i int, found bool) {
 // have after all are fetched.
 func (f *fetch) copyLocal(s *store.Store, local []localLeaf) {
 	c := &copier{store: s, table: f.table, to: f.partial}
-	if err := c.copyAll(f.ctx, local, f.settleLocal); err != nil {
+	settle := func(run []localLeaf, n int) {
+		f.settleLocal(run, n)
+		f.keepPace()
+	}
+	if err := c.copyAll(f.ctx, local, settle); err != nil {
 		f.stop(err)
 	}
 }

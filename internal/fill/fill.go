@@ -37,7 +37,7 @@ type shared struct {
 	aheadTables *budget.Budget          // for prefetches, a part of tables
 	lies        *lru.Cache[string, lie] // by CID
 	idle        atomic.Int64            // fills without readers
-	graceUsed   atomic.Int64            // bytes of grace that these have taken
+	together    grace                   // of these
 }
 
 // A list of fills knows them by place and by file.
@@ -56,14 +56,12 @@ type fill struct {
 	declared int64         // bytes that a prefetched blob should have
 	ended    chan struct{} // closed when run returns
 	asked    chan struct{} // closed with the first reader
-	given    atomic.Int64  // bytes that readers got
 	whole    atomic.Bool   // a reader wanted all of it
 	file     cid.Cid       // the file at the blob's place
 	also     []string      // other places whose readers came to this fill; guarded by list
 	theirs   *os.File      // the file that another process is filling, in phase following
 
 	// Guarded by mu.
-	readers int
 	end     *time.Timer // runs while there are no readers
 	grace   int64       // bytes that may still come without readers
 	target  *fill       // in phase moved
@@ -76,9 +74,9 @@ type fill struct {
 
 func newFill(ctx context.Context, all *shared, l list, s trustless.Session, b Blob) *fill {
 	fl := &fill{shared: all, list: l, ended: make(chan struct{}), asked: make(chan struct{}), release: func() {}, unreserve: func() {}}
-	fl.changed, fl.wanted = make(chan struct{}), map[any]span{}
+	fl.changed, fl.wanted, fl.sending = make(chan struct{}), map[any]span{}, map[*os.File]int64{}
 	fl.ctx, fl.cancel = context.WithCancel(ctx)
-	fl.session, fl.blob, fl.spend = s, b, fl.spendGrace
+	fl.session, fl.blob, fl.spend, fl.keepPace = s, b, fl.spendGrace, fl.waitForReaders
 	return fl
 }
 
@@ -133,86 +131,12 @@ func (fl *fill) isAsked() bool {
 // isUsed reports whether the fill has had a reader, or is not a prefetch.
 func (fl *fill) isUsed() bool { return fl.slots == nil || fl.isAsked() }
 
-// endLater ends a fill without readers after a while, or when many more bytes have come
-// than its readers wanted. It must be called with mu held.
-func (fl *fill) endLater() {
-	if fl.phase == complete || fl.ctx.Err() != nil {
-		return // it ends anyway
-	}
-	if fl.idle.Add(1) > maxIdle {
-		fl.idle.Add(-1)
-		fl.cancel()
-		return
-	}
-	if fl.isUsed() {
-		fl.takeGrace()
-	}
-	fl.end = time.AfterFunc(fl.config.Grace, func() {
-		fl.mu.Lock()
-		defer fl.mu.Unlock()
-		if fl.readers == 0 && fl.phase != complete {
-			fl.cancel()
-		}
-	})
-}
-
-// goOn undoes endLater. It must be called with mu held.
-func (fl *fill) goOn() {
-	if fl.end != nil {
-		fl.end.Stop()
-		fl.end = nil
-		fl.idle.Add(-1)
-		fl.graceUsed.Add(-fl.grace)
-		fl.grace = 0
-	}
-}
-
-// takeGrace takes what the fill may use of the grace that all fills have together, or
-// ends the fill if there is none. It must be called with mu held.
-func (fl *fill) takeGrace() {
-	most := fl.config.GraceBytes
-	if !fl.whole.Load() {
-		most = min(most, graceFactor*fl.given.Load())
-	}
-	if fl.table != nil {
-		most = min(most, fl.table.Size()-fl.table.Start(min(fl.prefix, len(fl.leaves)-1)))
-	}
-	over := max(0, fl.graceUsed.Add(most)-fl.config.GraceBytes)
-	fl.grace = max(0, most-over)
-	fl.graceUsed.Add(fl.grace - most)
-	if fl.grace == 0 {
-		fl.cancel()
-	}
-}
-
 // fetchAllIfWanted begins to fetch all of the blob if a reader wants the whole, or if
 // readers got so much that the whole is a fair multiple of it.
 func (fl *fill) fetchAllIfWanted() {
 	if !fl.isUsed() || fl.whole.Load() || fl.given.Load()*graceFactor >= fl.table.Size() {
 		fl.fetchAll()
 	}
-}
-
-// spendGrace counts n bytes that came, and ends a fill to which too many came without
-// readers. A prefetch without readers ends when the free room is gone.
-func (fl *fill) spendGrace(n int) {
-	if !fl.isUsed() {
-		if fl.cache.Free() < int64(n) {
-			fl.cancel()
-		}
-		return
-	}
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	if fl.end == nil {
-		return
-	}
-	if int64(n) > fl.grace {
-		fl.cancel()
-		return
-	}
-	fl.grace -= int64(n)
-	fl.graceUsed.Add(-int64(n))
 }
 
 // giveTables gives the memory of the leaf table back to the budget once the fill has

@@ -294,6 +294,7 @@ func TestFillGoesOnForAWhileAfterClientsLeft(t *testing.T) {
 	held := make(chan struct{})
 	g := &testGateway{images: []*image{im}, body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
 	b := serve(t, t.TempDir(), room, g)
+	b.config.GraceBytes = large
 	leave := func() {
 		ctx, cancel := context.WithCancel(t.Context())
 		c := &client{want: content, slow: cancel}
@@ -480,7 +481,7 @@ func TestPrefetchIsAFewAtATime(t *testing.T) {
 	held := make(chan struct{})
 	g := &testGateway{body: func(r io.ReadSeeker) io.ReadSeeker { return &holding{r, held} }}
 	b := serve(t, t.TempDir(), 2*room, g)
-	b.config.Grace = time.Hour
+	b.config.Grace, b.config.GraceBytes = time.Hour, large
 	var blobs []Blob
 	var contents [][]byte
 	for i := range 6 {

@@ -60,11 +60,11 @@ func New(cache *store.Cache, config Config) *Filler {
 	config.Grace = cmp.Or(config.Grace, Grace)
 	config.GraceBytes = cmp.Or(config.GraceBytes, GraceBytes)
 	config.Patience = cmp.Or(config.Patience, Patience)
-	if config.Budget == nil {
-		config.Budget = budget.Process()
+	if config.Tables == nil {
+		config.Tables = budget.Tables()
 	}
 	f := &Filler{places: map[string]*fill{}, files: map[string]*fill{}}
-	f.config, f.cache, f.index, f.tables = config, cache, cache.Store().NewLeafIndex(), config.Budget.Part(2)
+	f.config, f.cache, f.index, f.tables = config, cache, cache.Store().NewLeafIndex(), config.Tables
 	f.aheadTables = f.tables.Part(4)
 	f.lies, _ = lru.New[string, lie](maxLies) // fails only for a size below 1
 	f.ctx, f.cancel = context.WithCancel(context.Background())
@@ -125,7 +125,7 @@ func (f *Filler) copy(ctx context.Context, r *reader) error {
 	if !f.canHave(r.blob) {
 		return passedBy{store.ErrOff}
 	}
-	fl, err := f.join(r.session, r.blob, r.fromStart())
+	fl, err := f.join(ctx, r.session, r.blob, r.fromStart())
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func (f *Filler) canHave(b Blob) bool {
 
 // join returns the fill of a blob for one more reader, which must leave it in the end.
 // A fill whose first reader begins at byte 0 requests the blob at once.
-func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) (*fill, error) {
+func (f *Filler) join(ctx context.Context, s trustless.Session, b Blob, fromStart bool) (*fill, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fl := f.places[b.key()]
@@ -155,7 +155,7 @@ func (f *Filler) join(s trustless.Session, b Blob, fromStart bool) (*fill, error
 		if f.isFull() {
 			return nil, passedBy{errFull}
 		}
-		fl = newFill(f.ctx, &f.shared, f, s, b)
+		fl = newFill(budget.ForSameClient(f.ctx, ctx), &f.shared, f, s, b)
 		fl.parts = !fromStart
 		f.begin(fl, fromStart)
 	}

@@ -35,11 +35,12 @@ var (
 	errNoRoom   = errors.New("there is no free room for a blob that no client has asked for")
 )
 
-// bytesPerLeaf is about how many bytes of memory a fill takes for each leaf.
-const bytesPerLeaf = 100
+// bytesPerLeaf is about how many bytes of memory a fill takes for each leaf, beside the
+// leaf table.
+const bytesPerLeaf = 60
 
-// memoryOf returns about how many bytes of memory a fill takes: for the leaves, for the
-// last of them while it is held, and for the proof of the digest.
+// memoryOf returns about how many bytes of memory a fill takes beside the leaf table: for
+// the leaves, for the last of them while it is held, and for the proof of the digest.
 func memoryOf(t *unixfs.Table) int64 {
 	last := len(t.Leaves) - 1
 	return int64(len(t.Leaves))*bytesPerLeaf + int64(t.Len(last)) + proofBuffer
@@ -141,9 +142,14 @@ func (fl *fill) mayKeep(table *unixfs.Table) error {
 	if !ok {
 		return errTables
 	}
+	releaseTable, ok := fl.session.UseTable(table)
+	if !ok {
+		release()
+		return errTables
+	}
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	fl.release = release
+	fl.release = func() { release(); releaseTable() }
 	return nil
 }
 

@@ -11,12 +11,13 @@ import (
 // leaves they complete.
 type intake struct {
 	growing
-	ctx     context.Context
-	cancel  context.CancelFunc
-	spend   func(bytes int) // is called for bytes that came
-	partial *store.Partial  // set before phase fetching
-	fetched atomic.Int64    // bytes from gateways
-	copied  atomic.Int64    // bytes from other blobs
+	ctx      context.Context
+	cancel   context.CancelFunc
+	spend    func(bytes int)    // is called for bytes that came
+	keepPace func() (goOn bool) // waits after bytes came, and says whether more are needed now
+	partial  *store.Partial     // set before phase fetching
+	fetched  atomic.Int64       // bytes from gateways
+	copied   atomic.Int64       // bytes from other blobs
 }
 
 // write writes verified bytes at an offset. An error ends the use of the cache.

@@ -149,9 +149,10 @@ func (r *reader) close() {
 
 // take gives the sink the present bytes up to end.
 func (r *reader) take(fl *fill, end int64) error {
+	sent := fl.sends(r.file, r.next)
 	n, err := r.give(fl, end)
+	sent(n)
 	r.next += n
-	fl.given.Add(n)
 	fl.fetchAllIfWanted()
 	if _, ours := errors.AsType[*fs.PathError](err); ours || err == nil && n == 0 {
 		return passedBy{errors.Join(errors.New("reading what was cached"), err)}

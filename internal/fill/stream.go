@@ -14,14 +14,24 @@ type stream struct {
 func (st *stream) Start(trustless.File, int64, int64) {}
 
 // Write implements trustless.Sink. It returns ErrEnough after the last leaf of the
-// stream.
+// stream, or if no more leaves are needed now.
 func (st *stream) Write(b []byte) (int, error) {
+	if err := st.take(b); err != nil {
+		return len(b), err
+	}
+	if !st.in.keepPace() {
+		return len(b), trustless.ErrEnough
+	}
+	return len(b), nil
+}
+
+func (st *stream) take(b []byte) error {
 	in := st.in
 	in.fetched.Add(int64(len(b)))
 	in.spend(len(b))
 	last, err := st.write(b)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -39,9 +49,9 @@ func (st *stream) Write(b []byte) (int, error) {
 		in.broadcast()
 	}
 	if st.next >= st.end {
-		return len(b), trustless.ErrEnough
+		return trustless.ErrEnough
 	}
-	return len(b), nil
+	return nil
 }
 
 // write writes bytes, or keeps them back if they belong to the last leaf of an ordered
