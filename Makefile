@@ -21,7 +21,7 @@ demo: build ## make an image, convert, serve and pull it
 check: build lint ## format, vet, lint and unit tests: no other programs, a minute or two
 	bin/caddy fmt --diff Caddyfile.example
 	go mod tidy -diff
-	go vet ./...
+	go vet -tags abuse ./...
 	if command -v shellcheck >/dev/null; then shellcheck .ci/run $$(git ls-files '*.sh'); fi
 	go test -timeout 30m $(UNITS)
 
@@ -65,7 +65,7 @@ soak: build ## kill programs KILLS times, try all lies, fuzz: hours; goes on whe
 	go run ./tests/soak -kills $(KILLS)
 
 abuse: build ## what hostile clients, publishers and gateways cost, beside the bars: ten minutes
-	go test -count=1 -v -timeout 20m ./tests/abuse -run '^TestStrangersStayWithinTheirBars$$' -abuse
+	go test -count=1 -v -timeout 30m -tags abuse ./tests/abuse -run '^TestStrangersStayWithinTheirBars$$'
 
 FUZZTIME ?= 20s
 fuzz: ## every fuzz test for FUZZTIME

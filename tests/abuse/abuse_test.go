@@ -1,3 +1,5 @@
+//go:build abuse
+
 package abuse
 
 import (
@@ -5,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,42 +15,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-var (
-	playAll  = flag.Bool("abuse", false, "TestStrangersStayWithinTheirBars plays all attacks, which takes minutes")
-	profiles = flag.String("profiles", "", "a directory for a profile of the processor time of each attack")
-)
+var profiles = flag.String("profiles", "", "a directory for a profile of the processor time of each attack")
 
-// An attack is a request for content that a publisher made hostile, or the answer of a
-// hostile gateway.
-type attack struct {
-	finding string // the number of the finding, with a letter for another of its kind
-	sent    string // what it is, for the table
-	store   bool   // whether the registry has a cache
-	slow    bool   // whether it takes long to prepare or to do, even once
-	options string // more lines of the directive
-
-	// How the bars of this attack differ from those of all attacks.
-	large      bool // the registry must read much to answer, so the factor is no bar
-	remembered bool // the whole crowd costs gateways no more than one request does
-	keeps      bool // blobs that another client used stay in the cache
-
-	// prepare makes the hostile content, and returns the requests of one client. One
-	// client makes them once, and then all clients make them again and again.
-	prepare func(*arena) func(*stranger)
-}
-
-// crowd is how many clients attack at once, and pace is the least time that each takes
-// for a request: a higher rate would test load, and not abuse.
-const (
-	crowd = 64
-	pace  = time.Second
-)
+// pace is the least time that a client takes for a request: a higher rate would test load,
+// and not abuse.
+const pace = time.Second
 
 // How long the parts of an attack take.
 const (
 	aloneTime  = time.Second     // the honest client pulls
 	crowdTime  = 4 * time.Second // all clients attack
-	singleTime = 8 * time.Second
 	settleTime = 2 * time.Second // afterwards, when all work must have ended
 )
 
@@ -59,14 +34,7 @@ const (
 	maxHeap    = 100 << 20 // afterwards
 	maxCPU     = 1.0       // seconds for one request
 	maxIdleCPU = 0.1       // seconds of settleTime, after all left
-	maxDisk    = maxSize + maxSize/10
-	minRate    = 0.5 // of an honest client's pull, compared with its pull alone
-
-	// Bytes that one request may cost gateways. The registry requests whole blocks, and
-	// sockets buffer bytes that no one reads, so alwaysAsked is allowed in any case.
-	maxAsked    = 64 << 20
-	maxRatio    = 200
-	alwaysAsked = 8 << 20
+	minRate    = 0.5       // of an honest client's pull, compared with its pull alone
 )
 
 // A cost is what an attack cost.
@@ -79,13 +47,8 @@ type cost struct {
 	evicted          bool // whether a blob that another client used is gone
 }
 
-// attacks are all attacks.
-var attacks = slices.Concat(directoryAttacks, fileAttacks, tableAttacks, cacheAttacks, absenceAttacks, gatewayAttacks)
-
+// All attacks are played, which takes minutes. "make abuse" does that.
 func TestStrangersStayWithinTheirBars(t *testing.T) {
-	if !*playAll {
-		t.Skip("make abuse plays all attacks")
-	}
 	var table strings.Builder
 	fmt.Fprintf(&table, "| finding | what was sent | asked of gateways, one request | the crowd | memory, most | heap after | CPU, one request | CPU after | disk beyond max_size | other client's rate | |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, a := range attacks {
@@ -99,15 +62,6 @@ func TestStrangersStayWithinTheirBars(t *testing.T) {
 		})
 	}
 	fmt.Print("\n", table.String())
-}
-
-// mayAsk returns how many bytes one request may make the registry ask of gateways, if
-// so many were sent.
-func (a attack) mayAsk(sent int64) int64 {
-	if a.large {
-		return maxAsked
-	}
-	return max(min(maxAsked, maxRatio*sent), alwaysAsked)
 }
 
 // row prints what an attack cost, with a mark at what is over its bar.

@@ -187,6 +187,11 @@ func (h *honest) isGone(t *testing.T, s *site) bool {
 	return h.sent.Load() > before
 }
 
+// honestClient has another address than the strangers.
+var honestClient = &http.Client{Transport: &http.Transport{
+	DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext,
+}}
+
 // A pulling is an honest client that pulls one blob after the other.
 type pulling struct {
 	bytes  atomic.Int64
@@ -206,7 +211,7 @@ func (h *honest) pull(t *testing.T, s *site) *pulling {
 			if err != nil {
 				panic(err)
 			}
-			resp, err := http.DefaultClient.Do(req)
+			resp, err := honestClient.Do(req)
 			if err != nil {
 				continue
 			}

@@ -1,6 +1,7 @@
 package abuse
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -26,9 +27,9 @@ import (
 type gateway struct {
 	*httptest.Server
 	dag
-	sent    atomic.Int64      // bytes of bodies
-	asked   sync.Map          // paths
-	records map[string][]byte // of IPNS keys
+	sent   atomic.Int64             // bytes of bodies
+	asked  sync.Map                 // paths
+	record func(name string) []byte // of an IPNS key
 
 	rate    int                                                             // bytes a second for each answer; 0 for no bound
 	pause   func(context.Context)                                           // before each 64 KiB; may be nil
@@ -49,7 +50,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.asked.Store(r.URL.Path, true)
 	if key, named := strings.CutPrefix(r.URL.Path, "/ipns/"); named {
 		w.Header().Set("Content-Type", "application/vnd.ipfs.ipns-record")
-		w.Write(g.records[key])
+		w.Write(g.record(key))
 		return
 	}
 	root, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/ipfs/"), "/")
@@ -82,7 +83,9 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // writeCAR writes the blocks of a path, and those of what it leads to.
-func (g *gateway) writeCAR(w io.Writer, r *http.Request, root cid.Cid, path string) {
+func (g *gateway) writeCAR(answer io.Writer, r *http.Request, root cid.Cid, path string) {
+	w := bufio.NewWriterSize(answer, 64<<10) // some leaves have one byte
+	defer w.Flush()
 	writeSection(w, carHeader(root))
 	put := func(_ context.Context, c cid.Cid) ([]byte, error) {
 		b, err := g.get(c)
@@ -170,7 +173,9 @@ func (g *gateway) writeFile(w http.ResponseWriter, r *http.Request, root cid.Cid
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", fmt.Sprint(to-from))
 	w.WriteHeader(status)
-	g.content(w, at, from, to)
+	body := bufio.NewWriterSize(w, 64<<10)
+	defer body.Flush()
+	g.content(body, at, from, to)
 }
 
 var errNoFile = errors.New("not a file")

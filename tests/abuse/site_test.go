@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/usage"
 )
 
 // Memory limits of Caddy, as on a machine with 512 MiB. Go's heap gets a part of it.
@@ -83,7 +84,14 @@ func controlGroup(t *testing.T) []string {
 func (s *site) pid() int { return s.Cmd.Process.Pid }
 
 // cpu returns the seconds of processor time so far.
-func (s *site) cpu(t *testing.T) float64 { return harness.CPUSeconds(t, s.pid()) }
+func (s *site) cpu(t *testing.T) float64 {
+	t.Helper()
+	seconds, err := usage.CPUSeconds(s.pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seconds
+}
 
 // forgetPeak makes peak forget what was before.
 func (s *site) forgetPeak(t *testing.T) {
@@ -92,7 +100,14 @@ func (s *site) forgetPeak(t *testing.T) {
 
 // peak returns the most bytes of memory since forgetPeak, files that are mapped
 // included.
-func (s *site) peak(t *testing.T) int64 { return harness.MemoryOf(t, s.pid(), "VmHWM") }
+func (s *site) peak(t *testing.T) int64 {
+	t.Helper()
+	most, err := usage.Memory(s.pid(), "VmHWM")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return most
+}
 
 // heap returns how many bytes Go's heap and stacks take after a collection.
 func (s *site) heap(t *testing.T) (n int64) {

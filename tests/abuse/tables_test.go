@@ -31,11 +31,11 @@ func manyTables(r *arena) func(*stranger) {
 }
 
 // eachTable has each client ask for another blob of 262,144 leaves, and for other ones
-// each time, of 256.
+// each time, of 256. With smaller leaves than 4 KiB, a blob has no leaf table.
 func (r *arena) eachTable(ask func(s *stranger, path string)) func(*stranger) {
 	var blobs []link
 	for i := range 256 {
-		leaf := make([]byte, 64)
+		leaf := make([]byte, 4<<10)
 		binary.BigEndian.PutUint32(leaf, uint32(i))
 		blobs = append(blobs, r.tall(r.raw(leaf), 512, 2).named(anyDigest(i)))
 	}

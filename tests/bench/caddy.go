@@ -1,12 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/usage"
 )
 
 const (
@@ -53,31 +52,8 @@ func (b *bench) caddy(address, directives string) (*server, error) {
 }
 
 // cpu returns the processor time that the server has used so far, in seconds.
-func (s *server) cpu() (float64, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid))
-	if err != nil {
-		return 0, err
-	}
-	// See proc(5): the field after the name, which ends with ")", is the third.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	user, err := strconv.ParseFloat(fields[11], 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseFloat(fields[12], 64)
-	const ticks = 100 // a second, on every Linux
-	return (user + system) / ticks, err
-}
+func (s *server) cpu() (float64, error) { return usage.CPUSeconds(s.pid) }
 
 // memory returns the server's memory in bytes: VmRSS is its present size, VmHWM its
 // largest.
-func (s *server) memory(name string) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
-	if err != nil {
-		return 0, err
-	}
-	_, line, _ := strings.Cut(string(status), name+":")
-	line, _, _ = strings.Cut(line, " kB")
-	kb, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
-	return kb << 10, err
-}
+func (s *server) memory(name string) (int64, error) { return usage.Memory(s.pid, name) }
