@@ -9,7 +9,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/manifest"
 )
 
 // An object is a JSON object of which some fields are edited. The others keep their

@@ -8,9 +8,9 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/manifest"
 )
 
 // A reader makes images of what a source holds.

@@ -1,16 +1,13 @@
 package converter
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/manifest"
 )
 
 // attachReferrers moves untagged referrers to their subjects, since clients look for
@@ -81,7 +78,7 @@ func graphs(images []*image) []*graph {
 // referrerIndexes returns the indexes of the referrers among the manifests of one
 // name, by their subjects.
 func referrerIndexes(images []*image) (map[digest.Digest][]byte, error) {
-	bySubject := map[digest.Digest]map[digest.Digest]v1.Descriptor{}
+	bySubject := map[digest.Digest]manifest.Referrers{}
 	for _, img := range images {
 		for _, n := range img.manifests() {
 			if n.Subject == nil || n.Digest.Algorithm() != digest.SHA256 { // it is there by its sha256, too
@@ -89,30 +86,18 @@ func referrerIndexes(images []*image) (map[digest.Digest][]byte, error) {
 			}
 			subject := n.Subject.Digest
 			if bySubject[subject] == nil {
-				bySubject[subject] = map[digest.Digest]v1.Descriptor{}
+				bySubject[subject] = manifest.Referrers{}
 			}
-			bySubject[subject][n.Digest] = referrerDescriptor(n)
+			bySubject[subject].Add(n)
 		}
 	}
 	indexes := map[digest.Digest][]byte{}
-	for subject, descriptors := range bySubject {
-		data, err := tree.ReferrerIndex(descriptors)
+	for subject, referrers := range bySubject {
+		data, err := referrers.Encode()
 		if err != nil {
 			return nil, err
 		}
 		indexes[subject] = data
 	}
 	return indexes, nil
-}
-
-// referrerDescriptor describes a referrer as an index of referrers does.
-func referrerDescriptor(n *manifest.Node) v1.Descriptor {
-	artifactType := n.ArtifactType
-	if n.Config != nil {
-		artifactType = cmp.Or(artifactType, n.Config.MediaType)
-	}
-	return v1.Descriptor{
-		MediaType: n.MediaType, Digest: n.Digest, Size: int64(len(n.Data)),
-		ArtifactType: artifactType, Annotations: n.Annotations,
-	}
 }

@@ -7,7 +7,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/alternatives"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/manifest"
 )
 
 // An Error is the error where no image, or more than one, is for the wanted platform.

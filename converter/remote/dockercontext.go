@@ -12,7 +12,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/manifest"
 )
 
 // An endpoint is how to reach a Docker daemon.

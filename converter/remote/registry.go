@@ -25,8 +25,8 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/alternatives"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/manifest"
 )
 
 // Patience is how long a registry or Docker daemon may send nothing.

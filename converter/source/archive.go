@@ -11,9 +11,9 @@ import (
 	"strings"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/manifest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/wrapping"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/manifest"
 )
 
 // FromArchive returns the source of the images in an archive of Docker or of an OCI
