@@ -38,10 +38,10 @@ func rootName(root cid.Cid) string {
 	return key(root)
 }
 
-// Collect removes the files to which no record leads, and the files that killed
-// imports left. If an image is damaged, Collect removes only the latter, since any
-// other file might belong to the image, and the error is an *ImageError. Readers are
-// not disturbed; imports wait.
+// Collect removes the files to which neither a record leads nor a kept state of the root,
+// and the files that killed imports and uploads left. If an image is damaged, Collect removes
+// only the latter, since any other file might belong to the image, and the error is an
+// *ImageError or a *StateError. Readers are not disturbed; imports wait.
 //
 // Collect may be cancelled at any time, and then returns what it has removed. It never
 // removes files that are not the store's. A dry run removes nothing.
@@ -147,7 +147,7 @@ func (c *collection) mark() error {
 			return &ImageError{root, err}
 		}
 	}
-	return nil
+	return c.markRoot()
 }
 
 // sweep removes the files that were not marked. Records and nodes go before blobs, so

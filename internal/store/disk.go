@@ -264,6 +264,18 @@ func (sh shelf) overwrite(path string, data []byte) error {
 	})
 }
 
+// create makes a file with some content, which is not synced.
+func (sh shelf) create(path string, data []byte) error {
+	return sh.within(path, func(dir *os.Root, name string) error {
+		f, err := dir.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
+	})
+}
+
 func dirExists(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()

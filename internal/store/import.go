@@ -17,6 +17,7 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -274,11 +275,11 @@ func (im *Import) mkdir(dir string) error {
 }
 
 func (im *Import) sync() error {
+	var group errgroup.Group
+	group.SetLimit(maxWriters)
 	for dir := range im.dirs {
-		if err := atomicfile.SyncDir(dir); err != nil {
-			return err
-		}
+		group.Go(func() error { return atomicfile.SyncDir(dir) })
 	}
 	clear(im.dirs)
-	return nil
+	return group.Wait()
 }

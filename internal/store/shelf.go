@@ -22,9 +22,10 @@ func (sh shelf) blobPath(d digest.Digest) string {
 	return filepath.Join(sh.dir, string(blobs), d.Algorithm().String(), d.Encoded())
 }
 
-func (sh shelf) nodePath(c cid.Cid) string {
-	name := key(c)
-	return filepath.Join(sh.dir, string(nodes), shardOf(name), name)
+func (sh shelf) nodePath(c cid.Cid) string { return filepath.Join(sh.nodeDir(c), key(c)) }
+
+func (sh shelf) nodeDir(c cid.Cid) string {
+	return filepath.Join(sh.dir, string(nodes), shardOf(key(c)))
 }
 
 func shardOf(name string) string { return name[len(name)-3 : len(name)-1] }

@@ -8,6 +8,7 @@
 //	tmp/                 files that are not complete
 //	cache/               blobs and nodes from gateways, in the same shape
 //	names/               the newest IPNS records, kept by internal/names
+//	root/                the store's own root, a directory of images that changes
 //	lock, gate           locks that keep adding and removing apart
 //
 // CIDs are written as CIDv1 in base32. <xx> is the two characters before the last
@@ -30,7 +31,8 @@
 // A store belongs to the user who converts, and its cache to the user who serves.
 // Neither follows a link out of the directories that the other could write to, and
 // BeginImport, Collect and Remove refuse a store that belongs to neither root nor this
-// user. New files are as readable as the directory that they are in.
+// user. A store with a root of its own belongs to one user, who alone writes to it. New
+// files are as readable as the directory that they are in.
 package store
 
 import (
@@ -42,6 +44,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/ipfs/go-cid"
@@ -57,13 +60,17 @@ type Store struct {
 	shelf        // kept files
 	cached shelf // cached files
 
+	root *Root
+
 	digests *memo.Cache[digestKey, digest.Digest]
 }
 
 // Open returns the store in dir, which need not exist before something is
 // written to it.
 func Open(dir string) *Store {
-	return &Store{shelf{dir}, shelf{filepath.Join(dir, "cache")}, newDigests()}
+	s := &Store{shelf: shelf{dir}, cached: shelf{filepath.Join(dir, "cache")}, digests: newDigests()}
+	s.root = &Root{store: s, now: time.Now}
+	return s
 }
 
 // Exists reports whether the directory is a store: an import or a cache has made it, or it
@@ -138,18 +145,47 @@ func (s *Store) Owner() (uid int, known bool) {
 // checkOwner makes sure that no other user, except root, can change the kept part of
 // the store while this process writes to it.
 func (s *Store) checkOwner() error {
-	for _, name := range []string{"", "tmp", "images", string(blobs), string(nodes), string(files)} {
-		info, err := os.Lstat(filepath.Join(s.dir, name))
+	if s.root.Exists() {
+		return s.root.checkOwner()
+	}
+	return s.eachOwner(func(path string, owner, us int) error {
+		if owner == us || owner == 0 {
+			return nil
+		}
+		return fmt.Errorf("%s belongs to user %d, and this is user %d: run the same command as its owner, with `sudo -u '#%d'`, or make it yours with `chown -R %d %s`, and give Caddy its cache with `chown -R %d %s`",
+			path, owner, us, owner, us, strconv.Quote(s.dir), owner, strconv.Quote(s.cached.dir))
+	})
+}
+
+// checkOwner makes sure that no other user, root included, can change the store while
+// this process writes to it: what one user puts into the root must not be lost to
+// another.
+func (r *Root) checkOwner() error {
+	return r.store.eachOwner(func(path string, owner, us int) error {
+		if owner == us {
+			return nil
+		}
+		return fmt.Errorf("%s belongs to user %d, and this is user %d; a store with a root of its own has one owner: run the same command as that user, with `sudo -u '#%d'`, or give the whole store to this one, with `chown -R %d %s`",
+			path, owner, us, owner, us, strconv.Quote(r.store.dir))
+	})
+}
+
+// eachOwner calls check with the owner of each directory of the kept part of the store and
+// with the user of this process, where the system knows users.
+func (s *Store) eachOwner(check func(path string, owner, us int) error) error {
+	for _, name := range []string{"", "tmp", "images", "root", string(blobs), string(nodes), string(files)} {
+		path := filepath.Join(s.dir, name)
+		info, err := os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		owner, known := atomicfile.OwnerOf(info)
-		if us := os.Geteuid(); known && owner != us && owner != 0 {
-			return fmt.Errorf("%s belongs to user %d, and this is user %d: run the same command as its owner, with `sudo -u '#%d'`, or make it yours with `chown -R %d %s`, and give Caddy its cache with `chown -R %d %s`",
-				filepath.Join(s.dir, name), owner, us, owner, us, strconv.Quote(s.dir), owner, strconv.Quote(s.cached.dir))
+		if owner, known := atomicfile.OwnerOf(info); known {
+			if err := check(path, owner, os.Geteuid()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -158,7 +194,7 @@ func (s *Store) checkOwner() error {
 // CheckReadable returns an error that names the first directory of the store that this
 // process cannot read. Directories that do not exist are no error.
 func (s *Store) CheckReadable() error {
-	for _, name := range []string{"", "images", string(blobs), string(nodes), string(files)} {
+	for _, name := range []string{"", "images", "root", string(blobs), string(nodes), string(files)} {
 		dir, err := os.Open(filepath.Join(s.dir, name))
 		if err == nil {
 			_, err = dir.Readdirnames(1)

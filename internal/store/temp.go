@@ -18,14 +18,17 @@ import (
 // killed process.
 const (
 	importPrefix = "import-" // a directory, with a lock in it
+	uploadPrefix = "upload-" // the same, in root/pending
 	nodePrefix   = "node-"   // a small file of the cache
 	blobPrefix   = "blob-"   // a blob on its way into the cache
 )
 
 // lockOf returns the path of the lock of something in tmp.
 func lockOf(path string) string {
-	if strings.HasPrefix(filepath.Base(path), importPrefix) {
-		return filepath.Join(path, "lock")
+	for _, prefix := range []string{importPrefix, uploadPrefix} {
+		if strings.HasPrefix(filepath.Base(path), prefix) {
+			return filepath.Join(path, "lock")
+		}
 	}
 	return path
 }
