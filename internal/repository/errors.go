@@ -8,8 +8,6 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-var errUnsupported = errors.ErrUnsupported
-
 // Errors about what a client asks for. Any other error, but for the types below, is a fault
 // of the disk or of this machine.
 var (
@@ -34,9 +32,9 @@ var (
 	ErrTooManyUploads = errors.New("too many uploads are under way: try again later")
 )
 
-// A TooLargeError says that a manifest or a blob has more bytes than it may have.
+// A TooLargeError says that something has more bytes than it may have.
 type TooLargeError struct {
-	What  string // "manifest" or "blob"
+	What  string // "manifest", "blob" or "index of referrers"
 	Limit int64  // bytes
 }
 

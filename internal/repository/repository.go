@@ -21,9 +21,11 @@ import (
 	"strings"
 
 	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -45,6 +47,8 @@ const DefaultUploads = 1024
 type Repositories struct {
 	store  *store.Store
 	config Config
+	sums   sums
+	leads  *memo.Cache[cid.Cid, []digest.Digest] // the blobs that manifests name
 }
 
 // New returns the repositories of the own root of s. It reads and writes nothing.
@@ -52,7 +56,7 @@ func New(s *store.Store, c Config) *Repositories {
 	if c.MaxUploads == 0 {
 		c.MaxUploads = DefaultUploads
 	}
-	return &Repositories{store: s, config: c}
+	return &Repositories{store: s, config: c, leads: newLeads()}
 }
 
 // Root returns the root that has the repositories.
@@ -124,9 +128,17 @@ func isAddress(component string) bool {
 // Address returns the root of a directory that holds this repository alone, at its name. If
 // the repository does not exist, the error is ErrNameUnknown.
 func (r *Repository) Address(ctx context.Context) (cid.Cid, error) {
-	return cid.Undef, errUnsupported
+	c, err := r.root().Alone(ctx, r.name)
+	if errors.Is(err, store.ErrLacking) {
+		err = ErrNameUnknown
+	}
+	return c, err
 }
+
+func (r *Repository) root() *store.Root { return r.repositories.store.Root() }
 
 // RemoveStale removes uploads that were not continued for a day, and blobs that were
 // uploaded or mounted a day ago and that no manifest names. It is to be called at times.
-func (r *Repositories) RemoveStale(ctx context.Context) error { return errUnsupported }
+func (r *Repositories) RemoveStale(ctx context.Context) error {
+	return r.store.Root().RemoveStale(ctx)
+}

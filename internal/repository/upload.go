@@ -2,9 +2,14 @@ package repository
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // An Upload is a blob that a client sends, as far as it has come.
@@ -16,12 +21,46 @@ type Upload struct {
 // Begin begins an upload. Only the user who begins it may continue it, in this repository. An
 // upload survives the process; RemoveStale removes it a day after its last byte. The error may
 // be ErrTooManyUploads.
-func (r *Repository) Begin(ctx context.Context) (Upload, error) { return Upload{}, errUnsupported }
+func (r *Repository) Begin(_ context.Context) (Upload, error) {
+	id, ok, err := r.root().BeginUpload(store.UploadInfo{Name: r.name, User: r.user}, r.repositories.config.MaxUploads)
+	if err == nil && !ok {
+		err = ErrTooManyUploads
+	}
+	return Upload{ID: id}, err
+}
 
 // Upload returns how far an upload has come. The bytes before Size are on disk. The error may
 // be ErrUploadUnknown.
-func (r *Repository) Upload(ctx context.Context, id string) (Upload, error) {
-	return Upload{}, errUnsupported
+func (r *Repository) Upload(_ context.Context, id string) (Upload, error) {
+	info, size, err := r.root().UploadSize(id)
+	if err := r.checkUpload(info, err); err != nil {
+		return Upload{}, err
+	}
+	return Upload{id, size}, nil
+}
+
+// checkUpload returns the error of looking for an upload, which may be that of another
+// repository or user.
+func (r *Repository) checkUpload(info store.UploadInfo, err error) error {
+	switch {
+	case errors.Is(err, store.ErrLacking), err == nil && info != store.UploadInfo{Name: r.name, User: r.user}:
+		return ErrUploadUnknown
+	case errors.Is(err, store.ErrBusy):
+		return ErrUploadBusy
+	}
+	return err
+}
+
+// open opens an upload of this repository and user.
+func (r *Repository) open(id string) (*store.Upload, error) {
+	if _, err := r.Upload(context.Background(), id); err != nil {
+		return nil, err
+	}
+	u, err := r.root().OpenUpload(id)
+	if err != nil {
+		return nil, r.checkUpload(store.UploadInfo{}, err)
+	}
+	return u, nil
 }
 
 // Append adds the bytes of body to an upload, until body ends, and makes them durable. offset
@@ -32,7 +71,58 @@ func (r *Repository) Upload(ctx context.Context, id string) (Upload, error) {
 // *RangeError, or a *TooLargeError, which ends the upload. The memory that it takes does not
 // depend on the size of the blob.
 func (r *Repository) Append(ctx context.Context, id string, offset int64, body io.Reader) (Upload, error) {
-	return Upload{}, errUnsupported
+	u, err := r.open(id)
+	if err != nil {
+		return Upload{ID: id}, err
+	}
+	defer u.Close()
+	if offset >= 0 && offset != u.Size {
+		return Upload{id, u.Size}, &RangeError{offset, u.Size}
+	}
+	s, err := r.repositories.sums.take(ctx, id, u)
+	if err != nil {
+		return Upload{id, u.Size}, err
+	}
+	err = r.receive(ctx, u, s, body)
+	if _, tooLarge := errors.AsType[*TooLargeError](err); tooLarge {
+		return Upload{ID: id}, errors.Join(err, u.Remove())
+	}
+	if s.size > u.Size {
+		err = errors.Join(err, u.Sync())
+	}
+	r.repositories.sums.put(id, s)
+	return Upload{id, s.size}, err
+}
+
+// received is how many bytes are taken from a client at a time.
+const received = 128 << 10
+
+// receive takes the bytes of body into an upload and its sums.
+func (r *Repository) receive(ctx context.Context, u *store.Upload, s *sum, body io.Reader) error {
+	limit := r.repositories.config.MaxBlob
+	buf := make([]byte, received)
+	for {
+		if ctx.Err() != nil {
+			return &ReadError{context.Cause(ctx)}
+		}
+		n, failed := io.ReadFull(body, buf)
+		if limit > 0 && s.size+int64(n) > limit {
+			return &TooLargeError{"blob", limit}
+		}
+		if _, err := u.Write(buf[:n]); err != nil {
+			return errors.Join(err, u.Truncate(s.size))
+		}
+		if err := s.add(buf[:n]); err != nil {
+			return err
+		}
+		switch failed {
+		case nil:
+		case io.EOF, io.ErrUnexpectedEOF:
+			return nil
+		default:
+			return &ReadError{failed}
+		}
+	}
 }
 
 // Finish makes a blob of an upload. The repository has it from then on: pending until a
@@ -41,9 +131,54 @@ func (r *Repository) Append(ctx context.Context, id string, offset int64, body i
 //
 // The error may be ErrUploadUnknown, ErrUploadBusy, or a *DigestError, which ends the upload.
 func (r *Repository) Finish(ctx context.Context, id string, d digest.Digest) error {
-	return errUnsupported
+	u, err := r.open(id)
+	if err != nil {
+		return err
+	}
+	defer u.Close()
+	s, err := r.repositories.sums.take(ctx, id, u)
+	if err != nil {
+		return err
+	}
+	got, err := s.digest(ctx, u, d.Algorithm())
+	if err != nil {
+		return err
+	}
+	if got != d {
+		return errors.Join(&DigestError{d, got}, u.Remove())
+	}
+	file, err := s.file()
+	if err != nil {
+		return err
+	}
+	if err := r.keep(ctx, u, d, s.sha256(), file); err != nil {
+		return fmt.Errorf("keeping blob %s: %w", d, err)
+	}
+	return u.Remove()
+}
+
+// keep moves the bytes of an upload into the store, and makes them a pending blob.
+func (r *Repository) keep(ctx context.Context, u *store.Upload, d, sha256 digest.Digest, file *unixfs.File) error {
+	im, err := r.repositories.store.BeginImport()
+	if err != nil {
+		return err
+	}
+	defer im.Close() // what it leaves is removed by the next import
+	if err := im.Lock(ctx); err != nil {
+		return err
+	}
+	if err := im.Blob(u.Path(), sha256, file); err != nil {
+		return err
+	}
+	return im.Pend(r.name, d, file.CID)
 }
 
 // Cancel ends an upload and removes its bytes. The error may be ErrUploadUnknown or
 // ErrUploadBusy.
-func (r *Repository) Cancel(ctx context.Context, id string) error { return errUnsupported }
+func (r *Repository) Cancel(_ context.Context, id string) error {
+	u, err := r.open(id)
+	if err != nil {
+		return err
+	}
+	return u.Remove()
+}
