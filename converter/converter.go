@@ -80,7 +80,12 @@ func Convert(ctx context.Context, src source.Source, dst Destination, o Options)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.Finish(ws, base, o.Logf); err != nil {
+	if dst, ok := dst.(adder); ok {
+		err = checkAdded(dst, t.Images)
+	} else {
+		err = t.Finish(ws, base, o.Logf)
+	}
+	if err != nil {
 		return nil, err
 	}
 	result, err := commit(ctx, dst, t)

@@ -9,6 +9,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
 // Copy writes everything below a root to dst, and verifies it on the way. The root
@@ -22,15 +23,41 @@ func Copy(ctx context.Context, from origin.Origin, root cid.Cid, dst Destination
 	if err != nil {
 		return nil, err
 	}
-	if o.Onto != nil && len(t.Images) == 0 {
-		return nil, fmt.Errorf("there is no image in %s to put onto another root", origin.Address(root))
+	to, added := dst.(adder)
+	switch {
+	case (o.Onto != nil || added) && len(t.Images) == 0:
+		err = fmt.Errorf("there is no image in %s to put onto another root", origin.Address(root))
+	case added:
+		err = forAdding(to, t)
+	case o.Onto != nil:
+		err = copyOnto(ctx, t, dst, o)
 	}
-	if o.Onto != nil {
-		if err := copyOnto(ctx, t, dst, o); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
 	return commit(ctx, dst, t)
+}
+
+// forAdding makes a tree that was read one of images alone that can be added to a root of its
+// own.
+func forAdding(dst adder, t *tree.Tree) error {
+	if err := checkAdded(dst, t.Images); err != nil {
+		return err
+	}
+	t.DropAliases()
+	t.DropOthers()
+	for _, img := range t.Images {
+		byDigest := layout.ManifestPath(img.Name, img.Digest.String())
+		if _, there := t.Files[byDigest]; there {
+			continue
+		}
+		f, there := t.Files[layout.ManifestPath(img.Name, img.Tag)]
+		if !there {
+			return fmt.Errorf("%s is not in format 1, as images that are put onto the store's own root must be: `converter export` writes it, and converter reads it again", img)
+		}
+		t.Files[byDigest] = f
+	}
+	return nil
 }
 
 func copyOnto(ctx context.Context, t *tree.Tree, dst Destination, o CopyOptions) error {

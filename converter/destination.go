@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/blob"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/tree"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
@@ -34,6 +37,27 @@ type counter interface {
 	// destination has, or that the tree has more than once; -1 where it does not
 	// count them.
 	Reused(ctx context.Context, t *tree.Tree) (int64, error)
+}
+
+// An adder is a destination that adds images to a root of its own: the directories of the
+// tree do not count, nor do aliases.
+type adder interface {
+	// CheckName returns an error for a name that no image of the root can have.
+	CheckName(name string) error
+
+	// Addresses returns the root as it is after Commit, and for each image of the tree
+	// the root of a directory that holds its repository alone.
+	Addresses() (root cid.Cid, alone []cid.Cid)
+}
+
+// checkAdded returns a *NameError for an image that cannot be added to the root of dst.
+func checkAdded(dst adder, images []layout.Tagged) error {
+	for _, img := range images {
+		if err := dst.CheckName(img.Name); err != nil {
+			return &NameError{img.Name, err}
+		}
+	}
+	return nil
 }
 
 // A Result says where images are now.
@@ -65,7 +89,11 @@ func commit(ctx context.Context, dst Destination, t *tree.Tree) (*Result, error)
 			return nil, err
 		}
 	}
-	return r, dst.Commit(ctx, t)
+	err := dst.Commit(ctx, t)
+	if dst, ok := dst.(adder); ok && err == nil {
+		r.Root, r.Alone = dst.Addresses()
+	}
+	return r, err
 }
 
 // sendEarly has the leaves of aligned layers sent to dst as they are made, if dst wants

@@ -47,7 +47,8 @@ type Options struct {
 	// Default: as the source calls it.
 	Name, Tag string
 
-	// Onto is the base: a root whose images the new root holds as well. Default: none.
+	// Onto is the base: a root whose images the new root holds as well. Default: none. A
+	// destination that adds to a root of its own needs none.
 	Onto *Base
 
 	// Progress is told how far larger files have been read. Default: none.

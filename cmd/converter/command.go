@@ -79,16 +79,17 @@ func newCommand() *cobra.Command {
 	fs.BoolVar(&c.recompress, "recompress", false, "also realign layers that are already compressed (changes the manifest digest)")
 	fs.StringVar(&c.name, "name", "", "store the archive's only image under this `name`")
 	fs.StringVar(&c.tag, "tag", "", "store the archive's only image under this `tag`")
-	fs.StringVar(&c.onto, "onto", "", "add the images to those of this `root`")
+	fs.StringVar(&c.onto, "onto", "", "add the images to those of this `root`; \"root\" is the store's own root, which changes")
 	c.source.register(cmd)
 	fs.Lookup("from").Usage = "read the root of --onto from this `place`: " + placeForms + " (default where images are written)"
 	fs.Lookup("gateway").Usage = "read the root of --onto from the IPFS gateway at this `URL`; may be repeated"
 	c.output.register(fs)
 	fs.BoolVarP(&c.debug, "debug", "d", false, "keep temporary files and print where they are; in a store, the next converter or gc removes them")
 	_ = cmd.MarkFlagFilename("input")
-	_ = cmd.RegisterFlagCompletionFunc("onto", completeReferences)
+	_ = cmd.RegisterFlagCompletionFunc("onto", completeOnto)
 	cmd.SetFlagErrorFunc(explainFlag)
 	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
+	cmd.AddCommand(newLogCommand(), newRollbackCommand())
 	cmd.AddCommand(newCopyCommand(), newExportCommand(), newNameCommand())
 	cmd.AddCommand(newInspectCommand(), newVerifyCommand(), newRepairCommand())
 	return cmd
@@ -122,7 +123,7 @@ func (c *conversion) run(cmd *cobra.Command, args []string) error {
 	}
 	defer onto.close()
 	o.Onto = onto.Base
-	dst, where, err := to.destination(c.mostCounted(), c.logf)
+	dst, where, err := to.destinationOnto(c.onto, "convert", c.mostCounted(), c.logf)
 	if err != nil {
 		return err
 	}
@@ -165,6 +166,10 @@ func (c *conversion) parse(cmd *cobra.Command, args []string) (o converter.Optio
 		err = fmt.Errorf("--level %d: give a level from 1 to %d", c.level, blob.MaxLevel)
 	case changed("level") && o.Compression != blob.Gzip:
 		err = fmt.Errorf("--level is for gzip, and --compression is %s", o.Compression)
+	case c.onto == ontoRoot && c.source.isGiven(cmd.Flags()):
+		err = errors.New("--from and --gateway say where the root of --onto is, and --onto root is that of the store that images are written to")
+	case c.onto == ontoRoot && o.Profile.String() != unixfs.V1.String():
+		err = fmt.Errorf("--cid-profile %s is for roots of their own, and the store's own root has %s", o.Profile, unixfs.V1)
 	case c.source.isGiven(cmd.Flags()) && c.onto == "":
 		err = errors.New("--from and --gateway say where the root of --onto is, and --onto is missing")
 	case changed("src-tls-verify") && (len(args) == 0 || !strings.HasPrefix(args[0], "docker://")):

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -48,9 +49,9 @@ name. It may be left out if --from is a CAR file with one root.`,
 		},
 	}
 	t.register(cmd)
-	cmd.Flags().StringVar(&t.onto, "onto", "", "add the images to this `root`, which is read where they are written")
+	cmd.Flags().StringVar(&t.onto, "onto", "", "add the images to this `root`, which is read where they are written; \"root\" is the store's own root, which changes")
 	cmd.Flags().StringVar(&t.profile, "cid-profile", t.profile, "with --onto, how directories become blocks: "+unixfs.V1.String()+" or "+unixfs.V0.String())
-	_ = cmd.RegisterFlagCompletionFunc("onto", completeReferences)
+	_ = cmd.RegisterFlagCompletionFunc("onto", completeOnto)
 	return cmd
 }
 
@@ -95,6 +96,9 @@ func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Contex
 	if err != nil {
 		return err
 	}
+	if t.onto == ontoRoot && profile.String() != unixfs.V1.String() {
+		return fmt.Errorf("--cid-profile %s is for roots of their own, and the store's own root has %s", profile, unixfs.V1)
+	}
 	if err := t.start(cmd.ErrOrStderr()); err != nil {
 		return err
 	}
@@ -113,7 +117,7 @@ func (t *transfer) run(cmd *cobra.Command, args []string, do func(context.Contex
 		return err
 	}
 	defer from.Close()
-	dst, where, err := target.destination(t.mostCounted(), t.logf)
+	dst, where, err := target.destinationOnto(t.onto, "copy", t.mostCounted(), t.logf)
 	if err != nil {
 		return err
 	}

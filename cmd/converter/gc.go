@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -13,13 +15,17 @@ func newCollectCommand() *cobra.Command {
 	var (
 		f      storeFlag
 		dryRun bool
+		keep   time.Duration
 	)
 	cmd := &cobra.Command{
 		Use:   "gc",
 		Short: "Remove files from a store that no image needs",
 		Long: `Gc removes from a store the files that none of its images needs: those left by
 converter rm, and by a converter that was killed. Images can be converted and served
-while gc runs. Gc can be interrupted at any time.`,
+while gc runs. Gc can be interrupted at any time.
+
+Of the store's own root, gc keeps the current state, and each earlier state until 720
+hours after the change that replaced it, or as long as --keep says.`,
 		Example: `  converter gc
   converter gc --store /srv/images --dry-run`,
 		Args: cobra.NoArgs,
@@ -27,6 +33,11 @@ while gc runs. Gc can be interrupted at any time.`,
 			s, err := f.open(cmd.Flags())
 			if err != nil {
 				return err
+			}
+			if cmd.Flags().Changed("keep") {
+				if err := setKeep(s, keep, dryRun); err != nil {
+					return inStore(s, err)
+				}
 			}
 			collected, err := s.Collect(cmd.Context(), dryRun)
 			if err == nil || collected.Files > 0 {
@@ -37,7 +48,21 @@ while gc runs. Gc can be interrupted at any time.`,
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print how much would be removed, and remove nothing")
+	cmd.Flags().DurationVar(&keep, "keep", 0, "from now on, keep replaced states of the store's own root for this `duration`, such as 168h")
 	return cmd
+}
+
+// setKeep sets how long replaced states of the store's own root are kept.
+func setKeep(s *store.Store, keep time.Duration, dryRun bool) error {
+	switch {
+	case keep < 0:
+		return fmt.Errorf("--keep %s: give a duration that is not negative, such as 168h", keep)
+	case dryRun:
+		return errors.New("--keep changes the store, and --dry-run changes nothing: give one of them")
+	case !s.Root().Exists():
+		return fmt.Errorf("--keep is for a store with a root of its own, and %s has none", s.Dir())
+	}
+	return s.Root().SetKeep(keep)
 }
 
 func formatCollected(c store.Collected, dryRun bool) string {

@@ -47,6 +47,9 @@ func hintFor(err error) string {
 	if damaged, ok := errors.AsType[*store.ImageError](err); ok {
 		return fmt.Sprintf("no file of any image was removed; convert or copy this image again, or give it up with `converter rm %s`", origin.Address(damaged.Root))
 	}
+	if damaged, ok := errors.AsType[*store.StateError](err); ok {
+		return stateHint(damaged)
+	}
 	if refused, ok := errors.AsType[*remote.LoginError](err); ok {
 		return fmt.Sprintf("`docker login %s` may help", refused.Host)
 	}
@@ -78,6 +81,14 @@ func hintFor(err error) string {
 		return hint
 	}
 	return sourceHint(err)
+}
+
+// stateHint says how to mend or give up a damaged state of a store's own root.
+func stateHint(damaged *store.StateError) string {
+	if damaged.Current {
+		return "no file of any image was removed; add the image again, or go back with `converter rollback 1`"
+	}
+	return "no file of any image was removed; add the image again, or give up replaced states with `converter gc --keep 0s`"
 }
 
 // notGatewayHint says how to read from what was given as a gateway.

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -12,8 +16,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/repository"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -38,7 +44,7 @@ func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
 	if len(given) > 0 && !s.Exists() {
 		return nil, fmt.Errorf("there is no store in %s", at.path)
 	}
-	return s, nil
+	return s, becomeOwner(s)
 }
 
 func newImagesCommand() *cobra.Command {
@@ -51,7 +57,10 @@ func newImagesCommand() *cobra.Command {
 		Short: "List the images of a store",
 		Long: `Images lists the images of a store, the newest first. To pull one, put the
 registry's host before its address and its tag after it. A size is that of
-everything at the address, whether or not other images share it.`,
+everything at the address, whether or not other images share it.
+
+If the store has a root of its own, its images are listed first, at the address of its
+current state. The column ROOT shows which addresses are states of that root.`,
 		Example: `  converter images
   converter images --store /srv/images --json`,
 		Args: cobra.NoArgs,
@@ -62,6 +71,8 @@ everything at the address, whether or not other images share it.`,
 			}
 			records, damaged := s.Images(cmd.Context())
 			all := listImages(cmd.Context(), s, records)
+			all, err = markStates(cmd.Context(), s, all)
+			damaged = errors.Join(damaged, err)
 			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), all, "\t")
 			} else {
@@ -88,6 +99,9 @@ type listedImage struct {
 	Digest    digest.Digest `json:"digest,omitempty"`
 	Created   time.Time     `json:"created"`
 	Size      uint64        `json:"size,omitempty"` // bytes; 0 if it cannot be read
+
+	// State is "current" or "earlier" if the root is a state of the store's own root.
+	State string `json:"state,omitempty"`
 }
 
 func listImages(ctx context.Context, s *store.Store, records []store.Record) []listedImage {
@@ -106,15 +120,58 @@ func listImages(ctx context.Context, s *store.Store, records []store.Record) []l
 			if err != nil {
 				size = 0
 			}
-			all = append(all, listedImage{addressOf(r, img), r.Root, img.Name, img.Tag, img.MediaType, img.Digest, r.Created, size})
+			all = append(all, listedImage{addressOf(r, img), r.Root, img.Name, img.Tag, img.MediaType, img.Digest, r.Created, size, ""})
 		}
 	}
 	return all
 }
 
+// The values of listedImage.State.
+const (
+	currentState = "current"
+	earlierState = "earlier"
+)
+
+// markStates marks the images whose root is a state of the store's own root, and lists the
+// images of the current state first.
+func markStates(ctx context.Context, s *store.Store, all []listedImage) ([]listedImage, error) {
+	var current *store.State
+	marks := map[string]string{}
+	err := s.Root().EachState(ctx, func(state store.State) bool {
+		if current == nil {
+			current = &state
+		} else if address := origin.Address(state.Root); marks[address] == "" {
+			marks[address] = earlierState
+		}
+		return true
+	})
+	if current == nil {
+		return all, err
+	}
+	address := origin.Address(current.Root)
+	marks[address] = currentState
+	for i, img := range all {
+		all[i].State = marks[img.Root]
+	}
+	images, listed := repository.New(s, repository.Config{}).Images(ctx, current.Root)
+	first := listImages(ctx, s, []store.Record{{Root: address, Images: images, Created: current.Time}})
+	if len(images) == 0 {
+		first = nil
+	}
+	for i := range first {
+		first[i].State = currentState
+	}
+	return append(first, all...), errors.Join(err, listed)
+}
+
 func printImages(w io.Writer, all []listedImage) error {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "ADDRESS\tTAG\tCREATED\tSIZE")
+	hasRoot := slices.ContainsFunc(all, func(img listedImage) bool { return img.State != "" })
+	header := "ADDRESS\tTAG\tCREATED\tSIZE"
+	if hasRoot {
+		header += "\tROOT"
+	}
+	fmt.Fprintln(t, header)
 	for _, img := range all {
 		tag, size := img.Tag, "-"
 		if tag == "" {
@@ -123,7 +180,11 @@ func printImages(w io.Writer, all []listedImage) error {
 		if img.Size > 0 {
 			size = humanize.Bytes(img.Size)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", oneLine(img.Address), oneLine(tag), humanize.Time(img.Created), size)
+		row := []string{oneLine(img.Address), oneLine(tag), humanize.Time(img.Created), size}
+		if hasRoot {
+			row = append(row, cmp.Or(img.State, "-"))
+		}
+		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
 	return t.Flush()
 }

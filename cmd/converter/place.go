@@ -167,13 +167,45 @@ func (p place) destination(mostCounted int, logf func(format string, args ...any
 		}
 		return dst, dst.Path(), nil
 	}
-	dst, err := destination.ToStore(p.path)
-	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w: choose a directory of your own with --store, and give Caddy the same one", err)
-	}
-	if err != nil {
+	if err := becomeOwner(p.openStore()); err != nil {
 		return nil, "", err
+	}
+	dst, err := destination.ToStore(p.path)
+	if err != nil {
+		return nil, "", explainStore(err)
 	}
 	dst.CountReused(mostCounted)
 	return dst, p.path, nil
+}
+
+// ontoRoot is the value of --onto for the own root of the store that images are written to.
+const ontoRoot = "root"
+
+// destinationOnto is destination for the images of a command with --onto. What the command
+// does is for the log of the root.
+func (p place) destinationOnto(onto, what string, mostCounted int, logf func(format string, args ...any)) (converter.Destination, string, error) {
+	if onto != ontoRoot {
+		return p.destination(mostCounted, logf)
+	}
+	if !p.isStore() {
+		return nil, "", errors.New("--onto root adds images to the root of a store, and they are not written to a store: leave out the flag that names the other place")
+	}
+	who := userName()
+	if err := becomeOwner(p.openStore()); err != nil {
+		return nil, "", err
+	}
+	dst, err := destination.ToRoot(p.path, what, who, logf)
+	if err != nil {
+		return nil, "", explainStore(err)
+	}
+	dst.CountReused(mostCounted)
+	return dst, p.path, nil
+}
+
+// explainStore adds advice to the error of opening a store for writing.
+func explainStore(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: choose a directory of your own with --store, and give Caddy the same one", err)
+	}
+	return err
 }

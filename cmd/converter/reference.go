@@ -125,7 +125,7 @@ type ontoBase struct{ *converter.Base }
 
 // openBase opens the root of --onto in a place.
 func openBase(onto string, at place, warnf func(format string, args ...any)) (ontoBase, error) {
-	if onto == "" {
+	if onto == "" || onto == ontoRoot {
 		return ontoBase{}, nil
 	}
 	ref, err := parseReference(onto)
@@ -166,6 +166,15 @@ func completeReferences(cmd *cobra.Command, _ []string, typed string) ([]string,
 		}
 	}
 	return completions, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeOnto completes the value of --onto.
+func completeOnto(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	completions, directive := completeReferences(cmd, args, typed)
+	if strings.HasPrefix(ontoRoot, typed) {
+		completions = append(completions, cobra.CompletionWithDesc(ontoRoot, "the store's own root"))
+	}
+	return completions, directive
 }
 
 // addressOf returns what to pull, without host and tag.

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"cmp"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func (t *Tree) DropAliases() {
 		if dirs[dir] == nil {
 			dirs[dir] = map[string]cid.Cid{}
 		}
-		dirs[dir][file] = f.node().CID
+		dirs[dir][file] = f.Node().CID
 	}
 	for dir, entries := range dirs {
 		for _, alias := range layout.Aliases(entries) {
@@ -73,6 +74,21 @@ func (t *Tree) DropAliases() {
 		}
 	}
 	slices.Sort(t.hadLatest)
+}
+
+// DropOthers removes the files that are not part of one of the tree's images.
+func (t *Tree) DropOthers() {
+	names := map[string]bool{}
+	for _, img := range t.Images {
+		names[img.Name] = true
+	}
+	maps.DeleteFunc(t.Files, func(p string, _ File) bool {
+		name, part, file := layout.Split(p)
+		if part == layout.Document && !layout.IsDigest(file) && layout.CheckTag(file) != nil {
+			return true
+		}
+		return part == layout.Other || !names[name]
+	})
 }
 
 // reportLatest reports the names that lose the alias latest because they have several

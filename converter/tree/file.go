@@ -18,7 +18,8 @@ type File struct {
 	Data  []byte       // content of Small
 }
 
-func (f File) node() unixfs.Node {
+// Node returns the DAG of the file.
+func (f File) Node() unixfs.Node {
 	if f.Blob != nil {
 		return f.Blob.File.Node
 	}

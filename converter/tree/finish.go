@@ -26,7 +26,7 @@ func (t *Tree) Finish(ws *blob.Workspace, base *Tree, logf func(format string, a
 func (t *Tree) build(ws *blob.Workspace) error {
 	nodes := make(map[string]unixfs.Node, len(t.Files))
 	for path, f := range t.Files {
-		nodes[path] = f.node()
+		nodes[path] = f.Node()
 	}
 	t.Directories = nil
 	var err error

@@ -19,13 +19,17 @@ type Listing struct {
 	Root   cid.Cid
 	Images []layout.Tagged
 
+	// Alone has a root for each image if the images were added to a root that changes: a
+	// directory that holds the image's repository alone. It is nil otherwise.
+	Alone []cid.Cid
+
 	// Latest is the manifest that clients pull of a name without a tag, by name.
 	Latest map[string]digest.Digest
 }
 
 // Listing lists the images of a finished tree.
 func (t *Tree) Listing() Listing {
-	return Listing{t.Root.CID, slices.Clone(t.Images), t.latest()}
+	return Listing{Root: t.Root.CID, Images: slices.Clone(t.Images), Latest: t.latest()}
 }
 
 // Sizes returns how many bytes a client pulls for each of the tree's images.
@@ -48,7 +52,7 @@ func (t *Tree) latest() map[string]digest.Digest {
 	for _, img := range t.Images {
 		alias, there := t.Files[layout.ManifestPath(img.Name, layout.Latest)]
 		f := t.Files[layout.ManifestPath(img.Name, img.Digest.String())]
-		if there && alias.node().CID.Equals(f.node().CID) {
+		if there && alias.Node().CID.Equals(f.Node().CID) {
 			latest[img.Name] = img.Digest
 		}
 	}
@@ -98,12 +102,12 @@ func (l *Listing) References(host string) ([]string, error) {
 	if len(l.Images) == 0 {
 		return nil, nil
 	}
-	address, err := cidname.Format(l.Root)
-	if err != nil {
-		return nil, fmt.Errorf("naming the result: %w", err)
-	}
 	references := make([]string, len(l.Images))
 	for i, img := range l.Images {
+		address, err := cidname.Format(l.rootOf(i))
+		if err != nil {
+			return nil, fmt.Errorf("naming the result: %w", err)
+		}
 		ref := host + "/" + address
 		if img.Name != "" {
 			ref += "/" + img.Name
@@ -118,4 +122,12 @@ func (l *Listing) References(host string) ([]string, error) {
 		references[i] = ref
 	}
 	return references, nil
+}
+
+// rootOf returns the root of which image i is pulled.
+func (l *Listing) rootOf(i int) cid.Cid {
+	if l.Alone != nil {
+		return l.Alone[i]
+	}
+	return l.Root
 }
