@@ -49,7 +49,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        dnslink <domains...>
 //	        resolver <address>
 //	    }
-//	    root <cid or name> {
+//	    root [<cid or name>] {
 //	        for <registry hosts...>
 //	    }
 //	    catalog

@@ -233,7 +233,7 @@ func (h *Handler) prefetch() int {
 }
 
 func (h *Handler) provisionRegistry(ctx caddy.Context, groups []gateway.Group) error {
-	root, err := h.Root.provision()
+	root, err := h.Root.provision(h.Store)
 	if err != nil {
 		return fmt.Errorf("setting up the root: %w", err)
 	}

@@ -1,9 +1,12 @@
 package caddymodule
 
 import (
+	"errors"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
 // Root is a directory on IPFS whose images are served under plain names, like those of
@@ -21,6 +24,10 @@ type Root struct {
 	// The directory: a CID in any spelling, an IPNS key or a domain with a DNSLink. It
 	// need not be allowed in `names`. It is resolved, and may be cached, like the names
 	// there.
+	//
+	// Default: the store's own root, to which `converter --onto root` adds images. The
+	// handler follows each change at once. Of this root, all tags are answered: `latest`
+	// is one only if an image was tagged so. No allow list need name it.
 	Address string `json:"address,omitempty"`
 
 	// The registries that the images come from. containerd tells a mirror which registry
@@ -38,12 +45,12 @@ type Root struct {
 	For []string `json:"for,omitempty"`
 }
 
-// provision reads the root. For a nil Root it returns nil.
-func (r *Root) provision() (*registry.Root, error) {
+// provision reads the root. For a nil Root it returns nil. The store is nil if there is none.
+func (r *Root) provision(s *Store) (*registry.Root, error) {
 	if r == nil {
 		return nil, nil
 	}
-	root, err := registry.ParseRoot(r.Address)
+	root, err := r.parse(s)
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +63,29 @@ func (r *Root) provision() (*registry.Root, error) {
 	return root, nil
 }
 
-func (r *Root) unmarshal(d *caddyfile.Dispenser) error {
-	if !d.AllArgs(&r.Address) {
-		return d.ArgErr()
+func (r *Root) parse(s *Store) (*registry.Root, error) {
+	if r.Address != "" {
+		return registry.ParseRoot(r.Address)
 	}
-	if _, err := registry.ParseRoot(r.Address); err != nil {
-		return d.Errf("invalid root: %v", err)
+	if s == nil {
+		return nil, errors.New("'root' without an address is the store's own root, and there is no store: configure 'store', or write the address of a root")
+	}
+	dir, err := s.writable()
+	if err != nil {
+		return nil, err
+	}
+	return &registry.Root{Own: store.Open(dir).Root().Current}, nil
+}
+
+func (r *Root) unmarshal(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		r.Address = d.Val()
+		if _, err := registry.ParseRoot(r.Address); err != nil {
+			return d.Errf("invalid root: %v", err)
+		}
+	}
+	if d.NextArg() {
+		return d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch d.Val() {

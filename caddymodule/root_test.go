@@ -7,8 +7,8 @@ import (
 
 func TestRefusedRoots(t *testing.T) {
 	for config, want := range map[string]string{
-		`{"root":{}}`:                  `setting up the root: "" is neither a CID nor an IPNS key nor a domain`,
-		`{"root":{"address":"nginx"}}`: `"nginx" is neither a CID`,
+		`{"root":{},"gateways":[{"upstreams":["http://gw"]}]}`:                               "setting up the root: 'root' without an address is the store's own root, and there is no store",
+		`{"root":{"address":"nginx"}}`:                                                       `"nginx" is neither a CID`,
 		`{"root":{"address":"bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"}}`: "is a file, not a directory of images",
 		`{"root":{"address":"` + aCID + `","for":["https://r.test"]}}`:                       `"https://r.test" is not the host of a registry`,
 		`{"root":{"address":"` + aCID + `","for":["r.test/x"]}}`:                             "is not the host of a registry",

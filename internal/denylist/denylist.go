@@ -98,10 +98,18 @@ func (l *Lists) Check(root cid.Cid, path string, resolved ...cid.Cid) error {
 	if l == nil {
 		return nil
 	}
-	s := l.current.Load()
-	if !s.allows(root) {
+	if !l.current.Load().allows(root) {
 		return ErrNotAllowed
 	}
+	return l.CheckDenied(root, path, resolved...)
+}
+
+// CheckDenied is Check for a root that no allow list need name: the store's own.
+func (l *Lists) CheckDenied(root cid.Cid, path string, resolved ...cid.Cid) error {
+	if l == nil {
+		return nil
+	}
+	s := l.current.Load()
 	path = strings.Trim(path, "/")
 	if err := s.check(newContent(root), path); err != nil {
 		return err

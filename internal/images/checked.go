@@ -74,7 +74,7 @@ func (c checked) check(ctx context.Context, at layout.Place) ([]cid.Cid, error) 
 	if !at.Root.Equals(c.query.Image.Root) { // no path below the image's root leads there
 		path, resolved = c.query.path(), append([]cid.Cid{at.Root}, trail...)
 	}
-	return trail, c.lists.Check(c.query.Image.Root, path, resolved...)
+	return trail, c.query.checkLists(c.lists, path, resolved...)
 }
 
 // checkImage checks the directory of the image itself.

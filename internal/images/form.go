@@ -13,6 +13,9 @@ import (
 
 // remembered returns the form of the query's image if that is known, and may be used.
 func (v view) remembered(ctx context.Context) (layout.Form, bool, error) {
+	if v.query.Own {
+		return layout.Literal(v.query.Image), true, nil
+	}
 	known, ok := v.library.memory.forms.Get(v.query.Image)
 	if !ok {
 		return layout.Form{}, false, nil

@@ -21,6 +21,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"go.uber.org/zap"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
@@ -77,6 +78,10 @@ type Query struct {
 	Reference string        // of a manifest: a tag or a digest
 	Digest    digest.Digest // of a blob, or of the subject of referrers
 	Only      Origin        // the only sources to ask; empty for all
+
+	// Own says that the image is in a store's own root. There every name is as it was put
+	// there, no name is an alias, and no allow list need name the root.
+	Own bool
 }
 
 // Fields returns what every log entry about the query has.
@@ -103,6 +108,14 @@ func (q Query) path() string {
 		return layout.BlobPath(q.Image.Name, q.Digest)
 	}
 	return q.Image.Name
+}
+
+// checkLists returns why the lists refuse what is at a path below the root of the image.
+func (q Query) checkLists(lists *denylist.Lists, path string, resolved ...cid.Cid) error {
+	if q.Own {
+		return lists.CheckDenied(q.Image.Root, path, resolved...)
+	}
+	return lists.Check(q.Image.Root, path, resolved...)
 }
 
 // nativeBlob returns the place where most images have the blob.

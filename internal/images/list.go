@@ -86,12 +86,13 @@ func (l *Library) Referrers(ctx context.Context, q Query) ([]v1.Descriptor, Orig
 	})
 }
 
-// Names returns the names of the images below a directory, without what the lists
-// refuse. An image that is the directory itself has no name.
-func (l *Library) Names(ctx context.Context, dir layout.Image) ([]string, error) {
+// Names returns the names of the images below the directory of a query, without what the
+// lists refuse. An image that is the directory itself has no name.
+func (l *Library) Names(ctx context.Context, q Query) ([]string, error) {
 	ctx, end := budget.WithTurns(ctx)
 	defer end()
-	all, _, err := find(ctx, l, Query{Image: dir}, func(v view) ([]string, error) {
+	dir := q.Image
+	all, _, err := find(ctx, l, q, func(v view) ([]string, error) {
 		top, err := v.Source.Trail(ctx, dir.Root, dir.Name)
 		if err != nil {
 			return nil, err
@@ -102,7 +103,9 @@ func (l *Library) Names(ctx context.Context, dir layout.Image) ([]string, error)
 		}, top[len(top)-1])
 	})
 	return slices.DeleteFunc(all, func(name string) bool {
-		return name == "" || !l.admits(ctx, layout.Image{Root: dir.Root, Name: path.Join(dir.Name, name)})
+		below := q
+		below.Image.Name = path.Join(dir.Name, name)
+		return name == "" || !l.admits(ctx, below)
 	}), err
 }
 
@@ -121,7 +124,7 @@ func (l *Library) Kept(ctx context.Context) []string {
 				continue // no record of a store has such a root
 			}
 			for _, image := range record.Images {
-				if l.admits(ctx, layout.Image{Root: root, Name: image.Name}) {
+				if l.admits(ctx, Query{Image: layout.Image{Root: root, Name: image.Name}}) {
 					all = append(all, path.Join(record.Root, image.Name))
 				}
 			}
@@ -139,7 +142,7 @@ func (l *Library) Entries(ctx context.Context, q Query) (map[string]cid.Cid, err
 		return v.ReadDir(ctx, q.Image.Root, q.Image.Name)
 	})
 	for name, c := range entries {
-		if l.config.Lists.Check(q.Image.Root, path.Join(q.Image.Name, name), c) != nil {
+		if q.checkLists(l.config.Lists, path.Join(q.Image.Name, name), c) != nil {
 			delete(entries, name)
 		}
 	}

@@ -1,16 +1,12 @@
 package images
 
-import (
-	"context"
-
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
-)
+import "context"
 
 // Admit returns the error of class Denied if the lists refuse one of the paths below
 // the root of the query's image, before anything is looked for.
 func (l *Library) Admit(q Query, paths ...string) error {
 	for _, p := range paths {
-		if err := l.config.Lists.Check(q.Image.Root, p); err != nil {
+		if err := q.checkLists(l.config.Lists, p); err != nil {
 			return newError(Denied, err)
 		}
 	}
@@ -28,12 +24,12 @@ func (l *Library) AdmitName(name string, paths ...string) error {
 	return nil
 }
 
-// admits reports whether the lists let an image be named. An image that no source
-// can tell anything about is not named.
-func (l *Library) admits(ctx context.Context, img layout.Image) bool {
+// admits reports whether the lists let the image of a query be named. An image that no
+// source can tell anything about is not named.
+func (l *Library) admits(ctx context.Context, q Query) bool {
 	if l.config.Lists == nil {
 		return true
 	}
-	_, _, err := find(ctx, l, Query{Image: img}, func(v view) (bool, error) { return true, v.checkImage(ctx) })
+	_, _, err := find(ctx, l, q, func(v view) (bool, error) { return true, v.checkImage(ctx) })
 	return err == nil
 }

@@ -10,9 +10,15 @@ import (
 type nativeDir struct {
 	Image
 	unnamed *unnamedIndex
+
+	// literal says that every name is what it seems: none is an alias, and every manifest is
+	// named by its digest.
+	literal bool
 }
 
-func newNativeDir(img Image) nativeDir { return nativeDir{img, newUnnamedIndex(img)} }
+func newNativeDir(img Image) nativeDir {
+	return nativeDir{Image: img, unnamed: newUnnamedIndex(img)}
+}
 
 // detectDirectory returns the form of a directory with manifests. It is image2ipfs' if the
 // only manifest has that program's name for it.
@@ -34,11 +40,23 @@ func detectDirectory(ctx context.Context, tree Tree, img Image) (shape, error) {
 
 // Manifest implements shape.
 func (f nativeDir) Manifest(ctx context.Context, tree Tree, reference string) (Manifest, error) {
+	if f.literal {
+		return f.named(ctx, tree, reference)
+	}
 	m, err := FindManifest(ctx, tree, f.Image, reference)
 	if isAbsent(err) && IsDigest(reference) {
 		return f.unnamed.manifest(ctx, tree, digest.Digest(reference))
 	}
 	return m, err
+}
+
+// named reads the manifest of exactly this name.
+func (f nativeDir) named(ctx context.Context, tree Tree, reference string) (Manifest, error) {
+	at := Place{Root: f.Root, Path: ManifestPath(f.Name, reference)}
+	if IsDigest(reference) {
+		return readAs(ctx, tree, at, digest.Digest(reference))
+	}
+	return readManifest(ctx, tree, at)
 }
 
 // Blob implements shape.
@@ -51,6 +69,9 @@ func (f nativeDir) Tags(ctx context.Context, tree Tree) ([]string, error) {
 	entries, err := tree.ReadDir(ctx, f.Root, ManifestsDir(f.Name))
 	if err != nil {
 		return nil, err
+	}
+	if f.literal {
+		return literalTags(entries), nil
 	}
 	return Tags(entries), nil
 }

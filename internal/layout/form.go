@@ -20,6 +20,10 @@ type Form struct {
 // Native returns the form of format 1, and of ipdr since 0.1.7, without reading anything.
 func Native(img Image) Form { return Form{img, newNativeDir(img)} }
 
+// Literal returns the form of an image of a store's own root, without reading anything: format
+// 1 without aliases.
+func Literal(img Image) Form { return Form{img, nativeDir{Image: img, literal: true}} }
+
 // IsNative reports whether blobs are where BlobPath says, in the image's own
 // directory.
 func (f Form) IsNative() bool {

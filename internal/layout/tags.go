@@ -33,6 +33,18 @@ func Tags(entries map[string]cid.Cid) []string {
 	return tags
 }
 
+// literalTags returns the sorted tags among the entries of manifests that have no aliases.
+func literalTags(entries map[string]cid.Cid) []string {
+	var tags []string
+	for name := range entries {
+		if CheckTag(name) == nil {
+			tags = append(tags, name)
+		}
+	}
+	slices.Sort(tags)
+	return tags
+}
+
 // Aliases returns the entries of an image's manifests that are not tags, but further names
 // of a manifest that has a tag or a digest.
 func Aliases(entries map[string]cid.Cid) []string {

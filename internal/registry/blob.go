@@ -17,14 +17,15 @@ import (
 // serveBlob answers with a blob, or, where blobs are redirected, with the place that
 // the client can fetch it from.
 func (g *Registry) serveBlob(w http.ResponseWriter, r Request, q request) error {
-	if g.Redirect != nil {
+	redirects := g.Redirect != nil && !q.Own
+	if redirects {
 		q.Only = images.FromStore
 	}
 	err := g.Library.Blob(r.Context(), q.Query, func(from images.Origin, b images.Blob) error {
 		r.from(from)
 		return g.deliver(w, r, q, from, b)
 	})
-	if g.Redirect != nil && mayBeAtGateway(err) {
+	if redirects && mayBeAtGateway(err) {
 		q.Only = ""
 		return g.redirectBlob(w, r, q)
 	}

@@ -36,6 +36,7 @@ type setup struct {
 	oneGroup    bool // whether the gateways take turns
 	deny, allow string
 	root        string
+	ownRoot     bool // whether the root is that of the first store
 	hosts       []string
 	catalog     bool
 	redirect    string
@@ -93,6 +94,9 @@ func newSite(t testing.TB, c setup) *site {
 			t.Fatal(err)
 		}
 		rc.Root.Hosts = c.hosts
+	}
+	if c.ownRoot {
+		rc.Root = &Root{Own: store.Open(c.stores[0]).Root().Current}
 	}
 	if c.redirect != "" {
 		rc.Redirect, _ = url.Parse(c.redirect)

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
@@ -81,8 +83,11 @@ func (g *Registry) serveCatalog(w http.ResponseWriter, r Request) error {
 // plainNames returns the names of the images below the root, without those that the lists
 // refuse by the root's name, or by a name that it leads through.
 func (g *Registry) plainNames(ctx context.Context) ([]string, error) {
+	if g.Root.Own != nil {
+		return g.ownNames(ctx)
+	}
 	if !g.Root.IsName() {
-		return g.Library.Names(ctx, layout.Image{Root: g.Root.CID})
+		return g.Library.Names(ctx, images.Query{Image: layout.Image{Root: g.Root.CID}})
 	}
 	way := []names.Step{{Name: g.Root.Name}}
 	if !g.admits(way, "") {
@@ -95,8 +100,21 @@ func (g *Registry) plainNames(ctx context.Context) ([]string, error) {
 	if way = append(way, found.Way...); !g.admits(way, "") {
 		return nil, nil
 	}
-	all, err := g.Library.Names(ctx, layout.Image{Root: found.Root, Name: found.Path})
+	all, err := g.Library.Names(ctx, images.Query{Image: layout.Image{Root: found.Root, Name: found.Path}})
 	return slices.DeleteFunc(all, func(name string) bool { return !g.admits(way, name) }), err
+}
+
+// ownNames returns the names of the images in the store's own root.
+func (g *Registry) ownNames(ctx context.Context) ([]string, error) {
+	q, err := g.ofOwnRoot(ctx, images.Query{})
+	if err != nil {
+		return nil, err
+	}
+	all, err := g.Library.Names(ctx, q)
+	if e, ok := errors.AsType[*images.Error](err); ok && e.Class == images.Lacking && q.Image.Root.Equals(emptyDirectory) {
+		return nil, nil
+	}
+	return all, err
 }
 
 // pageOf returns the part of a sorted list that a request wants, and tells the client

@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"regexp"
 	"slices"
@@ -16,11 +17,16 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
-// A Root is the directory whose images are served by plain names.
+// A Root is the directory whose images are served by plain names: a CID, a name, or a store's
+// own root.
 type Root struct {
-	CID   cid.Cid    // undefined if it is a name
-	Name  names.Name // the zero Name if it is a CID
+	CID   cid.Cid    // undefined if it is not a CID
+	Name  names.Name // the zero Name if it is not a name
 	Hosts []string   // the registries that its images are from, as CheckHost wants them
+
+	// Own returns a store's own root as it is now. The error is fs.ErrNotExist if nothing
+	// was put into it yet. Own is nil if the root is not that of a store.
+	Own func() (cid.Cid, error)
 }
 
 // ParseRoot reads the address of a root: a CID, an IPNS key or a domain.
@@ -48,6 +54,21 @@ func CheckHost(s string) error {
 	}
 	return nil
 }
+
+// now returns the CID of a root that is not a name.
+func (r *Root) now() (cid.Cid, error) {
+	if r.Own == nil {
+		return r.CID, nil
+	}
+	c, err := r.Own()
+	if errors.Is(err, fs.ErrNotExist) {
+		return emptyDirectory, nil
+	}
+	return c, err
+}
+
+// emptyDirectory is the CID of a root into which nothing was put. No store need have it.
+var emptyDirectory = cid.MustParse("bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354")
 
 // IsName reports whether the root is a name, which can change. It is false for a nil Root.
 func (r *Root) IsName() bool { return r != nil && r.Name != names.Name{} }

@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"path"
 	"slices"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
@@ -27,6 +29,11 @@ func (g *Registry) serve(w http.ResponseWriter, r Request) error {
 		return err
 	}
 	ns.tell(w, q)
+	if q.rooted && g.Root.Own != nil {
+		if q.Query, err = g.ofOwnRoot(r.Context(), q.Query); err != nil {
+			return g.answerTo(q, err, nil)
+		}
+	}
 	r.asked(q)
 	switch {
 	case q.kind == kindBase:
@@ -37,6 +44,16 @@ func (g *Registry) serve(w http.ResponseWriter, r Request) error {
 		return g.serveNamed(w, r, q)
 	}
 	return g.serveImage(w, r, q)
+}
+
+// ofOwnRoot returns a query for an image of the store's own root as it is now.
+func (g *Registry) ofOwnRoot(ctx context.Context, q images.Query) (images.Query, error) {
+	var err error
+	if q.Image.Root, err = g.Root.now(); err != nil {
+		return q, images.Classify(ctx, err)
+	}
+	q.Own, q.Only = true, images.FromStore
+	return q, nil
 }
 
 // serveImage answers a request for an image whose root is known.
