@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -158,6 +159,11 @@ func goldens() []golden {
 			v0: "QmU6Zwqp7xsHY3pDXxSxze8CBM8mS6PBzEkRHGaEVvHMkb",
 		},
 		{
+			name: "zstd", archive: zstdArchive(), sum: "da073f83",
+			v1: "bafybeidfu5mxzwzp4xiaeisuuakwmanxllsptt77vhaq6ux77jtao6whiq",
+			v0: "QmQYjdLJLxbHA5gUeyMebuGFEfkFYqisjz1dZTv3xQozpw",
+		},
+		{
 			name: "onto an image of another name", onto: small, archive: testimage.OldDocker(testimage.New([]string{"team/other:2"}, testimage.Layer("b", 1000))), sum: "1d209c94",
 			v1: "bafybeiedg3g6bv5bffxn7zqsqfc5hxfdjuwxk6dttpzt4yvzsfc3oxzm6y",
 			v0: "QmWsjebbFSs61PMzMjyxtehzmWLixHTQeLjTzHjJ9YCmcm",
@@ -261,6 +267,57 @@ func nestedArchive() []byte {
 	inner := indexOf(tb, amd64, arm64, testimage.Attestation(tb, amd64), missing)
 	outer := indexOf(tb, inner, testimage.Describe("text/plain", note))
 	return testimage.LayoutOf(tb, testimage.Tagged(outer, "example.org/team/app:1.0"))
+}
+
+// zstdArchive is an OCI layout of an image whose layers are zstd: one frame, and many frames
+// with skippable ones at the end, as in zstd:chunked.
+func zstdArchive() []byte {
+	img := testimage.New(nil, testimage.GoldenLayer(5), testimage.GoldenLayer(6))
+	tb := new(testimage.Tarball).Blob(img.Config)
+	m := testimage.ImageManifest(img.Config, v1.MediaTypeImageConfig)
+	for i, l := range img.Layers {
+		layer := zstdFrame(nil, l)
+		if i > 0 {
+			layer = chunked(l)
+		}
+		tb.Blob(layer)
+		m.Layers = append(m.Layers, testimage.Describe(v1.MediaTypeImageLayerZstd, layer))
+	}
+	tb.Blob(testimage.Marshal(m))
+	return testimage.LayoutOf(tb, testimage.Tagged(testimage.Describe(v1.MediaTypeImageManifest, testimage.Marshal(m)), "docker.io/library/app:1.0"))
+}
+
+// chunked makes many frames of data, and three skippable ones after them.
+func chunked(data []byte) (z []byte) {
+	for i := 1; len(data) > 0; i++ {
+		n := min(len(data), i*7919%20_000, i*104_729%90_000)
+		z = zstdFrame(z, data[:n])
+		data = data[n:]
+	}
+	for _, n := range []int{100_000, 30_000, 64} {
+		z = append(z, 0x50, 0x2a, 0x4d, 0x18, byte(n), byte(n>>8), byte(n>>16), 0)
+		z = append(z, testimage.Random(fmt.Sprint(n), n)...)
+	}
+	return z
+}
+
+// zstdFrame appends a frame of blocks that are not compressed, so no library can change a
+// golden archive.
+func zstdFrame(z, data []byte) []byte {
+	const maxBlock = 128 << 10
+	z = append(z, 0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38) // a window of 128 KiB
+	for {
+		n := min(len(data), maxBlock)
+		header := n << 3
+		if n == len(data) {
+			header |= 1 // the last block
+		}
+		z = append(z, byte(header), byte(header>>8), byte(header>>16))
+		z = append(z, data[:n]...)
+		if data = data[n:]; len(data) == 0 {
+			return z
+		}
+	}
 }
 
 // sideBySideArchive is an OCI layout that lists two platforms under one name instead

@@ -5,9 +5,9 @@ import (
 	"io"
 	"sync"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/align"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/deflate"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ctxio"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/align"
 )
 
 // copySize is the number of bytes of a tar that are read at once.
@@ -18,11 +18,12 @@ const copySize = 256 << 10
 // compressed and hashed in parallel and written in order, so the number of workers does
 // not change the blob.
 func (ws *Workspace) align(r io.Reader, as Compression) (*Blob, error) {
-	w, err := ws.create()
+	leaves := ws.Profile.NewCutter()
+	w, err := ws.create(leaves)
 	if err != nil {
 		return nil, err
 	}
-	w.early = ws.Early
+	w.leaves, w.early = leaves, ws.Early
 	p := ws.newPieces(w, as)
 	cutter := align.NewCutter(p.put)
 	n, err := io.CopyBuffer(cutter, ctxio.Reader(ws.Context, r), make([]byte, copySize))

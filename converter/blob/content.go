@@ -2,7 +2,6 @@ package blob
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/align"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/align"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cut"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -44,7 +44,7 @@ func (ws *Workspace) Read(name string, size int64, r io.Reader) (*Content, error
 	r, end := Watch(ws.Progress, name, size, r)
 	defer end()
 	br := bufio.NewReader(r) // small, so that long reads go around it
-	beginning, err := br.Peek(tarBlock)
+	beginning, err := br.Peek(align.BlockSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -79,9 +79,11 @@ func (ws *Workspace) Read(name string, size int64, r io.Reader) (*Content, error
 // known to be compressed by the first bytes of gzip and zstd alone, and any other
 // large file is cut as a layer is, unless layers stay uncompressed.
 func (ws *Workspace) keeper(beginning []byte, size int64) func(io.Reader) (*Blob, error) {
-	known := bytes.HasPrefix(beginning, []byte(gzipMagic)) || bytes.HasPrefix(beginning, []byte(zstdMagic))
-	if known || size <= maxPlain || ws.Compression == Uncompressed {
-		return ws.Keep
+	switch {
+	case cut.IsZstd(beginning):
+		return func(r io.Reader) (*Blob, error) { return ws.keep(r, cut.NewZstd(ws.Profile)) }
+	case cut.IsGzip(beginning), size <= maxPlain, ws.Compression == Uncompressed:
+		return ws.Keep // gzip is cut again when its members are known
 	}
 	return func(r io.Reader) (*Blob, error) { return ws.align(r, Uncompressed) }
 }
@@ -90,7 +92,7 @@ func (ws *Workspace) keeper(beginning []byte, size int64) func(io.Reader) (*Blob
 // together. Beyond it they wait compressed: a few bytes of a compressed archive may
 // stand for any number of files that no image names.
 const (
-	maxPlain    = 64 << 20
+	maxPlain    = cut.MaxFixed
 	maxAllPlain = 256 << 20
 )
 
@@ -98,9 +100,6 @@ const (
 func (ws *Workspace) keepsPlain(size int64) bool {
 	return size <= maxPlain && ws.plain.Add(size) <= maxAllPlain
 }
-
-// tarBlock is the length of a tar's first block, by which it is known.
-const tarBlock = 512
 
 // CameCompressed reports whether the content was compressed when it came.
 func (c *Content) CameCompressed() bool { return c.encoding != Plain }
@@ -176,7 +175,7 @@ func (c *Content) look(compressed io.Reader) (inside, error) {
 // stays uncompressed is cut as if it had come uncompressed.
 func (ws *Workspace) alignInside(r io.Reader) (*Blob, error) {
 	br := bufio.NewReader(r)
-	beginning, err := br.Peek(tarBlock)
+	beginning, err := br.Peek(align.BlockSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}

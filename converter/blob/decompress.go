@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/mikelolasagasti/xz"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cut"
 )
 
 // An Encoding is the way in which a file is compressed.
@@ -29,8 +30,6 @@ const (
 func (e Encoding) String() string { return [...]string{"tar", "gzip", "zstd", "xz", "bzip2"}[e] }
 
 const (
-	gzipMagic  = "\x1f\x8b"
-	zstdMagic  = "\x28\xb5\x2f\xfd"
 	xzMagic    = "\xfd7zXZ\x00"
 	bzip2Magic = "BZh" // and a level from 1 to 9
 )
@@ -48,9 +47,9 @@ const MagicSize = len(bzip2Magic) + 1 + len(bzip2Block)
 // EncodingOf returns the encoding of a file that begins so.
 func EncodingOf(beginning []byte) Encoding {
 	switch {
-	case bytes.HasPrefix(beginning, []byte(gzipMagic)):
+	case cut.IsGzip(beginning):
 		return Gzipped
-	case bytes.HasPrefix(beginning, []byte(zstdMagic)), isSkippable(beginning):
+	case cut.IsZstd(beginning):
 		return Zstandard
 	case bytes.HasPrefix(beginning, []byte(xzMagic)):
 		return XZ
@@ -66,12 +65,6 @@ func isBzip2(beginning []byte) bool {
 		(bytes.HasPrefix(rest[1:], []byte(bzip2Block)) || bytes.HasPrefix(rest[1:], []byte(bzip2End)))
 }
 
-// isSkippable reports whether a file begins with one of zstd's skippable frames, with
-// which pzstd begins. RFC 8878, section 3.1.2.
-func isSkippable(beginning []byte) bool {
-	return len(beginning) >= 4 && binary.LittleEndian.Uint32(beginning)&^0xf == 0x184d2a50
-}
-
 // A Decompressor reads what a compressed file holds. Read returns an error of
 // ErrTrailing where the compressed data has ended, and something else follows.
 type Decompressor interface {
@@ -81,14 +74,15 @@ type Decompressor interface {
 }
 
 // ErrTrailing says that other bytes follow after the end of the compressed data.
-var ErrTrailing = errors.New("other bytes follow after its end")
+var ErrTrailing = cut.ErrTrailing
 
 // NewDecompressor returns a reader of what r holds, in any encoding but Plain. It
 // takes at most maxWindow bytes of memory for what came before, and some for itself.
 func NewDecompressor(r io.Reader, e Encoding) (Decompressor, error) {
 	switch e {
 	case Gzipped:
-		return newMemberReader(r)
+		z, err := cut.NewGzipReader(r)
+		return members{z}, err
 	case Zstandard:
 		z, err := NewZstdReader(r)
 		if err != nil {
@@ -106,6 +100,14 @@ func NewDecompressor(r io.Reader, e Encoding) (Decompressor, error) {
 	}
 	return nil, fmt.Errorf("a %s is not compressed", e)
 }
+
+// members reads the members of gzip.
+type members struct{ *cut.GzipReader }
+
+// Close implements Decompressor.
+func (members) Close() {}
+
+func (m members) cuts() []int64 { return m.Ends() }
 
 // maxWindow is how far back compressed data may refer, in bytes: as far as
 // `zstd --long=28` and `xz -9` do.

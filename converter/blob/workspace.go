@@ -114,18 +114,25 @@ type blobWriter struct {
 	io.Writer
 	file    *os.File
 	digest  digest.Digester
-	cutter  *unixfs.Cutter
+	cutter  cutter
+	leaves  *unixfs.Cutter // the cutter, if the caller writes leaves
 	profile unixfs.Profile
 	early   func(leaf unixfs.Block) error // or nil
 	growth  *growth                       // of the workspace
 }
 
-func (ws *Workspace) create() (*blobWriter, error) {
+// A cutter cuts the bytes that are written to it into leaves.
+type cutter interface {
+	io.Writer
+	Table() *unixfs.Table
+}
+
+func (ws *Workspace) create(c cutter) (*blobWriter, error) {
 	file, err := os.Create(filepath.Join(ws.Dir, fmt.Sprintf("blob-%d", ws.blobs.Add(1))))
 	if err != nil {
 		return nil, err
 	}
-	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: ws.Profile.NewCutter(), profile: ws.Profile, growth: &ws.growth}
+	w := &blobWriter{file: file, digest: digest.SHA256.Digester(), cutter: c, profile: ws.Profile, growth: &ws.growth}
 	w.Writer = io.MultiWriter(grower{w.growth}, file, w.digest.Hash(), w.cutter)
 	return w, nil
 }
@@ -149,7 +156,7 @@ func (w *blobWriter) writeLeaf(b []byte, digest [sha256.Size]byte) error {
 		return err
 	}
 	w.digest.Hash().Write(b)
-	w.cutter.WriteLeaf(b, digest)
+	w.leaves.WriteLeaf(b, digest)
 	if w.early == nil {
 		return nil
 	}
@@ -175,9 +182,11 @@ func (w *blobWriter) abandon() {
 	os.Remove(w.file.Name())
 }
 
-// Keep copies r, as it is, into a blob.
-func (ws *Workspace) Keep(r io.Reader) (*Blob, error) {
-	w, err := ws.create()
+// Keep copies r, as it is, into a blob with leaves of the profile's length.
+func (ws *Workspace) Keep(r io.Reader) (*Blob, error) { return ws.keep(r, ws.Profile.NewCutter()) }
+
+func (ws *Workspace) keep(r io.Reader, c cutter) (*Blob, error) {
+	w, err := ws.create(c)
 	if err != nil {
 		return nil, err
 	}

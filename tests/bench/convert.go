@@ -123,7 +123,7 @@ func (b *bench) size() error {
 	if err != nil {
 		return err
 	}
-	report("size of the layer : gzip -6", float64(layer.size)/float64(n), 1.04, fmt.Sprintf("%d different members", len(layer.members)))
+	report("size of the layer : gzip -6", float64(layer.size)/float64(n), 1.04, fmt.Sprintf("%d different members", len(layer.leaves)))
 	return nil
 }
 
@@ -168,18 +168,18 @@ func (b *bench) recompressed(archive string) (layer, error) {
 
 func reportNew(name string, before, after layer, limit float64) {
 	var added int64
-	for member, n := range after.members {
-		if _, shared := before.members[member]; !shared {
+	for leaf, n := range after.leaves {
+		if _, shared := before.leaves[leaf]; !shared {
 			added += n
 		}
 	}
 	report(name, float64(added)/float64(after.size), limit, fmt.Sprintf("%.1f of %.1f MB", float64(added)/1e6, float64(after.size)/1e6))
 }
 
-// A layer is a layer that the converter wrote.
+// A layer is a layer and the leaves that it is cut into.
 type layer struct {
-	size    int64            // bytes
-	members map[string]int64 // lengths of gzip members, by the hash of their content
+	size   int64            // bytes
+	leaves map[string]int64 // their lengths, by the hash of their content
 }
 
 // memory prints the peak memory of converting images of different sizes.
@@ -256,7 +256,7 @@ func gzipMembers(content []byte) (layer, error) {
 			return layer{}, err
 		}
 		member := content[start : len(content)-r.Len()]
-		l.members[hexDigest(member)] = int64(len(member))
+		l.leaves[hexDigest(member)] = int64(len(member))
 	}
 	return l, nil
 }

@@ -41,7 +41,7 @@ func run(ctx context.Context) error {
 	}
 	fmt.Printf("image: %s, %.0f MB\n\n", filepath.Base(b.v2), float64(fileSize(b.v2))/1e6)
 	for _, measure := range []func(*bench) error{
-		(*bench).memory, (*bench).store, (*bench).uncompressed, (*bench).kubo, (*bench).size, (*bench).secondVersion, (*bench).export, (*bench).serving, (*bench).gateways,
+		(*bench).memory, (*bench).store, (*bench).uncompressed, (*bench).kubo, (*bench).size, (*bench).secondVersion, (*bench).compressedVersions, (*bench).export, (*bench).serving, (*bench).gateways,
 	} {
 		if err := measure(b); err != nil {
 			return err

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
@@ -24,6 +26,7 @@ func TestFormat1IsWhatItsPageSays(t *testing.T) {
 		savedImage{tags: []string{"team/app:v2"}, layers: []string{mixedLayer(t, 20, 70_000), mixedLayer(t, 20, 70_000)}},
 		savedImage{layers: []string{strings.Repeat("\x00", 1024), "no tar"}},
 	)
+	chunked := savedImages(t, savedImage{tags: []string{"team/app:v1"}, layers: []string{mixedLayer(t, 300, 1_200_000)}, as: framed})
 	for _, test := range []struct {
 		name, archive string
 		args          []string
@@ -32,6 +35,8 @@ func TestFormat1IsWhatItsPageSays(t *testing.T) {
 		{"level 7", small, []string{"--level=7"}},
 		{"other profile", small, []string{"--cid-profile=unixfs-v0-2015"}},
 		{"uncompressed", several, []string{"--compression=none"}},
+		{"zstd", chunked, nil},
+		{"zstd, other profile", chunked, []string{"--cid-profile=unixfs-v0-2015"}},
 		{"uncompressed, other profile", several, []string{"--compression=none", "--cid-profile=unixfs-v0-2015"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -50,6 +55,30 @@ func TestFormat1IsWhatItsPageSays(t *testing.T) {
 type savedImage struct {
 	tags   []string
 	layers []string
+	as     func(t *testing.T, layer string) []byte // the form of the layers; nil as they are
+}
+
+// framed compresses a layer as zstd:chunked does: into many frames of any size, and
+// skippable frames at the end.
+func framed(t *testing.T, layer string) []byte {
+	t.Helper()
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	r := rand.New(rand.NewPCG(1, 1))
+	var b []byte
+	for len(layer) > 0 {
+		n := min(len(layer), 1+r.IntN(1<<r.IntN(20)))
+		b = z.EncodeAll([]byte(layer[:n]), b)
+		layer = layer[n:]
+	}
+	for _, n := range []int{70_000, 40_000, 64} {
+		b = append(b, 0x50, 0x2a, 0x4d, 0x18, byte(n), byte(n>>8), byte(n>>16), 0)
+		b = append(b, mixed(r, n)...)
+	}
+	return b
 }
 
 // savedImages writes an archive as docker save did before it wrote OCI layouts.
@@ -65,7 +94,11 @@ func savedImages(t *testing.T, images ...savedImage) (file string) {
 			name := fmt.Sprintf("%d-%d/layer.tar", i, j)
 			saved.Layers = append(saved.Layers, name)
 			diffIDs = append(diffIDs, harness.DigestOf([]byte(layer)))
-			a = append(a, harness.Entry{Header: tar.Header{Name: name, Mode: 0o644}, Content: []byte(layer)})
+			content := []byte(layer)
+			if img.as != nil {
+				content = img.as(t, layer)
+			}
+			a = append(a, harness.Entry{Header: tar.Header{Name: name, Mode: 0o644}, Content: content})
 		}
 		config["rootfs"] = map[string]any{"type": "layers", "diff_ids": diffIDs}
 		a = append(a, harness.Entry{Header: tar.Header{Name: saved.Config, Mode: 0o644}, Content: marshalled(t, config)})

@@ -22,16 +22,16 @@ var house = [][]string{
 	{"converter/tree", "converter/source"},
 	{"converter/internal/wrapping"},
 	{"converter/origin", "converter/blob", "converter/remote"},
-	{"converter/align", "converter/deflate", "converter/platform", "converter/internal/wholefile"},
+	{"converter/deflate", "converter/platform", "converter/internal/wholefile"},
 	{"converter/internal/ocilayout", "converter/internal/alternatives", "converter/internal/ctxio"},
 	{"internal/registry"},
 	{"internal/images", "internal/repository"},
 	{"internal/fill", "internal/manifest"},
 	{"internal/names", "internal/trustless"},
 	{"internal/car", "internal/gateway", "internal/store", "internal/denylist"},
-	{"internal/layout"},
+	{"internal/layout", "internal/cut"},
 	{"internal/unixfs", "internal/kubo"},
-	{"internal/cidname", "internal/ipfspath", "internal/atomicfile", "internal/memo", "internal/budget", "internal/oddarchive"},
+	{"internal/cidname", "internal/ipfspath", "internal/atomicfile", "internal/memo", "internal/budget", "internal/oddarchive", "internal/align"},
 }
 
 // floorOf returns the number of a package's floor, counted from the top, or -1 if the

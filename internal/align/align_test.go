@@ -62,7 +62,7 @@ func layers() map[string][]byte {
 		"long names, pax":  newTar().format(tar.FormatPAX).many(long, 300, 2000).file(long+"big", big).close(),
 		"long names, GNU":  newTar().format(tar.FormatGNU).many(long, 300, 2000).file(long+"big", big).close(),
 		"long pax record":  newTar().record("comment", 3*maxExtension).file("a", []byte("b")).close(),
-		"ends in a header": slices.Concat(make([]byte, pieceMax-blockSize), newTar().record("comment", 60_000).file("a", nil).close()[:60_000]),
+		"ends in a header": slices.Concat(make([]byte, pieceMax-BlockSize), newTar().record("comment", 60_000).file("a", nil).close()[:60_000]),
 		"huge size":        claims(1 << 50),
 		"beyond all size":  claims(1 << 62),
 	}

@@ -72,7 +72,7 @@ func NewCutter(emit func(piece []byte) (memory []byte, err error)) *Cutter {
 	return &Cutter{
 		emit:  emit,
 		buf:   make([]byte, 0, MaxPiece),
-		block: make([]byte, 0, blockSize),
+		block: make([]byte, 0, BlockSize),
 	}
 }
 
@@ -121,9 +121,9 @@ func (c *Cutter) take(p []byte) (int, error) {
 }
 
 func (c *Cutter) takeHeader(p []byte) (int, error) {
-	p = p[:min(len(p), blockSize-len(c.block))]
+	p = p[:min(len(p), BlockSize-len(c.block))]
 	c.block = append(c.block, p...)
-	if len(c.block) < blockSize {
+	if len(c.block) < BlockSize {
 		return len(p), nil
 	}
 	err := c.begin(c.block)
@@ -138,7 +138,7 @@ func (c *Cutter) begin(block []byte) error {
 		return c.opaque(block)
 	}
 	c.left = h.padded()
-	if h.extends && int64(len(c.extension))+blockSize+c.left <= maxExtension {
+	if h.extends && int64(len(c.extension))+BlockSize+c.left <= maxExtension {
 		c.extension = append(c.extension, block...)
 		c.state = extending
 		return nil

@@ -2,8 +2,9 @@ package align
 
 import "hash/fnv"
 
-// blockSize is the size of the blocks of a tar. Each entry is a whole number of blocks.
-const blockSize = 512
+// BlockSize is the size of the blocks of a tar, in bytes. Each entry is a whole number of
+// blocks.
+const BlockSize = 512
 
 // The places of the fields of a header that cutting needs: those of ustar, GNU and pax.
 // https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html
@@ -26,7 +27,7 @@ type header struct {
 }
 
 // padded returns the number of bytes before the next header.
-func (h header) padded() int64 { return (h.size + blockSize - 1) &^ (blockSize - 1) }
+func (h header) padded() int64 { return (h.size + BlockSize - 1) &^ (BlockSize - 1) }
 
 // maxSize is more than any layer has, and far from overflowing.
 const maxSize = 1 << 60
@@ -57,10 +58,10 @@ func parseHeader(b []byte) (header, bool) {
 
 // IsTar reports whether a file is a tar by its beginning, of at least one block.
 func IsTar(beginning []byte) bool {
-	if len(beginning) < blockSize {
+	if len(beginning) < BlockSize {
 		return false
 	}
-	_, ok := parseHeader(beginning[:blockSize])
+	_, ok := parseHeader(beginning[:BlockSize])
 	return ok
 }
 
