@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cut"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
@@ -18,12 +19,15 @@ import (
 type sum struct {
 	size   int64
 	hash   hash.Hash // sha256
-	cutter *unixfs.Cutter
+	cutter *cut.Cutter
 }
 
 func newSum() *sum {
-	return &sum{hash: digest.SHA256.Hash(), cutter: unixfs.V1.NewCutter()}
+	return &sum{hash: digest.SHA256.Hash(), cutter: cut.NewCutter(unixfs.V1)}
 }
+
+// close releases what the cutter holds. Sums that are not put back must be closed.
+func (s *sum) close() { s.cutter.Close() }
 
 // add adds the next bytes.
 func (s *sum) add(b []byte) error {
@@ -48,7 +52,7 @@ func (s *sum) digest(ctx context.Context, u *store.Upload, a digest.Algorithm) (
 }
 
 // file returns the DAG of the bytes. Nothing may be added afterwards.
-func (s *sum) file() (*unixfs.File, error) { return unixfs.V1.Layout(s.cutter.Table()) }
+func (s *sum) file() (*unixfs.File, error) { return s.cutter.File() }
 
 // sums are the sums of uploads that no request is adding to at the moment, by ID. They are
 // kept in memory, and for a short time: the sums of an upload that is continued later, after
@@ -76,8 +80,12 @@ func (all *sums) take(ctx context.Context, id string, u *store.Upload) (*sum, er
 	if s != nil && s.size == u.Size {
 		return s, nil
 	}
+	if s != nil {
+		s.close()
+	}
 	s = newSum()
 	if err := s.read(ctx, u); err != nil {
+		s.close()
 		return nil, err
 	}
 	return s, nil
@@ -88,6 +96,7 @@ func (all *sums) put(id string, s *sum) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if len(all.idle) >= maxIdle {
+		s.close()
 		return
 	}
 	if all.idle == nil {
@@ -103,6 +112,7 @@ func (all *sums) drop(id string, s *sum) {
 	defer all.mu.Unlock()
 	if all.idle[id] == s {
 		delete(all.idle, id)
+		s.close()
 	}
 }
 

@@ -85,6 +85,7 @@ func (r *Repository) Append(ctx context.Context, id string, offset int64, body i
 	}
 	err = r.receive(ctx, u, s, body)
 	if _, tooLarge := errors.AsType[*TooLargeError](err); tooLarge {
+		s.close()
 		return Upload{ID: id}, errors.Join(err, u.Remove())
 	}
 	if s.size > u.Size {
@@ -140,6 +141,7 @@ func (r *Repository) Finish(ctx context.Context, id string, d digest.Digest) err
 	if err != nil {
 		return err
 	}
+	defer s.close()
 	got, err := s.digest(ctx, u, d.Algorithm())
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package repository
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -12,7 +13,9 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cut"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // An upload goes on after a restart, and gives the same file as one that was never cut off.
@@ -46,6 +49,28 @@ func TestUploadSurvivesRestarts(t *testing.T) {
 	}
 	if _, err := r.Upload(t.Context(), u.ID); !errors.Is(err, ErrUploadUnknown) {
 		t.Errorf("the upload is still there: %v", err)
+	}
+}
+
+// An upload has the leaves that the converter gives the same blob.
+func TestUploadIsCutAsFormat1Says(t *testing.T) {
+	var gz bytes.Buffer
+	for seed := range 2 {
+		z := gzip.NewWriter(&gz)
+		_, err := z.Write(random(byte(seed), 50_000))
+		check(t, errors.Join(err, z.Close()))
+	}
+	r := repositoryOf(t, store.Open(t.TempDir()), "app")
+	f, err := r.Blob(t.Context(), upload(t, r, gz.Bytes()))
+	check(t, err)
+	defer f.Close()
+	c := cut.NewCutter(unixfs.V1)
+	defer c.Close()
+	_, err = c.Write(gz.Bytes())
+	check(t, err)
+	want, err := c.File()
+	if err != nil || len(want.Table.Leaves) != 2 || f.CID != want.CID {
+		t.Errorf("the blob is %s, want %s of %d leaves, %v", f.CID, want.CID, len(want.Table.Leaves), err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 
 	dag "github.com/ipfs/boxo/ipld/merkledag"
 	ft "github.com/ipfs/boxo/ipld/unixfs"
@@ -20,30 +21,38 @@ type File struct {
 // NewTable returns an empty table for leaves of the profile's kind.
 func (p Profile) NewTable() *Table { return &Table{Wrapped: !p.params.RawLeaves} }
 
-// A Cutter cuts a file into leaves of a fixed length, as `ipfs add` does.
+// A Cutter cuts a file into leaves of a fixed length, as `ipfs add` does. It keeps no
+// bytes of the file, except where leaves are wrapped.
 type Cutter struct {
 	table *Table
-	size  int    // of a leaf
-	buf   []byte // the beginning of the next leaf
+	size  int       // of a leaf
+	n     int       // bytes of the next leaf so far
+	hash  hash.Hash // of these bytes
+	buf   []byte    // these bytes, if leaves are wrapped
 }
 
 // NewCutter returns a cutter for the profile's kind and length of leaves.
 func (p Profile) NewCutter() *Cutter {
-	return &Cutter{table: p.NewTable(), size: p.LeafSize()}
+	return &Cutter{table: p.NewTable(), size: p.LeafSize(), hash: sha256.New()}
 }
 
 // Write adds the next bytes of the file. It never fails.
 func (c *Cutter) Write(b []byte) (int, error) {
-	n := len(b)
+	written := len(b)
 	for len(b) > 0 {
-		part := min(len(b), c.size-len(c.buf))
-		c.buf = append(c.buf, b[:part]...)
-		b = b[part:]
-		if len(c.buf) == c.size {
+		part := b[:min(len(b), c.size-c.n)]
+		if c.table.Wrapped {
+			c.buf = append(c.buf, part...)
+		} else {
+			c.hash.Write(part)
+		}
+		c.n += len(part)
+		b = b[len(part):]
+		if c.n == c.size {
 			c.cut()
 		}
 	}
-	return n, nil
+	return written, nil
 }
 
 // WriteLeaf adds at most MaxLeaf bytes as a leaf of their own, given their sha2-256
@@ -56,20 +65,25 @@ func (c *Cutter) WriteLeaf(b []byte, digest [sha256.Size]byte) {
 		c.Write(b)
 		return
 	}
-	if len(c.buf) > 0 {
+	if c.n > 0 {
 		c.cut()
 	}
-	c.table.Leaves = append(c.table.Leaves, Leaf{digest, c.table.Size() + int64(len(b))})
+	c.table.append(digest, len(b))
 }
 
 func (c *Cutter) cut() {
-	c.table.Add(c.buf)
-	c.buf = c.buf[:0]
+	if c.table.Wrapped {
+		c.table.Add(c.buf)
+	} else {
+		c.table.append([sha256.Size]byte(c.hash.Sum(nil)), c.n)
+	}
+	c.buf, c.n = c.buf[:0], 0
+	c.hash.Reset()
 }
 
 // Table returns the leaves of the file. The cutter must not be used afterwards.
 func (c *Cutter) Table() *Table {
-	if len(c.buf) > 0 {
+	if c.n > 0 {
 		c.cut()
 	}
 	return c.table

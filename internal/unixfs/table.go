@@ -97,7 +97,11 @@ func (t *Table) Unwrap(i int, block []byte) ([]byte, error) {
 
 // Add appends a leaf with data, of at most MaxLeaf bytes.
 func (t *Table) Add(data []byte) {
-	t.Leaves = append(t.Leaves, Leaf{LeafDigest(data, t.Wrapped), t.Size() + int64(len(data))})
+	t.append(LeafDigest(data, t.Wrapped), len(data))
+}
+
+func (t *Table) append(digest [sha256.Size]byte, n int) {
+	t.Leaves = append(t.Leaves, Leaf{digest, t.Size() + int64(n)})
 }
 
 // Span returns the leaves [i, j) that hold the file's bytes [from, to).
