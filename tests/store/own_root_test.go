@@ -151,7 +151,7 @@ func TestOwnRootHasOneOwner(t *testing.T) {
 	harness.Convert(t, archive, "--store="+store, "--onto=root")
 	const owner = "65534"
 	harness.Run(t, exec.Command("chown", "-R", owner+":"+owner, store))
-	harness.Run(t, exec.Command("chmod", "755", path.Dir(store), path.Dir(path.Dir(store))))
+	harness.Run(t, exec.Command("chmod", "755", path.Dir(store)))
 	harness.Convert(t, harness.ArchiveOfLayers(t, "team/app:v2", "of two"), "--store="+store, "--onto=root")
 	harness.InStore(t, store, "rollback", "1")
 	harness.InStore(t, store, "gc")
