@@ -12,6 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/origin"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/verify"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/repository"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
@@ -47,7 +48,7 @@ cache, so that they are converted or fetched again.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.BoolVar(&f.all, "all", false, "verify every image of the store or CAR file")
+	fs.BoolVar(&f.all, "all", false, "verify every image of the store or CAR file, those of the store's own root too")
 	f.source.registerReadOnly(cmd)
 	registerRegistry(fs, &f.registry)
 	return cmd
@@ -105,7 +106,8 @@ func (v *verification) open(ctx context.Context, args []string) error {
 	if v.from, v.roots, err = v.at.origin(v.logf); err != nil || !v.at.isStore() {
 		return err
 	}
-	records, err := v.at.openStore().Images(ctx)
+	s := v.at.openStore()
+	records, err := s.Images(ctx)
 	v.damaged = err
 	for _, r := range records {
 		if root, err := cidname.ParseAny(r.Root); err == nil {
@@ -113,6 +115,21 @@ func (v *verification) open(ctx context.Context, args []string) error {
 			v.plain[root] = len(r.Images) == 0
 		}
 	}
+	return v.addOwnRoot(ctx, s)
+}
+
+// addOwnRoot adds the current state of a store's own root, if it has one.
+func (v *verification) addOwnRoot(ctx context.Context, s *store.Store) error {
+	current, err := s.Root().Current()
+	if errors.Is(err, store.ErrLacking) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	images, err := repository.New(s, repository.Config{}).Images(ctx, current)
+	v.roots = append(v.roots, current)
+	v.plain[current] = err == nil && len(images) == 0
 	return nil
 }
 

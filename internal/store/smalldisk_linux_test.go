@@ -109,3 +109,39 @@ func TestImportEvictsBeforeDiskIsFull(t *testing.T) {
 		<-time.After(5 * time.Millisecond) // about 50 MB a second
 	}
 }
+
+// However little room the disk has, a change is made or fails as a whole, and the log agrees
+// with the current state.
+func TestRootOnAFullDisk(t *testing.T) {
+	dir := smallDisk(t, 2<<20)
+	s := Open(filepath.Join(dir, "store"))
+	changed(t, s, putTag("team/app", "first", "first"))
+	filler := filepath.Join(dir, "filler")
+	made, failed := 0, 0
+	for pages := range int64(24) {
+		check(t, os.RemoveAll(filler))
+		free, _, err := diskSpace(dir)
+		check(t, err)
+		check(t, os.WriteFile(filler, make([]byte, free-pages<<12), 0o600))
+		before, tag := current(t, s), fmt.Sprint("v", pages)
+		done, err := s.Root().Change(t.Context(), putTag("team/app", tag, tag))
+		switch {
+		case err == nil:
+			made++
+			checkRoot(t, s, map[string][]string{})
+			if !hasTag(t, s, done.State.Root, "team/app", tag, tag) {
+				t.Errorf("with %d pages free, the image is missing", pages)
+			}
+		case !errors.Is(err, syscall.ENOSPC) || !current(t, s).Equals(before):
+			t.Errorf("with %d pages free, the root is %s, and was %s: %v", pages, current(t, s), before, err)
+		default:
+			failed++
+		}
+		if all := states(t, s); len(all) != made+1 {
+			t.Errorf("with %d pages free, there are %d states, want %d", pages, len(all), made+1)
+		}
+	}
+	if made == 0 || failed == 0 {
+		t.Errorf("%d changes were made, and %d failed", made, failed)
+	}
+}

@@ -83,6 +83,9 @@ func TestOwnRoot(t *testing.T) {
 	if address := states[2].Actions[0].Address; !strings.Contains(ref, address) {
 		t.Errorf("the log has the address %s, and the converter printed %s", address, ref)
 	}
+	if got := harness.InStore(t, store, "name", "localhost:5000/other:v1"); !strings.Contains(got, states[0].Actions[0].Address) {
+		t.Errorf("name prints %s", got)
+	}
 	if got := harness.InStore(t, store, "rollback", "2"); strings.TrimSpace(got) != states[2].Address {
 		t.Errorf("rollback prints %s", got)
 	}
