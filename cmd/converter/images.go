@@ -44,7 +44,7 @@ func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
 	if len(given) > 0 && !s.Exists() {
 		return nil, fmt.Errorf("there is no store in %s", at.path)
 	}
-	return s, becomeOwner(s)
+	return s, becomeOwner(s, false)
 }
 
 func newImagesCommand() *cobra.Command {

@@ -5,20 +5,24 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// becomeOwner makes a process of root one of the user who owns a store with a root of its
-// own. That user alone writes to it, and could lead root elsewhere. There is no way back, so
-// what only root may read must be open already.
-func becomeOwner(s *store.Store) error {
-	if os.Geteuid() != 0 || !s.Root().Exists() {
+// becomeOwner makes a process of root one of the user who owns a store, if the store has a
+// root of its own, or is to get one. That user alone writes to it, and could lead root
+// elsewhere. There is no way back, so what only root may read must be open already.
+func becomeOwner(s *store.Store, ownRoot bool) error {
+	if os.Geteuid() != 0 || !ownRoot && !s.Root().Exists() {
 		return nil
 	}
 	info, err := os.Stat(s.Dir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

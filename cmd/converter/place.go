@@ -167,7 +167,7 @@ func (p place) destination(mostCounted int, logf func(format string, args ...any
 		}
 		return dst, dst.Path(), nil
 	}
-	if err := becomeOwner(p.openStore()); err != nil {
+	if err := becomeOwner(p.openStore(), false); err != nil {
 		return nil, "", err
 	}
 	dst, err := destination.ToStore(p.path)
@@ -191,7 +191,7 @@ func (p place) destinationOnto(onto, what string, mostCounted int, logf func(for
 		return nil, "", errors.New("--onto root adds images to the root of a store, and they are not written to a store: leave out the flag that names the other place")
 	}
 	who := userName()
-	if err := becomeOwner(p.openStore()); err != nil {
+	if err := becomeOwner(p.openStore(), true); err != nil {
 		return nil, "", err
 	}
 	dst, err := destination.ToRoot(p.path, what, who, logf)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
@@ -47,11 +48,22 @@ func newDraft(im *Import, current cid.Cid) *Draft {
 func (d *Draft) make(c *rootChange) {
 	before := d.root
 	d.actions = nil
-	if c.err = c.make(c.ctx, d); c.err != nil {
+	if c.err = c.run(d); c.err != nil {
 		d.root = before
 		return
 	}
 	c.actions, c.isNew = d.actions, !d.root.Equals(before)
+}
+
+// run calls the function of a change. A panic in it is an error: a server would survive it on
+// the goroutine of the request.
+func (c *rootChange) run(d *Draft) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("changing the root: panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return c.make(c.ctx, d)
 }
 
 // Note adds an action to the line of the log.

@@ -270,6 +270,15 @@ func TestAFailedChangeBesideOthers(t *testing.T) {
 	}
 }
 
+func TestChangeThatPanics(t *testing.T) {
+	s := Open(t.TempDir())
+	before := changed(t, s, putTag("app", "v1", "one"))
+	if _, err := s.Root().Change(t.Context(), func(context.Context, *Draft) error { panic("sorry") }); err == nil || !current(t, s).Equals(before.Root) {
+		t.Errorf("%v", err)
+	}
+	changed(t, s, putTag("app", "v2", "two"))
+}
+
 func TestRollback(t *testing.T) {
 	s := Open(t.TempDir())
 	first := changed(t, s, putTag("app", "v1", "one"))

@@ -151,10 +151,10 @@ func TestOwnRootHasOneOwner(t *testing.T) {
 	harness.Need(t, "root", "bin/converter", "setpriv")
 	store := t.TempDir()
 	archive := harness.ArchiveOfLayers(t, "team/app:v1", "of one")
-	harness.Convert(t, archive, "--store="+store, "--onto=root")
 	const owner = "65534"
-	harness.Run(t, exec.Command("chown", "-R", owner+":"+owner, store))
+	harness.Run(t, exec.Command("chown", owner+":"+owner, store))
 	harness.Run(t, exec.Command("chmod", "755", path.Dir(store)))
+	harness.Convert(t, archive, "--store="+store, "--onto=root")
 	harness.Convert(t, harness.ArchiveOfLayers(t, "team/app:v2", "of two"), "--store="+store, "--onto=root")
 	harness.InStore(t, store, "rollback", "1")
 	harness.InStore(t, store, "gc")
