@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"context"
+	crand "crypto/rand"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 // The environment of a process that writes to a root: the store's directory, the name of its
@@ -34,12 +40,50 @@ func TestRootWriter(t *testing.T) {
 	count, err := strconv.Atoi(os.Getenv(writerCount))
 	check(t, err)
 	s := Open(dir)
+	change := s.Root().Change
+	if strings.HasPrefix(name, converting) {
+		change = func(ctx context.Context, make func(context.Context, *Draft) error) (Changed, error) {
+			return convert(t, s, name, make)
+		}
+	}
 	for i := range count {
 		tag := fmt.Sprint("v", i)
-		_, err := s.Root().Change(t.Context(), putTag(name, tag, name+tag))
+		_, err := change(t.Context(), putTag(name, tag, name+tag))
 		check(t, err)
 		fmt.Printf("did %s\n", tag)
 	}
+}
+
+// converting begins the names of repositories to which a conversion adds images.
+const converting = "converted"
+
+// convert makes a change together with a blob, as a conversion does.
+func convert(t *testing.T, s *Store, name string, change func(context.Context, *Draft) error) (Changed, error) {
+	im, err := s.BeginImport()
+	check(t, err)
+	defer im.Close()
+	content := random(1 << 10)
+	path := filepath.Join(im.TempDir(), "blob")
+	check(t, os.WriteFile(path, content, 0o600))
+	cutter := unixfs.V1.NewCutter()
+	cutter.Write(content)
+	file, err := unixfs.V1.Layout(cutter.Table())
+	check(t, err)
+	check(t, im.Lock(t.Context()))
+	check(t, im.Blob(path, digest.FromBytes(content), file))
+	return im.ChangeRoot(t.Context(), func(ctx context.Context, d *Draft) error {
+		if err := change(ctx, d); err != nil {
+			return err
+		}
+		return d.Edit(ctx, map[string]*unixfs.Node{layout.BlobPath(name, digest.FromBytes(content)): &file.Node})
+	})
+}
+
+// random returns n bytes that no other process makes.
+func random(n int) []byte {
+	b := make([]byte, n)
+	crand.Read(b)
+	return b
 }
 
 // A writer is a process that writes to a root.
@@ -77,7 +121,7 @@ func (w *writer) answered() (tags []string, err error) {
 func TestProcessesShareARoot(t *testing.T) {
 	s := Open(t.TempDir())
 	const each = 15
-	writers := []*writer{startWriter(t, s.Dir(), "one", each), startWriter(t, s.Dir(), "two", each)}
+	writers := []*writer{startWriter(t, s.Dir(), "one", each), startWriter(t, s.Dir(), "two", each), startWriter(t, s.Dir(), converting, each)}
 	var group sync.WaitGroup
 	group.Go(func() {
 		for i := range each {
@@ -102,7 +146,7 @@ func TestProcessesShareARoot(t *testing.T) {
 			logged[a.Name+a.Reference]++
 		}
 	}
-	for _, name := range []string{"one", "two", "three"} {
+	for _, name := range []string{"one", "two", "three", converting} {
 		for i := range each {
 			tag := fmt.Sprint("v", i)
 			if !hasTag(t, s, current(t, s), name, tag, name+tag) || logged[name+tag] != 1 {
@@ -112,7 +156,7 @@ func TestProcessesShareARoot(t *testing.T) {
 	}
 }
 
-// Two processes are killed at random moments. Every change that was answered is there, the
+// Two processes and a conversion are killed at random moments. Every change that was answered is there, the
 // current state is whole, and the log agrees with it.
 func TestKilledRootWriters(t *testing.T) {
 	rounds := 40
@@ -125,6 +169,7 @@ func TestKilledRootWriters(t *testing.T) {
 		writers := []*writer{
 			startWriter(t, dir, fmt.Sprintf("a-%d", round), 1000),
 			startWriter(t, dir, fmt.Sprintf("b-%d", round), 1000),
+			startWriter(t, dir, fmt.Sprintf("%s-%d", converting, round), 1000),
 		}
 		after := time.Duration(random.IntN(150)) * time.Millisecond
 		for _, w := range writers {
