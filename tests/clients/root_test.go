@@ -62,6 +62,22 @@ func TestEveryClientPullsBelowRoot(t *testing.T) {
 	}
 }
 
+// Every client pulls an image from a store's own root, once the converter has put it there,
+// though Caddy runs already.
+func TestEveryClientPullsFromOwnRoot(t *testing.T) {
+	harness.Parallel(t)
+	img := harness.DockerImage(t)
+	store := t.TempDir()
+	caddy := harness.NewCaddy(t, fmt.Sprintf("ipfs_registry {\nstore %s\nroot\n}", store))
+	harness.Convert(t, img.Archive, "--store="+store, "--onto=root")
+	for _, client := range harness.Clients {
+		t.Run(client.Name, func(t *testing.T) {
+			harness.Parallel(t)
+			img.MustBe(t, client.Pull(t, caddy.Host()+"/"+harness.ImageName+":v1"))
+		})
+	}
+}
+
 // containerd pulls the images of the registries that a mirror is for. The mirror has no
 // image of another registry, whatever its name is, since containerd says of which
 // registry the image is.
