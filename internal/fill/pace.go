@@ -7,12 +7,13 @@ import (
 )
 
 // A fill fetches faster than its readers take, but not the whole blob for readers that
-// stopped taking: beside twice the bytes that they got, it fetches at most window bytes.
-// So a client that stalls costs a window and not a blob. While a reader waits for bytes,
-// nothing is held back.
+// stopped taking: beside the bytes that they got, it fetches at most window bytes. So a
+// client that stalls costs a window and not a blob. For each byte of a part, partShare bytes
+// are fetched, so that a blob is kept of which clients want half. While a reader waits for
+// bytes, nothing is held back.
 const (
-	window      = 8 << 20
-	windowShare = 2
+	window    = 4 << 20
+	partShare = 2
 )
 
 // How often a stream that is too far ahead looks at the readers, and how long it waits
@@ -29,7 +30,10 @@ func (f *fetch) isFarAhead() bool {
 	if f.readers == 0 || f.waiting > 0 {
 		return false
 	}
-	enough := (f.fetched.Load() + f.copied.Load() - window) / windowShare
+	enough := f.fetched.Load() + f.copied.Load() - window
+	if f.parts {
+		enough /= partShare
+	}
 	return enough > 0 && !f.haveTaken(enough)
 }
 

@@ -35,6 +35,7 @@ type Cache struct {
 	begun chan struct{} // has a value when a blob has begun before the cache was measured
 
 	evicting sync.Mutex // held while this process evicts
+	inVain   time.Time  // when eviction last made no room; guarded by evicting
 
 	mu     sync.Mutex
 	config CacheConfig
@@ -191,15 +192,28 @@ func (c *Cache) take(n int64) bool {
 	return c.room.take(n)
 }
 
+// evictAgain is how long writers do not evict after that made no room. They would wait for
+// one another, and each for a look at all files.
+const evictAgain = time.Second
+
+// evictFor evicts to make room for n bytes, and reports whether there is room.
 func (c *Cache) evictFor(n int64) bool {
 	c.evicting.Lock()
 	defer c.evicting.Unlock()
-	if c.room.exceeds(n) { // another writer may have evicted since
-		if err := c.evict(context.Background()); err != nil {
-			c.failed(err)
-		}
+	if !c.room.exceeds(n) { // another writer has evicted since
+		return true
 	}
-	return !c.room.exceeds(n)
+	if time.Since(c.inVain) < evictAgain {
+		return false
+	}
+	if err := c.evict(context.Background()); err != nil {
+		c.failed(err)
+	}
+	if c.room.exceeds(n) {
+		c.inVain = time.Now()
+		return false
+	}
+	return true
 }
 
 // Node returns a verified node, kept or cached.

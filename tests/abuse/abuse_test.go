@@ -23,9 +23,10 @@ const pace = time.Second
 
 // How long the parts of an attack take.
 const (
-	aloneTime  = time.Second     // the honest client pulls
-	crowdTime  = 4 * time.Second // all clients attack
-	settleTime = 2 * time.Second // afterwards, when all work must have ended
+	aloneTime  = time.Second      // the honest client pulls
+	crowdTime  = 4 * time.Second  // all clients attack
+	slowTime   = 30 * time.Second // instead, if the registry needs a while to notice
+	settleTime = 2 * time.Second  // afterwards, when all work must have ended
 )
 
 // The bars.
@@ -144,12 +145,16 @@ func (r *arena) idleCPU(t *testing.T) float64 {
 // settle waits until what ends at once has ended.
 func settle() { time.Sleep(500 * time.Millisecond) }
 
-// crowd has all clients attack for crowdTime, and then leave.
+// crowd has all clients attack for a while, and then leave.
 func (r *arena) crowd(t *testing.T, do func(*stranger)) {
+	attacking := crowdTime
+	if r.attack.slow {
+		attacking = slowTime
+	}
 	var all sync.WaitGroup
 	for i := range crowd {
 		all.Go(func() {
-			s := r.stranger(t, crowdTime, i+1)
+			s := r.stranger(t, attacking, i+1)
 			defer s.leave()
 			for s.ctx.Err() == nil {
 				next := time.Now().Add(pace)

@@ -62,9 +62,9 @@ var cacheAttacks = []attack{
 	{finding: "11c", sent: "the last byte of a blob", store: true, keeps: true, prepare: func(r *arena) func(*stranger) {
 		return r.blobsOf(crowd+1, 48, func(s *stranger, path string) { s.get(path, "Range", "bytes=-1") })
 	}},
-	{finding: "11d", sent: "ten ranges of one byte, all over a blob", store: true, keeps: true, prepare: func(r *arena) func(*stranger) {
+	{finding: "11d", sent: "three ranges of one byte, all over a blob", store: true, keeps: true, prepare: func(r *arena) func(*stranger) {
 		return r.blobsOf(crowd+1, 48, func(s *stranger, path string) {
-			s.get(path, "Range", "bytes=0-0,5000000-5000000,10000000-10000000,15000000-15000000,20000000-20000000,25000000-25000000,30000000-30000000,35000000-35000000,40000000-40000000,45000000-45000000")
+			s.get(path, "Range", "bytes=0-0,20000000-20000000,45000000-45000000")
 		})
 	}},
 	{finding: "11e", sent: "a blob, left after 1 kB", store: true, keeps: true, large: true, prepare: func(r *arena) func(*stranger) {

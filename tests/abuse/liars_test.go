@@ -21,10 +21,13 @@ var gatewayAttacks = []attack{
 		return r.tarpit(func(ctx context.Context) { wait(ctx, 25*time.Second) })
 	}},
 	{finding: "16", sent: "a CAR that does not end, with 40 blocks of 1 MiB that were not requested", large: true, prepare: func(r *arena) func(*stranger) {
+		var blocks []link
+		for i := range 40 {
+			blocks = append(blocks, r.raw(noise(i, 1<<20)))
+		}
 		return r.cars(func(w http.ResponseWriter) {
-			for i := range 40 {
-				data := noise(i, 1<<20)
-				writeSection(w, r.raw(data).cid.Bytes(), data)
+			for _, b := range blocks {
+				writeSection(w, b.cid.Bytes(), r.dag[string(b.cid.Hash())].data)
 			}
 		})
 	}},
@@ -44,9 +47,10 @@ var gatewayAttacks = []attack{
 		})
 	}},
 	{finding: "16c", sent: "a CAR with a block of 4 GiB", large: true, prepare: func(r *arena) func(*stranger) {
+		c := r.raw([]byte("x")).cid
 		return r.cars(func(w http.ResponseWriter) {
 			w.Write([]byte{0x80, 0x80, 0x80, 0x80, 0x10})
-			w.Write(r.raw([]byte("x")).cid.Bytes())
+			w.Write(c.Bytes())
 			w.Write(make([]byte, 32<<20))
 		})
 	}},
