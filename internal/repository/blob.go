@@ -21,7 +21,11 @@ func (r *Repository) Blob(ctx context.Context, d digest.Digest) (*store.File, er
 	if err != nil {
 		return nil, err
 	}
-	return r.repositories.store.OpenFile(c)
+	f, err := r.repositories.store.OpenFile(c)
+	if errors.Is(err, store.ErrLacking) { // it was damaged, and must be uploaded again
+		err = fmt.Errorf("%w: %s", ErrBlobUnknown, d)
+	}
+	return f, err
 }
 
 // find returns the file of a blob of the repository.

@@ -29,8 +29,7 @@ func (r *Repository) Begin(_ context.Context) (Upload, error) {
 	return Upload{ID: id}, err
 }
 
-// Upload returns how far an upload has come. The bytes before Size are on disk. The error may
-// be ErrUploadUnknown.
+// Upload returns how far an upload has come. The error may be ErrUploadUnknown.
 func (r *Repository) Upload(_ context.Context, id string) (Upload, error) {
 	info, size, err := r.root().UploadSize(id)
 	if err := r.checkUpload(info, err); err != nil {
@@ -63,8 +62,9 @@ func (r *Repository) open(id string) (*store.Upload, error) {
 	return u, nil
 }
 
-// Append adds the bytes of body to an upload, until body ends, and makes them durable. offset
-// is where the client says that they begin, or -1 if it does not say.
+// Append adds the bytes of body to an upload, until body ends. They survive the process; only
+// Finish makes them durable. offset is where the client says that they begin, or -1 if it does
+// not say.
 //
 // Append returns how far the upload has come also with an error. If body fails, the bytes
 // before stay, and the error is a *ReadError. It may also be ErrUploadUnknown, ErrUploadBusy, a
@@ -87,9 +87,6 @@ func (r *Repository) Append(ctx context.Context, id string, offset int64, body i
 	if _, tooLarge := errors.AsType[*TooLargeError](err); tooLarge {
 		s.close()
 		return Upload{ID: id}, errors.Join(err, u.Remove())
-	}
-	if s.size > u.Size {
-		err = errors.Join(err, u.Sync())
 	}
 	r.repositories.sums.put(id, s)
 	return Upload{id, s.size}, err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -84,8 +85,8 @@ func (c *collection) markPending() error {
 		if err == nil {
 			err = c.kept.follow(c.ctx, file)
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // the blob is lost, and must be uploaded again
+		if isLost(err) {
+			return nil // the blob must be uploaded again
 		}
 		return err
 	})
@@ -114,14 +115,17 @@ func (c *collection) markAddresses() error {
 
 func (c *collection) markAddress(a Action) error {
 	kept, err := c.keepsManifest(a)
-	if errors.Is(err, fs.ErrNotExist) { // an earlier collection removed it
+	if err == nil && kept {
+		err = c.kept.directories(c.ctx, a.Address)
+	}
+	if isLost(err) { // an earlier collection removed the address, or its directories have rotted
 		return nil
 	}
-	if err != nil || !kept {
-		return err
-	}
-	return c.kept.directories(c.ctx, a.Address)
+	return err
 }
+
+// isLost reports whether an error says that a file of the store is missing or damaged.
+func isLost(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrDamaged) }
 
 // keepsManifest reports whether a manifest at the address of an action is marked.
 func (c *collection) keepsManifest(a Action) (bool, error) {
@@ -141,8 +145,14 @@ func (c *collection) keepsManifest(a Action) (bool, error) {
 	return false, err
 }
 
-// keptNode is a unixfs.Getter of kept nodes.
-func (s *Store) keptNode(_ context.Context, c cid.Cid) ([]byte, error) { return s.readNode(c) }
+// keptNode returns a kept node, verified. It is a unixfs.Getter.
+func (s *Store) keptNode(_ context.Context, c cid.Cid) ([]byte, error) {
+	data, err := s.readNode(c)
+	if err == nil && (unixfs.Block{CID: c, Data: data}).Verify() != nil {
+		err = fmt.Errorf("%s is %w: its bytes do not have the hash in its name", s.nodePath(c), ErrDamaged)
+	}
+	return data, err
+}
 
 // directories walks the directories below root that are there, and no files.
 func (w *walk) directories(ctx context.Context, root cid.Cid) error {

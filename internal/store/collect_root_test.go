@@ -122,6 +122,19 @@ func TestCollectKeepsAddresses(t *testing.T) {
 	}
 }
 
+// A damaged address of an earlier state keeps nothing from being collected.
+func TestCollectOfADamagedAddress(t *testing.T) {
+	s, clock := rootWithClock(t)
+	first := changed(t, s, putTag("team/app", "v1", "one")).Actions[0].Address
+	changed(t, s, putTag("team/app", "v2", "two"))
+	clock.advance(1000 * time.Hour)
+	check(t, os.WriteFile(s.nodePath(first), []byte("rot"), 0o600))
+	collected(t, s)
+	if hasNode(s, first) || !hasTag(t, s, current(t, s), "team/app", "v1", "one") {
+		t.Error("the damaged address is there, or its image is gone")
+	}
+}
+
 // uploaded makes a blob of the store a pending one of a repository.
 func uploaded(t *testing.T, s *Store, name string, content []byte) (digest.Digest, cid.Cid) {
 	t.Helper()

@@ -147,16 +147,17 @@ func (im *Import) Blob(path string, d digest.Digest, f *unixfs.File) error {
 	if err := im.placeBlob(path, im.store.blobPath(d)); err != nil {
 		return fmt.Errorf("storing blob %s: %w", d, err)
 	}
-	for _, nd := range f.Nodes {
-		if err := im.Node(nd); err != nil {
-			return err
-		}
-	}
 	record, err := encodeFile(d, f.Table)
 	if err != nil {
 		return fmt.Errorf("storing blob %s: %w", d, err)
 	}
-	return im.write(im.store.filePath(f.CID), record)
+	var group errgroup.Group
+	group.SetLimit(maxWriters)
+	for _, nd := range f.Nodes {
+		group.Go(func() error { return im.Node(nd) })
+	}
+	group.Go(func() error { return im.write(im.store.filePath(f.CID), record) })
+	return group.Wait()
 }
 
 func (im *Import) placeBlob(path, final string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -29,7 +30,8 @@ func (r *Root) mark(name string, d digest.Digest) string {
 }
 
 // Pend makes the file c, which the store has, a pending blob of a repository under the digest
-// d, durably. The import must be locked.
+// d. What the import has put in place is durable then. The mark itself may be lost when the
+// power fails, and the blob must be uploaded again. The import must be locked.
 func (im *Import) Pend(name string, d digest.Digest, c cid.Cid) error {
 	if im.lock == nil {
 		return errNotLocked
@@ -38,10 +40,19 @@ func (im *Import) Pend(name string, d digest.Digest, c cid.Cid) error {
 	if err := r.checkOwner(); err != nil {
 		return err
 	}
-	if err := im.write(r.mark(name, d), []byte(key(c)+"\n")); err != nil {
+	if err := im.sync(); err != nil {
 		return err
 	}
-	return im.sync()
+	return im.retry(func() error {
+		temp := filepath.Join(im.TempDir(), "mark")
+		if err := os.WriteFile(temp, []byte(key(c)+"\n"), 0o600); err != nil {
+			return err
+		}
+		if err := im.store.mkdirAll(r.marks(name)); err != nil {
+			return err
+		}
+		return im.store.place(temp, r.mark(name, d), false)
+	})
 }
 
 // Pending returns the file that is a pending blob of a repository, and keeps it pending for
@@ -49,6 +60,9 @@ func (im *Import) Pend(name string, d digest.Digest, c cid.Cid) error {
 func (r *Root) Pending(name string, d digest.Digest) (cid.Cid, error) {
 	path := r.mark(name, d)
 	c, err := r.readMark(path)
+	if errors.Is(err, ErrDamaged) { // the power failed
+		return cid.Undef, fmt.Errorf("%w: %w", err, ErrLacking)
+	}
 	if err != nil {
 		return cid.Undef, lacking(err)
 	}
