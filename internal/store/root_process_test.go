@@ -42,8 +42,8 @@ func TestRootWriter(t *testing.T) {
 	s := Open(dir)
 	change := s.Root().Change
 	if strings.HasPrefix(name, converting) {
-		change = func(ctx context.Context, make func(context.Context, *Draft) error) (Changed, error) {
-			return convert(t, s, name, make)
+		change = func(_ context.Context, edit func(context.Context, *Draft) error) (Changed, error) {
+			return convert(t, s, name, edit)
 		}
 	}
 	for i := range count {
