@@ -1,6 +1,10 @@
 package images
 
-import "context"
+import (
+	"context"
+
+	"github.com/ipfs/go-cid"
+)
 
 // Admit returns the error of class Denied if the lists refuse one of the paths below
 // the root of the query's image, before anything is looked for.
@@ -9,6 +13,14 @@ func (l *Library) Admit(q Query, paths ...string) error {
 		if err := q.checkLists(l.config.Lists, p); err != nil {
 			return newError(Denied, err)
 		}
+	}
+	return nil
+}
+
+// AdmitContent returns the error of class Denied if the deny lists name a file.
+func (l *Library) AdmitContent(file cid.Cid) error {
+	if err := l.config.Lists.CheckDenied(file, ""); err != nil {
+		return newError(Denied, err)
 	}
 	return nil
 }

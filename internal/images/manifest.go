@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/ipfs/go-cid"
+	"github.com/opencontainers/go-digest"
+
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
@@ -22,6 +25,13 @@ func (l *Library) Manifest(ctx context.Context, q Query) (layout.Manifest, Origi
 		}
 		return v.provedManifest(ctx)
 	})
+}
+
+// HasManifest reports whether the query's image, of format 1, has a manifest under a digest.
+func (l *Library) HasManifest(ctx context.Context, q Query, d digest.Digest) bool {
+	at := layout.Place{Root: q.Image.Root, Path: layout.ManifestPath(q.Image.Name, d.String())}
+	_, _, err := find(ctx, l, q, func(v view) ([]cid.Cid, error) { return v.Trail(ctx, at.Root, at.Path) })
+	return err == nil
 }
 
 // provedManifest is manifest for what gateways prove: it is remembered, and its blobs

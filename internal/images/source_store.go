@@ -64,6 +64,9 @@ func lacking(err error) error {
 	return err
 }
 
+// StoredBlob returns the blob that an open file of a store is. Closing it closes the file.
+func StoredBlob(f *store.File) Blob { return storedBlob{f} }
+
 // A storedBlob is a file of a store.
 type storedBlob struct{ *store.File }
 

@@ -10,6 +10,10 @@ import (
 // its tags nor a digest.
 func MayBeAlias(reference string) bool { return reference == Latest || reference == latestV2 }
 
+// IsReservedTag reports whether a reference is where image2ipfs keeps a manifest. Below an
+// address, it is not found as a tag.
+func IsReservedTag(reference string) bool { return reference == latestV1 || reference == latestV2 }
+
 // Tags returns the sorted tags among the entries of an image's manifests, without aliases.
 // If latest stands beside another tag of the only tagged manifest, it may be a tag or an
 // alias, and counts as an alias.
@@ -18,7 +22,7 @@ func Tags(entries map[string]cid.Cid) []string {
 	var first cid.Cid
 	different := false
 	for name, c := range entries {
-		if name == latestV1 || name == latestV2 || IsDigest(name) || CheckTag(name) != nil {
+		if IsReservedTag(name) || IsDigest(name) || CheckTag(name) != nil {
 			continue
 		}
 		if tags = append(tags, name); len(tags) == 1 {

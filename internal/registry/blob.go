@@ -69,7 +69,7 @@ func gatewayURL(gateway *url.URL, at layout.Place) *url.URL {
 func (g *Registry) deliver(w http.ResponseWriter, r Request, q request, from images.Origin, b images.Blob) error {
 	d := &delivery{w: w, r: r, q: q, cache: q.cacheControl(r)}
 	if from == images.FromStore { // which knows that the digest is right
-		d.cache = immutable(r, q.Digest.String())
+		d.cache = q.immutable(r, q.Digest.String())
 	}
 	status := condition(r, etagOf(q.Digest))
 	if r.Method == http.MethodHead || status != 0 {

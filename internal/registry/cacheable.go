@@ -20,9 +20,18 @@ func immutable(r Request, name string) string {
 	return cacheScope(r) + ", max-age=31536000, immutable, no-transform"
 }
 
+// immutable is immutable for what is requested by digest. In an own root it can be deleted,
+// and a client that pushes must not be told by a cache that it is there.
+func (q request) immutable(r Request, name string) string {
+	if q.Own {
+		return revalidated(r)
+	}
+	return immutable(r, name)
+}
+
 // cacheControl returns the Cache-Control of content found by a path. Below a CID it never
 // changes, below a name it may be kept until the name is looked up again, and below the
-// root it must be revalidated, because another root may be configured.
+// root it must be revalidated, because the root may be another one tomorrow.
 func (q request) cacheControl(r Request) string {
 	switch {
 	case q.isNamed():

@@ -27,6 +27,17 @@ var (
 	codeUnsupported     = errorCode{"UNSUPPORTED", http.StatusMethodNotAllowed}
 	codeBadQuery        = errorCode{"UNSUPPORTED", http.StatusBadRequest}
 
+	codeUnauthorized        = errorCode{"UNAUTHORIZED", http.StatusUnauthorized}
+	codeManifestBlobUnknown = errorCode{"MANIFEST_BLOB_UNKNOWN", http.StatusNotFound}
+	codeManifestTooLarge    = errorCode{"MANIFEST_INVALID", http.StatusRequestEntityTooLarge}
+	codeUploadUnknown       = errorCode{"BLOB_UPLOAD_UNKNOWN", http.StatusNotFound}
+	codeUploadInvalid       = errorCode{"BLOB_UPLOAD_INVALID", http.StatusBadRequest}
+	codeUploadBusy          = errorCode{"BLOB_UPLOAD_INVALID", http.StatusConflict}
+	codeUploadRange         = errorCode{"BLOB_UPLOAD_INVALID", http.StatusRequestedRangeNotSatisfiable}
+	codeUploadStalled       = errorCode{"BLOB_UPLOAD_INVALID", http.StatusRequestTimeout}
+	codeSizeInvalid         = errorCode{"SIZE_INVALID", http.StatusBadRequest}
+	codeBlobTooLarge        = errorCode{"SIZE_INVALID", http.StatusRequestEntityTooLarge}
+
 	// Content that the lists refuse. A 404 would make users look for mistakes in a
 	// correct address, and a 401 would make clients ask for a password.
 	codeNotAllowed = errorCode{"DENIED", http.StatusForbidden}
@@ -97,8 +108,8 @@ func writeError(w http.ResponseWriter, r *http.Request, c errorCode, message str
 		return err
 	}
 	w.Header().Set("Cache-Control", uncacheable)
-	if c.status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", "GET, HEAD")
+	if c.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Basic realm="push", charset="UTF-8"`)
 	}
 	return writeJSON(w, r, c.status, body)
 }

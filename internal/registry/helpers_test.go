@@ -20,6 +20,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/repository"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -42,6 +43,8 @@ type setup struct {
 	redirect    string
 	names       *names.Config
 	patience    time.Duration // for gateways
+	push        *Push         // to the own root of the first store
+	maxBlob     int64
 }
 
 // A site is a server with a registry and nothing around it.
@@ -94,6 +97,11 @@ func newSite(t testing.TB, c setup) *site {
 			t.Fatal(err)
 		}
 		rc.Root.Hosts = c.hosts
+	}
+	if c.push != nil {
+		c.ownRoot, rc.Push = true, c.push
+		rc.Push.To = repository.New(config.Stores[0], repository.Config{MaxBlob: c.maxBlob})
+		rc.Push.Turns, rc.Push.MaxBlob = make(chan struct{}, 10), c.maxBlob
 	}
 	if c.ownRoot {
 		rc.Root = &Root{Own: store.Open(c.stores[0]).Root().Current}
@@ -176,7 +184,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	err := errNext
 	if Serves(r.URL.Path) {
-		err = s.registry.Serve(w, Request{Request: r, Original: &original})
+		err = s.registry.Serve(w, Request{Request: r, Original: &original, User: r.Header.Get("X-Test-User")})
 	}
 	if err == nil {
 		return
@@ -195,7 +203,13 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer, whose body may break off.
 func (s *site) do(t testing.TB, method, path string, header ...string) (*http.Response, []byte, error) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, nil)
+	return s.send(t, method, path, nil, header...)
+}
+
+// send is do with a body.
+func (s *site) send(t testing.TB, method, path string, content io.Reader, header ...string) (*http.Response, []byte, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, content)
 	if err != nil {
 		t.Fatal(err)
 	}

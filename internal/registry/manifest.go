@@ -28,11 +28,14 @@ func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) er
 	defer release()
 	giveBack() // the memory of what was read, which does not wait for the client
 	r.from(from)
-	setContent(w, m.Digest, m.MediaType)
 	cache := q.cacheControl(r)
-	if q.Digest != "" {
-		cache = immutable(r, q.Reference)
+	switch {
+	case q.Digest != "":
+		cache = q.immutable(r, q.Reference)
+	case q.Own:
+		m.Digest = g.nameOf(r.Context(), q, m)
 	}
+	setContent(w, m.Digest, m.MediaType)
 	w.Header().Set("Cache-Control", cache)
 	serveBytes(w, r, m.Digest, m.Data)
 	return nil

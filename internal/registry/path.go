@@ -30,10 +30,21 @@ func parseRequest(u *url.URL, ns namespace) (request, error) {
 	case prefix + "/_catalog":
 		return request{kind: kindCatalog}, nil
 	}
-	if path.Clean(u.Path) != u.Path || strings.Count(u.EscapedPath(), "/") != strings.Count(u.Path, "/") {
+	whole := u.Path
+	if strings.HasSuffix(whole, uploads+"/") { // the one path of the protocol that ends in a slash
+		whole = strings.TrimSuffix(whole, "/")
+	}
+	if path.Clean(whole) != whole || strings.Count(u.EscapedPath(), "/") != strings.Count(u.Path, "/") {
 		return request{}, &protocolError{codeNameInvalid, "the path has empty, dotted or escaped parts"}
 	}
-	rest, last := path.Split(strings.TrimPrefix(u.Path, prefix+"/"))
+	if repository, upload, ok := cutUpload(strings.TrimPrefix(whole, prefix+"/")); ok {
+		q, err := parseRepository(repository, ns)
+		if q.kind, q.upload = kindUpload, upload; upload == "" {
+			q.kind = kindUploads
+		}
+		return q, err
+	}
+	rest, last := path.Split(strings.TrimPrefix(whole, prefix+"/"))
 	repository, resource := path.Split(strings.TrimSuffix(rest, "/"))
 	if repository == "" {
 		return request{}, &protocolError{codeNotOffered, "the registry has nothing at this path"}
@@ -54,6 +65,19 @@ func parseRequest(u *url.URL, ns namespace) (request, error) {
 		return q, nil
 	}
 	return request{}, &protocolError{codeNotOffered, fmt.Sprintf("%s/%s is not offered here", resource, last)}
+}
+
+// uploads is the end of the path of a repository's uploads.
+const uploads = "/blobs/uploads"
+
+// cutUpload splits the path of a repository's uploads, or of one of them.
+func cutUpload(p string) (repository, upload string, ok bool) {
+	if repository, ok = strings.CutSuffix(p, uploads); ok {
+		return repository, "", true
+	}
+	dir, last := path.Split(p)
+	repository, ok = strings.CutSuffix(dir, uploads+"/")
+	return repository, last, ok
 }
 
 // ofManifest returns the request for a manifest of the repository.

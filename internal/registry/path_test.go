@@ -38,6 +38,10 @@ func TestParseRequest(t *testing.T) {
 		{"/v2/" + aCID + "/tags/list", kindTags, "", ""},
 		{"/v2/ipfs/" + aCID + "/tags/list/tags/list", kindTags, "tags/list", ""},
 		{"/v2/" + aCID + "/foo/referrers/" + aDigest, kindReferrers, "foo", aDigest},
+		{"/v2/" + aCID + "/foo/blobs/uploads", kindUploads, "foo", ""},
+		{"/v2/" + aCID + "/foo/blobs/uploads/", kindUploads, "foo", ""},
+		{"/v2/" + aCID + "/foo/blobs/uploads/an-id", kindUpload, "foo", ""},
+		{"/v2/" + aCID + "/uploads/manifests/uploads", kindManifest, "uploads", "uploads"},
 	} {
 		u, err := url.Parse(test.path)
 		if err != nil {
@@ -87,6 +91,9 @@ func TestParseRequestRefuses(t *testing.T) {
 		"/v2/" + aCID + "//manifests/latest":               codeNameInvalid,
 		"/v2/" + aCID + "/manifests/latest/":               codeNameInvalid,
 		"/v2/" + aCID + "/x/../manifests/latest":           codeNameInvalid,
+		"/v2/" + aCID + "/x/blobs/uploads//":               codeNameInvalid,
+		"/v2/" + aCID + "/x/blobs/uploads/../id":           codeNameInvalid,
+		"/v2/" + aCID + "/x/blobs/uploads/id/":             codeNameInvalid,
 		"/v2/" + aCID + "/./manifests/latest":              codeNameInvalid,
 		"/v2/../v2/" + aCID + "/manifests/latest":          codeNameInvalid,
 		"/v2/" + aCID + "/x/%2e%2e/manifests/latest":       codeNameInvalid,

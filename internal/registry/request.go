@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -19,11 +20,13 @@ const (
 	kindTags      // of an image
 	kindReferrers // of a manifest
 	kindCatalog   // of the registry
+	kindUploads   // of blobs to an image
+	kindUpload    // one of them
 )
 
 // String returns the kind as operators know it.
 func (k kind) String() string {
-	return [...]string{"base", "manifest", "blob", "tags", "referrers", "catalog"}[k]
+	return [...]string{"base", "manifest", "blob", "tags", "referrers", "catalog", "upload", "upload"}[k]
 }
 
 // A request is a parsed path. Only parseRequest makes requests, so their fields are valid.
@@ -32,6 +35,7 @@ type request struct {
 	kind       kind
 	repository string     // as the client spells it
 	rooted     bool       // whether it is a plain name, below the configured root
+	upload     string     // the id of an upload
 	name       names.Name // the IPNS key or domain in the request, if any
 	expires    time.Time  // when the name has to be looked up again
 
@@ -50,6 +54,18 @@ func (q request) subject() Subject {
 		s.CID = q.Image.Root.String()
 	}
 	return s
+}
+
+// location returns the URL of something else in the requested repository. It has the path
+// that the client requested, and no host, so that it is right behind every proxy.
+func (q request) location(r Request, resource string) string {
+	repository := prefix + "/" + q.repository
+	if r.Original != nil {
+		if original, ok := strings.CutSuffix(r.Original.Path, strings.TrimPrefix(r.URL.Path, repository)); ok {
+			repository = original
+		}
+	}
+	return (&url.URL{Path: repository + resource}).String()
 }
 
 // isNamed reports whether the request names the image by an IPNS key or a domain.

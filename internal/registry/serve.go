@@ -20,7 +20,8 @@ func (g *Registry) Serve(w http.ResponseWriter, r Request) error {
 }
 
 func (g *Registry) serve(w http.ResponseWriter, r Request) error {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if g.Push == nil && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
 		return &protocolError{codeUnsupported, "this registry is read-only: add images with the converter instead of pushing them"}
 	}
 	ns := namespaceOf(r.Request, g.Root)
@@ -36,12 +37,16 @@ func (g *Registry) serve(w http.ResponseWriter, r Request) error {
 	}
 	r.asked(q)
 	switch {
+	case !isPull(r.Method, q.kind):
+		return g.servePush(w, r, q)
 	case q.kind == kindBase:
 		return writeJSON(w, r.Request, http.StatusOK, []byte("{}"))
 	case q.kind == kindCatalog:
 		return g.serveCatalog(w, r)
 	case q.isNamed():
 		return g.serveNamed(w, r, q)
+	case q.Own && q.kind == kindBlob:
+		return g.serveOwnBlob(w, r, q)
 	}
 	return g.serveImage(w, r, q)
 }
