@@ -38,6 +38,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/ipfs_registry/images", Handler: onlyMethod(http.MethodGet, listImages)},
 		{Pattern: "/ipfs_registry/images/{cid}", Handler: onlyMethod(http.MethodDelete, purgeImage)},
+		{Pattern: "/ipfs_registry/root", Handler: onlyMethod(http.MethodGet, listStates)},
 		{Pattern: "/ipfs_registry/gateways", Handler: onlyMethod(http.MethodGet, listGateways)},
 		{Pattern: "/ipfs_registry/lists/reload", Handler: onlyMethod(http.MethodPost, reloadLists)},
 	}

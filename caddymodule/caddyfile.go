@@ -52,6 +52,13 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    root [<cid or name>] {
 //	        for <registry hosts...>
 //	    }
+//	    push {
+//	        anonymous
+//	        mount <patterns...>
+//	        max_blob <size>
+//	        uploads <number>
+//	    }
+//	    keep <duration> | off
 //	    catalog
 //	    deny <files...>
 //	    allow <files...>
@@ -88,6 +95,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalNames(d)
 		case "root":
 			err = h.unmarshalRoot(d)
+		case "push":
+			err = h.unmarshalPush(d)
+		case "keep":
+			err = h.unmarshalKeep(d)
 		case "catalog":
 			err = h.unmarshalCatalog(d)
 		case "deny":
@@ -305,20 +316,26 @@ func (h *Handler) unmarshalPrivate(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (h *Handler) unmarshalMemory(d *caddyfile.Dispenser) error {
+func (h *Handler) unmarshalMemory(d *caddyfile.Dispenser) (err error) {
 	if h.Memory != 0 {
 		return d.Err("memory already specified")
 	}
+	h.Memory, err = sizeArg(d, minMemory, "a size of at least 16MiB, such as 64MiB")
+	return err
+}
+
+// sizeArg reads the one argument of an option, a size of at least so many bytes.
+func sizeArg(d *caddyfile.Dispenser, least uint64, wanted string) (int64, error) {
+	option := d.Val()
 	var arg string
 	if !d.AllArgs(&arg) {
-		return d.ArgErr()
+		return 0, d.ArgErr()
 	}
 	n, err := humanize.ParseBytes(arg)
-	if err != nil || n < minMemory || n > math.MaxInt64 {
-		return d.Errf("invalid memory '%s': write a size of at least 16MiB, such as 64MiB", arg)
+	if err != nil || n < least || n > math.MaxInt64 {
+		return 0, d.Errf("invalid %s '%s': write %s", option, arg, wanted)
 	}
-	h.Memory = int64(n)
-	return nil
+	return int64(n), nil
 }
 
 // refuseTrust explains what became of the removed option trust.

@@ -1,5 +1,5 @@
-// Package caddymodule is the Caddy module http.handlers.ipfs_registry: a read-only
-// container registry whose images are directories on IPFS.
+// Package caddymodule is the Caddy module http.handlers.ipfs_registry: a container registry
+// whose images are directories on IPFS.
 //
 // The package contains the parts that are about Caddy: Caddyfile and JSON, provisioning,
 // metrics, admin API, events and traces. Package internal/registry implements the
@@ -64,7 +64,8 @@ func init() {
 // deliver some content, this counts against none of them.
 //
 // The handler answers only requests for `/v2` and below it. It passes all others to the
-// next handler, so a registry can share its site. The registry is read-only. The directive
+// next handler, so a registry can share its site. The registry is read-only unless `push` is
+// configured. The directive
 // comes before `respond`, so that a site's catch-all does not swallow `/v2`, and after
 // the directives for access control: `basic_auth`, `forward_auth`, `error` and `abort`. To
 // refuse a client, use one of these, such as `error @denied 403`, or a `route`; a
@@ -83,11 +84,12 @@ func init() {
 //
 // Placeholder | Description
 // ------------|-------------
-// `{http.ipfs_registry.kind}` | The kind of request: `base`, `manifest`, `blob`, `tags`, `referrers` or `catalog`
+// `{http.ipfs_registry.kind}` | The kind of request: `base`, `manifest`, `blob`, `tags`, `referrers`, `catalog` or `upload`
 // `{http.ipfs_registry.cid}` | The image's root
 // `{http.ipfs_registry.name}` | The image's name below the root
 // `{http.ipfs_registry.reference}` | The tag or digest
 // `{http.ipfs_registry.source}` | The source of the answer: `store` or `gateway`
+// `{http.ipfs_registry.address}` | The address on IPFS of what was pushed
 type Handler struct {
 	// Groups of IPFS gateways, in order of preference. A group is asked if no earlier
 	// group delivered the content.
@@ -109,9 +111,18 @@ type Handler struct {
 	// The names under which images are served, besides CIDs. Default: none.
 	Names *Names `json:"names,omitempty"`
 
-	// The directory whose images are served under their plain names. Default: none;
-	// clients ask for images by address.
+	// The directory whose images are served under their plain names. Default: the store's
+	// own root if there is `push`, otherwise none; clients ask for images by address.
 	Root *Root `json:"root,omitempty"`
+
+	// Whether clients can push, and what. Default: they cannot.
+	Push *Push `json:"push,omitempty"`
+
+	// How long a state of the store's own root is kept after it was replaced, so that what
+	// was deleted can still be pulled by its address, and taken back. A negative duration
+	// keeps only the current state. It is remembered in the store. Default: what the store
+	// remembers, at first 30 days.
+	Keep caddy.Duration `json:"keep,omitempty"`
 
 	// Whether `/v2/_catalog` lists the images of the store and of the root, by the names
 	// to pull them under. Images that the lists refuse are left out. Default: `false`.
@@ -148,6 +159,7 @@ type Handler struct {
 	Memory int64 `json:"memory,omitempty"`
 
 	instance
+	pushed     func(registry.Pushed) // nil if clients cannot push
 	logger     *zap.Logger
 	registry   *registry.Registry
 	transports []*http.Transport // of the gateways
@@ -191,7 +203,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 func (h *Handler) provisionStore() (err error) {
-	if h.Store == nil && len(h.Gateways) == 0 {
+	if h.Store == nil && (len(h.Gateways) == 0 || h.Push != nil) {
 		h.Store = new(Store)
 	}
 	if h.Store != nil {
@@ -233,9 +245,13 @@ func (h *Handler) prefetch() int {
 }
 
 func (h *Handler) provisionRegistry(ctx caddy.Context, groups []gateway.Group) error {
-	root, err := h.Root.provision(h.Store)
+	root, err := h.provisionRoot()
 	if err != nil {
 		return fmt.Errorf("setting up the root: %w", err)
+	}
+	push, err := h.provisionPush(ctx)
+	if err != nil {
+		return fmt.Errorf("setting up push: %w", err)
 	}
 	if h.Blobs == nil {
 		h.Blobs = new(Blobs)
@@ -250,8 +266,11 @@ func (h *Handler) provisionRegistry(ctx caddy.Context, groups []gateway.Group) e
 	}
 	h.library = h.newLibrary(ctx)
 	h.registry = registry.New(registry.Config{
-		Library: h.library, Resolver: resolver, Root: root, Catalog: h.Catalog, Redirect: redirect, Logger: h.logger,
-		Hooks: registry.Hooks{Resolving: resolving, NameResolved: countName, Refused: countRefusal},
+		Library: h.library, Resolver: resolver, Root: root, Catalog: h.Catalog, Redirect: redirect, Push: push, Logger: h.logger,
+		Hooks: registry.Hooks{
+			Resolving: resolving, NameResolved: countName, Refused: countRefusal,
+			Receiving: measureUpload, Changing: measureChange, Pushed: h.pushed,
+		},
 	})
 	return nil
 }
@@ -317,7 +336,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 func (h *Handler) answer(o *observation, r *http.Request) error {
 	r = r.WithContext(budget.WithClient(r.Context(), clientOf(r)))
-	request := registry.Request{Request: r, Private: h.isPrivate(o.replacer, r.Header), Observation: o}
+	request := registry.Request{Request: r, Private: h.isPrivate(o.replacer, r.Header), User: userOf(o.replacer, r), Observation: o}
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		request.Original = original.URL
 	}

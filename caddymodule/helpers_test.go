@@ -45,6 +45,7 @@ type site struct {
 	errs    chan error        // what Caddy would be told
 	server  *caddyhttp.Server // that has a route for errors, so Caddy is told
 	rewrite func(r *http.Request)
+	user    string // that Caddy has authenticated
 }
 
 func newSite(t testing.TB, h Handler) *site {
@@ -75,7 +76,11 @@ func gateways(gs ...*imagestest.Gateway) Handler {
 var errNext = errors.New("passed on to the next handler")
 
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, s.server)
+	replacer := caddy.NewReplacer()
+	if s.user != "" {
+		replacer.Set("http.auth.user.id", s.user)
+	}
+	r = caddyhttp.PrepareRequest(r, replacer, w, s.server)
 	if s.rewrite != nil {
 		s.rewrite(r)
 	}

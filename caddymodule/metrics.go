@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/fill"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
 // metrics are counted for the whole process. Caddy makes a new registry with each
@@ -28,6 +30,11 @@ var metrics = struct {
 	filledBytes          *prometheus.CounterVec
 	evictions            prometheus.Counter
 	evictedBytes         prometheus.Counter
+	uploads              *prometheus.CounterVec
+	uploadedBytes        prometheus.Counter
+	uploadsInFlight      prometheus.Gauge
+	rootChanges          *prometheus.CounterVec
+	rootChangeTime       prometheus.Histogram
 }{
 	requests:             counter("requests_total", "Requests, by kind and result.", "kind", "result"),
 	sentBytes:            counter("sent_bytes_total", "Bytes of manifests, blobs and lists sent to clients, by source.", "source"),
@@ -40,6 +47,18 @@ var metrics = struct {
 	filledBytes:          counter("filled_bytes_total", "Bytes written by fills of a store's cache, by where they came from.", "way"),
 	evictions:            counter("evictions_total", "Files evicted from a store's cache.").WithLabelValues(),
 	evictedBytes:         counter("evicted_bytes_total", "Bytes evicted from a store's cache.").WithLabelValues(),
+	uploads:              counter("uploads_total", "Requests that sent bytes of a blob, by result.", "result"),
+	uploadedBytes:        counter("uploaded_bytes_total", "Bytes of blobs that clients sent.").WithLabelValues(),
+	rootChanges:          counter("root_changes_total", "Changes of the own root, by result.", "result"),
+	uploadsInFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem,
+		Name: "uploads_in_flight", Help: "Requests that are sending bytes of a blob.",
+	}),
+	rootChangeTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem,
+		Name: "root_change_seconds", Help: "Time of a change of the own root.",
+		Buckets: prometheus.DefBuckets,
+	}),
 	gatewayLatency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace,
 		Subsystem: metricsSubsystem,
@@ -77,6 +96,10 @@ func init() {
 		metrics.filledBytes.WithLabelValues(way)
 	}
 	metrics.namesResolved.WithLabelValues(resultOK)
+	for _, result := range registry.Results {
+		metrics.uploads.WithLabelValues(result)
+		metrics.rootChanges.WithLabelValues(result)
+	}
 }
 
 // registerMetrics registers all collectors with a configuration's registry, unless
@@ -95,6 +118,11 @@ func registerMetrics(registry *prometheus.Registry, current prometheus.Collector
 		metrics.filledBytes,
 		metrics.evictions,
 		metrics.evictedBytes,
+		metrics.uploads,
+		metrics.uploadedBytes,
+		metrics.uploadsInFlight,
+		metrics.rootChanges,
+		metrics.rootChangeTime,
 		current,
 	} {
 		err := registry.Register(c)
@@ -148,6 +176,26 @@ func countFill(o fill.Outcome) {
 func countEviction(bytes int64) {
 	metrics.evictions.Inc()
 	metrics.evictedBytes.Add(float64(bytes))
+}
+
+// measureUpload counts a request that sends bytes of a blob. It is the
+// registry.Hooks.Receiving.
+func measureUpload() func(bytes int64, result string) {
+	metrics.uploadsInFlight.Inc()
+	return func(bytes int64, result string) {
+		metrics.uploadsInFlight.Dec()
+		metrics.uploadedBytes.Add(float64(bytes))
+		metrics.uploads.WithLabelValues(result).Inc()
+	}
+}
+
+// measureChange counts a change of the own root. It is the registry.Hooks.Changing.
+func measureChange() func(result string) {
+	began := time.Now()
+	return func(result string) {
+		metrics.rootChangeTime.Observe(time.Since(began).Seconds())
+		metrics.rootChanges.WithLabelValues(result).Inc()
+	}
 }
 
 // countRefusal counts a refusal by the lists. It is the registry.Hooks.Refused.

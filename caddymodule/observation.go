@@ -74,7 +74,7 @@ type note struct{ key, value string }
 // empty.
 func (o *observation) notes() []note {
 	s := o.subject
-	return []note{{"kind", s.Kind}, {"cid", s.CID}, {"name", s.Name}, {"reference", s.Reference}, {"source", o.source()}}
+	return []note{{"kind", s.Kind}, {"cid", s.CID}, {"name", s.Name}, {"reference", s.Reference}, {"source", o.source()}, {"address", s.Address}}
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -152,7 +152,7 @@ func (o *observation) result(err error, returned bool) string {
 		status = http.StatusInternalServerError
 	}
 	switch status {
-	case 0, http.StatusOK, http.StatusPartialContent:
+	case 0, http.StatusOK, http.StatusPartialContent, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
 		return resultOK
 	case http.StatusNotModified:
 		return resultNotModified
@@ -160,7 +160,7 @@ func (o *observation) result(err error, returned bool) string {
 		return resultRedirected
 	case http.StatusNotFound:
 		return resultNotFound
-	case http.StatusForbidden, http.StatusGone, http.StatusUnavailableForLegalReasons:
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusGone, http.StatusUnavailableForLegalReasons:
 		return resultDenied
 	case http.StatusMethodNotAllowed:
 		return resultReadOnly

@@ -25,8 +25,8 @@ type Root struct {
 	// need not be allowed in `names`. It is resolved, and may be cached, like the names
 	// there.
 	//
-	// Default: the store's own root, to which `converter --onto root` adds images. The
-	// handler follows each change at once. Of this root, all tags are answered: `latest`
+	// Default: the store's own root, to which clients push and `converter --onto root` adds
+	// images. The handler follows each change at once. Of this root, all tags are answered: `latest`
 	// is one only if an image was tagged so. No allow list need name it.
 	Address string `json:"address,omitempty"`
 
@@ -75,6 +75,23 @@ func (r *Root) parse(s *Store) (*registry.Root, error) {
 		return nil, err
 	}
 	return &registry.Root{Own: store.Open(dir).Root().Current}, nil
+}
+
+// provisionRoot returns the directory of plain names, nil for none. With push, it is the
+// store's own root.
+func (h *Handler) provisionRoot() (*registry.Root, error) {
+	if err := h.validatePush(); err != nil {
+		return nil, err
+	}
+	if h.Push != nil && h.Root == nil {
+		h.Root = new(Root)
+	}
+	return h.Root.provision(h.Store)
+}
+
+// hasOwnRoot reports whether the handler serves the store's own root.
+func (h *Handler) hasOwnRoot() bool {
+	return h.Push != nil || h.Root != nil && h.Root.Address == ""
 }
 
 func (r *Root) unmarshal(d *caddyfile.Dispenser) error {

@@ -36,6 +36,7 @@ var caddyfileCooks = map[string]cook{
 	"blobs":   (*kitchen).validateWith,
 	"names":   (*kitchen).validateWith,
 	"root":    (*kitchen).validateWith,
+	"push":    (*kitchen).validateWith,
 
 	"private": (*kitchen).validateWith,
 

@@ -16,7 +16,7 @@ func TestPlaceholdersAreSetLoggedAndDocumented(t *testing.T) {
 	harness.Parallel(t)
 	kubo := harness.NewKubo(t)
 	store := t.TempDir()
-	keys := []string{"cid", "name", "reference", "kind", "source"}
+	keys := []string{"cid", "name", "reference", "kind", "source", "address"}
 	var site strings.Builder
 	for _, key := range keys {
 		fmt.Fprintf(&site, "header >X-%s {http.ipfs_registry.%[1]s}\nlog_append %[1]s {http.ipfs_registry.%[1]s}\n", key)
@@ -36,7 +36,7 @@ func TestPlaceholdersAreSetLoggedAndDocumented(t *testing.T) {
 		harness.Repository(far) + "/manifests/v1":              {"kind": "manifest", "cid": harness.CIDv1(t, harness.Address(far)), "name": "far", "reference": "v1", "source": "gateway"},
 		harness.Repository(far) + "/blobs/" + layer(t, far):    {"kind": "blob", "cid": harness.CIDv1(t, harness.Address(far)), "name": "far", "reference": layer(t, far), "source": "gateway"},
 	} {
-		all := map[string]string{"cid": "", "name": "", "reference": "", "source": ""}
+		all := map[string]string{"cid": "", "name": "", "reference": "", "source": "", "address": ""}
 		maps.Copy(all, want)
 		resp := harness.Get(t, path)
 		if resp.StatusCode != http.StatusOK {
