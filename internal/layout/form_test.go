@@ -394,6 +394,33 @@ func TestLinkedIsBounded(t *testing.T) {
 	}
 }
 
+// Looking for an absent blob reads a bounded number of bytes, however large the manifests are.
+func TestSearchOfLargeLinkedManifestsIsBounded(t *testing.T) {
+	trees := forest{}
+	var all []v1.Descriptor
+	for i := range 100 {
+		m := manifestOf(linkedDesc, fmt.Sprint("layer ", i)) + strings.Repeat(" ", 1<<20)
+		trees.add(m)
+		all = append(all, linkedDesc(DockerManifest, m))
+	}
+	index := indexOf(all...)
+	trees.add(index)
+	root := trees.add(toJSON(linkedDesc(v1.MediaTypeImageIndex, index)))
+	counted := &counting{forest: trees}
+	form, err := Detect(t.Context(), counted, Image{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := form.Blob(t.Context(), counted, digest.FromString("nowhere")); !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	}
+	if counted.reads > maxDocumentBytes>>20+2 {
+		t.Errorf("%d manifests of a MiB were read for what is nowhere", counted.reads)
+	}
+}
+
 // A pull of an image without a directory reads each document once, and nothing else to
 // locate blobs.
 func TestLinkedLearnsAsItGoes(t *testing.T) {

@@ -31,6 +31,7 @@ type linked struct {
 	known     map[digest.Digest]cid.Cid
 	unread    []digest.Digest // manifests and indexes, in the order in which they were found
 	documents int             // how many of these there were
+	searched  int             // bytes of those that were read to find blobs
 }
 
 const (
@@ -40,6 +41,9 @@ const (
 	// maxDocuments is how many manifests and indexes of one image are read at most to
 	// find a blob.
 	maxDocuments = 128
+
+	// maxDocumentBytes is how many bytes these have at most.
+	maxDocumentBytes = 16 << 20
 )
 
 func detectLinked(ctx context.Context, tree Tree, root cid.Cid) (shape, error) {
@@ -105,6 +109,17 @@ func (f *linked) Blob(ctx context.Context, tree Tree, d digest.Digest) (Place, e
 		if err != nil {
 			return Place{}, err
 		}
+		f.noteSearched(len(m.Data))
+	}
+}
+
+// noteSearched counts bytes that were read to find a blob, and ends the search for all blobs
+// after too many.
+func (f *linked) noteSearched(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.searched += n; f.searched > maxDocumentBytes {
+		f.unread = nil
 	}
 }
 
@@ -147,7 +162,7 @@ func (f *linked) add(d v1.Descriptor) {
 		return
 	}
 	f.known[d.Digest] = c
-	if f.documents < maxDocuments && IsManifestType(d.MediaType) {
+	if f.documents < maxDocuments && f.searched <= maxDocumentBytes && IsManifestType(d.MediaType) {
 		f.documents++
 		f.unread = append(f.unread, d.Digest)
 	}

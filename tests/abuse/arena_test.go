@@ -29,9 +29,16 @@ type arena struct {
 	first func(*stranger) // what a client does once, before all else; may be nil
 }
 
+// attackRate is how many bytes a second the attacker's gateway gives to each answer, unless
+// the attack says otherwise. At a higher rate, the attacker would take the processors of this
+// machine, where everything runs, and not those of the registry.
+const attackRate = 16 << 20
+
 func newArena(t *testing.T, a attack) *arena {
 	d := dag{}
-	return &arena{t: t, attack: a, dag: d, gateway: newGateway(t, d), honest: newHonest(t)}
+	r := &arena{t: t, attack: a, dag: d, gateway: newGateway(t, d), honest: newHonest(t)}
+	r.gateway.rate = attackRate
+	return r
 }
 
 // open starts the registry.

@@ -43,7 +43,7 @@ var gatewayAttacks = []attack{
 	{finding: "16b", sent: "a CAR with a header of 4 GiB", large: true, prepare: func(r *arena) func(*stranger) {
 		return r.cars(func(w http.ResponseWriter) {
 			w.Write([]byte{0x80, 0x80, 0x80, 0x80, 0x10})
-			w.Write(make([]byte, 32<<20))
+			w.Write(zeros[:])
 		})
 	}},
 	{finding: "16c", sent: "a CAR with a block of 4 GiB", large: true, prepare: func(r *arena) func(*stranger) {
@@ -51,7 +51,7 @@ var gatewayAttacks = []attack{
 		return r.cars(func(w http.ResponseWriter) {
 			w.Write([]byte{0x80, 0x80, 0x80, 0x80, 0x10})
 			w.Write(c.Bytes())
-			w.Write(make([]byte, 32<<20))
+			w.Write(zeros[:])
 		})
 	}},
 	{finding: "16d", sent: "a CAR with 16 blocks of 1 MiB that the root links to, before what was asked for", large: true, prepare: func(r *arena) func(*stranger) {
@@ -113,6 +113,8 @@ var gatewayAttacks = []attack{
 		return func(s *stranger) { s.get("/v2/" + image.cid.String() + "/tags/list") }
 	}},
 }
+
+var zeros [32 << 20]byte
 
 func wait(ctx context.Context, d time.Duration) {
 	select {
