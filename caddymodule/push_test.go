@@ -8,11 +8,14 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
 // An empty index needs no blobs.
@@ -123,5 +126,25 @@ func TestPushByDefault(t *testing.T) {
 	s.user = "alice"
 	if resp := putIndex(t, s.URL); resp.StatusCode != http.StatusCreated {
 		t.Error(resp.Status)
+	}
+}
+
+// The store remembers for how long replaced states are kept, until another configuration
+// says otherwise.
+func TestKeep(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct {
+		keep time.Duration
+		want time.Duration
+	}{
+		{0, store.DefaultKeep},
+		{7 * 24 * time.Hour, 7 * 24 * time.Hour},
+		{0, 7 * 24 * time.Hour},
+		{-1, 0},
+	} {
+		s := newSite(t, Handler{Store: &Store{Directory: dir}, Root: new(Root), Keep: caddy.Duration(test.keep)})
+		if got, err := s.handler.stores[0].Root().Keep(); got != test.want || err != nil {
+			t.Errorf("keep %v: states are kept for %v, %v; want %v", test.keep, got, err, test.want)
+		}
 	}
 }
