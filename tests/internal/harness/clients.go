@@ -71,7 +71,7 @@ func RunByPodman(t *testing.T, podman func(args ...string) string, ref string) (
 func PullBySkopeo(t *testing.T, ref string) string {
 	Need(t, "skopeo")
 	dir := t.TempDir()
-	Run(t, exec.Command("skopeo", "copy", "--src-tls-verify=false", "docker://"+ref, "dir:"+dir))
+	Run(t, exec.Command("skopeo", "copy", "--src-no-creds", "--src-tls-verify=false", "docker://"+ref, "dir:"+dir))
 	return ConfigDigest(t, ReadFile(t, filepath.Join(dir, "manifest.json")))
 }
 
