@@ -104,9 +104,9 @@ func play(t *testing.T, a attack) (c cost) {
 	do := a.prepare(r)
 	r.open()
 	r.honest.use(t, r.site)
-	honest := r.honest.pull(t, r.site)
+	r.honest.pull(t, r.site)
 	time.Sleep(aloneTime)
-	alone := honest.stop()
+	alone := r.honest.stop(t)
 
 	r.site.forgetPeak(t)
 	before := r.site.cpu(t)
@@ -119,11 +119,11 @@ func play(t *testing.T, a attack) (c cost) {
 	c.idleCPU = r.idleCPU(t)
 	c.sent, c.asked = single.wire.Load(), r.gateway.sent.Swap(0)
 
-	honest = r.honest.pull(t, r.site)
+	r.honest.pull(t, r.site)
 	r.profile(t)
 	stop := r.watchDisk(&c.disk)
 	r.crowd(t, do)
-	c.rate = honest.stop() / alone
+	c.rate = r.honest.stop(t) / alone
 	c.idleCPU = max(c.idleCPU, r.idleCPU(t))
 	stop()
 	c.askedByAll, c.evicted = r.gateway.sent.Load(), r.honest.isGone(t, r.site)
