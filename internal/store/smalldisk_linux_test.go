@@ -27,7 +27,8 @@ func smallDisk(t *testing.T, size int64) string {
 	if err != nil {
 		citest.Skip(t, fmt.Sprintf("mounting a small disk: %v", err))
 	}
-	t.Cleanup(func() { check(t, syscall.Unmount(dir, 0)) })
+	// A program that another test starts may have a file open for a moment.
+	t.Cleanup(func() { check(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
 	return dir
 }
 
