@@ -149,8 +149,21 @@ var converterCooks = map[string]cook{
 		}
 	},
 
-	"name, completion": func(k *kitchen, _ harness.Image) {
-		if printed := k.follow(); !strings.Contains(printed, k.fill("bafy…")) {
+	"log, rollback": func(k *kitchen, img harness.Image) {
+		k.serveByName(img)
+		k.convert(img, "--onto=root", "--tag=v0")
+		printed := k.follow()
+		lines := strings.Split(strings.TrimSpace(printed), "\n")
+		state, earlier := lines[len(lines)-1], lines[len(lines)-2]
+		if !strings.Contains(earlier, "convert team/app:v0") || !strings.Contains(earlier, state) {
+			k.Errorf("the converter prints %q", printed)
+		}
+	},
+
+	"name, completion": func(k *kitchen, img harness.Image) {
+		k.convert(img)
+		k.convert(img, "--onto=root")
+		if printed := k.follow(); !strings.Contains(printed, k.fill("bafy…")) || strings.Count(printed, "CIDv0") != 2 {
 			k.Errorf("name prints %q", printed)
 		}
 		for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
