@@ -18,7 +18,7 @@ run: build ## serve the default store on :5000
 demo: build ## make an image, convert, serve and pull it
 	tests/demo/demo.sh
 
-check: build lint ## format, vet, lint and unit tests: no other programs, a minute or two
+check: build lint ## format, vet, lint and unit tests: no other programs, a few minutes
 	bin/caddy fmt --diff Caddyfile.example
 	go mod tidy -diff
 	go vet -tags abuse ./...

@@ -57,20 +57,7 @@ func TestVerificationFailedEvent(t *testing.T) {
 			}}}
 		}
 	}`, eventVerificationFailed, absent.URL, liar.URL, im.Gateway(t).URL)
-	provisioning.Lock()
-	defer provisioning.Unlock()
-	if err := caddy.Load([]byte(config), true); err != nil {
-		t.Fatal(err)
-	}
-	defer caddy.Stop()
-
-	ctx := caddy.ActiveContext()
-	app, err := ctx.App("http")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(app.(*caddyhttp.App).Servers["registry"])
-	defer server.Close()
+	server := runServer(t, config)
 	resp, err := http.Get(server.URL + im.BlobURL(t, im.Config))
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatal(err, resp)
@@ -95,4 +82,24 @@ func TestVerificationFailedEvent(t *testing.T) {
 	if e.Name() != eventVerificationFailed || len(e.Data) != 4 || len(heardEvents) > 0 {
 		t.Errorf("%s %v, and %d more", e.Name(), e.Data, len(heardEvents))
 	}
+}
+
+// runServer runs a whole configuration of Caddy until the test ends, and serves its server
+// "registry". No other test changes Caddy's configuration meanwhile.
+func runServer(t *testing.T, config string) *httptest.Server {
+	t.Helper()
+	provisioning.Lock()
+	t.Cleanup(provisioning.Unlock)
+	if err := caddy.Load([]byte(config), true); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { caddy.Stop() })
+	ctx := caddy.ActiveContext()
+	app, err := ctx.App("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(app.(*caddyhttp.App).Servers["registry"])
+	t.Cleanup(server.Close)
+	return server
 }

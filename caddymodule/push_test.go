@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -48,20 +47,7 @@ func TestPushedEvent(t *testing.T) {
 			}}}
 		}
 	}`, eventPushed, t.TempDir())
-	provisioning.Lock()
-	defer provisioning.Unlock()
-	if err := caddy.Load([]byte(config), true); err != nil {
-		t.Fatal(err)
-	}
-	defer caddy.Stop()
-	ctx := caddy.ActiveContext()
-	app, err := ctx.App("http")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(app.(*caddyhttp.App).Servers["registry"])
-	defer server.Close()
-
+	server := runServer(t, config)
 	resp := putIndex(t, server.URL)
 	if resp.StatusCode != http.StatusCreated {
 		t.Fatal(resp.Status)
@@ -117,7 +103,7 @@ func TestPushIsToldToTheOperator(t *testing.T) {
 	}
 }
 
-// Who may push is secure by default: only users that Caddy has authenticated.
+// By default, only users that Caddy has authenticated can push.
 func TestPushByDefault(t *testing.T) {
 	s := newSite(t, Handler{Store: &Store{Directory: t.TempDir()}, Push: new(Push)})
 	if resp := putIndex(t, s.URL); resp.StatusCode != http.StatusUnauthorized {

@@ -41,8 +41,8 @@ func peak(do func()) uint64 {
 }
 
 // The memory for the manifests of a root is bounded for all of them together, in every
-// command. What counts is what was read from them, which takes several times their bytes.
-// The race detector takes memory of its own, so this is not tested with it.
+// command. A parsed manifest takes several times its bytes. The race detector takes memory of
+// its own, so this test runs without it.
 func TestManifestsOfARootAreBoundedTogether(t *testing.T) {
 	const most = 260 << 20
 	config := `{"os":"linux","rootfs":{"diff_ids":[]}}`

@@ -158,7 +158,7 @@ func newRollbackCommand() *cobra.Command {
 address. A state is named by its address, or by its number in converter log: 1 is the
 state before the current one.
 
-That adds a state, and removes none: the next rollback can take it back.`,
+A rollback adds a state and removes none, so the next rollback can undo it.`,
 		Example: `  converter rollback 1
   converter rollback ciqok4vggyb6gkr53nppgd6n2gg4thx67pdd22iw7du6456qj4cutsy`,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -12,9 +12,10 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// becomeOwner makes a process of root one of the user who owns a store, if the store has a
-// root of its own, or is to get one. That user alone writes to it, and could lead root
-// elsewhere. There is no way back, so what only root may read must be open already.
+// becomeOwner gives up the privileges of root for those of the user who owns a store, if
+// the store has a root of its own or will get one. Only that user writes to such a store,
+// and root could be tricked by what the user has put there. The process cannot become root
+// again, so files that only root can read must be open before.
 func becomeOwner(s *store.Store, ownRoot bool) error {
 	if os.Geteuid() != 0 || !ownRoot && !s.Root().Exists() {
 		return nil

@@ -181,8 +181,8 @@ func (p place) destination(mostCounted int, logf func(format string, args ...any
 // ontoRoot is the value of --onto for the own root of the store that images are written to.
 const ontoRoot = "root"
 
-// destinationOnto is destination for the images of a command with --onto. What the command
-// does is for the log of the root.
+// destinationOnto is destination for a command with --onto. The log of the own root says
+// what the command did, in the word what.
 func (p place) destinationOnto(onto, what string, mostCounted int, logf func(format string, args ...any)) (converter.Destination, string, error) {
 	if onto != ontoRoot {
 		return p.destination(mostCounted, logf)

@@ -25,7 +25,7 @@ type Root struct {
 }
 
 // ToRoot returns a destination that adds to the own root of the store in dir, which is created
-// if it does not exist. What is done, and who does it, are for the log of the root.
+// if it does not exist. The log of the root gets the names of the action and of the user.
 func ToRoot(dir, what, user string, logf func(format string, args ...any)) (*Root, error) {
 	s, err := ToStore(dir)
 	if err != nil {
@@ -52,17 +52,8 @@ func (d *Root) Commit(ctx context.Context, t *tree.Tree) error {
 
 // putFiles puts the files of a tree in place, and leaves the store locked.
 func (d *Root) putFiles(ctx context.Context, t *tree.Tree) error {
-	blobs, err := d.fetch(ctx, t.Blobs())
-	if err != nil {
+	if err := d.putBlobs(ctx, t); err != nil {
 		return err
-	}
-	if err := d.to.Lock(ctx); err != nil {
-		return err
-	}
-	for _, b := range blobs {
-		if err := d.put(ctx, b); err != nil {
-			return err
-		}
 	}
 	if err := d.putNodes(ctx, t.SmallFiles()); err != nil {
 		return fmt.Errorf("storing small files: %w", err)

@@ -64,6 +64,18 @@ func (d *Store) Commit(ctx context.Context, t *tree.Tree) error {
 			return fmt.Errorf("block %s is neither a directory nor a file of a usual shape, and a store holds nothing else", b.CID)
 		}
 	}
+	if err := d.putBlobs(ctx, t); err != nil {
+		return err
+	}
+	if err := d.putNodes(ctx, slices.Concat(t.SmallFiles(), t.Others, t.Directories)); err != nil {
+		return fmt.Errorf("storing directories and small files: %w", err)
+	}
+	record := store.Record{Root: origin.Address(t.Root.CID), Images: slices.Concat(t.Kept, t.Images), Created: time.Now().UTC().Truncate(time.Second)}
+	return d.to.Commit(t.Root.CID, record)
+}
+
+// putBlobs puts the blobs of a tree in place, and leaves the store locked.
+func (d *Store) putBlobs(ctx context.Context, t *tree.Tree) error {
 	blobs, err := d.fetch(ctx, t.Blobs())
 	if err != nil {
 		return err
@@ -76,11 +88,7 @@ func (d *Store) Commit(ctx context.Context, t *tree.Tree) error {
 			return err
 		}
 	}
-	if err := d.putNodes(ctx, slices.Concat(t.SmallFiles(), t.Others, t.Directories)); err != nil {
-		return fmt.Errorf("storing directories and small files: %w", err)
-	}
-	record := store.Record{Root: origin.Address(t.Root.CID), Images: slices.Concat(t.Kept, t.Images), Created: time.Now().UTC().Truncate(time.Second)}
-	return d.to.Commit(t.Root.CID, record)
+	return nil
 }
 
 // writers is how many nodes are written at a time. Each one waits for the disk, which

@@ -58,7 +58,7 @@ func imageOf(config, layer digest.Digest) []byte {
 		v1.MediaTypeImageManifest, config, layer)
 }
 
-// What was pushed can be pulled by its name at once, by its address, and by nothing else.
+// Clients can pull a pushed image at once, by its name and by its address, and by nothing else.
 func TestPushedImageCanBePulled(t *testing.T) {
 	s := newPush(t)
 	layer := imagestest.Random(700_001)
@@ -207,7 +207,7 @@ func TestSha512(t *testing.T) {
 	s.get(t, 404, "/v2/app/manifests/"+named)
 }
 
-// What can be deleted must not be cached as if it could not.
+// Caches must not keep what a client can delete.
 func TestCachesAskAgainForWhatWasPushed(t *testing.T) {
 	s := newPush(t)
 	manifest := s.pushImage(t, "app", "v1", []byte("a layer"))

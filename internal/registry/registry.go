@@ -1,5 +1,5 @@
 // Package registry answers the OCI distribution protocol: /v2 and all below it, from the
-// images of a library. What is pushed goes into the repositories of a store's own root.
+// images of a library. Clients push into the repositories of a store's own root.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 //
 // A path is parsed once, into a request (path.go). The serve functions ask the library

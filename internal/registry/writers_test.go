@@ -177,8 +177,8 @@ func TestBlobsOfOtherRepositories(t *testing.T) {
 	}
 }
 
-// What a deny list names can be neither pushed nor mounted. An allow list does not count for
-// the own root.
+// Clients can neither push nor mount what a deny list names. The own root needs no allow
+// list.
 func TestListsAndPush(t *testing.T) {
 	cidOf := func(content []byte) string {
 		c := unixfs.V1.NewCutter()

@@ -106,9 +106,15 @@ func (s *Store) ReadFile(ctx context.Context, root cid.Cid, path string, limit i
 }
 
 func (s *Store) read(ctx context.Context, c cid.Cid, limit int64) ([]byte, error) {
+	return s.readWith(ctx, s.node, c, limit)
+}
+
+// readWith reads a file that is a blob of the store, or else consists of nodes that get
+// returns.
+func (s *Store) readWith(ctx context.Context, get unixfs.Getter, c cid.Cid, limit int64) ([]byte, error) {
 	f, err := s.OpenFile(c)
 	if errors.Is(err, ErrLacking) {
-		return unixfs.ReadAll(ctx, s.node, c, limit)
+		return unixfs.ReadAll(ctx, get, c, limit)
 	}
 	if err != nil {
 		return nil, err

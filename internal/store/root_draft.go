@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -155,18 +154,7 @@ func (d *Draft) ReadFile(ctx context.Context, c cid.Cid, limit int64) ([]byte, e
 	if b, made := d.blobs[c.KeyString()]; made {
 		return os.ReadFile(b.path)
 	}
-	f, err := d.store.OpenFile(c)
-	if errors.Is(err, ErrLacking) {
-		return unixfs.ReadAll(ctx, d.Block, c, limit)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if f.Size > limit {
-		return nil, fmt.Errorf("%d bytes, more than %d: %w", f.Size, limit, unixfs.ErrTooLarge)
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
+	return d.store.readWith(ctx, d.Block, c, limit)
 }
 
 // address sets the addresses of actions.

@@ -30,8 +30,9 @@ func (r *Root) mark(name string, d digest.Digest) string {
 }
 
 // Pend makes the file c, which the store has, a pending blob of a repository under the digest
-// d. What the import has put in place is durable then. The mark itself may be lost when the
-// power fails, and the blob must be uploaded again. The import must be locked.
+// d. Everything that the import has put in place is durable afterwards. The mark itself may be
+// lost when the power fails; then the client must upload the blob again. The import must be
+// locked.
 func (im *Import) Pend(name string, d digest.Digest, c cid.Cid) error {
 	if im.lock == nil {
 		return errNotLocked

@@ -184,9 +184,15 @@ func (r *arena) watchDisk(most *int64) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		for ctx.Err() == nil {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
 			*most = max(*most, r.site.disk())
-			time.Sleep(100 * time.Millisecond)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
 		}
 	})
 	return func() { cancel(); watching.Wait() }
