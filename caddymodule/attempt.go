@@ -15,7 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
 
@@ -103,7 +103,7 @@ func (a *attempt) Ended(failed *gateway.Failure) {
 		endSpan(a.ctx, a.verify, err)
 	}
 	endSpan(a.ctx, a.fetch, err)
-	if errors.Is(err, trustless.ErrMismatch) || errors.Is(err, names.ErrForged) {
+	if errors.Is(err, trustless.ErrMismatch) || errors.Is(err, ipns.ErrForged) {
 		metrics.verificationFailures.WithLabelValues(a.gateway).Inc()
 		a.emitVerificationFailed(err)
 	}

@@ -74,7 +74,7 @@ func (r *Root) parse(s *Store) (*registry.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &registry.Root{Own: store.Open(dir).Root().Current}, nil
+	return &registry.Root{Own: store.Open(dir).Root()}, nil
 }
 
 // provisionRoot returns the directory of plain names, nil for none. With push, it is the

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
 )
 
 // A disk keeps records over restarts, each in a file with the name of its key. The
@@ -62,7 +63,7 @@ func readFile(path string, n Name) (record, error) {
 		return record{}, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
+	data, err := io.ReadAll(io.LimitReader(f, ipns.MaxRecord+1))
 	if err != nil {
 		return record{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
 )
 
 // ErrExpired says that the newest record of a key is no longer valid. It wraps
@@ -82,7 +83,7 @@ func (q *keyQuery) accept(resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
 		return errors.New(resp.Status)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxRecord+1))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, ipns.MaxRecord+1))
 	if err != nil {
 		return err
 	}

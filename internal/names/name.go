@@ -6,10 +6,11 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/ipfs/boxo/ipns"
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multibase"
 	mh "github.com/multiformats/go-multihash"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
 )
 
 // A Name is an IPNS key or a domain with a DNSLink. The zero Name is neither.
@@ -96,20 +97,16 @@ func (n Name) String() string {
 	return encode(n.key, multibase.Base36)
 }
 
-// ipnsName returns the key as a name of package boxo/ipns.
-func (n Name) ipnsName() (ipns.Name, error) { return ipns.NameFromCid(n.key) }
-
 // parseLinked parses a name in a record or a DNSLink, in any common spelling.
 func parseLinked(s string) (Name, error) {
 	lower := strings.TrimSuffix(strings.ToLower(s), ".")
 	if CheckDomain(lower) == nil {
 		return Name{domain: lower}, nil
 	}
-	name, err := ipns.NameFromString(s)
+	c, err := ipns.ParseName(s)
 	if err != nil {
 		return Name{}, errors.New("neither an IPNS key nor a domain")
 	}
-	c := name.Cid()
 	return Name{key: c}, checkKey(c)
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ipfs/boxo/ipns"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/multiformats/go-multibase"
@@ -61,7 +62,7 @@ func TestOnlyCanonicalSpellingsAreParsed(t *testing.T) {
 const base32 = "abcdefghijklmnopqrstuvwxyz234567"
 
 func peerID(o owner) string {
-	name, err := o.name.ipnsName()
+	name, err := ipns.NameFromCid(o.name.key)
 	if err != nil {
 		return ""
 	}

@@ -1,19 +1,11 @@
 package names
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/ipfs/boxo/ipns"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
 )
-
-// maxRecord is the most bytes of a record.
-// https://specs.ipfs.tech/ipns/ipns-record/#record-size-limit
-const maxRecord = int64(ipns.MaxRecordSize)
-
-// ErrForged says that the owner of a key did not sign a record.
-var ErrForged = errors.New("not signed by the key's owner")
 
 // A record is a verified record of a key. Only readRecord makes one.
 type record struct {
@@ -27,42 +19,23 @@ type record struct {
 // readRecord verifies and parses a record of the key. It also returns a record that has
 // expired or that has a useless target, since it supersedes older records.
 func readRecord(data []byte, key Name) (record, error) {
-	name, err := key.ipnsName()
+	signed, err := ipns.ReadRecord(data, key.key)
 	if err != nil {
 		return record{}, err
 	}
-	signed, err := ipns.UnmarshalRecord(data)
-	if err != nil {
-		return record{}, fmt.Errorf("not an IPNS record: %w", err)
-	}
-	if err := ipns.ValidateWithName(signed, name); err != nil && !errors.Is(err, ipns.ErrExpiredRecord) {
-		return record{}, fmt.Errorf("not a record of %s: %w: %w", key, ErrForged, err)
-	}
-	return readSigned(signed)
-}
-
-func readSigned(signed *ipns.Record) (r record, err error) {
-	if r.sequence, err = signed.Sequence(); err != nil {
-		return record{}, fmt.Errorf("reading the sequence: %w", err)
-	}
-	if r.expires, err = signed.Validity(); err != nil {
-		return record{}, fmt.Errorf("reading the validity: %w", err)
-	}
-	if r.ttl, err = signed.TTL(); err != nil {
-		r.ttl = 0 // the TTL is only a hint
-	}
+	r := record{sequence: signed.Sequence, expires: signed.Expires, ttl: signed.TTL}
 	if r.target, err = readValue(signed); err != nil {
 		r.useless = fmt.Sprintf("%.300s", err)
 	}
 	return r, nil
 }
 
-func readValue(signed *ipns.Record) (target, error) {
+func readValue(signed ipns.Record) (target, error) {
 	value, err := signed.Value()
 	if err != nil {
-		return target{}, fmt.Errorf("reading the value: %w", err)
+		return target{}, err
 	}
-	return parseTarget(value.String())
+	return parseTarget(value)
 }
 
 // newer reports whether r supersedes another record of the same key. Owners renew a

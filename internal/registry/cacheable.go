@@ -34,9 +34,9 @@ func (q request) immutable(r Request, name string) string {
 // root it must be revalidated, because the root may be another one tomorrow.
 func (q request) cacheControl(r Request) string {
 	switch {
-	case q.isNamed():
+	case q.isNamed() && !q.Own:
 		return cacheUntil(r, q.expires)
-	case q.rooted:
+	case q.rooted, q.Own:
 		return revalidated(r)
 	}
 	return immutable(r, addressOf(q.repository))

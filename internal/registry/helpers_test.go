@@ -104,7 +104,7 @@ func newSite(t testing.TB, c setup) *site {
 		rc.Push.Turns, rc.Push.MaxBlob = make(chan struct{}, 10), c.maxBlob
 	}
 	if c.ownRoot {
-		rc.Root = &Root{Own: store.Open(c.stores[0]).Root().Current}
+		rc.Root = &Root{Own: store.Open(c.stores[0]).Root()}
 	}
 	if c.redirect != "" {
 		rc.Redirect, _ = url.Parse(c.redirect)

@@ -123,3 +123,38 @@ func TestListsOfTheOwnRoot(t *testing.T) {
 		t.Errorf("the catalog has %s", body)
 	}
 }
+
+// The own root is found by its IPNS name too, whatever names are allowed, and no gateway is
+// asked about it.
+func TestOwnRootByItsName(t *testing.T) {
+	dir := t.TempDir()
+	im := imagestest.New(t)
+	gw := im.Gateway(t)
+	image := string(im.Artifact)
+	d := digest.FromString(image).String()
+	name, err := store.Open(dir).Root().EnsureKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, setup{stores: []string{dir}, push: &Push{Anonymous: true}, gateways: []*imagestest.Gateway{gw}, allow: im.Root.String(), deny: "/ipns/" + name + "/two"})
+	below := "/v2/ipns/" + name
+	checkError(t, s, http.MethodGet, below+"/one/manifests/v1", "MANIFEST_UNKNOWN", 404)
+
+	put(t, dir, map[string]string{layout.ManifestPath("one", "v1"): image, layout.ManifestPath("one", d): image, layout.ManifestPath("two", "v1"): image})
+	resp, body := s.get(t, 200, below+"/one/manifests/v1")
+	if string(body) != image || resp.Header.Get("Cache-Control") != "public, no-cache, no-transform" {
+		t.Errorf("the manifest is %s, with Cache-Control %q", body, resp.Header.Get("Cache-Control"))
+	}
+	if _, body := s.get(t, 200, below+"/one/tags/list"); strings.TrimSpace(string(body)) != `{"name":"ipns/`+name+`/one","tags":["v1"]}` {
+		t.Errorf("the tags are %s", body)
+	}
+	s.get(t, 200, below+"/one/manifests/"+d)
+	checkError(t, s, http.MethodGet, below+"/two/manifests/v1", "DENIED", 410)
+	checkError(t, s, http.MethodPut, below+"/one/manifests/v2", "DENIED", 403)
+
+	put(t, dir, map[string]string{layout.ManifestPath("one", "v1"): "", layout.ManifestPath("one", d): ""})
+	checkError(t, s, http.MethodGet, below+"/one/manifests/v1", "MANIFEST_UNKNOWN", 404)
+	if asked := gw.Asked(); len(asked) > 0 {
+		t.Errorf("a gateway was asked for %s", asked[0].URL)
+	}
+}

@@ -24,9 +24,17 @@ type Root struct {
 	Name  names.Name // the zero Name if it is not a name
 	Hosts []string   // the registries that its images are from, as CheckHost wants them
 
-	// Own returns a store's own root as it is now. The error is fs.ErrNotExist if nothing
-	// was put into it yet. Own is nil if the root is not that of a store.
-	Own func() (cid.Cid, error)
+	Own OwnRoot // nil if it is not that of a store
+}
+
+// An OwnRoot is a store's own root.
+type OwnRoot interface {
+	// Current returns the root as it is now. The error is fs.ErrNotExist if nothing was put
+	// into it yet.
+	Current() (cid.Cid, error)
+
+	// Name returns the root's IPNS name (k51…), and false if it has none.
+	Name() (name string, ok bool)
 }
 
 // ParseRoot reads the address of a root: a CID, an IPNS key or a domain.
@@ -60,7 +68,7 @@ func (r *Root) now() (cid.Cid, error) {
 	if r.Own == nil {
 		return r.CID, nil
 	}
-	c, err := r.Own()
+	c, err := r.Own.Current()
 	if errors.Is(err, fs.ErrNotExist) {
 		return emptyDirectory, nil
 	}
@@ -69,6 +77,15 @@ func (r *Root) now() (cid.Cid, error) {
 
 // emptyDirectory is the CID of a root into which nothing was put. No store need have it.
 var emptyDirectory = cid.MustParse("bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354")
+
+// isOwn reports whether a name is the IPNS name of the own root. It is false for a nil Root.
+func (r *Root) isOwn(n names.Name) bool {
+	if r == nil || r.Own == nil {
+		return false
+	}
+	own, ok := r.Own.Name()
+	return ok && own == n.String()
+}
 
 // IsName reports whether the root is a name, which can change. It is false for a nil Root.
 func (r *Root) IsName() bool { return r != nil && r.Name != names.Name{} }

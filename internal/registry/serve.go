@@ -80,11 +80,24 @@ func (g *Registry) serveNamed(w http.ResponseWriter, r Request, q request) error
 		return g.answerTo(q, err, nil)
 	}
 	q.way = []names.Step{{Name: q.name, Path: q.Image.Name}}
+	if g.Root.isOwn(q.name) {
+		return g.serveOwnName(w, r, q)
+	}
 	found, err := g.resolve(r.Context(), q.name)
 	if err != nil {
 		return err
 	}
 	return g.serveResolved(w, r, q, found)
+}
+
+// serveOwnName answers a request by the IPNS name of the own root, about which no gateway is
+// asked.
+func (g *Registry) serveOwnName(w http.ResponseWriter, r Request, q request) (err error) {
+	if q.Query, err = g.ofOwnRoot(r.Context(), q.Query); err != nil {
+		return g.answerTo(q, err, nil)
+	}
+	r.asked(q)
+	return g.serveImage(w, r, q)
 }
 
 // serveResolved answers from the directory that a name leads to now. A client may know a

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -23,6 +24,9 @@ import (
 //	root/log         a line for each change, the newest last
 //	root/keep        how long replaced states are kept, unless that is the default
 //	root/collected   when the oldest states that are complete were replaced
+//	root/key         the private key of the root's IPNS name, as Kubo keeps keys
+//	root/record      the newest signed IPNS record
+//	root/ttl         the TTL of records, unless that is the default
 //	root/pending/    uploads, and blobs that no manifest names yet
 //	root/lock        held by the process that changes the root
 //
@@ -30,6 +34,9 @@ import (
 // into place, each synced before the next. So a crash leaves the old state or the new one.
 // It may also leave a line of a change that did not happen, or a part of one, which the next
 // change removes.
+//
+// If the root has a key, each change ends with a record that names the new state. Where a
+// crash left none, the next process that wants the record signs it.
 //
 // The methods of a Root may be called concurrently, and several processes may change the
 // root of one store. Changes that wait in one process are made together. A root is changed
@@ -41,6 +48,8 @@ type Root struct {
 	mu      sync.Mutex
 	waiting []*rootChange
 	working bool // whether a goroutine takes the waiting changes
+
+	verified atomic.Pointer[SignedRecord] // the last record that was read from disk
 }
 
 // Root returns the store's own root, which need not exist.

@@ -147,6 +147,9 @@ func (im *Import) changeRoot(ctx context.Context, take func() []*rootChange) err
 	}
 	changes := take()
 	failed := im.makeChanges(log, current, changes)
+	if failed == nil {
+		_ = r.signIfDue() // Signed does it later, and reports the failure
+	}
 	for _, c := range changes {
 		c.finish(failed)
 	}

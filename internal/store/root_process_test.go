@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	crand "crypto/rand"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -31,7 +33,8 @@ const (
 )
 
 // TestRootWriter is the program of the processes that other tests start. It prints the tag of
-// each change that was answered.
+// each change that was answered, and the sequence number and the hash of the record that it
+// gives out then.
 func TestRootWriter(t *testing.T) {
 	dir, name := os.Getenv(writerStore), os.Getenv(writerName)
 	if dir == "" {
@@ -51,6 +54,9 @@ func TestRootWriter(t *testing.T) {
 		_, err := change(t.Context(), putTag(name, tag, name+tag))
 		check(t, err)
 		fmt.Printf("did %s\n", tag)
+		signed, err := s.Root().Signed(t.Context())
+		check(t, err)
+		fmt.Printf("gave %d %x\n", signed.Sequence, sha256.Sum256(signed.Data))
 	}
 }
 
@@ -91,6 +97,41 @@ type writer struct {
 	*exec.Cmd
 	name string
 	out  io.Reader
+	gave []given
+}
+
+// A given is a record that was given out.
+type given struct {
+	sequence uint64
+	hash     string
+}
+
+// A ledger has every record that was given out.
+type ledger map[uint64]string
+
+// enter adds the records that a process gave out. It checks that no two have one sequence
+// number, and that those of one process never go back.
+func (l ledger) enter(t *testing.T, gave []given) {
+	t.Helper()
+	last := uint64(0)
+	for _, g := range gave {
+		if other, ok := l[g.sequence]; ok && other != g.hash {
+			t.Errorf("two records with the sequence number %d were given out", g.sequence)
+		}
+		if l[g.sequence] = g.hash; g.sequence < last {
+			t.Errorf("record %d was given out after %d", g.sequence, last)
+		}
+		last = g.sequence
+	}
+}
+
+// newest returns the highest sequence number that was given out.
+func (l ledger) newest() uint64 {
+	newest := uint64(0)
+	for sequence := range l {
+		newest = max(newest, sequence)
+	}
+	return newest
 }
 
 func startWriter(t *testing.T, dir, name string, count int) *writer {
@@ -101,7 +142,7 @@ func startWriter(t *testing.T, dir, name string, count int) *writer {
 	out, err := cmd.StdoutPipe()
 	check(t, err)
 	check(t, cmd.Start())
-	return &writer{cmd, name, out}
+	return &writer{Cmd: cmd, name: name, out: out}
 }
 
 // answered waits for the end of the process, and returns the tags of the changes that it was
@@ -112,20 +153,37 @@ func (w *writer) answered() (tags []string, err error) {
 		if tag, ok := strings.CutPrefix(lines.Text(), "did "); ok {
 			tags = append(tags, tag)
 		}
+		var g given
+		if n, _ := fmt.Sscanf(lines.Text(), "gave %d %s", &g.sequence, &g.hash); n == 2 && len(g.hash) == 2*sha256.Size {
+			w.gave = append(w.gave, g)
+		}
 	}
 	return tags, w.Wait()
 }
 
 // Several processes and a goroutine change one root, and a collection runs beside them: no
-// change is lost, and none is made twice.
+// change is lost, and none is made twice. No two records with one sequence number are given
+// out, though the goroutine signs its own as well.
 func TestProcessesShareARoot(t *testing.T) {
 	s := Open(t.TempDir())
+	_, err := s.Root().EnsureKey(t.Context())
+	check(t, err)
 	const each = 15
 	writers := []*writer{startWriter(t, s.Dir(), "one", each), startWriter(t, s.Dir(), "two", each), startWriter(t, s.Dir(), converting, each)}
-	var group sync.WaitGroup
+	var (
+		group     sync.WaitGroup
+		published []given
+	)
 	group.Go(func() {
 		for i := range each {
 			tag := fmt.Sprint("v", i)
+			signed, err := s.Root().Publish(context.Background())
+			if err != nil && !errors.Is(err, ErrLacking) {
+				t.Error(err)
+			}
+			if err == nil {
+				published = append(published, given{signed.Sequence, fmt.Sprintf("%x", sha256.Sum256(signed.Data))})
+			}
 			if _, err := s.Root().Change(context.Background(), putTag("three", tag, "three"+tag)); err != nil {
 				t.Error(err)
 			}
@@ -134,12 +192,18 @@ func TestProcessesShareARoot(t *testing.T) {
 			}
 		}
 	})
+	records := ledger{}
 	for _, w := range writers {
-		if tags, err := w.answered(); err != nil || len(tags) != each {
-			t.Errorf("%s made %d changes, %v", w.name, len(tags), err)
+		if tags, err := w.answered(); err != nil || len(tags) != each || len(w.gave) != each {
+			t.Errorf("%s made %d changes and gave out %d records, %v", w.name, len(tags), len(w.gave), err)
 		}
+		records.enter(t, w.gave)
 	}
 	group.Wait()
+	records.enter(t, published)
+	if last := signed(t, s); last.Sequence < records.newest() {
+		t.Errorf("record %d was given out, and the last one is %d", records.newest(), last.Sequence)
+	}
 	logged := map[string]int{}
 	for _, state := range states(t, s) {
 		for _, a := range state.Actions {
@@ -156,15 +220,17 @@ func TestProcessesShareARoot(t *testing.T) {
 	}
 }
 
-// Two processes and a conversion are killed at random moments. Every change that was answered is there, the
-// current state is whole, and the log agrees with it.
+// Two processes and a conversion are killed at random moments. Every change that was answered
+// is there, the current state is whole, and the log and the record agree with it.
 func TestKilledRootWriters(t *testing.T) {
 	rounds := 40
 	if testing.Short() {
 		rounds = 5
 	}
 	random := rand.New(rand.NewPCG(3, 4))
-	dir := t.TempDir()
+	dir, records := t.TempDir(), ledger{}
+	_, err := Open(dir).Root().EnsureKey(t.Context())
+	check(t, err)
 	for round := range rounds {
 		writers := []*writer{
 			startWriter(t, dir, fmt.Sprintf("a-%d", round), 1000),
@@ -180,11 +246,17 @@ func TestKilledRootWriters(t *testing.T) {
 		answered := map[string][]string{}
 		for _, w := range writers {
 			answered[w.name], _ = w.answered()
+			records.enter(t, w.gave)
 		}
-		if !s.Root().Exists() {
+		if _, err := s.Root().Current(); errors.Is(err, ErrLacking) && records.newest() == 0 {
 			continue // they were killed before they began
 		}
 		checkRoot(t, s, answered)
+		last := signed(t, s)
+		if last.Sequence < records.newest() {
+			t.Errorf("record %d was given out, and the last one is %d", records.newest(), last.Sequence)
+		}
+		records.enter(t, []given{{last.Sequence, fmt.Sprintf("%x", sha256.Sum256(last.Data))}})
 	}
 	s := Open(dir)
 	changed(t, s, putTag("last", "v1", "last"))

@@ -73,10 +73,10 @@ func Open(dir string) *Store {
 	return s
 }
 
-// Exists reports whether the directory is a store: an import or a cache has made it, or it
-// is empty and can become one.
+// Exists reports whether the directory is a store: an import, a cache or a root has made it,
+// or it is empty and can become one.
 func (s *Store) Exists() bool {
-	if dirExists(s.images()) || dirExists(s.cached.dir) || dirExists(s.tmp()) {
+	if dirExists(s.images()) || dirExists(s.root.dir()) || dirExists(s.cached.dir) || dirExists(s.tmp()) {
 		return true
 	}
 	entries, err := os.ReadDir(s.dir)

@@ -1,0 +1,234 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
+)
+
+// A SignedRecord is an IPNS record that says what the root is.
+type SignedRecord struct {
+	Name     string // of the key that signed it (k51…)
+	Root     cid.Cid
+	Sequence uint64
+	Expires  time.Time
+	TTL      time.Duration // how long a follower may use the record before it looks for a newer one
+	Data     []byte        // the record as it is sent to followers
+}
+
+const (
+	// recordLife is how long a record is valid.
+	recordLife = 48 * time.Hour
+
+	// renewAt is the age at which a record is signed again. It leaves a process that looks
+	// every hour hours to spare before half of the record's life is over.
+	renewAt = 20 * time.Hour
+
+	// wrongClock is how much later than a new record may another one end. A record that
+	// ends later still was signed by a clock that was wrong.
+	wrongClock = time.Hour
+)
+
+// Record returns the newest record of the root, as Signed does.
+func (r *Root) Record(ctx context.Context) ([]byte, error) {
+	signed, err := r.Signed(ctx)
+	return signed.Data, err
+}
+
+// Signed returns a record of the root as it is now. It signs one if there is none: if a
+// process was killed before it signed one, or none has renewed it. If Signed cannot do that,
+// because the store belongs to another user or the disk is full, it returns the newest one
+// while that is valid. The error is ErrLacking if the root has no key, or if nothing was put
+// into it.
+func (r *Root) Signed(ctx context.Context) (SignedRecord, error) {
+	s, err := r.signing()
+	if err == nil && !s.isDue() {
+		return s.last, nil
+	}
+	if err == nil {
+		var signed SignedRecord
+		if signed, err = r.sign(ctx, false); err == nil {
+			return signed, nil
+		}
+	}
+	if r.now().Before(s.last.Expires) {
+		return s.last, nil
+	}
+	return SignedRecord{}, err
+}
+
+// Renew signs a record if there is none of the root as it is now, or if less than half of the
+// newest one's life will soon be left. It does nothing if the root has no key, if nothing was
+// put into it, or if the key belongs to another user.
+func (r *Root) Renew(ctx context.Context) error {
+	s, err := r.signing()
+	if errors.Is(err, ErrLacking) || errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	if err != nil || !s.isDue() {
+		return err
+	}
+	_, err = r.sign(ctx, false)
+	return err
+}
+
+// Publish signs a record of the root as it is now, whatever the age of the newest one. The
+// error is ErrLacking if the root has no key, or if nothing was put into it.
+func (r *Root) Publish(ctx context.Context) (SignedRecord, error) { return r.sign(ctx, true) }
+
+// LastRecord returns the newest record. The error is ErrLacking if there is none.
+func (r *Root) LastRecord() (SignedRecord, error) {
+	data, err := r.store.readFile(r.path("record"), ipns.MaxRecord)
+	if err != nil {
+		return SignedRecord{}, lacking(err)
+	}
+	if last := r.verified.Load(); last != nil && bytes.Equal(last.Data, data) {
+		return *last, nil
+	}
+	last, err := parseRecord(data)
+	if err != nil {
+		return SignedRecord{}, fmt.Errorf("%s is %w: %w", r.path("record"), ErrDamaged, err)
+	}
+	r.verified.Store(&last)
+	return last, nil
+}
+
+func parseRecord(data []byte) (SignedRecord, error) {
+	record, err := ipns.ReadOwnRecord(data)
+	if err != nil {
+		return SignedRecord{}, err
+	}
+	value, err := record.Value()
+	if err != nil {
+		return SignedRecord{}, err
+	}
+	root, err := parseRoot(strings.TrimPrefix(value, valuePrefix))
+	return SignedRecord{ipns.FormatName(record.Key), root, record.Sequence, record.Expires, record.TTL, data}, err
+}
+
+// valuePrefix begins what a record says that the root is.
+const valuePrefix = "/ipfs/"
+
+// A signing has what the next record of a root depends on.
+type signing struct {
+	key  ipns.Key
+	root cid.Cid
+	ttl  time.Duration
+	last SignedRecord // the zero SignedRecord if there is none, or a damaged one
+	now  time.Time
+}
+
+// signing returns what the next record depends on, and the newest record also if the key
+// cannot be read.
+func (r *Root) signing() (s signing, err error) {
+	s.now = r.now()
+	if s.last, err = r.LastRecord(); err != nil && !isLost(err) {
+		return s, err
+	}
+	if s.key, err = r.Key(); err != nil {
+		return s, err
+	}
+	if s.root, err = r.Current(); err != nil {
+		return s, err
+	}
+	s.ttl, err = r.TTL()
+	return s, err
+}
+
+// isDue reports whether a new record must be signed.
+func (s signing) isDue() bool {
+	left := s.last.Expires.Sub(s.now)
+	return s.last.Name != s.key.Name() || !s.last.Root.Equals(s.root) || s.last.TTL != s.ttl ||
+		left < recordLife-renewAt || left > recordLife+wrongClock
+}
+
+// next returns the next record. Its sequence number is higher than that of the last one, and
+// at least the time in microseconds since 1970. So it is higher than any that was given out
+// before, also if a backup has brought back an older record, unless the clock is behind what
+// it was when those were signed.
+func (s signing) next() ([]byte, error) {
+	sequence := max(s.last.Sequence+1, uint64(max(0, s.now.UnixMicro())))
+	return s.key.Sign(ipns.Statement{
+		Value:    valuePrefix + key(s.root),
+		Sequence: sequence,
+		Expires:  s.now.Add(recordLife),
+		TTL:      s.ttl,
+	})
+}
+
+// sign signs a record if one is due, or always, and returns the newest one.
+func (r *Root) sign(ctx context.Context, always bool) (signed SignedRecord, err error) {
+	err = r.locked(ctx, func() error {
+		s, err := r.signing()
+		if err != nil {
+			return err
+		}
+		if always || s.isDue() {
+			if err := r.putRecord(s); err != nil {
+				return err
+			}
+		}
+		signed, err = r.LastRecord()
+		return err
+	})
+	return signed, err
+}
+
+// signIfDue signs a record if the root has a key, and a state that the newest record does not
+// name. The root must be locked.
+func (r *Root) signIfDue() error {
+	s, err := r.signing()
+	if errors.Is(err, ErrLacking) {
+		return nil
+	}
+	if err != nil || !s.isDue() {
+		return err
+	}
+	return r.putRecord(s)
+}
+
+// putRecord signs a record, durably: no record is lost whose sequence number was given out.
+func (r *Root) putRecord(s signing) error {
+	data, err := s.next()
+	if err != nil {
+		return fmt.Errorf("signing the record of the root: %w", err)
+	}
+	mode, err := modeOf(r.dir())
+	if err == nil {
+		err = r.replace("record", data, mode&0o444|0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", r.path("record"), err)
+	}
+	return nil
+}
+
+// DefaultTTL is how long a follower may use a record by default before it looks for a newer
+// one.
+const DefaultTTL = time.Minute
+
+// TTL returns the TTL of records: as SetTTL left it, or DefaultTTL.
+func (r *Root) TTL() (time.Duration, error) {
+	ttl := DefaultTTL
+	err := r.setting("ttl", func(text string) (err error) {
+		ttl, err = time.ParseDuration(text)
+		return err
+	})
+	return ttl, err
+}
+
+// SetTTL sets the TTL of the records that every process signs from now on.
+func (r *Root) SetTTL(ttl time.Duration) error {
+	if before, err := r.TTL(); err == nil && before == ttl {
+		return nil
+	}
+	return r.set("ttl", ttl.String())
+}
