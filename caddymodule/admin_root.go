@@ -19,6 +19,14 @@ type rootState struct {
 	Root    string       `json:"root"`
 	Time    time.Time    `json:"time"`
 	Changes []rootChange `json:"changes"`
+	IPNS    *rootRecord  `json:"ipns,omitempty"` // of the current state
+}
+
+// A rootRecord describes the newest IPNS record of a root.
+type rootRecord struct {
+	Name     string    `json:"name"`
+	Sequence uint64    `json:"sequence"`
+	Expires  time.Time `json:"expires"`
 }
 
 // A rootChange is a part of the change that led to a state.
@@ -39,8 +47,12 @@ func listStates(r *http.Request) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the log of the root in %s: %w", s.Dir(), err)
 		}
-		for _, state := range states {
-			all = append(all, rootState{s.Dir(), state.Root.String(), state.Time.UTC(), changesOf(state)})
+		for i, state := range states {
+			listed := rootState{Store: s.Dir(), Root: state.Root.String(), Time: state.Time.UTC(), Changes: changesOf(state)}
+			if last, err := s.Root().LastRecord(); err == nil && i == 0 && last.Root.Equals(state.Root) {
+				listed.IPNS = &rootRecord{last.Name, last.Sequence, last.Expires.UTC()}
+			}
+			all = append(all, listed)
 		}
 	}
 	return all, nil

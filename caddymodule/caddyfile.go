@@ -57,6 +57,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        mount <patterns...>
 //	        max_blob <size>
 //	        uploads <number>
+//	        ttl <duration>
 //	    }
 //	    keep <duration> | off
 //	    catalog

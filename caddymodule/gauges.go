@@ -17,6 +17,7 @@ var (
 	gatewayHealthy = gauge("gateway_healthy", "Whether a gateway is asked in its turn and waited for: 1; or 0 for a while after it failed, while it refuses everybody, and until it answers again.", "gateway")
 	listRules      = gauge("list_rules", "Rules of a deny list, or roots on an allow list, that are in force.", "list", "file")
 	cacheBytes     = gauge("cache_bytes", "Memory that a cache takes.", "cache")
+	recordExpiry   = gauge("root_record_expiry_timestamp_seconds", "Unix time at which the newest IPNS record of a store's own root ends, unless it is renewed.", "store")
 	storeBytes     = gauge("store_cache_bytes", "Bytes on disk that the cache of a store takes, as far as is known.", "store")
 )
 
@@ -30,6 +31,7 @@ func (gauges) Describe(all chan<- *prometheus.Desc) {
 	all <- listRules
 	all <- cacheBytes
 	all <- storeBytes
+	all <- recordExpiry
 }
 
 // Collect implements prometheus.Collector.
@@ -49,6 +51,11 @@ func (gauges) Collect(all chan<- prometheus.Metric) {
 		}
 		for _, f := range i.lists.Files() {
 			inForce[rules{listName(f.Allow), f.Name}] = f.Rules
+		}
+	}
+	for _, s := range runningStores() {
+		if last, err := s.Root().LastRecord(); err == nil {
+			all <- prometheus.MustNewConstMetric(recordExpiry, prometheus.GaugeValue, float64(last.Expires.Unix()), s.Dir())
 		}
 	}
 	for gateway, is := range healthy {

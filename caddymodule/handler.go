@@ -159,6 +159,7 @@ type Handler struct {
 	Memory int64 `json:"memory,omitempty"`
 
 	instance
+	own        *ownRoot              // nil if the store's own root is not served
 	pushed     func(registry.Pushed) // nil if clients cannot push
 	logger     *zap.Logger
 	registry   *registry.Registry

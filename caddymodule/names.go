@@ -18,6 +18,8 @@ import (
 //
 //	docker pull registry.example.com/ipns/<key or domain>[/<name>][:<tag>]
 //
+// The IPNS name of the store's own root needs no option.
+//
 // Clients may cache a tag under a name for as long as the name's owner says, but at least
 // 5 seconds and at most an hour. A client that began to pull an image before a name moved
 // gets the rest of the same image for an hour.

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
-	"go.uber.org/zap"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/repository"
@@ -31,6 +29,9 @@ import (
 // (`{http.auth.user.id}`, as `basic_auth` sets it) or with a verified client certificate.
 // Requests that a browser sends on behalf of another site are refused.
 //
+// The root has an IPNS name (k51…), which always leads to the root as it is. Its key is made
+// when Caddy first runs with this option, and each change signs a record of it.
+//
 // A manifest can name only blobs that its repository has: that were pushed to it or mounted
 // into it. Clients cannot find out which blobs other repositories have. They can mount blobs
 // of repositories whose name has the same first component.
@@ -48,7 +49,19 @@ type Push struct {
 	// How many uploads there may be at once, begun and not finished. An upload that no
 	// client continues is removed after a day. Default: `1024`.
 	Uploads int `json:"uploads,omitempty"`
+
+	// How long a registry that follows the root's IPNS name may take to see a change: the
+	// TTL of its IPNS record. From a second to a day. It is remembered in the store. Default:
+	// what the store remembers, at first a minute.
+	TTL caddy.Duration `json:"ttl,omitempty"`
 }
+
+const (
+	minTTL = time.Second
+	maxTTL = 24 * time.Hour // half of the life of a record
+)
+
+func isTTL(d time.Duration) bool { return d >= minTTL && d <= maxTTL }
 
 // provisionPush returns the options of the protocol, nil if clients cannot push.
 func (h *Handler) provisionPush(ctx caddy.Context) (*registry.Push, error) {
@@ -59,13 +72,9 @@ func (h *Handler) provisionPush(ctx caddy.Context) (*registry.Push, error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.Keep != 0 {
-		if err := own.Root().SetKeep(max(0, time.Duration(h.Keep))); err != nil {
-			return nil, fmt.Errorf("setting how long replaced states are kept: %w", err)
-		}
-	}
+	h.own = &ownRoot{Root: own.Root(), keep: h.Keep, configured: ctx, logger: h.logger}
 	if h.Push == nil {
-		return nil, nil
+		return nil, h.own.whenRunning(ctx)
 	}
 	app, err := ctx.App("events")
 	if err != nil {
@@ -73,11 +82,12 @@ func (h *Handler) provisionPush(ctx caddy.Context) (*registry.Push, error) {
 	}
 	h.pushed = pushEvents{ctx, app.(*caddyevents.App)}.emit
 	p, err := h.Push.provision(own)
-	if err == nil {
-		h.tellWhoPushes()
-		go h.tidy(ctx, p.To)
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	h.tellWhoPushes()
+	h.own.repositories, h.own.ttl = p.To, h.Push.TTL
+	return p, h.own.whenRunning(ctx)
 }
 
 // ownStore returns the store whose own root is served.
@@ -132,27 +142,10 @@ func (h *Handler) validatePush() error {
 		return fmt.Errorf("max_blob of %d bytes: give a positive number", h.Push.MaxBlob)
 	case h.Push.Uploads < 0:
 		return fmt.Errorf("%d uploads: give a positive number", h.Push.Uploads)
+	case h.Push.TTL != 0 && !isTTL(time.Duration(h.Push.TTL)):
+		return fmt.Errorf("ttl of %s: give a duration from %s to %s", time.Duration(h.Push.TTL), minTTL, maxTTL)
 	}
 	return nil
-}
-
-// tidiedEvery is how often uploads and blobs are removed that nobody wants any more.
-const tidiedEvery = time.Hour
-
-// tidy removes them until the configuration is replaced.
-func (h *Handler) tidy(ctx context.Context, repositories *repository.Repositories) {
-	ticker := time.NewTicker(tidiedEvery)
-	defer ticker.Stop()
-	for {
-		if err := repositories.RemoveStale(ctx); err != nil && ctx.Err() == nil {
-			h.logger.Error("uploads that nobody continues cannot be removed", zap.Error(err))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
 }
 
 // userOf returns the user that Caddy has authenticated, empty for none.
@@ -207,6 +200,8 @@ func (h *Handler) unmarshalPush(d *caddyfile.Dispenser) error {
 			err = h.Push.unmarshalMaxBlob(d)
 		case "uploads":
 			err = h.Push.unmarshalUploads(d)
+		case "ttl":
+			err = h.Push.unmarshalTTL(d)
 		default:
 			err = d.Errf("unrecognized push subdirective '%s'", d.Val())
 		}
@@ -260,6 +255,22 @@ func (p *Push) unmarshalUploads(d *caddyfile.Dispenser) error {
 		return d.Errf("invalid uploads '%s': write how many uploads there may be at once, such as 100", arg)
 	}
 	p.Uploads = int(n)
+	return nil
+}
+
+func (p *Push) unmarshalTTL(d *caddyfile.Dispenser) error {
+	if p.TTL != 0 {
+		return d.Err("ttl already specified")
+	}
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	ttl, err := caddy.ParseDuration(arg)
+	if err != nil || !isTTL(ttl) {
+		return d.Errf("invalid ttl '%s': write a duration from %s to 24h, such as 30s", arg, minTTL)
+	}
+	p.TTL = caddy.Duration(ttl)
 	return nil
 }
 

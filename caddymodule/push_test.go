@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"go.uber.org/zap"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
@@ -77,6 +78,7 @@ func TestPushedEvent(t *testing.T) {
 // The operator finds the address of what was pushed in a placeholder and by the admin API.
 func TestPushIsToldToTheOperator(t *testing.T) {
 	s := newSite(t, Handler{Store: &Store{Directory: t.TempDir()}, Push: &Push{Anonymous: true}})
+	s.handler.own.begin()
 	var replacer *caddy.Replacer
 	s.rewrite = func(r *http.Request) { replacer = r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer) }
 	resp := putIndex(t, s.URL)
@@ -91,6 +93,13 @@ func TestPushIsToldToTheOperator(t *testing.T) {
 	value, err := listStates(r)
 	if err != nil {
 		t.Fatal(err)
+	}
+	last, err := s.handler.own.LastRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := value.([]rootState)[0].IPNS; got == nil || got.Name != last.Name || got.Sequence != last.Sequence || !got.Expires.Equal(last.Expires) {
+		t.Errorf("the record is %+v", got)
 	}
 	found := false
 	for _, state := range value.([]rootState) {
@@ -115,22 +124,49 @@ func TestPushByDefault(t *testing.T) {
 	}
 }
 
-// The store remembers for how long replaced states are kept, until another configuration
-// says otherwise.
-func TestKeep(t *testing.T) {
+// The store remembers the options that all processes obey, until another configuration says
+// otherwise.
+func TestStoreRemembersOptions(t *testing.T) {
 	dir := t.TempDir()
 	for _, test := range []struct {
-		keep time.Duration
-		want time.Duration
+		keep, ttl         time.Duration
+		wantKeep, wantTTL time.Duration
 	}{
-		{0, store.DefaultKeep},
-		{7 * 24 * time.Hour, 7 * 24 * time.Hour},
-		{0, 7 * 24 * time.Hour},
-		{-1, 0},
+		{0, 0, store.DefaultKeep, store.DefaultTTL},
+		{7 * 24 * time.Hour, 5 * time.Second, 7 * 24 * time.Hour, 5 * time.Second},
+		{0, 0, 7 * 24 * time.Hour, 5 * time.Second},
+		{-1, time.Hour, 0, time.Hour},
 	} {
-		s := newSite(t, Handler{Store: &Store{Directory: dir}, Root: new(Root), Keep: caddy.Duration(test.keep)})
-		if got, err := s.handler.stores[0].Root().Keep(); got != test.want || err != nil {
-			t.Errorf("keep %v: states are kept for %v, %v; want %v", test.keep, got, err, test.want)
+		s := newSite(t, Handler{Store: &Store{Directory: dir}, Keep: caddy.Duration(test.keep), Push: &Push{TTL: caddy.Duration(test.ttl)}})
+		s.handler.own.begin()
+		root := s.handler.stores[0].Root()
+		if got, err := root.Keep(); got != test.wantKeep || err != nil {
+			t.Errorf("keep %v: states are kept for %v, %v; want %v", test.keep, got, err, test.wantKeep)
 		}
+		if got, err := root.TTL(); got != test.wantTTL || err != nil {
+			t.Errorf("ttl %v: records have %v, %v; want %v", test.ttl, got, err, test.wantTTL)
+		}
+	}
+}
+
+// A configuration that is only validated changes nothing in the store, and a root that clients
+// push to gets its name when the configuration runs.
+func TestOwnRootGetsItsNameWhenCaddyRuns(t *testing.T) {
+	dir := t.TempDir()
+	s := newSite(t, Handler{Store: &Store{Directory: dir}, Keep: caddy.Duration(time.Hour), Push: &Push{TTL: caddy.Duration(time.Minute)}})
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("the store has %v, %v", entries, err)
+	}
+	s.handler.own.logger = s.handler.logger
+	s.handler.own.begin()
+	name, ok := s.handler.stores[0].Root().Name()
+	told := s.logs.FilterField(zap.String("name", name)).Len()
+	if !ok || told != 1 {
+		t.Errorf("the root has the name %q, and the log tells it %d times", name, told)
+	}
+	s = newSite(t, Handler{Store: &Store{Directory: t.TempDir()}, Root: new(Root)})
+	s.handler.own.begin()
+	if name, ok := s.handler.stores[0].Root().Name(); ok {
+		t.Errorf("a root that clients cannot push to has the name %s", name)
 	}
 }

@@ -13,6 +13,7 @@ func TestRefusedRoots(t *testing.T) {
 		`{"push":{"mount":["A"]}}`:     `setting up push: mount: "A" is not a valid image name`,
 		`{"push":{"max_blob":-1}}`:     `max_blob of -1 bytes`,
 		`{"push":{"uploads":-1}}`:      `-1 uploads`,
+		`{"push":{"ttl":1}}`:           `ttl of 1ns: give a duration from 1s to 24h0m0s`,
 		`{"root":{"address":"nginx"}}`: `"nginx" is neither a CID`,
 		`{"root":{"address":"bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"}}`: "is a file, not a directory of images",
 		`{"root":{"address":"` + aCID + `","for":["https://r.test"]}}`:                       `"https://r.test" is not the host of a registry`,

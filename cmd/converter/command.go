@@ -89,7 +89,7 @@ func newCommand() *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("onto", completeOnto)
 	cmd.SetFlagErrorFunc(explainFlag)
 	cmd.AddCommand(newImagesCommand(), newRemoveCommand(), newCollectCommand())
-	cmd.AddCommand(newLogCommand(), newRollbackCommand())
+	cmd.AddCommand(newLogCommand(), newRollbackCommand(), newKeyCommand(), newPublishCommand())
 	cmd.AddCommand(newCopyCommand(), newExportCommand(), newNameCommand())
 	cmd.AddCommand(newInspectCommand(), newVerifyCommand(), newRepairCommand())
 	return cmd

@@ -31,7 +31,30 @@ func (f *storeFlag) register(cmd *cobra.Command) {
 	_ = cmd.MarkFlagDirname("store")
 }
 
+// open returns the store. If it has a root of its own, root becomes its owner.
 func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
+	s, err := f.find(fs)
+	if err != nil {
+		return nil, err
+	}
+	return s, becomeOwner(s, false)
+}
+
+// openOwn is open for a store that is to get a root of its own, and need not exist.
+func (f *storeFlag) openOwn(fs *pflag.FlagSet) (*store.Store, error) {
+	if _, err := givenFlags(fs, "store"); err != nil {
+		return nil, err
+	}
+	at, err := storeAt(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	s := at.openStore()
+	return s, becomeOwner(s, true)
+}
+
+// find returns the store, to read from it.
+func (f *storeFlag) find(fs *pflag.FlagSet) (*store.Store, error) {
 	given, err := givenFlags(fs, "store")
 	if err != nil {
 		return nil, err
@@ -44,7 +67,7 @@ func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
 	if len(given) > 0 && !s.Exists() {
 		return nil, fmt.Errorf("there is no store in %s", at.path)
 	}
-	return s, becomeOwner(s, false)
+	return s, nil
 }
 
 func newImagesCommand() *cobra.Command {

@@ -113,3 +113,12 @@ func TestTerminalsGetNoControlCharactersOfStrangers(t *testing.T) {
 		}
 	}
 }
+
+// A private key does not reach a terminal by mistake.
+func TestTerminalsGetNoBinaryKey(t *testing.T) {
+	dir := t.TempDir()
+	key(t, "--store", dir)
+	if got := onTerminal(t, "key", "export", "-", "--store", dir); !strings.Contains(got, "the output is a terminal") {
+		t.Errorf("the terminal gets %q", got)
+	}
+}

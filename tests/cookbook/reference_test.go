@@ -160,6 +160,22 @@ var converterCooks = map[string]cook{
 		}
 	},
 
+	"key": func(k *kitchen, img harness.Image) {
+		k.convert(img, "--onto=root")
+		names := strings.Fields(k.follow())
+		if len(names) != 2 || !strings.HasPrefix(names[0], "k51") || names[1] != names[0] {
+			k.Errorf("key prints %q", names)
+		}
+	},
+
+	"publish": func(k *kitchen, img harness.Image) {
+		k.convert(img, "--onto=root")
+		name := strings.TrimSpace(harness.Run(k.T, k.command("converter", "key")))
+		if printed := k.follow(); !strings.Contains(printed, name) {
+			k.Errorf("publish prints %q", printed)
+		}
+	},
+
 	"name, completion": func(k *kitchen, img harness.Image) {
 		k.convert(img)
 		k.convert(img, "--onto=root")

@@ -98,6 +98,8 @@ func TestMetricsCountAndAreDocumented(t *testing.T) {
 
 	manifest, _ := harness.FetchManifest(t, far)
 	cached := t.TempDir()
+	harness.Convert(t, harness.ArchiveOfLayers(t, "own:v1", "of a root"), "--store="+cached, "--onto=root")
+	harness.InStore(t, cached, "key") // whose record has a metric
 	o.Load(t, strings.NewReplacer(store, cached, "max_size off", "max_size 10MB").Replace(site))
 	kept := prefix + `fills_total{result="kept"}`
 	size := prefix + fmt.Sprintf(`store_cache_bytes{store="%s"}`, cached)

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -83,7 +84,7 @@ func (c client) is(status int, method, url, body string) bool {
 
 // While a Caddy is killed at random moments, clients push to it and to another one on the same
 // store, converters add images, and collections remove what nothing needs. What was answered
-// is so afterwards, and every image is whole.
+// is so afterwards, every image is whole, and the root's IPNS record names its current state.
 func TestKilledPushes(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
@@ -95,7 +96,7 @@ func TestKilledPushes(t *testing.T) {
 	if testing.Short() {
 		rounds = 2
 	}
-	answered := 0
+	answered, sequence := 0, uint64(0)
 	for round := range rounds {
 		dies := newRegistry(t, store)
 		told := &told{pushed: map[string]string{}, layers: map[string]string{}, deleted: map[string]bool{}}
@@ -126,6 +127,7 @@ func TestKilledPushes(t *testing.T) {
 		close(ended)
 		others.Wait()
 		answered += told.mustHold(t, dies.URL, stays.URL)
+		sequence = mustSignCurrent(t, store, sequence)
 	}
 	if answered < rounds {
 		t.Errorf("only %d pushes were answered", answered)
@@ -133,6 +135,26 @@ func TestKilledPushes(t *testing.T) {
 	t.Logf("%d manifests were answered", answered)
 	harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "verify", "--all", "--store="+store))
 	harness.InStore(t, store, "gc")
+}
+
+// mustSignCurrent has the converter sign a record of the root, and returns its sequence number,
+// which must be higher than an earlier one.
+func mustSignCurrent(t *testing.T, store string, earlier uint64) uint64 {
+	t.Helper()
+	var record struct {
+		Value    string
+		Sequence uint64
+	}
+	var states []struct{ Address string }
+	for command, value := range map[string]any{"publish": &record, "log": &states} {
+		if err := json.Unmarshal([]byte(harness.InStore(t, store, command, "--json")), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := "/ipfs/" + harness.CIDv1(t, states[0].Address); record.Value != want || record.Sequence <= earlier {
+		t.Errorf("record %d, after %d, names %s; the root is %s", record.Sequence, earlier, record.Value, want)
+	}
+	return record.Sequence
 }
 
 // mustHold asks the Caddy that stays for all that clients were told.
