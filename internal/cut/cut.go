@@ -2,13 +2,14 @@
 // docs/format-1.md has it. So a blob has the same leaves, and the same CID, whether the
 // converter, a push or a mirror brought it.
 //
-//   - gzip is cut where its members end, if each of them can be a leaf.
+//   - gzip is cut where its members end, if each of them can be a leaf, and they do not
+//     decompress to far more bytes than they have.
 //   - zstd is cut into runs of whole frames.
 //   - A tar, and any other long file, is cut into the pieces of package align.
 //   - Anything else is cut into leaves of a fixed length.
 //
-// The bytes of a blob are hostile. Cutting takes linear time, and memory for two leaves
-// and the list of leaves.
+// The bytes of a blob are hostile. Cutting takes linear time, and memory for one leaf and
+// the list of leaves.
 package cut
 
 import (

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -360,6 +361,62 @@ func TestTooManyMembersAreCutLikeAnyFile(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// A few bytes that stand for many cost a bounded time: see docs/format-1.md.
+func TestDenseGzipIsCutLikeAnyFile(t *testing.T) {
+	const content = 1 << 20
+	var member bytes.Buffer
+	z := gzip.NewWriter(&member)
+	z.Write(make([]byte, content))
+	z.Close()
+	most := freeContent / (content - mostRatio*member.Len()) // members of a blob that is not dense
+	for n, isCut := range map[int]bool{most: true, most + 1: false} {
+		got := tableOf(t, unixfs.V1, newBuilder(11).Rand, bytes.Repeat(member.Bytes(), n))
+		if (len(got.Leaves) == n) != isCut {
+			t.Errorf("%d members have %d leaves", n, len(got.Leaves))
+		}
+	}
+	z.Reset(&member)
+	z.Write(make([]byte, 2*freeContent)) // in one member, which could be a leaf
+	z.Close()
+	if got := tableOf(t, unixfs.V1, newBuilder(12).Rand, member.Bytes()); len(got.Leaves) != 1 {
+		t.Errorf("a dense member and another one are %d leaves", len(got.Leaves))
+	}
+}
+
+// A cutter that waits for the next bytes of a compressed blob holds little memory, so a
+// thousand uploads may wait.
+func TestCutterHoldsLittleOfCompressedBlobs(t *testing.T) {
+	b := newBuilder(13)
+	for name, blob := range map[string][]byte{
+		"gzip in a large member":   b.gzip(900_000),
+		"gzip in small members":    slices.Concat(b.gzip(300_000), b.gzip(300_000), b.gzip(300_000)),
+		"zstd in a large frame":    b.raw(900_000),
+		"zstd in a run of frames":  slices.Concat(b.raw(60_000), b.raw(60_000)),
+		"gzip, and it is too long": b.gzip(3 << 20),
+	} {
+		cutters := make([]*Cutter, 50)
+		before := heap()
+		for i := range cutters {
+			cutters[i] = NewCutter(unixfs.V1)
+			cutters[i].Write(blob[:len(blob)-1000])
+		}
+		if held := (heap() - before) / len(cutters); held > 200<<10 {
+			t.Errorf("%s: a cutter holds %d KiB", name, held>>10)
+		}
+		for _, c := range cutters {
+			c.Close()
+		}
+	}
+}
+
+// heap returns how many bytes are allocated and in use.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
 
 func TestCutterMayBeAbandoned(*testing.T) {

@@ -20,15 +20,29 @@ const gzipMagic = "\x1f\x8b"
 // ErrTrailing says that other bytes follow after the end of the compressed data.
 var ErrTrailing = errors.New("other bytes follow after its end")
 
+// A gzip file is dense if the members up to one of their ends decompress to more bytes than
+// mostContent says. A dense file is cut like any other, so the work for a blob is bounded by
+// its length, though deflate makes a thousand bytes of one.
+const (
+	freeContent = 256 << 20
+	mostRatio   = 64
+)
+
+// mostContent returns the most bytes that the members of a file which is not dense decompress
+// to, up to the offset at which one of them ends.
+func mostContent(end int64) int64 { return freeContent + mostRatio*end }
+
 // A GzipReader decompresses a gzip file and notes where its members end. Leaves end
 // there. So an aligned layer that was pulled and saved again has the same leaves as
 // before, and the leaves of an eStargz layer are its files.
 type GzipReader struct {
-	r    *bufio.Reader
-	read *countingReader // below r
-	z    *gzip.Reader
-	ends []int64
-	err  error // at the end of the last member
+	r       *bufio.Reader
+	read    *countingReader // below r
+	z       *gzip.Reader
+	content int64 // decompressed bytes so far
+	ends    []int64
+	isDense bool
+	err     error // at the end of the last member
 }
 
 // NewGzipReader reads the first header of a gzip file.
@@ -51,11 +65,14 @@ func (g *GzipReader) Read(p []byte) (int, error) {
 		return 0, g.err
 	}
 	n, err := g.z.Read(p)
+	g.content += int64(n)
 	if err != io.EOF {
 		return n, err
 	}
+	end := g.offset()
+	g.isDense = g.isDense || g.content > mostContent(end)
 	if len(g.ends) <= maxMembers {
-		g.ends = append(g.ends, g.read.n-int64(g.r.Buffered()))
+		g.ends = append(g.ends, end)
 	}
 	next, err := g.r.Peek(len(gzipMagic))
 	switch {
@@ -74,8 +91,12 @@ func (g *GzipReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// offset returns how many bytes of the file are decompressed.
+func (g *GzipReader) offset() int64 { return g.read.n - int64(g.r.Buffered()) }
+
 // Ends returns the offsets at which leaves end, after the file was read to its end
-// without an error: those of the members, if each member can be a leaf, or else nil.
+// without an error: those of the members, if each member can be a leaf and the file is not
+// dense, or else nil.
 func (g *GzipReader) Ends() []int64 {
 	start := int64(0)
 	for _, end := range g.ends {
@@ -84,7 +105,7 @@ func (g *GzipReader) Ends() []int64 {
 		}
 		start = end
 	}
-	if len(g.ends) > maxMembers {
+	if len(g.ends) > maxMembers || g.isDense {
 		return nil
 	}
 	return g.ends

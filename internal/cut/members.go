@@ -1,7 +1,6 @@
 package cut
 
 import (
-	"crypto/sha256"
 	"errors"
 	"io"
 
@@ -9,11 +8,11 @@ import (
 )
 
 // members cuts gzip. It decompresses the blob to find its members, until one is too large
-// for a leaf: then the blob is cut like any other file. Most blobs are one member, so this
-// is known after a MiB.
+// for a leaf, or the blob is dense: then the blob is cut like any other file. Most blobs are
+// one member, so this is known after a MiB.
 type members struct {
-	fixed *unixfs.Cutter // the leaves, unless all members can be leaves
-	pipe  *io.PipeWriter // nil when it is known that they cannot
+	fixed *unixfs.Cutter // the leaves, unless the blob is cut at its members
+	pipe  *io.PipeWriter // nil when it is known that it is not
 
 	done   chan struct{} // closed when leaves is complete
 	leaves *unixfs.Cutter
@@ -25,7 +24,7 @@ func newMembers(p unixfs.Profile) *members {
 	m := &members{fixed: p.NewCutter(), pipe: w, done: make(chan struct{}), leaves: p.NewCutter()}
 	go func() {
 		defer close(m.done)
-		m.err = m.find(r)
+		m.err = findMembers(r, m.leaves)
 		r.CloseWithError(errDecided)
 	}()
 	return m
@@ -34,6 +33,8 @@ func newMembers(p unixfs.Profile) *members {
 var (
 	errDecided     = errors.New("it is known how the blob is cut")
 	errLargeMember = errors.New("a member that is too large for a leaf")
+	errManyMembers = errors.New("too many members")
+	errDense       = errors.New("a few bytes stand for too many")
 )
 
 func (m *members) Write(b []byte) (int, error) {
@@ -43,35 +44,6 @@ func (m *members) Write(b []byte) (int, error) {
 		}
 	}
 	return m.fixed.Write(b)
-}
-
-// find cuts the blob at its members.
-func (m *members) find(r io.Reader) error {
-	came := &unassigned{r: r}
-	z, err := NewGzipReader(came)
-	if err != nil {
-		return err
-	}
-	content := make([]byte, 32<<10)
-	for at, start := 0, int64(0); ; {
-		_, err := z.Read(content)
-		for ; at < len(z.ends); at++ {
-			n := z.ends[at] - start
-			if n > unixfs.MaxLeaf || at == maxMembers {
-				return errLargeMember
-			}
-			leaf := came.buf[:n]
-			m.leaves.WriteLeaf(leaf, sha256.Sum256(leaf))
-			came.buf = append(came.buf[:0], came.buf[n:]...)
-			start = z.ends[at]
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 func (m *members) Table() *unixfs.Table {
@@ -93,21 +65,80 @@ func (m *members) end(err error) {
 	<-m.done
 }
 
-// unassigned keeps what was read, until the caller has found in which member it is.
-type unassigned struct {
-	r   io.Reader
-	buf []byte
+// findMembers makes a leaf of each member of a blob. The error says why it is not cut so.
+func findMembers(r io.Reader, leaves *unixfs.Cutter) error {
+	f := &memberFinder{r: r, leaves: leaves}
+	z, err := NewGzipReader(f)
+	if err != nil {
+		return err
+	}
+	f.z = z
+	content := make([]byte, 32<<10)
+	for {
+		_, err := z.Read(content)
+		switch assigned := f.assign(); {
+		case assigned != nil:
+			return assigned
+		case z.isDense || z.content > mostContent(f.start+unixfs.MaxLeaf):
+			return errDense
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
 }
 
-// maxAhead is how many bytes after the end of a member are read before the end is known:
-// a buffer, and the header of the next member.
-const maxAhead = 128 << 10
+// A memberFinder passes a blob on to a GzipReader, and makes leaves of the bytes that are
+// decompressed. It keeps those that are not, since nobody knows yet to which member they
+// belong: about as many as the reader has in its buffer.
+type memberFinder struct {
+	r      io.Reader
+	z      *GzipReader // nil while it reads the first header
+	leaves *unixfs.Cutter
 
-func (u *unassigned) Read(p []byte) (int, error) {
-	if len(u.buf) > unixfs.MaxLeaf+maxAhead {
-		return 0, errLargeMember
+	start   int64  // where the current member begins
+	members int    // that have ended
+	unused  []byte // bytes that are not decompressed yet
+	used    int64  // how many bytes came before them
+}
+
+func (f *memberFinder) Read(p []byte) (int, error) {
+	if err := f.assign(); err != nil {
+		return 0, err
 	}
-	n, err := u.r.Read(p)
-	u.buf = append(u.buf, p[:n]...)
+	n, err := f.r.Read(p)
+	f.unused = append(f.unused, p[:n]...)
 	return n, err
+}
+
+// assign gives the bytes that were decompressed to their members.
+func (f *memberFinder) assign() error {
+	if f.z == nil {
+		return nil
+	}
+	for _, end := range f.z.ends[f.members:] {
+		if f.members == maxMembers {
+			return errManyMembers
+		}
+		if err := f.use(end); err != nil {
+			return err
+		}
+		f.leaves.EndLeaf()
+		f.members++
+		f.start = end
+	}
+	return f.use(f.z.offset())
+}
+
+// use gives the bytes before an offset to the current member.
+func (f *memberFinder) use(offset int64) error {
+	if offset-f.start > unixfs.MaxLeaf {
+		return errLargeMember
+	}
+	n := offset - f.used
+	f.leaves.Write(f.unused[:n])
+	f.unused = append(f.unused[:0], f.unused[n:]...)
+	f.used = offset
+	return nil
 }

@@ -1,7 +1,6 @@
 package cut
 
 import (
-	"crypto/sha256"
 	"hash/crc32"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -30,9 +29,9 @@ type Zstd struct {
 	leaves  *unixfs.Cutter
 	frames  frameFinder
 	sum     uint32 // the CRC-32 of the current frame so far
-	buf     []byte // the run, and then the current frame
-	run     int    // length of the run
-	isLarge bool   // the current frame is a large one, and the run is empty
+	frame   []byte // the current frame, unless it is a large one
+	run     int    // bytes of the run
+	isLarge bool   // the current frame is a large one, and the run has ended
 }
 
 // NewZstd returns a cutter for the leaves of a profile.
@@ -54,38 +53,33 @@ func (z *Zstd) Write(p []byte) (int, error) {
 
 // Table returns the leaves of the blob. The cutter must not be used afterwards.
 func (z *Zstd) Table() *unixfs.Table {
-	z.cut(len(z.buf))
+	z.leaves.Write(z.frame)
 	return z.leaves.Table()
 }
 
 // add adds bytes of the current frame.
 func (z *Zstd) add(p []byte) {
-	z.sum = crc32.Update(z.sum, crc32.IEEETable, p)
-	for len(p) > 0 {
-		most := unixfs.MaxLeaf
-		if !z.isLarge {
-			most = z.run + largeFrame + 1
-		}
-		n := min(len(p), most-len(z.buf))
-		z.buf = append(z.buf, p[:n]...)
-		p = p[n:]
-		switch {
-		case len(z.buf) < most:
-		case z.isLarge:
-			z.cut(unixfs.MaxLeaf)
-		default:
-			z.cut(z.run)
-			z.isLarge = true
-		}
+	if !z.isLarge && len(z.frame)+len(p) > largeFrame {
+		z.endRun()
+		z.isLarge = true
+		z.leaves.Write(z.frame)
+		z.frame = z.frame[:0]
 	}
+	if z.isLarge { // its hash decides nothing
+		z.leaves.Write(p)
+		return
+	}
+	z.sum = crc32.Update(z.sum, crc32.IEEETable, p)
+	z.frame = append(z.frame, p...)
 }
 
 func (z *Zstd) endFrame() {
-	z.run = len(z.buf)
+	z.leaves.Write(z.frame)
+	z.run += len(z.frame)
 	if z.isLarge || mayEnd(z.run, z.sum) {
-		z.cut(z.run)
+		z.endRun()
 	}
-	z.sum, z.isLarge = 0, false
+	z.frame, z.sum, z.isLarge = z.frame[:0], 0, false
 }
 
 // mayEnd reports whether a run of n bytes ends with a frame, given the frame's CRC-32.
@@ -101,12 +95,8 @@ func mayEnd(n int, sum uint32) bool {
 	return true
 }
 
-// cut makes a leaf of the first n bytes, which end the run.
-func (z *Zstd) cut(n int) {
-	if n > 0 {
-		z.leaves.WriteLeaf(z.buf[:n], sha256.Sum256(z.buf[:n]))
-		z.buf = append(z.buf[:0], z.buf[n:]...)
-	}
+func (z *Zstd) endRun() {
+	z.leaves.EndLeaf()
 	z.run = 0
 }
 

@@ -65,10 +65,16 @@ func (c *Cutter) WriteLeaf(b []byte, digest [sha256.Size]byte) {
 		c.Write(b)
 		return
 	}
-	if c.n > 0 {
+	c.EndLeaf()
+	c.table.append(digest, len(b))
+}
+
+// EndLeaf ends the leaf of the last bytes, so that the next bytes begin another one. It does
+// nothing for a profile with a fixed length of leaves, V0.
+func (c *Cutter) EndLeaf() {
+	if c.n > 0 && !c.table.Wrapped {
 		c.cut()
 	}
-	c.table.append(digest, len(b))
 }
 
 func (c *Cutter) cut() {

@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
@@ -27,6 +29,8 @@ func TestFormat1IsWhatItsPageSays(t *testing.T) {
 		savedImage{layers: []string{strings.Repeat("\x00", 1024), "no tar"}},
 	)
 	chunked := savedImages(t, savedImage{tags: []string{"team/app:v1"}, layers: []string{mixedLayer(t, 300, 1_200_000)}, as: framed})
+	members := savedImages(t, savedImage{tags: []string{"team/app:v1"}, layers: []string{mixedLayer(t, 300, 1_200_000)}, as: inMembers})
+	dense := savedImages(t, savedImage{tags: []string{"team/app:v1"}, layers: []string{strings.Repeat("\x00", 300<<20)}, as: inMembers})
 	for _, test := range []struct {
 		name, archive string
 		args          []string
@@ -35,6 +39,9 @@ func TestFormat1IsWhatItsPageSays(t *testing.T) {
 		{"level 7", small, []string{"--level=7"}},
 		{"other profile", small, []string{"--cid-profile=unixfs-v0-2015"}},
 		{"uncompressed", several, []string{"--compression=none"}},
+		{"gzip", members, nil},
+		{"gzip, other profile", members, []string{"--cid-profile=unixfs-v0-2015"}},
+		{"dense gzip", dense, nil},
 		{"zstd", chunked, nil},
 		{"zstd, other profile", chunked, []string{"--cid-profile=unixfs-v0-2015"}},
 		{"uncompressed, other profile", several, []string{"--compression=none", "--cid-profile=unixfs-v0-2015"}},
@@ -56,6 +63,20 @@ type savedImage struct {
 	tags   []string
 	layers []string
 	as     func(t *testing.T, layer string) []byte // the form of the layers; nil as they are
+}
+
+// inMembers compresses a layer with gzip, as a member for each MiB.
+func inMembers(_ *testing.T, layer string) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	for len(layer) > 0 {
+		n := min(len(layer), 1<<20)
+		z.Reset(&b)
+		io.WriteString(z, layer[:n])
+		z.Close()
+		layer = layer[n:]
+	}
+	return b.Bytes()
 }
 
 // framed compresses a layer as zstd:chunked does: into many frames of any size, and
