@@ -212,12 +212,12 @@ func TestNames(t *testing.T) {
 			t.Errorf("parseRef(%q) = %q, want an error", s, got)
 		}
 	}
-	for _, r := range []ref{{"app/blobs", "1"}, {"manifests", ""}, {"App", ""}, {"app", ".1"}, {strings.Repeat("a", maxName+1), ""}} {
+	for _, r := range []ref{{"app/blobs", "1"}, {"manifests", ""}, {"App", ""}, {"app", ".1"}, {strings.Repeat("a", layout.MaxImageName+1), ""}} {
 		if err := checkRef(r); err == nil {
 			t.Errorf("%q is accepted", r)
 		}
 	}
-	for _, r := range []ref{{}, {"app", ""}, {"", "1"}, {strings.Repeat("a", maxName), "1"}} {
+	for _, r := range []ref{{}, {"app", ""}, {"", "1"}, {strings.Repeat("a", layout.MaxImageName), "1"}} {
 		if err := checkRef(r); err != nil {
 			t.Error(err)
 		}

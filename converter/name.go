@@ -10,7 +10,6 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/internal/ocilayout"
-	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
 )
 
@@ -53,8 +52,8 @@ func parseRef(s string) (ref, error) {
 // checkRef returns an error for a name or tag that clients cannot pull below an
 // address. Either may be empty.
 func checkRef(r ref) error {
-	if len(r.name) > maxName {
-		return fmt.Errorf("the name has %d characters, and below an address there is room for %d", len(r.name), maxName)
+	if len(r.name) > layout.MaxImageName {
+		return fmt.Errorf("the name has %d characters, and below an address there is room for %d", len(r.name), layout.MaxImageName)
 	}
 	if r.name != "" {
 		if err := layout.CheckName(r.name); err != nil {
@@ -66,9 +65,6 @@ func checkRef(r ref) error {
 	}
 	return nil
 }
-
-// maxName is the room for a name behind an address and a slash.
-const maxName = layout.MaxName - cidname.Length - 1
 
 // A writtenName is a name that a program gave an image, as written and as it is read.
 type writtenName struct {

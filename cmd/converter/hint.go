@@ -77,6 +77,9 @@ func hintFor(err error) string {
 	if other, ok := errors.AsType[*origin.NotGatewayError](err); ok {
 		return notGatewayHint(other)
 	}
+	if hint := ownerHint(err); hint != "" {
+		return hint
+	}
 	if hint := inputHint(err); hint != "" {
 		return hint
 	}

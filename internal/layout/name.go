@@ -24,6 +24,10 @@ var (
 // host.
 const MaxName = 255
 
+// MaxImageName is how many characters the name of an image may have, so that clients can
+// pull it below an address.
+const MaxImageName = MaxName - cidname.Length - 1
+
 // An Image is a directory on IPFS that holds an image.
 type Image struct {
 	Root cid.Cid

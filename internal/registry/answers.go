@@ -98,7 +98,9 @@ func (g *Registry) answerToPush(r Request, q request, err error) error {
 		return clientLeft(err)
 	case errors.Is(err, budget.ErrFull):
 		return g.answerTo(q, images.Classify(r.Context(), err), nil)
-	case errors.Is(err, syscall.ENOSPC):
+	case repository.IsReadOnly(err):
+		return &Failure{Status: http.StatusServiceUnavailable, Err: err, code: nameUnavailable, message: "the registry may not write to its store"}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &Failure{Status: http.StatusInsufficientStorage, Err: err, code: nameUnavailable, message: "the registry's disk is full"}
 	}
 	return &Failure{Status: http.StatusInternalServerError, Err: err, code: nameUnknown, message: "the registry could not store this"}

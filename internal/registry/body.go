@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -44,10 +43,6 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("the body has %d bytes, and not %d as Content-Range says", e.received, e.said)
 }
 
-// errBrokenOff says that a client sent less than its Content-Length. It is no end of file, for
-// which callers of io.ReadFull could take it.
-var errBrokenOff = errors.New("the client broke off")
-
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	if b.received >= b.due {
@@ -59,9 +54,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.Reader.Read(p)
 	b.complete = err == io.EOF
-	if b.received += int64(n); err == io.ErrUnexpectedEOF {
-		err = errBrokenOff
-	}
+	b.received += int64(n)
 	if b.size >= 0 && (b.received > b.size || err == io.EOF && b.received < b.size) {
 		return n + int(min(0, b.size-b.received)), &sizeError{b.size, b.received}
 	}

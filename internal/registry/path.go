@@ -108,6 +108,22 @@ func parseRepository(repository string, ns namespace) (request, error) {
 	if ns.isPlain(repository) {
 		return ns.parse(repository)
 	}
+	q, err := parseAddressed(repository)
+	if err != nil {
+		return request{}, &addressError{err}
+	}
+	return q, nil
+}
+
+// An addressError says why a repository that begins with an address cannot be pulled.
+type addressError struct{ answer error }
+
+func (e *addressError) Error() string { return e.answer.Error() }
+
+func (e *addressError) Unwrap() error { return e.answer }
+
+// parseAddressed reads a repository that begins with an address.
+func parseAddressed(repository string) (request, error) {
 	if below, ok := strings.CutPrefix(repository, "ipns/"); ok {
 		return parseNamed(repository, below)
 	}

@@ -79,8 +79,8 @@ func verbsOf(k kind) map[string]verb {
 	case kindUpload:
 		return map[string]verb{
 			http.MethodGet:    (*Registry).tellUpload,
-			http.MethodPatch:  (*Registry).continueUpload,
-			http.MethodPut:    (*Registry).finishUpload,
+			http.MethodPatch:  inTurn((*Registry).continueUpload),
+			http.MethodPut:    inTurn((*Registry).finishUpload),
 			http.MethodDelete: (*Registry).cancelUpload,
 		}
 	case kindManifest:
@@ -131,6 +131,18 @@ func methodNotAllowed(w http.ResponseWriter, k kind, verbs map[string]verb) erro
 // otherSites tells what browsers send on behalf of other sites.
 var otherSites = http.NewCrossOriginProtection()
 
+// beginsWithAddress is the answer to a push to a name that begins with an address.
+var beginsWithAddress = &protocolError{codeNotAllowed, "names that begin with an address on IPFS cannot be pushed to: choose another name"}
+
+// refuseName returns the answer to a name that cannot be pulled, for the reason err. A push
+// to an address is refused however the address is spelled: another spelling would not help.
+func refuseName(method string, err error) error {
+	if _, ok := errors.AsType[*addressError](err); ok && method != http.MethodGet && method != http.MethodHead {
+		return beginsWithAddress
+	}
+	return err
+}
+
 // writable returns the requested repository if the client may push to it, or the answer
 // that says why not.
 func (g *Registry) writable(r Request, q request) (*repository.Repository, error) {
@@ -141,7 +153,7 @@ func (g *Registry) writable(r Request, q request) (*repository.Repository, error
 		return nil, &protocolError{codeUnauthorized, "log in to push to this registry"}
 	}
 	if !q.Own {
-		return nil, &protocolError{codeNotAllowed, "names that begin with an address on IPFS cannot be pushed to: choose another name"}
+		return nil, beginsWithAddress
 	}
 	repo, err := g.Push.To.Repository(q.Image.Name, r.User)
 	if invalid, ok := errors.AsType[*repository.NameError](err); ok {
@@ -151,6 +163,19 @@ func (g *Registry) writable(r Request, q request) (*repository.Repository, error
 		return nil, &protocolError{codeNameInvalid, err.Error()}
 	}
 	return repo, err
+}
+
+// inTurn returns a verb that waits until the client may send bytes of a blob, and then does
+// what the given verb does.
+func inTurn(do verb) verb {
+	return func(g *Registry, w http.ResponseWriter, r Request, q request, repo *repository.Repository) error {
+		leave, err := g.takeTurn(r, q)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		return do(g, w, r, q, repo)
+	}
 }
 
 // takeTurn waits until the client may send bytes of a blob. The caller must call leave

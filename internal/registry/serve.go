@@ -27,7 +27,7 @@ func (g *Registry) serve(w http.ResponseWriter, r Request) error {
 	ns := namespaceOf(r.Request, g.Root)
 	q, err := parseRequest(r.URL, ns)
 	if err != nil {
-		return err
+		return refuseName(r.Method, err)
 	}
 	ns.tell(w, q)
 	if q.rooted && g.Root.Own != nil {

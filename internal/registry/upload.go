@@ -21,7 +21,7 @@ func (g *Registry) beginUpload(w http.ResponseWriter, r Request, q request, repo
 	query := r.URL.Query()
 	switch {
 	case query.Has("mount"):
-		d, err := digestIn(query.Get("mount"))
+		d, err := digestIn(r, "mount")
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (g *Registry) beginUpload(w http.ResponseWriter, r Request, q request, repo
 			return nil
 		}
 	case query.Has("digest"):
-		return g.uploadAtOnce(w, r, q, repo)
+		return inTurn((*Registry).uploadAtOnce)(g, w, r, q, repo)
 	}
 	up, err := repo.Begin(r.Context())
 	if err != nil {
@@ -47,27 +47,18 @@ func (g *Registry) beginUpload(w http.ResponseWriter, r Request, q request, repo
 
 // uploadAtOnce makes a blob of the request's body.
 func (g *Registry) uploadAtOnce(w http.ResponseWriter, r Request, q request, repo *repository.Repository) error {
-	d, err := digestIn(r.URL.Query().Get("digest"))
-	if err != nil {
+	if _, err := digestIn(r, "digest"); err != nil {
 		return err
 	}
-	leave, err := g.takeTurn(r, q)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	up, err := repo.Begin(r.Context())
 	if err != nil {
 		return g.answerToPush(r, q, err)
 	}
-	if _, err = g.receive(w, r, q, repo, up.ID); err == nil {
-		err = g.makeBlob(r, q, repo, up.ID, d)
-	}
-	if err != nil {
+	q.upload = up.ID
+	if err := g.finishUpload(w, r, q, repo); err != nil {
 		_ = repo.Cancel(context.WithoutCancel(r.Context()), up.ID) // an upload that stays is removed after a day
 		return err
 	}
-	created(w, r, q, d)
 	return nil
 }
 
@@ -84,12 +75,7 @@ func (g *Registry) tellUpload(w http.ResponseWriter, r Request, q request, repo 
 
 // continueUpload appends the request's body to an upload.
 func (g *Registry) continueUpload(w http.ResponseWriter, r Request, q request, repo *repository.Repository) error {
-	leave, err := g.takeTurn(r, q)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	up, err := g.receive(w, r, q, repo, q.upload)
+	up, err := g.receive(w, r, q, repo)
 	if err != nil {
 		return err
 	}
@@ -101,21 +87,19 @@ func (g *Registry) continueUpload(w http.ResponseWriter, r Request, q request, r
 // finishUpload appends the request's body to an upload, if there is one, and makes a blob
 // of the upload.
 func (g *Registry) finishUpload(w http.ResponseWriter, r Request, q request, repo *repository.Repository) error {
-	d, err := digestIn(r.URL.Query().Get("digest"))
+	d, err := digestIn(r, "digest")
 	if err != nil {
 		return err
 	}
-	leave, err := g.takeTurn(r, q)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	if r.ContentLength != 0 {
-		if _, err := g.receive(w, r, q, repo, q.upload); err != nil {
+		if _, err := g.receive(w, r, q, repo); err != nil {
 			return err
 		}
 	}
-	if err := g.makeBlob(r, q, repo, q.upload, d); err != nil {
+	if err := repo.Finish(r.Context(), q.upload, d); err != nil {
+		return g.answerToPush(r, q, err)
+	}
+	if err := g.admitBlob(r, q, repo, d); err != nil {
 		return err
 	}
 	created(w, r, q, d)
@@ -132,7 +116,7 @@ func (g *Registry) cancelUpload(w http.ResponseWriter, r Request, q request, rep
 
 // receive appends the request's body to an upload. It tells the client how far the upload
 // has come if the body does not begin there.
-func (g *Registry) receive(w http.ResponseWriter, r Request, q request, repo *repository.Repository, id string) (repository.Upload, error) {
+func (g *Registry) receive(w http.ResponseWriter, r Request, q request, repo *repository.Repository) (repository.Upload, error) {
 	part, err := contentRangeOf(r)
 	if err != nil {
 		return repository.Upload{}, err
@@ -143,7 +127,7 @@ func (g *Registry) receive(w http.ResponseWriter, r Request, q request, repo *re
 	b := newBody(w, r, part.size)
 	defer b.end()
 	end := g.Hooks.Receiving()
-	up, err := repo.Append(r.Context(), id, part.offset, b)
+	up, err := repo.Append(r.Context(), q.upload, part.offset, b)
 	if err != nil {
 		err = g.answerToPush(r, q, err)
 	}
@@ -152,14 +136,6 @@ func (g *Registry) receive(w http.ResponseWriter, r Request, q request, repo *re
 		describe(w, r, q, up)
 	}
 	return up, err
-}
-
-// makeBlob makes a blob of an upload, unless the lists refuse it.
-func (g *Registry) makeBlob(r Request, q request, repo *repository.Repository, id string, d digest.Digest) error {
-	if err := repo.Finish(r.Context(), id, d); err != nil {
-		return g.answerToPush(r, q, err)
-	}
-	return g.admitBlob(r, q, repo, d)
 }
 
 // admitBlob removes a blob again that the lists refuse.
@@ -201,8 +177,9 @@ func describe(w http.ResponseWriter, r Request, q request, up repository.Upload)
 	header.Set("Cache-Control", uncacheable)
 }
 
-// digestIn reads a digest of a query.
-func digestIn(s string) (digest.Digest, error) {
+// digestIn reads a digest in the query of a request.
+func digestIn(r Request, key string) (digest.Digest, error) {
+	s := r.URL.Query().Get(key)
 	if s == "" {
 		return "", &protocolError{codeDigestInvalid, "the query names no digest"}
 	}

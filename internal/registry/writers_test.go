@@ -73,6 +73,10 @@ func TestNamesThatCannotBePushedTo(t *testing.T) {
 		aCID + "/app":      "address",
 		aBafy + "/app":     "address",
 		"ipfs/" + aCID:     "address",
+		aKey:               "address",
+		aKey + "/app":      "address",
+		"ipfs/" + aKey:     "address",
+		"ipns/" + aCID:     "address",
 		"ipns/" + aKey:     "address",
 		"ipns/example.com": "address",
 		"ipfs/app":         "reserved",
@@ -92,7 +96,7 @@ func TestNamesThatCannotBePushedTo(t *testing.T) {
 			}
 		}
 	}
-	for _, repository := range []string{"App", "a/blobs", "a//b", strings.Repeat("a", 256)} {
+	for _, repository := range []string{"App", "a/blobs", "a//b", strings.Repeat("a", 200), strings.Repeat("a", 256)} {
 		checkError(t, s, http.MethodPost, "/v2/"+repository+"/blobs/uploads/", "NAME_INVALID", 400)
 	}
 	for _, tag := range []string{"latest-v1", "latest-v2"} {

@@ -3,9 +3,13 @@ package repository
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
 // Errors about what a client asks for. Any other error, but for the types below, is a fault
@@ -31,6 +35,14 @@ var (
 	// ErrTooManyUploads says that Config.MaxUploads uploads are under way.
 	ErrTooManyUploads = errors.New("too many uploads are under way: try again later")
 )
+
+// IsReadOnly reports whether a change failed because this process may not write to the store:
+// its file system is mounted read-only, its permissions forbid it, or it belongs to another
+// user.
+func IsReadOnly(err error) bool {
+	_, others := errors.AsType[*store.OwnerError](err)
+	return others || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
 
 // A TooLargeError says that something has more bytes than it may have.
 type TooLargeError struct {

@@ -96,11 +96,11 @@ func (e *NameError) Unwrap() error { return e.Err }
 var reserved = []string{"v2", "ipfs", "ipns", "routing"}
 
 // CheckName returns a *NameError for a name that a repository cannot have: one that is not
-// valid, or one that clients would not find, because it begins with an address or with a
-// reserved component.
+// valid, one that clients would not find, because it begins with an address or with a
+// reserved component, or one that has no room below an address.
 func CheckName(name string) error {
-	if len(name) > layout.MaxName {
-		return &NameError{Name: name, Err: fmt.Errorf("the name has %d characters, more than %d", len(name), layout.MaxName)}
+	if len(name) > layout.MaxImageName {
+		return &NameError{Name: name, Err: fmt.Errorf("the name has %d characters, and below an address on IPFS there is room for %d", len(name), layout.MaxImageName)}
 	}
 	if err := layout.CheckName(name); err != nil {
 		return &NameError{Name: name, Err: err}

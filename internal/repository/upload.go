@@ -103,7 +103,7 @@ func (r *Repository) receive(ctx context.Context, u *store.Upload, s *sum, body 
 		if ctx.Err() != nil {
 			return &ReadError{context.Cause(ctx)}
 		}
-		n, failed := io.ReadFull(body, buf)
+		n, failed := readFull(body, buf)
 		if limit > 0 && s.size+int64(n) > limit {
 			return &TooLargeError{"blob", limit}
 		}
@@ -115,12 +115,23 @@ func (r *Repository) receive(ctx context.Context, u *store.Upload, s *sum, body 
 		}
 		switch failed {
 		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
+		case io.EOF:
 			return nil
 		default:
 			return &ReadError{failed}
 		}
 	}
+}
+
+// readFull fills buf from body. Unlike io.ReadFull, it returns the error of body as it is: the
+// end of a body is io.EOF, and a body that broke off is io.ErrUnexpectedEOF.
+func readFull(body io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = body.Read(buf[n:])
+		n += more
+	}
+	return n, err
 }
 
 // Finish makes a blob of an upload. The repository has it from then on: pending until a

@@ -126,9 +126,11 @@ func TestUploadErrors(t *testing.T) {
 		t.Errorf("bytes that begin elsewhere: %v, %v", got, err)
 	}
 	cut := errors.New("cut off")
-	got, err = r.Append(t.Context(), u.ID, 3, io.MultiReader(strings.NewReader("def"), iotest.ErrReader(cut)))
-	if failed, ok := errors.AsType[*ReadError](err); !ok || !errors.Is(failed, cut) || got.Size != 6 {
-		t.Errorf("a client that leaves: %v, %v", got, err)
+	for at, cut := range []error{cut, io.ErrUnexpectedEOF, io.ErrClosedPipe} {
+		got, err = r.Append(t.Context(), u.ID, int64(3+at), io.MultiReader(strings.NewReader("def"[at:at+1]), iotest.ErrReader(cut)))
+		if failed, ok := errors.AsType[*ReadError](err); !ok || !errors.Is(failed, cut) || got.Size != int64(4+at) {
+			t.Errorf("a client that leaves with %v: %v, %v", cut, got, err)
+		}
 	}
 	if _, err := r.Begin(t.Context()); err != nil {
 		t.Error(err)

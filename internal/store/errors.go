@@ -16,6 +16,12 @@ var ErrLacking = fmt.Errorf("not in this store: %w", fs.ErrNotExist)
 // ErrDamaged says that a file of the store has changed since it was written.
 var ErrDamaged = errors.New("damaged")
 
+// An OwnerError says that a store, or a part of it, belongs to another user, and which command
+// helps.
+type OwnerError struct{ text string }
+
+func (e *OwnerError) Error() string { return e.text }
+
 // lacking turns the error of reading a file from disk into ErrLacking if the file does
 // not exist.
 func lacking(err error) error {

@@ -152,8 +152,8 @@ func (s *Store) checkOwner() error {
 		if owner == us || owner == 0 {
 			return nil
 		}
-		return fmt.Errorf("%s belongs to user %d, and this is user %d: run the same command as its owner, with `sudo -u '#%d'`, or make it yours with `chown -R %d %s`, and give Caddy its cache with `chown -R %d %s`",
-			path, owner, us, owner, us, strconv.Quote(s.dir), owner, strconv.Quote(s.cached.dir))
+		return &OwnerError{fmt.Sprintf("%s belongs to user %d, and this is user %d: run the same command as its owner, with `sudo -u '#%d'`, or make it yours with `chown -R %d %s`, and give Caddy its cache with `chown -R %d %s`",
+			path, owner, us, owner, us, strconv.Quote(s.dir), owner, strconv.Quote(s.cached.dir))}
 	})
 }
 
@@ -165,8 +165,8 @@ func (r *Root) checkOwner() error {
 		if owner == us {
 			return nil
 		}
-		return fmt.Errorf("%s belongs to user %d, and this is user %d; a store with a root of its own has one owner: run the same command as that user, with `sudo -u '#%d'`, or give the whole store to this one, with `chown -R %d %s`",
-			path, owner, us, owner, us, strconv.Quote(r.store.dir))
+		return &OwnerError{fmt.Sprintf("%s belongs to user %d, and this is user %d; a store with a root of its own has one owner: run the same command as that user, with `sudo -u '#%d'`, or give the whole store to this one, with `chown -R %d %s`",
+			path, owner, us, owner, us, strconv.Quote(r.store.dir))}
 	})
 }
 

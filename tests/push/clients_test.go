@@ -1,7 +1,6 @@
 package push
 
 import (
-	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -31,6 +30,12 @@ var pushers = []pusher{
 	{"skopeo", func(t *testing.T, archive, ref string) {
 		harness.Need(t, "skopeo")
 		harness.Run(t, exec.Command("skopeo", "copy", "--dest-tls-verify=false", "docker-archive:"+archive, "docker://"+ref))
+	}},
+	{"ctr", func(t *testing.T, archive, ref string) {
+		ctr := harness.NewContainerd(t)
+		ctr("images", "import", "--no-unpack", archive)
+		ctr("images", "tag", "docker.io/"+harness.ImageName+":v1", ref)
+		ctr("images", "push", "--plain-http", ref)
 	}},
 	{"crane", func(t *testing.T, archive, ref string) {
 		harness.Need(t, "bin/crane")
@@ -83,7 +88,7 @@ func TestEveryClientPushes(t *testing.T) {
 			if p.name != "oras" && p.name != "regctl" { // their image was converted to OCI's format before
 				img.MustBe(t, id)
 			}
-			if got := harness.PullBySkopeo(t, caddy.Host()+"/"+addressOf(t, caddy, repository)+":v1"); got != id {
+			if got := harness.PullBySkopeo(t, caddy.Host()+"/"+addressOf(t, caddy, repository, "v1")+":v1"); got != id {
 				t.Errorf("by its address, the image is %s, and %s by tag", got, id)
 			}
 
@@ -101,24 +106,15 @@ func TestEveryClientPushes(t *testing.T) {
 	}
 }
 
-// addressOf pushes the manifest of v1 again, and returns the repository at the address that
+// addressOf pushes the manifest of a tag again, and returns the repository at the address that
 // the answer tells.
-func addressOf(t *testing.T, caddy *harness.Caddy, repository string) string {
+func addressOf(t *testing.T, caddy *harness.Caddy, repository, tag string) string {
 	t.Helper()
-	manifest := mustBe(t, caddy, 200, repository, "v1")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, caddy.URL+"/v2/"+repository+"/manifests/v1", strings.NewReader(manifest.Text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", manifest.Header.Get("Content-Type"))
-	resp, err := harness.NoRedirects.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
+	manifest := mustBe(t, caddy, 200, repository, tag)
+	resp := send(t, 201, "PUT", caddy.URL+"/v2/"+repository+"/manifests/"+tag, manifest.Text, "Content-Type", manifest.Header.Get("Content-Type"))
 	address, ok := strings.CutPrefix(resp.Header.Get("X-Ipfs-Path"), "/ipfs/")
-	if !ok || resp.StatusCode != http.StatusCreated {
-		t.Fatalf("%s, %v", resp.Status, resp.Header)
+	if !ok {
+		t.Fatalf("%v", resp.Header)
 	}
 	return address + "/" + repository
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 
 // send sends a request with a body to a registry, and fails the test unless it is answered
 // with the status.
-func send(t *testing.T, status int, method, url, content string, header ...string) *http.Response {
+func send(t *testing.T, status int, method, url, content string, header ...string) harness.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(content))
 	if err != nil {
@@ -31,7 +32,7 @@ func send(t *testing.T, status int, method, url, content string, header ...strin
 	if body.ReadFrom(resp.Body); resp.StatusCode != status {
 		t.Fatalf("%s %s: %s, want %d\n%s", method, url, resp.Status, status, &body)
 	}
-	return resp
+	return harness.Response{Response: resp, Text: body.String()}
 }
 
 // An upload survives the end of Caddy, also if it is killed, and goes on at the byte that
@@ -58,13 +59,15 @@ func TestUploadSurvivesRestart(t *testing.T) {
 	}
 }
 
-// Locations are right below a path, behind another proxy, and with TLS.
+// Locations are right below a path, behind another proxy, and behind one that strips the path
+// and puts it back into Location.
 func TestLocationsBehindProxies(t *testing.T) {
 	harness.Parallel(t)
 	directive := fmt.Sprintf("handle_path /registry/* {\nipfs_registry {\nstore %s\npush {\nanonymous\n}\n}\n}", t.TempDir())
 	inner := harness.NewCaddy(t, directive)
 	outer := harness.NewCaddy(t, "reverse_proxy /registry/* "+inner.URL)
-	for _, url := range []string{inner.URL, outer.URL} {
+	strips := harness.NewCaddy(t, "handle_path /registry/* {\nreverse_proxy "+newRegistry(t, t.TempDir()).URL+" {\nheader_down Location ^/v2/ /registry/v2/\n}\n}")
+	for _, url := range []string{inner.URL, outer.URL, strips.URL} {
 		location := send(t, 202, "POST", url+"/registry/v2/app/blobs/uploads/", "").Header.Get("Location")
 		if !strings.HasPrefix(location, "/registry/v2/app/blobs/uploads/") {
 			t.Fatalf("Location: %s", location)
@@ -75,6 +78,28 @@ func TestLocationsBehindProxies(t *testing.T) {
 			t.Errorf("%s: %d", location, got.StatusCode)
 		}
 	}
+}
+
+// A client that has a path in the registry's address pushes and pulls below that path.
+func TestPushBelowAPath(t *testing.T) {
+	harness.Parallel(t)
+	img := harness.DockerImage(t)
+	ctr := harness.NewContainerd(t)
+	caddy := harness.NewCaddy(t, fmt.Sprintf("handle_path /registry/* {\nipfs_registry {\nstore %s\npush {\nanonymous\n}\n}\n}", t.TempDir()))
+	hosts := t.TempDir()
+	harness.WriteFile(t, filepath.Join(hosts, caddy.Host(), "hosts.toml"), fmt.Sprintf(`
+server = "%[1]s/registry/v2"
+[host."%[1]s/registry/v2"]
+capabilities = ["pull", "resolve", "push"]
+override_path = true
+`, caddy.URL))
+	ref := caddy.Host() + "/team/app:v1"
+	ctr("images", "import", "--no-unpack", img.Archive)
+	ctr("images", "tag", "docker.io/"+harness.ImageName+":v1", ref)
+	ctr("images", "push", "--hosts-dir="+hosts, ref)
+	other := harness.NewContainerd(t)
+	other("images", "pull", "--hosts-dir="+hosts, "--snapshotter=native", ref)
+	img.MustBe(t, harness.ConfigByCtr(t, other, ref))
 }
 
 // Only clients that Caddy has authenticated push, and everybody pulls.

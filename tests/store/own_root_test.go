@@ -161,6 +161,9 @@ func TestOwnRootHasOneOwner(t *testing.T) {
 	if others := harness.Run(t, exec.Command("find", store, "!", "-user", owner)); others != "" {
 		t.Errorf("files of another user: %s", others)
 	}
+	layout := t.TempDir()
+	harness.Run(t, exec.Command("chmod", "700", layout))
+	harness.MustRefuse(t, exec.Command(harness.InRepo("bin/converter"), "oci:"+layout, "--store="+store, "--onto=root"), `permission denied: the converter has become user 65534`)
 	stranger := exec.Command("setpriv", "--reuid=65533", "--regid=65533", "--clear-groups", harness.InRepo("bin/converter"), "rollback", "1", "--store="+store)
 	harness.MustRefuse(t, stranger, `sudo -u '#65534'`)
 }
