@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"math"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -10,11 +9,13 @@ import (
 
 // A gateway is what a pool remembers of one gateway.
 type gateway struct {
+	group     *group
 	base      *url.URL
 	transport http.RoundTripper
 	penalty   atomic.Int64          // Unix time in nanoseconds at which it stops being last in its group
 	refused   [formats]atomic.Int64 // the same for each format: when it stops being asked last
 	silence   silence
+	delay     delay
 	rest      rest
 	refusals  refusals
 	away      atomic.Bool // whether the last attempt got no response
@@ -30,14 +31,7 @@ func (g *gateway) refuse(f Format, now time.Time) {
 
 func (g *gateway) refuses(f Format, now time.Time) bool { return now.UnixNano() < g.refused[f].Load() }
 
-// headStart returns how long a turn of the gateway may wait before it is slow, if that
-// is less than for other gateways.
-func (g *gateway) headStart(now time.Time) time.Duration {
-	if g.silence.silent.Load() || now.UnixNano() < g.penalty.Load() {
-		return headStart
-	}
-	return math.MaxInt64
-}
+func (g *gateway) hasPenalty(now time.Time) bool { return now.UnixNano() < g.penalty.Load() }
 
 // Penalty is how long a failure counts against a gateway.
 const Penalty = time.Minute

@@ -13,7 +13,8 @@
 // look bad with a DAG that is false in itself, and a client can by requesting missing
 // content, so every gateway is asked before an exchange fails, except for one that
 // answered with Retry-After: it is not asked until then. A gateway that lied, failed
-// or stalled is asked last in its group for a while. The order of groups is the
+// or stalled is asked last in its group for a while, and one that is much later than the
+// others of its group after these. The order of groups is the
 // operator's preference and does not change; only the path that the gateway failed
 // with is requested from all other gateways first. If every gateway failed, the
 // content is more likely to be the reason than any of them, and nothing but that path
@@ -25,8 +26,10 @@ package gateway
 
 import (
 	"cmp"
+	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -61,8 +64,18 @@ func NewPool(c Config) *Pool {
 	return p
 }
 
-// pace returns how long a turn may wait before it is slow.
-func (p *Pool) pace() time.Duration { return p.patience / 3 }
+// pace returns how long a turn may wait before it is slow, if it has more than a head start.
+func pace(patience time.Duration) time.Duration { return patience / 3 }
+
+// headStart returns how long a turn of a gateway may wait before it is slow. That is not
+// long for a gateway that is silent or has a penalty, and while another one of its group
+// would usually have answered long ago.
+func (p *Pool) headStart(gw *gateway, now time.Time) time.Duration {
+	if gw.silence.silent.Load() || gw.hasPenalty(now) || gw.group.leastDelay(now, gw) < headStart/lateFactor {
+		return min(headStart, pace(p.patience))
+	}
+	return pace(p.patience)
+}
 
 type group struct {
 	gateways []*gateway
@@ -72,7 +85,7 @@ type group struct {
 func newGroup(g Group) *group {
 	out := &group{}
 	for _, u := range g.Upstreams {
-		out.gateways = append(out.gateways, &gateway{base: u, transport: g.Transport})
+		out.gateways = append(out.gateways, &gateway{group: out, base: u, transport: g.Transport})
 	}
 	return out
 }
@@ -93,21 +106,35 @@ func (p *Pool) order(x Exchange, now time.Time) []*gateway {
 	return append(first, last...)
 }
 
-// order returns the group's gateways, each first in its turn, and last those with a
-// penalty.
+// order returns the group's gateways, each first in its turn, then those that are late,
+// and last those with a penalty.
 func (g *group) order(now time.Time) []*gateway {
-	var first, last []*gateway
+	var first, late, last []*gateway
 	turn := g.next.Add(1) - 1
 	n := uint32(len(g.gateways))
+	least := g.leastDelay(now, nil)
 	for i := range n {
-		gw := g.gateways[(turn%n+i)%n]
-		if now.UnixNano() < gw.penalty.Load() {
+		switch gw := g.gateways[(turn%n+i)%n]; {
+		case gw.hasPenalty(now):
 			last = append(last, gw)
-		} else {
+		case gw.delay.isLate(least, now):
+			late = append(late, gw)
+		default:
 			first = append(first, gw)
 		}
 	}
-	return append(first, last...)
+	return slices.Concat(first, late, last)
+}
+
+// leastDelay returns the least usual delay of the gateways without a penalty, except one.
+func (g *group) leastDelay(now time.Time, except *gateway) time.Duration {
+	least := time.Duration(math.MaxInt64)
+	for _, gw := range g.gateways {
+		if gw != except && !gw.hasPenalty(now) {
+			least = min(least, gw.delay.now(now))
+		}
+	}
+	return least
 }
 
 // Refuses reports whether every gateway is known to refuse a format.

@@ -97,7 +97,7 @@ func (r *race) start(g *gateway) {
 	}
 	asked, cancel := context.WithCancelCause(ctx)
 	t.dismiss, t.cancel = dismiss, cancel
-	t.watch = newWatch(r.pool.patience, min(r.pool.pace(), g.headStart(t.began)), func() { cancel(ErrStalled) }, func() { r.noteSlow(t) })
+	t.watch = newWatch(r.pool.patience, r.pool.headStart(g, t.began), func() { cancel(ErrStalled) }, func() { r.noteSlow(t) })
 	r.join(t)
 	go func() {
 		defer dismiss()
@@ -152,7 +152,7 @@ func (r *race) blame(end result) Failure {
 	}
 	if v.strike {
 		s := t.strike(now)
-		s.silenced = errors.Is(end.err, errSilent) && now.Sub(t.began) >= r.pool.pace() && t.silence.begin(t.began)
+		s.silenced = errors.Is(end.err, errSilent) && now.Sub(t.began) >= pace(r.pool.patience) && t.silence.begin(t.began)
 		r.strikes = append(r.strikes, s)
 		r.pool.marks.add(t.gateway, r.x.Path, now)
 	}
@@ -242,6 +242,7 @@ func (r *race) progress(t *turn, newBytes int, isSlow bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t.given += int64(newBytes)
+	t.hasGiven = true
 	t.isSlow = t.isSlow && isSlow
 	r.overtake()
 }

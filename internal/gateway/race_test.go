@@ -169,7 +169,7 @@ func TestOneOfManySlowGatewaysGoesOn(t *testing.T) {
 
 // A gateway that joined and was not needed did nothing wrong.
 func TestGatewayThatWasNotNeededIsNotBlamed(t *testing.T) {
-	content := downloadable(5)
+	content := downloadable(4)
 	synctest.Test(t, func(t *testing.T) {
 		f := &farm{gateways: []fake{dripping(content, Patience/10), searching(Patience / 2)}}
 		p := f.pool()

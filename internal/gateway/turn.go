@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// errOvertaken is the end of a slow turn once another gateway gave more.
-var errOvertaken = fmt.Errorf("%w: another gateway was faster", ErrStalled)
+// How a slow turn ends once another gateway gave more. A turn that only had a head start,
+// and has given nothing, does not count as stalled.
+var (
+	errOvertaken = fmt.Errorf("%w: another gateway was faster", ErrStalled)
+	errLate      = Soft(errors.New("another gateway was faster"))
+)
 
 // A turn is one gateway's chance to answer an exchange.
 type turn struct {
@@ -28,9 +32,12 @@ type turn struct {
 	// progress is called for each verified part of the answer.
 	progress func(newBytes int, isSlow bool)
 
+	isGood bool // a part of the answer is verified
+
 	// Guarded by the mutex of the race.
 	isSlow      bool
 	isOvertaken bool
+	hasGiven    bool
 	given       int64 // new verified bytes since the last gateway joined
 }
 
@@ -40,7 +47,16 @@ type turn struct {
 // Exchange.Accept.
 func Progress(body io.Reader, newBytes int) {
 	if b, ok := body.(*watchedBody); ok {
+		b.turn.noteDelay()
 		b.turn.progress(newBytes, b.turn.watch.progress(newBytes))
+	}
+}
+
+// noteDelay notes how long the gateway took, once a part of its answer is verified.
+func (t *turn) noteDelay() {
+	if !t.isGood {
+		t.isGood = true
+		t.delay.note(t.watch.waited, time.Now())
 	}
 }
 
@@ -102,14 +118,24 @@ func (t *turn) ask(ctx context.Context, x Exchange) error {
 		return Soft(err)
 	}
 	resp.Body = &watchedBody{resp.Body, ctx, t}
-	return x.Accept(resp)
+	err = x.Accept(resp)
+	if err == nil {
+		t.noteDelay()
+	}
+	return err
 }
 
 // overtake ends a slow turn because another gateway gave more. It must be called with
 // the mutex of the race held.
 func (t *turn) overtake() {
 	t.isOvertaken = true
-	t.cancel(errOvertaken)
+	waited := time.Since(t.began)
+	if t.hasGiven || waited >= pace(t.watch.patience) {
+		t.cancel(errOvertaken)
+		return
+	}
+	t.delay.note(waited, time.Now())
+	t.cancel(errLate)
 }
 
 // failure returns what an observer is told of the end of a turn. ctx is the

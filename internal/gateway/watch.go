@@ -18,9 +18,14 @@ const (
 	// is slow.
 	minRate = 128 << 10
 
-	// headStart is how long a gateway that is silent or has a penalty may wait
-	// before it is slow. All others may wait for a third of the patience.
+	// headStart is how long a gateway may wait before it is slow if another one is likely
+	// to be faster. All others may wait for a third of the patience.
 	headStart = time.Second
+
+	// maxDelay is how much longer than at minRate a gateway that has given verified
+	// bytes may take for more before it is slow. It is less than a third of the
+	// patience: the gateway has the content and does not have to look for it.
+	maxDelay = 3 * time.Second
 )
 
 // A watch measures the time that a turn spends waiting for its gateway. Time between
@@ -31,6 +36,7 @@ type watch struct {
 	patience     time.Duration
 	maxAllowance time.Duration // of slow
 	since        time.Time     // start of the current wait
+	waited       time.Duration // before
 }
 
 // newWatch returns a watch that calls stalled when the gateway gives nothing for
@@ -54,6 +60,7 @@ func (w *watch) start() {
 // stop ends a wait.
 func (w *watch) stop() {
 	waited := time.Since(w.since)
+	w.waited += waited
 	w.stall.spend(waited)
 	w.slow.spend(waited)
 }
@@ -62,6 +69,7 @@ func (w *watch) stop() {
 // it. It reports whether the gateway is slow nevertheless.
 func (w *watch) progress(n int) (isSlow bool) {
 	w.stall.left = w.patience
+	w.maxAllowance = min(maxDelay, w.patience/3)
 	// A gateway is slow no longer than it takes to make up for one allowance.
 	debt := max(w.slow.left, -w.maxAllowance)
 	w.slow.left = min(debt+time.Duration(n)*time.Second/minRate, w.maxAllowance)

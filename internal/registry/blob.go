@@ -90,7 +90,7 @@ func (g *Registry) deliver(w http.ResponseWriter, r Request, q request, from ima
 	case err == nil:
 		return nil
 	case d.started:
-		if r.Context().Err() == nil {
+		if r.Context().Err() == nil && !d.isLeft {
 			g.Logger.Error("blob cut off", q.Fields(zap.Error(err))...)
 		}
 		// It is too late for an error in the protocol's form. A closed connection keeps the

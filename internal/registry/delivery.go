@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"syscall"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 )
@@ -21,6 +23,7 @@ type delivery struct {
 	maxGap  int64  // how many bytes between two parts are read rather than left out
 	isPart  bool   // whether the client wants one part
 	started bool
+	isLeft  bool // the client has closed the connection
 }
 
 // Start implements images.Sink.
@@ -44,10 +47,18 @@ func (d *delivery) begin() {
 }
 
 // Write implements images.Sink.
-func (d *delivery) Write(b []byte) (int, error) { return d.w.Write(b) }
+func (d *delivery) Write(b []byte) (int, error) {
+	n, err := d.w.Write(b)
+	d.isLeft = d.isLeft || err != nil
+	return n, err
+}
 
 // ReadFrom implements io.ReaderFrom, for files.
-func (d *delivery) ReadFrom(r io.Reader) (int64, error) { return io.Copy(d.w, r) }
+func (d *delivery) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(d.w, r)
+	d.isLeft = d.isLeft || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+	return n, err
+}
 
 // withoutBody answers HEAD, and preconditions that want a status instead of the blob. It
 // fails if there is no blob.

@@ -37,7 +37,7 @@ type byteRanges struct {
 }
 
 func newByteRanges(d *delivery, parts []images.Range) *byteRanges {
-	return &byteRanges{to: d, parts: parts, writer: multipart.NewWriter(d.w)}
+	return &byteRanges{to: d, parts: parts, writer: multipart.NewWriter(d)}
 }
 
 func (s *byteRanges) copy(b images.Blob) error {
@@ -101,7 +101,7 @@ func (s *byteRanges) Write(b []byte) (int, error) {
 				return 0, err
 			}
 		}
-		if _, err := s.to.w.Write(overlap(b, from, part)); err != nil {
+		if _, err := s.to.Write(overlap(b, from, part)); err != nil {
 			return 0, err
 		}
 		if part.Last >= to {

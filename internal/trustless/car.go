@@ -42,9 +42,11 @@ func (b *carBlocks) close() { b.early.clear() }
 
 // get is a unixfs.Getter.
 func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
-	if data, err := b.known(ctx, c); !isUnavailable(err) {
-		b.early.follow(data)
-		return data, err
+	if !b.isLeaf(c) {
+		if data, err := b.known(ctx, c); !isUnavailable(err) {
+			b.early.follow(data)
+			return data, err
+		}
 	}
 	data, came := b.early.take(c)
 	for !came && b.err == nil {
@@ -68,6 +70,13 @@ func (b *carBlocks) get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	b.early.follow(data)
 	b.remember(unixfs.Block{CID: c, Data: data})
 	return data, nil
+}
+
+// isLeaf reports whether the CAR has c among its leaves. Such blocks are not remembered,
+// and looking for each of them on disk would cost more than reading it from the CAR.
+func (b *carBlocks) isLeaf(c cid.Cid) bool {
+	_, inline := unixfs.Inline(c)
+	return b.leaves && c.Type() == cid.Raw && !inline
 }
 
 // next reads and verifies a block.
@@ -105,6 +114,7 @@ const (
 	maxEarly      = 1024     // blocks of one CAR
 	maxFollowed   = 16       // blocks that an early one may be a child of
 	maxSearched   = 1 << 30  // bytes of parents that are searched for links, for one CAR
+	maxUnlinked   = 2 << 20  // bytes of blocks that no parent links to, in one CAR
 )
 
 // earlyBlocks are blocks that came before they were wanted. Gateways are asked for depth
@@ -117,6 +127,7 @@ type earlyBlocks struct {
 	followed [][]byte              // the last blocks that were read
 	came     int                   // blocks that came early, kept or not
 	searched int                   // bytes
+	unlinked int                   // bytes
 }
 
 type earlyBlock struct {
@@ -142,7 +153,13 @@ func (e *earlyBlocks) add(b unixfs.Block) error {
 	_, inline := unixfs.Inline(b.CID)
 	_, known := e.client.recall(b.CID)
 	_, kept := e.blocks[key]
-	if inline || known || kept || !e.isChild(b.CID) {
+	if inline || known || kept {
+		return nil
+	}
+	if !e.isChild(b.CID) {
+		if e.unlinked += len(b.Data); e.unlinked > maxUnlinked {
+			return fmt.Errorf("more than %d bytes of blocks that no block before links to", maxUnlinked)
+		}
 		return nil
 	}
 	release, ok := e.client.early.TryTake(int64(len(b.Data)))

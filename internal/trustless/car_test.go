@@ -128,7 +128,8 @@ func TestEarlyBlocksAreBounded(t *testing.T) {
 		var mu sync.Mutex
 		for range requests {
 			group.Go(func() {
-				r := s.blocksOf(bytes.NewReader(file), 100<<20)
+				body := bytes.NewReader(file)
+				r := s.blocksOf(body, 100<<20)
 				defer r.close()
 				_, err := r.get(t.Context(), first.CID)
 				if err == nil { // a block that the CAR does not have
@@ -139,6 +140,9 @@ func TestEarlyBlocksAreBounded(t *testing.T) {
 				most = max(most, s.early.Held())
 				if !isUnavailable(err) {
 					t.Errorf("%s: %v", name, err)
+				}
+				if read := len(file) - body.Len(); name == "unrelated" && read > 2*maxUnlinked {
+					t.Errorf("%s: %d bytes were read", name, read)
 				}
 			})
 		}

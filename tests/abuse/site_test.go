@@ -127,14 +127,19 @@ func (s *site) heap(t *testing.T) (n int64) {
 }
 
 // disk returns the bytes that the cache takes: those of files that are deleted and
-// still open, too.
+// still open, too. Each file counts once, wherever it goes meanwhile.
 func (s *site) disk() (n int64) {
 	if s.store == "" {
 		return 0
 	}
+	seen := map[uint64]bool{}
 	count := func(info fs.FileInfo, err error) {
-		if err == nil && info.Mode().IsRegular() {
-			n += info.Sys().(*syscall.Stat_t).Blocks * 512
+		if err != nil || !info.Mode().IsRegular() {
+			return
+		}
+		if stat := info.Sys().(*syscall.Stat_t); !seen[stat.Ino] {
+			seen[stat.Ino] = true
+			n += stat.Blocks * 512
 		}
 	}
 	filepath.WalkDir(s.store, func(_ string, d fs.DirEntry, err error) error {
@@ -143,21 +148,12 @@ func (s *site) disk() (n int64) {
 		}
 		return nil
 	})
-	seen := map[string]bool{}
 	open := fmt.Sprintf("/proc/%d/fd/", s.pid())
 	entries, _ := os.ReadDir(open)
 	for _, e := range entries {
 		name, err := os.Readlink(open + e.Name())
-		if err != nil || !strings.HasPrefix(name, s.store) || !strings.HasSuffix(name, " (deleted)") {
-			continue
-		}
-		info, err := os.Stat(open + e.Name())
-		if err != nil {
-			continue
-		}
-		if key := fmt.Sprint(info.Sys().(*syscall.Stat_t).Ino); !seen[key] {
-			seen[key] = true
-			count(info, nil)
+		if err == nil && strings.HasPrefix(name, s.store) && strings.HasSuffix(name, " (deleted)") {
+			count(os.Stat(open + e.Name()))
 		}
 	}
 	return n

@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// later is a gateway that waits before each answer.
+func later(delay time.Duration, answer fake) fake {
+	return func(r *http.Request) *http.Response {
+		select {
+		case <-time.After(delay):
+		case <-r.Context().Done():
+		}
+		return answer(r)
+	}
+}
+
+func TestLateGatewayIsAskedAfterTheOthersForAWhile(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		delays [2]time.Duration
+		want   string // who is asked for eight files
+	}{
+		{"a second beside none", [2]time.Duration{time.Second, 0}, "abbbbbbb"},
+		{"much later, but soon enough for anybody", [2]time.Duration{leastLate / 2, leastLate / 20}, "abababab"},
+		{"twice as late", [2]time.Duration{2 * time.Second, time.Second}, "abababab"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &farm{gateways: []fake{later(test.delays[0], says("x")), later(test.delays[1], says("x"))}}
+			p := f.pool()
+			ask := func(n int) string {
+				f.asked = nil
+				for range n {
+					if err := p.Do(t.Context(), want("x")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return strings.Join(f.asked, "")
+			}
+			if got := ask(8); got != test.want {
+				t.Errorf("%s: %s was asked instead of %s", test.name, got, test.want)
+			}
+			time.Sleep(lateMemory)
+			if got := ask(2); got != "ab" {
+				t.Errorf("%s: %s was asked a minute later", test.name, got)
+			}
+		})
+	}
+}
+
+// A gateway that takes long to say that it has nothing costs a head start, and that
+// once a minute, beside one that usually answers at once.
+func TestGatewayThatIsLateWithoutContentCostsAHeadStart(t *testing.T) {
+	const late = Patience/3 - time.Second
+	synctest.Test(t, func(t *testing.T) {
+		f := &farm{gateways: []fake{says("x"), later(late, status(http.StatusNotFound))}}
+		p := f.pool()
+		began := time.Now()
+		for range 8 {
+			x := want("x")
+			x.Failed = func(f Failure) {
+				if f.Strike {
+					t.Error(f)
+				}
+			}
+			if err := p.Do(t.Context(), x); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took > headStart {
+			t.Errorf("eight files took %s", took)
+		}
+		for _, s := range p.States() {
+			if s.PutBack.After(time.Now()) || s.Away || s.Silent {
+				t.Errorf("%+v", s)
+			}
+		}
+	})
+}
+
+// The next group is asked no earlier because the preferred gateway is quick as a rule.
+func TestQuickGatewayHasItsTimeBeforeTheNextGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		delay := time.Duration(0)
+		f := &farm{gateways: []fake{func(r *http.Request) *http.Response { return later(delay, says("x"))(r) }, says("x")}}
+		p := f.groups()
+		for _, delay = range []time.Duration{0, 0, Patience/3 - time.Second} {
+			if err := p.Do(t.Context(), want("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Join(f.asked, ""); got != "aaa" {
+			t.Errorf("%s was asked", got)
+		}
+	})
+}
+
+func TestLateGatewayIsAskedBeforeOneWithAPenalty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &farm{gateways: []fake{says("a lie"), later(headStart/2, says("x")), says("x")}}
+		p := f.pool()
+		for range 3 {
+			if err := p.Do(t.Context(), want("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.asked, f.gateways[2] = nil, status(http.StatusNotFound)
+		if err := p.Do(t.Context(), want("x")); err != nil || strings.Join(f.asked, "") != "cb" {
+			t.Errorf("%v was asked, %v", f.asked, err)
+		}
+	})
+}
+
+// One answer in which an honest gateway had to look for the content is no reason to leave
+// it for good.
+func TestGatewayIsLateNoLongerOnceItAnswersInTime(t *testing.T) {
+	var d delay
+	now := time.Now()
+	d.note(3*time.Second, now)
+	for range 6 {
+		now = now.Add(time.Second)
+		d.note(10*time.Millisecond, now)
+	}
+	if d.isLate(10*time.Millisecond, now) {
+		t.Errorf("late by %s", d.now(now))
+	}
+}
