@@ -1,9 +1,11 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -238,5 +240,26 @@ func TestPublishAlwaysSigns(t *testing.T) {
 	got, err := s.Root().Publish(t.Context())
 	if err != nil || got.Sequence <= first.Sequence || !got.Root.Equals(first.Root) {
 		t.Errorf("record %d of %s, %v", got.Sequence, got.Root, err)
+	}
+}
+
+// Of several processes that want to renew a record at the same time, one signs.
+func TestOneProcessRenews(t *testing.T) {
+	s, first := named(t)
+	s.root.at(time.Now().Add(renewAt + time.Minute))
+	var group sync.WaitGroup
+	for range 8 {
+		other := Open(s.Dir())
+		other.root.now = s.root.now
+		group.Go(func() {
+			if err := other.Root().Renew(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	// A second signature at the same time would have the next higher number.
+	if got, want := signed(t, s), uint64(s.root.now().UnixMicro()); got.Sequence != want {
+		t.Errorf("the record was %d, and is %d after a renewal at %d", first.Sequence, got.Sequence, want)
 	}
 }
