@@ -1,6 +1,7 @@
 package cookbook
 
 import (
+	"maps"
 	"regexp"
 	"testing"
 
@@ -9,10 +10,18 @@ import (
 
 // pages are the pages whose examples are run, with the cooks of their sections.
 var pages = map[string]map[string]cook{
-	"docs/cookbook.md":  cooks,
+	"docs/cookbook.md":  merged(cooks, pushCooks),
 	"README.md":         readmeCooks,
 	"docs/caddyfile.md": caddyfileCooks,
 	"docs/converter.md": converterCooks,
+}
+
+func merged(all ...map[string]cook) map[string]cook {
+	whole := map[string]cook{}
+	for _, cooks := range all {
+		maps.Copy(whole, cooks)
+	}
+	return whole
 }
 
 // A cook prepares what a section takes for granted, and runs its blocks.

@@ -270,22 +270,6 @@ var cooks = map[string]cook{
 		k.mustHave(img, ref)
 	},
 
-	"Push with a password, pull without": func(k *kitchen, img harness.Image) {
-		k.follow() // the Caddyfile
-		k.caddy()
-		k.trust()
-		k.docker()
-		k.have(img)
-		harness.Run(k.T, k.command("docker", "tag", harness.ImageName+":v1", "private.example.com/team/app:v1"))
-		if _, stderr, err := harness.Try(k.command("docker", "push", "private.example.com/team/app:v1")); err == nil {
-			k.Errorf("Docker pushes without the password: %s", stderr)
-		}
-		k.follow()
-		k.forget()
-		k.follow()
-		k.mustHave(img, "registry.example.com/team/app:v1")
-	},
-
 	"A password for some images": func(k *kitchen, img harness.Image) {
 		k.convert(img)
 		k.follow() // the Caddyfile
