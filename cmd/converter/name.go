@@ -10,26 +10,30 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/spf13/cobra"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/converter/source"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/cidname"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/repository"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
 func newNameCommand() *cobra.Command {
-	var f storeFlag
+	var f nameFlags
 	cmd := &cobra.Command{
 		Use:   "name CID|NAME",
-		Short: "Print all spellings of a CID",
+		Short: "Print all spellings of a CID, or of the address of an image",
 		Long: `Name reads a CID in any spelling and prints all spellings that are in use. The
 first and the last three can be part of an image name.
 
-NAME is a repository of the store's own root, with or without a registry host and a
-tag. Its CID is that of a directory that holds this repository alone, as it is now.`,
+NAME is an image in the own root of a registry or of a store. Its CID is that of a
+directory that holds the image's repository alone, as it is now. If NAME begins with
+a registry's host, name asks that registry, with the credentials that docker and
+podman keep. Otherwise, and with --store, it looks into the store.`,
 		Example: `  converter name QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a
-  converter name localhost:5000/team/app:v1`,
+  converter name registry.example.com/team/app:v1
+  converter name team/app --store /srv/images`,
 		Args: cobra.MatchAll(someReferences, cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := parseName(cmd.Context(), &f, cmd, args[0])
+			c, err := f.parse(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -48,8 +52,19 @@ tag. Its CID is that of a directory that holds this repository alone, as it is n
 	return cmd
 }
 
-// parseName returns the CID that an argument is, or that the repository has which it names.
-func parseName(ctx context.Context, f *storeFlag, cmd *cobra.Command, arg string) (cid.Cid, error) {
+// nameFlags are the flags of name.
+type nameFlags struct {
+	storeFlag
+	verify bool
+}
+
+func (f *nameFlags) register(cmd *cobra.Command) {
+	f.storeFlag.register(cmd)
+	cmd.Flags().BoolVar(&f.verify, "src-tls-verify", true, "verify the TLS certificate of the registry that is asked")
+}
+
+// parse returns the CID that an argument is, or that of the image that it names.
+func (f *nameFlags) parse(cmd *cobra.Command, arg string) (cid.Cid, error) {
 	c, err := cidname.ParseAny(arg)
 	if err == nil {
 		return c, nil
@@ -60,11 +75,17 @@ func parseName(ctx context.Context, f *storeFlag, cmd *cobra.Command, arg string
 	if _, misspelt := errors.AsType[*cidname.SpellingError](err); misspelt {
 		return cid.Undef, err
 	}
+	if hasHost(arg) && !cmd.Flags().Changed("store") {
+		return source.AddressOf(cmd.Context(), arg, f.verify)
+	}
+	if cmd.Flags().Changed("src-tls-verify") {
+		return cid.Undef, fmt.Errorf("--src-tls-verify is for a registry, and %s is looked for in a store", arg)
+	}
 	s, noStore := f.open(cmd.Flags())
 	if noStore != nil {
 		return cid.Undef, noStore
 	}
-	found, failed := addressIn(ctx, s, arg)
+	found, failed := addressIn(cmd.Context(), s, arg)
 	switch {
 	case failed == nil:
 		return found, nil
@@ -72,6 +93,12 @@ func parseName(ctx context.Context, f *storeFlag, cmd *cobra.Command, arg string
 		return cid.Undef, fmt.Errorf("%w, nor is it a repository of the own root of the store %s", err, s.Dir())
 	}
 	return cid.Undef, failed
+}
+
+// hasHost reports whether a reference to an image begins with a registry's host.
+func hasHost(ref string) bool {
+	named, err := reference.ParseNormalizedNamed(ref)
+	return err == nil && named.Name() == reference.FamiliarName(named)
 }
 
 // addressIn returns the address of the repository that a reference names in a store's own

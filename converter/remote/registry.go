@@ -119,6 +119,20 @@ func (r *Registry) Page(ctx context.Context, path string) (data []byte, next str
 	return data, next, err
 }
 
+// Manifest reads a manifest by its tag or digest, and the path on IPFS that the registry tells
+// of it (X-Ipfs-Path), which is empty if it tells none.
+func (r *Registry) Manifest(ctx context.Context, reference string) (data []byte, path string, err error) {
+	resp, err := r.get(ctx, "manifests/"+reference, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	if data, err = manifest.ReadDocument(resp.Body); err != nil {
+		return nil, "", r.failure(ctx, "", err)
+	}
+	return data, resp.Header.Get("X-Ipfs-Path"), nil
+}
+
 // nextLink matches the link to the next page, and its address.
 var nextLink = regexp.MustCompile(`<([^>]*)>[^<]*;\s*rel="?next\b`)
 

@@ -36,6 +36,9 @@ func (g *Registry) serveManifest(w http.ResponseWriter, r Request, q request) er
 		m.Digest = g.nameOf(r.Context(), q, m)
 	}
 	setContent(w, m.Digest, m.MediaType)
+	if q.Own {
+		g.tellPath(r.Context(), w, q)
+	}
 	w.Header().Set("Cache-Control", cache)
 	serveBytes(w, r, m.Digest, m.Data)
 	return nil

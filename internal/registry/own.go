@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
@@ -37,6 +38,30 @@ func (g *Registry) serveOwnBlob(w http.ResponseWriter, r Request, q request) err
 	}
 	return nil
 }
+
+// newAddresses returns a memory of the addresses of repositories, by what they are in a state
+// of the own root. It takes at most a MiB.
+func newAddresses() *memo.Cache[layout.Image, cid.Cid] {
+	return memo.NewCache(1<<20, func(i layout.Image, c cid.Cid) int { return len(i.Name) + c.ByteLen() })
+}
+
+// tellPath tells the client the path of a directory on IPFS that holds the repository alone,
+// so that whoever pulls an image by its name can find its address. An answer without it is
+// right as well.
+func (g *Registry) tellPath(ctx context.Context, w http.ResponseWriter, q request) {
+	c, known := g.addresses.Get(q.Image)
+	if !known {
+		var err error
+		if c, err = g.Root.Own.AloneIn(ctx, q.Image.Root, q.Image.Name); err != nil {
+			return
+		}
+		g.addresses.Add(q.Image, c)
+	}
+	setPath(w, c)
+}
+
+// setPath tells the client a path on IPFS.
+func setPath(w http.ResponseWriter, c cid.Cid) { w.Header().Set("X-Ipfs-Path", "/ipfs/"+c.String()) }
 
 // tagged remembers by which digest the manifest of a tag is known. Below one state of the
 // root that never changes.

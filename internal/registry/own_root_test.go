@@ -61,7 +61,13 @@ func TestOwnRootFollowsChanges(t *testing.T) {
 	if string(body) != image || resp.Header.Get("Cache-Control") != "public, no-cache, no-transform" {
 		t.Errorf("the manifest is %s, with Cache-Control %q", body, resp.Header.Get("Cache-Control"))
 	}
-	s.get(t, 200, "/v2/team/app/manifests/"+d)
+	byDigest, _ := s.get(t, 200, "/v2/team/app/manifests/"+d)
+	alone, err := store.Open(dir).Root().Alone(t.Context(), "team/app")
+	for _, h := range []http.Header{resp.Header, byDigest.Header} {
+		if got := h.Get("X-Ipfs-Path"); err != nil || got != "/ipfs/"+alone.String() {
+			t.Errorf("the answer tells the path %q, want %s, %v", got, alone, err)
+		}
+	}
 	if _, body := s.get(t, 200, "/v2/_catalog"); strings.TrimSpace(string(body)) != `{"repositories":["team/app"]}` {
 		t.Errorf("the root has %s", body)
 	}

@@ -162,7 +162,7 @@ func (g *Registry) admitManifest(q request, data []byte) error {
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#warnings
 func (g *Registry) tellAddress(w http.ResponseWriter, r Request, q request, put repository.Put, more []string) {
 	address := referenceAt(put.Address, q)
-	w.Header().Set("X-Ipfs-Path", path.Join("/ipfs", put.Address.String()))
+	setPath(w, put.Address)
 	warn(w, "on IPFS this is "+path.Join(r.Host, address))
 	tags := more
 	if q.Digest == "" {

@@ -19,9 +19,12 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/ipfs/go-cid"
 	"go.uber.org/zap"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/memo"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
 )
 
@@ -90,13 +93,14 @@ func (h Hooks) withDefaults() Hooks {
 // A Registry answers requests. Its methods may be called concurrently.
 type Registry struct {
 	Config
-	tagged tagged
+	tagged    tagged
+	addresses *memo.Cache[layout.Image, cid.Cid]
 }
 
 // New returns a registry.
 func New(c Config) *Registry {
 	c.Hooks = c.Hooks.withDefaults()
-	return &Registry{c, newTagged()}
+	return &Registry{c, newTagged(), newAddresses()}
 }
 
 // A Request is a client's request, and what the server around the registry knows

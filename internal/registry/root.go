@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,10 @@ type OwnRoot interface {
 	// Current returns the root as it is now. The error is fs.ErrNotExist if nothing was put
 	// into it yet.
 	Current() (cid.Cid, error)
+
+	// AloneIn returns the root of a directory that holds one repository of a state of this
+	// root alone, at its name.
+	AloneIn(ctx context.Context, state cid.Cid, name string) (cid.Cid, error)
 
 	// Name returns the root's IPNS name (k51…), and false if it has none.
 	Name() (name string, ok bool)

@@ -207,7 +207,12 @@ func (r *Root) Alone(ctx context.Context, name string) (cid.Cid, error) {
 	if err != nil {
 		return cid.Undef, err
 	}
-	c, err := (&Draft{store: r.store, root: current, blocks: map[string]unixfs.Block{}}).alone(ctx, name)
+	return r.AloneIn(ctx, current, name)
+}
+
+// AloneIn is Alone for a state of the root.
+func (r *Root) AloneIn(ctx context.Context, state cid.Cid, name string) (cid.Cid, error) {
+	c, err := (&Draft{store: r.store, root: state, blocks: map[string]unixfs.Block{}}).alone(ctx, name)
 	if err == nil && !c.Defined() {
 		err = fmt.Errorf("the root has no repository %s: %w", name, ErrLacking)
 	}

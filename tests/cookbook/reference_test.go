@@ -179,7 +179,9 @@ var converterCooks = map[string]cook{
 	"name, completion": func(k *kitchen, img harness.Image) {
 		k.convert(img)
 		k.convert(img, "--onto=root")
-		if printed := k.follow(); !strings.Contains(printed, k.fill("bafy…")) || strings.Count(printed, "CIDv0") != 2 {
+		k.write("/etc/caddy/Caddyfile", "http://localhost:5000 {\n\tipfs_registry {\n\t\tstore /var/lib/ipfs-registry\n\t\troot\n\t}\n}\n")
+		k.caddy()
+		if printed := k.follow(); !strings.Contains(printed, k.fill("bafy…")) || strings.Count(printed, "CIDv0") != 3 {
 			k.Errorf("name prints %q", printed)
 		}
 		for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
