@@ -2,11 +2,13 @@ package push
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,131 +17,174 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A told is what clients were told: the content of the manifests that they pushed, and of
-// those that they deleted, by URL.
-type told struct {
-	sync.Mutex
-	pushed  map[string]string // manifests
-	layers  map[string]string // blobs
-	deleted map[string]bool   // manifests
-}
+var (
+	kills = flag.Int("kills", 40, "how many programs TestKilledPushes kills")
+	seed  = flag.Uint64("seed", 5, "of the moments at which it kills them")
+)
 
-// A client pushes images of its own into a repository, and deletes each third, until an answer
-// does not come.
-type client struct {
-	http       *http.Client
-	repository string // its URL
-	told       *told
-}
-
-func (c client) pushAll() {
-	for i, ok := 0, true; ok; i++ {
-		ok = c.push(i)
-	}
-}
-
-// push reports whether all answers came, and were those that they should be.
-func (c client) push(i int) bool {
-	layer := fmt.Sprintf("layer %d of %s", i, c.repository)
-	for _, blob := range []string{"{}", layer} {
-		if !c.is(http.StatusCreated, "POST", c.repository+"/blobs/uploads/?digest="+harness.DigestOf([]byte(blob)), blob) {
-			return false
-		}
-	}
-	manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":2},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}]}`,
-		harness.DigestOf([]byte("{}")), harness.DigestOf([]byte(layer)), len(layer))
-	url, byDigest := fmt.Sprintf("%s/manifests/v%d", c.repository, i), c.repository+"/manifests/"+harness.DigestOf([]byte(manifest))
-	if !c.is(http.StatusCreated, "PUT", url, manifest) {
-		return false
-	}
-	if i%3 == 2 {
-		if !c.is(http.StatusAccepted, "DELETE", byDigest, "") {
-			return false
-		}
-		c.told.Lock()
-		defer c.told.Unlock()
-		c.told.deleted[url], c.told.deleted[byDigest] = true, true
-		return true
-	}
-	c.told.Lock()
-	defer c.told.Unlock()
-	c.told.pushed[url], c.told.pushed[byDigest] = manifest, manifest
-	c.told.layers[c.repository+"/blobs/"+harness.DigestOf([]byte(layer))] = layer
-	return true
-}
-
-func (c client) is(status int, method, url, body string) bool {
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		return false
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode == status
-}
-
-// While a Caddy is killed at random moments, clients push to it and to another one on the same
-// store, converters add images, and collections remove what nothing needs. What was answered
-// is so afterwards, every image is whole, and the root's IPNS record names its current state.
+// Caddys and converters that change one root are killed at random moments, while eight
+// clients push, pull and delete through one of these Caddys and through one that stays. What
+// was answered is so afterwards, every image is whole, uploads go on, and the log of the root
+// and its IPNS record name its current state.
 func TestKilledPushes(t *testing.T) {
-	harness.Parallel(t)
-	harness.Need(t, "bin/converter")
-	store := t.TempDir()
-	archive := harness.ArchiveOfLayers(t, "converted:v1", harness.Noise(1<<20))
-	stays := newRegistry(t, store)
-	random := rand.New(rand.NewPCG(5, 6))
-	rounds := 10
-	if testing.Short() {
-		rounds = 2
+	harness.ParallelFor(t, 10*time.Minute+time.Duration(*kills)*time.Minute)
+	k := &killing{store: t.TempDir(), random: rand.New(rand.NewPCG(*seed, 6))}
+	k.caddys.time, k.converters.time = 600*time.Millisecond, 400*time.Millisecond
+	k.archive = harness.ArchiveOfLayers(t, "converted:v1", harness.Noise(1<<20))
+	k.stays = newRegistry(t, k.store)
+	all := newTold()
+	for round := 0; k.killed < *kills; round++ {
+		told := k.round(t, round)
+		told.mustHold(t, k.stays)
+		all.add(told)
 	}
-	answered, sequence := 0, uint64(0)
-	for round := range rounds {
-		dies := newRegistry(t, store)
-		told := &told{pushed: map[string]string{}, layers: map[string]string{}, deleted: map[string]bool{}}
-		var clients, others sync.WaitGroup
-		for i := range 6 {
-			clients.Go(func() {
-				client{&http.Client{}, fmt.Sprintf("%s/v2/round-%d/client-%d", dies.URL, round, i), told}.pushAll()
-			})
-		}
-		ended := make(chan struct{})
-		others.Go(func() {
-			c := client{&http.Client{}, fmt.Sprintf("%s/v2/round-%d/stays", stays.URL, round), told}
-			for i := 0; !isClosed(ended); i++ {
-				if !c.push(i) {
-					t.Error("the Caddy that stays refused a push")
-				}
-			}
-		})
-		others.Go(func() {
-			for i := 0; !isClosed(ended); i++ {
-				harness.Convert(t, archive, "--store="+store, "--onto=root", fmt.Sprintf("--tag=r%d-%d", round, i))
-				harness.InStore(t, store, "gc", "--keep=0s")
-			}
-		})
-		time.AfterFunc(time.Duration(100+random.IntN(500))*time.Millisecond, func() { dies.Cmd.Process.Kill() })
-		<-dies.Ended
-		clients.Wait()
-		close(ended)
-		others.Wait()
-		answered += told.mustHold(t, dies.URL, stays.URL)
-		sequence = mustSignCurrent(t, store, sequence)
+	all.mustHold(t, k.stays)
+	harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "verify", "--all", "--store="+k.store))
+	harness.InStore(t, k.store, "gc")
+	if k.uploads == 0 || k.conversions == 0 || len(all.manifests) < *kills {
+		t.Errorf("%d uploads went on, %d conversions ended, %d manifests were pushed", k.uploads, k.conversions, len(all.manifests))
 	}
-	if answered < rounds {
-		t.Errorf("only %d pushes were answered", answered)
-	}
-	t.Logf("%d manifests were answered", answered)
-	harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "verify", "--all", "--store="+store))
-	harness.InStore(t, store, "gc")
+	t.Logf("%d kills, %d manifests checked, 0 lost", k.killed, len(all.manifests))
+	t.Logf("%d uploads went on, %d conversions ended", k.uploads, k.conversions)
 }
 
-// mustSignCurrent has the converter sign a record of the root, and returns its sequence number,
-// which must be higher than an earlier one.
-func mustSignCurrent(t *testing.T, store string, earlier uint64) uint64 {
+// A killing is the store that programs are killed on, and what they did so far.
+type killing struct {
+	store, archive string
+	stays          *harness.Caddy
+
+	mu                 sync.Mutex // guards what follows
+	random             *rand.Rand
+	caddys, converters victims
+	killed             int
+
+	uploads, conversions int    // that went on, and that ended
+	sequence             uint64 // of the newest record that was signed
+}
+
+// Victims are programs of one kind, killed at a random moment within a time. The time adapts to
+// about twice what their work takes on this machine now.
+type victims struct{ time time.Duration }
+
+func (v *victims) adapt(finished bool) {
+	if finished {
+		v.time = v.time * 2 / 3
+	} else {
+		v.time = v.time * 3 / 2
+	}
+}
+
+// killAtRandom kills a program at a random moment, unless it ends before, and returns when it
+// has ended.
+func (k *killing) killAtRandom(d *harness.Daemon, v *victims) {
+	k.mu.Lock()
+	moment := time.NewTimer(time.Duration(k.random.Int64N(int64(v.time))))
+	k.mu.Unlock()
+	defer moment.Stop()
+	select {
+	case <-d.Ended:
+		return
+	case <-moment.C:
+	}
+	wasAlive := d.Cmd.Process.Kill() == nil
+	<-d.Ended
+	if wasAlive {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.killed++
+	}
+}
+
+// round kills a Caddy, and a few converters, and returns what clients were told meanwhile.
+func (k *killing) round(t *testing.T, number int) *told {
+	dies, told, ended := newRegistry(t, k.store), newTold(), make(chan struct{})
+	at := func(host *harness.Caddy, name string) *client {
+		return &client{t, host.URL, fmt.Sprintf("/v2/round-%d/%s", number, name), &http.Client{}, told}
+	}
+	var clients, others sync.WaitGroup
+	for i := range 6 {
+		clients.Go(func() {
+			c := at(dies, fmt.Sprintf("client-%d", i))
+			i := 0
+			for c.push(i) {
+				i++
+			}
+		})
+	}
+	upload := new(upload)
+	clients.Go(func() { at(dies, "upload").upload(upload) })
+	others.Go(func() {
+		c := at(k.stays, "stays")
+		for i := 0; i == 0 || !isClosed(ended); i++ {
+			if !c.push(i) {
+				t.Error("the Caddy that stays has ended")
+				return
+			}
+		}
+	})
+	others.Go(func() {
+		for i := 0; !isClosed(ended); i++ {
+			k.convert(t, told, fmt.Sprintf("r%d-%d", number, i))
+			k.collect(t)
+		}
+	})
+	k.killAtRandom(dies.Daemon, &k.caddys)
+	clients.Wait()
+	close(ended)
+	others.Wait()
+	k.caddys.adapt(len(told.manifests) > 20)
+	if upload.acknowledged > 0 {
+		at(k.stays, "upload").goOn(upload)
+		k.uploads++
+	}
+	if !at(k.stays, "last").push(0) { // which removes what the killed programs left of a change
+		t.Error("the Caddy that stays has ended")
+	}
+	k.mustAgree(t)
+	k.mustSign(t)
+	return told
+}
+
+// convert adds an image to the root, by a converter that may be killed.
+func (k *killing) convert(t *testing.T, told *told, tag string) {
+	t.Helper()
+	if k.converter(t, k.archive, "--quiet", "--onto=root", "--tag="+tag) {
+		told.note("/v2/converted/manifests/"+tag, "")
+		k.conversions++
+	}
+}
+
+// collect removes what no state needs, by a converter that may be killed.
+func (k *killing) collect(t *testing.T) {
+	t.Helper()
+	k.converter(t, os.DevNull, "gc", "--keep=0s")
+}
+
+// converter runs a converter that may be killed, and reports whether it was not.
+func (k *killing) converter(t *testing.T, input string, args ...string) bool {
+	t.Helper()
+	d := harness.StartDaemon(t, "converter", harness.Converter(t, input, append(args, "--store="+k.store)...))
+	k.killAtRandom(d, &k.converters)
+	k.converters.adapt(d.Cmd.ProcessState.Success())
+	if state := d.Cmd.ProcessState; state.Exited() && !state.Success() {
+		t.Errorf("converter %q: %s\n%s", args, state, d.Log)
+	}
+	return d.Cmd.ProcessState.Success()
+}
+
+// mustAgree fails the test unless the log of the root ends with the root as it is.
+func (k *killing) mustAgree(t *testing.T) {
+	t.Helper()
+	current := strings.TrimSpace(harness.ReadFile(t, filepath.Join(k.store, "root", "current")))
+	log := strings.TrimSpace(harness.ReadFile(t, filepath.Join(k.store, "root", "log")))
+	if last := log[strings.LastIndexByte(log, '\n')+1:]; !strings.Contains(last, `"root":"`+current+`"`) {
+		t.Errorf("the root is %s, and its log ends with %.300s", current, last)
+	}
+}
+
+// mustSign has a converter sign a record of the root, which must name its current state, with a
+// higher sequence number than before.
+func (k *killing) mustSign(t *testing.T) {
 	t.Helper()
 	var record struct {
 		Value    string
@@ -147,35 +192,64 @@ func mustSignCurrent(t *testing.T, store string, earlier uint64) uint64 {
 	}
 	var states []struct{ Address string }
 	for command, value := range map[string]any{"publish": &record, "log": &states} {
-		if err := json.Unmarshal([]byte(harness.InStore(t, store, command, "--json")), value); err != nil {
+		if err := json.Unmarshal([]byte(harness.InStore(t, k.store, command, "--json")), value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if want := "/ipfs/" + harness.CIDv1(t, states[0].Address); record.Value != want || record.Sequence <= earlier {
-		t.Errorf("record %d, after %d, names %s; the root is %s", record.Sequence, earlier, record.Value, want)
+	if want := "/ipfs/" + harness.CIDv1(t, states[0].Address); record.Value != want || record.Sequence <= k.sequence {
+		t.Errorf("record %d, after %d, names %s; the root is %s", record.Sequence, k.sequence, record.Value, want)
 	}
-	return record.Sequence
+	k.sequence = record.Sequence
 }
 
-// mustHold asks the Caddy that stays for all that clients were told.
-func (told *told) mustHold(t *testing.T, dead, alive string) int {
+// A told is what clients were told, by path.
+type told struct {
+	mu        sync.Mutex
+	manifests map[string]string // the content of those that were pushed; empty where it does not matter
+	layers    map[string]string
+	deleted   map[string]bool // manifests
+}
+
+func newTold() *told {
+	return &told{manifests: map[string]string{}, layers: map[string]string{}, deleted: map[string]bool{}}
+}
+
+func (told *told) note(manifest, content string) {
+	told.mu.Lock()
+	defer told.mu.Unlock()
+	told.manifests[manifest] = content
+}
+
+// add adds what clients were told in another round, without their layers: the manifests
+// need these.
+func (told *told) add(other *told) {
+	for path, content := range other.manifests {
+		told.manifests[path] = content
+	}
+	for path := range other.deleted {
+		told.deleted[path] = true
+	}
+}
+
+// mustHold asks a Caddy for all that clients were told.
+func (told *told) mustHold(t *testing.T, caddy *harness.Caddy) {
 	t.Helper()
-	for url, content := range told.pushed {
-		if got := harness.Get(t, strings.Replace(url, dead, alive, 1)); got.Text != content {
-			t.Errorf("%s was pushed, and is answered with %d", url, got.StatusCode)
+	for path, content := range told.manifests {
+		got := harness.Get(t, caddy.URL+path)
+		if got.StatusCode != http.StatusOK || content != "" && got.Text != content {
+			t.Errorf("%s was pushed, and is answered with %d", path, got.StatusCode)
 		}
 	}
-	for url, content := range told.layers {
-		if got := harness.Get(t, strings.Replace(url, dead, alive, 1)); got.Text != content {
-			t.Errorf("%s was pushed, and is answered with %d", url, got.StatusCode)
+	for path, content := range told.layers {
+		if got := harness.Get(t, caddy.URL+path); got.Text != content {
+			t.Errorf("%s was pushed, and is answered with %d", path, got.StatusCode)
 		}
 	}
-	for url := range told.deleted {
-		if got := harness.Get(t, strings.Replace(url, dead, alive, 1)); got.StatusCode != http.StatusNotFound {
-			t.Errorf("%s was deleted, and is answered with %d", url, got.StatusCode)
+	for path := range told.deleted {
+		if got := harness.Get(t, caddy.URL+path); got.StatusCode != http.StatusNotFound {
+			t.Errorf("%s was deleted, and is answered with %d", path, got.StatusCode)
 		}
 	}
-	return len(told.pushed)
 }
 
 func isClosed(c chan struct{}) bool {

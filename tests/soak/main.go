@@ -2,7 +2,7 @@
 // tries all lies of gateways, and runs every fuzz test. See `make soak`.
 //
 // It records its progress after each step, in a file. A second run goes on where the
-// first one was stopped, at the same commit only. The steps of the three kinds take turns,
+// first one was stopped, at the same commit only. The steps of the four kinds take turns,
 // so a run that is stopped early has done some of each. At the end, or when it is
 // interrupted, it prints what was done as a table for docs/performance.md.
 package main
@@ -23,7 +23,7 @@ import (
 )
 
 func main() {
-	kills := flag.Int("kills", 1000, "kill programs this many times")
+	kills := flag.Int("kills", 1000, "kill programs that pull and convert this many times, and programs that push as often")
 	fuzzTime := flag.Duration("fuzztime", 5*time.Minute, "run each fuzz test for this long")
 	file := flag.String("progress", "soak.json", "the file that records the progress")
 	flag.Parse()
@@ -98,7 +98,7 @@ type soak struct {
 func (s *soak) all(ctx context.Context) error {
 	for {
 		idle := true
-		for _, next := range []func(context.Context) (bool, error){s.killSome, s.tellSomeLies, s.fuzzOne} {
+		for _, next := range []func(context.Context) (bool, error){s.killSome, s.killPushes, s.tellSomeLies, s.fuzzOne} {
 			did, err := next(ctx)
 			if ctx.Err() != nil {
 				return errors.New("interrupted; the same command goes on from here")
@@ -123,25 +123,34 @@ func (s *soak) all(ctx context.Context) error {
 // killBatch is how many kills a step has.
 const killBatch = 50
 
-// killSome kills some programs, unless all kills are done.
+// killSome kills programs that pull and convert, unless all these kills are done.
 func (s *soak) killSome(ctx context.Context) (did bool, err error) {
-	k := &s.Kills
+	return s.kill(ctx, &s.Kills, "./tests/store", "TestKilledProgramsLoseNoImage", "images")
+}
+
+// killPushes kills programs that push, unless all these kills are done.
+func (s *soak) killPushes(ctx context.Context) (did bool, err error) {
+	return s.kill(ctx, &s.Pushes, "./tests/push", "TestKilledPushes", "manifests")
+}
+
+// kill kills some programs by a test that counts what it checks.
+func (s *soak) kill(ctx context.Context, k *killed, pkg, test, what string) (did bool, err error) {
 	if k.Done >= s.kills {
 		return false, nil
 	}
 	begun := time.Now()
-	output, err := s.command(ctx, "test", "-count=1", "-v", "-timeout=3h", "./tests/store", "-run=^TestKilledProgramsLoseNoImage$",
+	output, err := s.command(ctx, "test", "-count=1", "-v", "-timeout=3h", pkg, "-run=^"+test+"$",
 		fmt.Sprintf("-kills=%d", min(killBatch, s.kills-k.Done)), fmt.Sprintf("-seed=%d", s.Seed+uint64(k.Batches)))
 	if err != nil {
 		return true, fmt.Errorf("%w\n%s", err, output)
 	}
-	var done, images int
-	if err := scan(output, "%d kills, %d images checked", &done, &images); err != nil {
+	var done, checked int
+	if err := scan(output, "%d kills, %d "+what+" checked", &done, &checked); err != nil {
 		return true, err
 	}
-	k.Batches, k.Done, k.Images = k.Batches+1, k.Done+done, k.Images+images
+	k.Batches, k.Done, k.Checked = k.Batches+1, k.Done+done, k.Checked+checked
 	k.Seconds += time.Since(begun).Seconds()
-	fmt.Fprintf(s.out, "%d of %d kills, %d images checked\n", k.Done, s.kills, k.Images)
+	fmt.Fprintf(s.out, "%s: %d of %d kills, %d %s checked\n", test, k.Done, s.kills, k.Checked, what)
 	return true, nil
 }
 

@@ -17,8 +17,9 @@ import (
 // A progress is what was done so far, at one commit.
 type progress struct {
 	Commit  string            `json:"commit"`
-	Seed    uint64            `json:"seed"` // of the first batch of kills; each other batch has the next one
-	Kills   killed            `json:"kills"`
+	Seed    uint64            `json:"seed"`   // of the first batch of kills; each other batch has the next one
+	Kills   killed            `json:"kills"`  // of programs that pull and convert
+	Pushes  killed            `json:"pushes"` // kills of programs that push
 	Lies    lied              `json:"lies"`
 	Fuzzers map[string]fuzzed `json:"fuzzers"` // by package and name
 }
@@ -26,7 +27,7 @@ type progress struct {
 type killed struct {
 	Batches int     `json:"batches"`
 	Done    int     `json:"done"`
-	Images  int     `json:"images_checked"`
+	Checked int     `json:"checked"` // images or manifests
 	Seconds float64 `json:"seconds"`
 }
 
@@ -87,7 +88,8 @@ func (p *progress) table(kills, fuzzers int, fuzzTime time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Soak at commit %s, seed %d:\n\n", p.Commit, p.Seed)
 	b.WriteString("| what | done | figures | time |\n|---|---|---|---|\n")
-	fmt.Fprintf(&b, "| programs killed under load | %d of %d | %d images checked, 0 lost | %s |\n", p.Kills.Done, kills, p.Kills.Images, minutes(p.Kills.Seconds))
+	fmt.Fprintf(&b, "| programs killed under load | %d of %d | %d images checked, 0 lost | %s |\n", p.Kills.Done, kills, p.Kills.Checked, minutes(p.Kills.Seconds))
+	fmt.Fprintf(&b, "| programs killed while clients push | %d of %d | %d manifests checked, 0 lost | %s |\n", p.Pushes.Done, kills, p.Pushes.Checked, minutes(p.Pushes.Seconds))
 	fmt.Fprintf(&b, "| lies of gateways, all combinations | %d of %d parts | %d combinations, %d lies told, 0 wrong answers | %s |\n", p.Lies.Parts, lieParts, p.Lies.Combinations, p.Lies.Told, minutes(p.Lies.Seconds))
 	fmt.Fprintf(&b, "| fuzz tests, %v each | %d of %d | %d executions, 0 failures | %s |\n", fuzzTime, done, fuzzers, executions, minutes(float64(done)*fuzzTime.Seconds()))
 	return b.String()
