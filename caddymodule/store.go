@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -47,7 +48,8 @@ func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 		if err != nil {
 			return nil, fmt.Errorf("invalid directory '%s': %w", s.Directory, err)
 		}
-		s.Directory, dirs = dir, []string{dir}
+		s.Directory = filepath.Clean(dir)
+		dirs = []string{s.Directory}
 	}
 	var (
 		stores []*store.Store

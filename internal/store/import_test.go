@@ -225,3 +225,14 @@ func TestImportReplacesDamagedBlobs(t *testing.T) {
 		img.mustBeIn(t, s)
 	}
 }
+
+// A directory may be given in any spelling.
+func TestSpellingsOfADirectory(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{"a", "./b", "c/", "c/../d", ".", filepath.Join(t.TempDir(), "e") + "/"} {
+		changed(t, Open(dir), putTag("app", "v1", "one"))
+		if s := Open(filepath.Clean(dir)); !hasTag(t, s, current(t, s), "app", "v1", "one") {
+			t.Errorf("%s lacks what was put into it", dir)
+		}
+	}
+}

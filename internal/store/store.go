@@ -68,6 +68,7 @@ type Store struct {
 // Open returns the store in dir, which need not exist before something is
 // written to it.
 func Open(dir string) *Store {
+	dir = filepath.Clean(dir) // so that it is found again above the paths in it
 	s := &Store{shelf: shelf{dir}, cached: shelf{filepath.Join(dir, "cache")}, digests: newDigests()}
 	s.root = &Root{store: s, now: time.Now}
 	return s
