@@ -21,8 +21,8 @@ import (
 // The IPNS name of the store's own root needs no option.
 //
 // Clients may cache a tag under a name for as long as the name's owner says, but at least
-// 5 seconds and at most an hour. A client that began to pull an image before a name moved
-// gets the rest of the same image for an hour.
+// 5 seconds (a second if the name is the root) and at most an hour. A client that began to
+// pull an image before a name moved gets the rest of the same image for an hour.
 type Names struct {
 	// Whether clients may use any IPNS key (`k51…` or `bafz…`). The records of keys come
 	// from two gateways, and are verified. The newest record ever seen counts. A store

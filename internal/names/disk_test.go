@@ -69,7 +69,7 @@ func TestFloodOfKeysRemovesNoNameInUse(t *testing.T) {
 			n := Name{domain: fmt.Sprintf("%d.example.com", i)} // it takes less time than a key
 			k.remember(n, record)
 			k.seen.use(n)
-			w.links.known.set(n, record.link())
+			w.links.known.set(n, record.link(minTTL))
 			w.links.known.use(n)
 			w.moved(n, End{})
 		}

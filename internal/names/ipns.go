@@ -25,10 +25,12 @@ type keys struct {
 	disk   *disk
 	failed func(Name, error)
 	seen   *memory[record] // the newest record of each key
+
+	isConfigured func(Name) bool
 }
 
 func newKeys(pool *gateway.Pool, dir string, failed func(Name, error), isConfigured func(Name) bool) *keys {
-	return &keys{pool: pool, disk: &disk{dir: dir}, failed: failed, seen: newMemory[record](isConfigured, nil)}
+	return &keys{pool: pool, disk: &disk{dir: dir}, failed: failed, seen: newMemory[record](isConfigured, nil), isConfigured: isConfigured}
 }
 
 // opinions is the number of gateways that are asked for a record. A single gateway
@@ -60,10 +62,16 @@ func (k *keys) lookup(ctx context.Context, n Name) (link, error) {
 		return link{}, expiredError(n, newest)
 	case newest.useless != "":
 		return link{}, fmt.Errorf("the record of %s: %s: %w", n, newest.useless, errUseless)
-	case q.answers == 0:
-		return newest.link().stale(), nil
 	}
-	return newest.link(), nil
+	least := minTTL
+	if k.isConfigured(n) {
+		least = minConfigured
+	}
+	found := newest.link(least)
+	if q.answers == 0 {
+		found = found.stale()
+	}
+	return found, nil
 }
 
 // A keyQuery asks gateways for the record of one key.

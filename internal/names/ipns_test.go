@@ -321,6 +321,20 @@ func TestRecordIsLookedUpAgainAfterItsTTL(t *testing.T) {
 	}
 }
 
+// A registry that follows another one sees changes within the TTL, however short it is. Its
+// owner chose the key.
+func TestConfiguredKeyIsLookedUpEachSecond(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	for ttl, want := range map[time.Duration]time.Duration{0: time.Second, 2 * time.Second: 2 * time.Second, time.Minute: time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, Config{Others: []Name{o.name}}, gives(o.sign(t, pathOf("x"), 1, time.Now().Add(time.Hour), ttl)))
+			if got := w.must(o.name, "x"); time.Until(got.Expires) != want {
+				t.Errorf("TTL %s: expires in %s", ttl, time.Until(got.Expires))
+			}
+		})
+	}
+}
+
 func TestTTLEndsWithTheValidity(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {

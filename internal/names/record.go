@@ -54,13 +54,18 @@ const (
 	// request would cost the gateways a look-up.
 	minTTL = 5 * time.Second
 
+	// minConfigured is minTTL for keys that the configuration names: their owners are not
+	// strangers.
+	minConfigured = time.Second
+
 	// maxTTL is the most time between two look-ups of a key. With a TTL of years, no
 	// later record would ever be noticed.
 	maxTTL = time.Hour
 )
 
-// link returns the link that the record makes from now on.
-func (r record) link() link {
-	fresh := time.Now().Add(min(max(r.ttl, minTTL), maxTTL))
+// link returns the link that the record makes from now on. It is looked up again after the
+// record's TTL, but not before the least time has passed.
+func (r record) link(least time.Duration) link {
+	fresh := time.Now().Add(min(max(r.ttl, least), maxTTL))
 	return link{r.target, earlier(fresh, r.expires), r.expires}
 }
