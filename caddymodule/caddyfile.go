@@ -59,6 +59,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        uploads <number>
 //	        ttl <duration>
 //	    }
+//	    provide
 //	    keep <duration> | off
 //	    catalog
 //	    deny <files...>
@@ -98,6 +99,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalRoot(d)
 		case "push":
 			err = h.unmarshalPush(d)
+		case "provide":
+			err = h.unmarshalProvide(d)
 		case "keep":
 			err = h.unmarshalKeep(d)
 		case "catalog":

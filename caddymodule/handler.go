@@ -22,6 +22,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/gateway"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/names"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/provide"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/trustless"
 )
@@ -63,9 +64,9 @@ func init() {
 // after the others of its group for anything else. It is never left out. If no gateway can
 // deliver some content, this counts against none of them.
 //
-// The handler answers only requests for `/v2` and below it. It passes all others to the
-// next handler, so a registry can share its site. The registry is read-only unless `push` is
-// configured. The directive
+// The handler answers only requests for `/v2` and below it, and with `provide` for content
+// on IPFS below `/ipfs` and `/ipns`. It passes all others to the next handler, so a registry
+// can share its site. The registry is read-only unless `push` is configured. The directive
 // comes before `respond`, so that a site's catch-all does not swallow `/v2`, and after
 // the directives for access control: `basic_auth`, `forward_auth`, `error` and `abort`. To
 // refuse a client, use one of these, such as `error @denied 403`, or a `route`; a
@@ -84,7 +85,7 @@ func init() {
 //
 // Placeholder | Description
 // ------------|-------------
-// `{http.ipfs_registry.kind}` | The kind of request: `base`, `manifest`, `blob`, `tags`, `referrers`, `catalog` or `upload`
+// `{http.ipfs_registry.kind}` | The kind of request: `base`, `manifest`, `blob`, `tags`, `referrers`, `catalog` or `upload`; with `provide` also `block`, `car`, `file` or `record`
 // `{http.ipfs_registry.cid}` | The image's root
 // `{http.ipfs_registry.name}` | The image's name below the root
 // `{http.ipfs_registry.reference}` | The tag or digest
@@ -117,6 +118,10 @@ type Handler struct {
 
 	// Whether clients can push, and what. Default: they cannot.
 	Push *Push `json:"push,omitempty"`
+
+	// Whether what the store has is served to other registries and to IPFS nodes, at the root
+	// of the host. Default: it is not.
+	Provide *Provide `json:"provide,omitempty"`
 
 	// How long a state of the store's own root is kept after it was replaced, so that what
 	// was deleted can still be pulled by its address, and taken back. A negative duration
@@ -163,6 +168,7 @@ type Handler struct {
 	pushed     func(registry.Pushed) // nil if clients cannot push
 	logger     *zap.Logger
 	registry   *registry.Registry
+	provider   *provide.Provider // nil if nothing is provided
 	transports []*http.Transport // of the gateways
 	configured context.Context   // done when another configuration replaces this one
 }
@@ -194,6 +200,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("setting up the cache: %w", err)
 	}
 	if err := h.provisionRegistry(ctx, groups); err != nil {
+		return err
+	}
+	if err := h.provisionProvide(); err != nil {
 		return err
 	}
 	if err := registerMetrics(ctx.GetMetricsRegistry(), gauges{}); err != nil {
@@ -322,10 +331,11 @@ func (h *Handler) Validate() error {
 	return h.Blobs.validate(h.registry.Redirect)
 }
 
-// ServeHTTP answers requests under /v2 and passes on all others.
+// ServeHTTP answers requests under /v2, and those that `provide` answers. It passes on all
+// others.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
 	if !registry.Serves(r.URL.Path) {
-		return next.ServeHTTP(w, r)
+		return h.serveBeside(w, r, next)
 	}
 	o, returned := observe(w, r), false
 	defer func() { o.end(err, returned) }()

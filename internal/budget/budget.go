@@ -69,6 +69,10 @@ var (
 
 	// Documents is a quarter of Process, for documents that are being sent.
 	Documents = sync.OnceValue(func() *Budget { return Process().Part(4) })
+
+	// BlockSets is an eighth of Process, for the sets of the blocks that a CAR has while it
+	// is sent.
+	BlockSets = sync.OnceValue(func() *Budget { return Process().Part(8) })
 )
 
 // SetLimit changes the limit of a budget that is not a part. Bytes that are held

@@ -6,6 +6,7 @@ package car
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 
 	"github.com/ipfs/go-cid"
@@ -13,22 +14,66 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// A Writer writes blocks as a CARv1. It writes each block once.
+// An Encoder writes blocks as a CARv1.
 // https://ipld.io/specs/transport/car/carv1/
-type Writer struct {
-	w       io.Writer
-	written map[string]struct{} // multihashes
-	buf     []byte
+type Encoder struct {
+	w   io.Writer
+	buf []byte
 }
 
-// NewWriter writes the header, which names the given roots. There may be none.
-func NewWriter(w io.Writer, roots ...cid.Cid) (*Writer, error) {
+// NewEncoder writes the header, which names the given roots. There may be none.
+func NewEncoder(w io.Writer, roots ...cid.Cid) (*Encoder, error) {
 	h := header(roots)
 	b := binary.AppendUvarint(nil, uint64(len(h)))
 	if _, err := w.Write(append(b, h...)); err != nil {
 		return nil, err
 	}
-	return &Writer{w: w, written: map[string]struct{}{}}, nil
+	return &Encoder{w: w}, nil
+}
+
+// Put writes a block.
+func (e *Encoder) Put(b unixfs.Block) error {
+	if err := e.begin(b.CID, int64(len(b.Data))); err != nil {
+		return err
+	}
+	_, err := e.w.Write(b.Data)
+	return err
+}
+
+// PutFrom writes a block of size bytes, which it reads from r. If there are fewer bytes,
+// the CAR is damaged, and the error is io.ErrUnexpectedEOF.
+func (e *Encoder) PutFrom(c cid.Cid, size int64, r io.Reader) error {
+	if err := e.begin(c, size); err != nil {
+		return err
+	}
+	n, err := io.Copy(e.w, io.LimitReader(r, size))
+	if err == nil && n < size {
+		err = fmt.Errorf("block %s ends after %d bytes of %d: %w", c, n, size, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+func (e *Encoder) begin(c cid.Cid, size int64) error {
+	address := c.Bytes()
+	e.buf = binary.AppendUvarint(e.buf[:0], uint64(len(address))+uint64(size))
+	e.buf = append(e.buf, address...)
+	_, err := e.w.Write(e.buf)
+	return err
+}
+
+// A Writer writes blocks as a CARv1. It writes each block once.
+type Writer struct {
+	*Encoder
+	written map[string]struct{} // multihashes
+}
+
+// NewWriter writes the header, which names the given roots. There may be none.
+func NewWriter(w io.Writer, roots ...cid.Cid) (*Writer, error) {
+	e, err := NewEncoder(w, roots...)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{e, map[string]struct{}{}}, nil
 }
 
 // Put writes a block unless it is written already.
@@ -37,13 +82,7 @@ func (c *Writer) Put(b unixfs.Block) error {
 	if _, done := c.written[key]; done {
 		return nil
 	}
-	address := b.CID.Bytes()
-	c.buf = binary.AppendUvarint(c.buf[:0], uint64(len(address)+len(b.Data)))
-	c.buf = append(c.buf, address...)
-	if _, err := c.w.Write(c.buf); err != nil {
-		return err
-	}
-	if _, err := c.w.Write(b.Data); err != nil {
+	if err := c.Encoder.Put(b); err != nil {
 		return err
 	}
 	c.written[key] = struct{}{}

@@ -98,6 +98,6 @@ func (fl *fill) keep() {
 		return
 	}
 	if fl.kept = fl.partial.Commit(fl.blob.Digest, fl.file, fl.table, fl.isUsed()) == nil; fl.kept {
-		fl.index.Add(fl.blob.Digest, fl.table)
+		fl.index.Add(fl.file, fl.blob.Digest, fl.table)
 	}
 }

@@ -55,10 +55,16 @@ func revalidated(r Request) string { return cacheScope(r) + ", no-cache, no-tran
 // cacheScope returns "private", which keeps an answer out of shared caches, if the client
 // may have sent credentials to this handler or to one before it.
 func cacheScope(r Request) string {
-	if r.Private || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+	if r.Private || ShowsCredentials(r.Request) {
 		return "private"
 	}
 	return "public"
+}
+
+// ShowsCredentials reports whether a client may have sent credentials of a kind that every
+// server knows.
+func ShowsCredentials(r *http.Request) bool {
+	return r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }
 
 // setContent sets the header fields of every answer with content, or about content.

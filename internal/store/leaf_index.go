@@ -26,6 +26,7 @@ import (
 type LeafIndex struct {
 	store *Store
 	limit int // leaves
+	least int // bytes of a leaf
 
 	learning sync.Mutex
 	seen     map[shelf]map[string]struct{} // names of the leaf tables that were read
@@ -38,6 +39,7 @@ type LeafIndex struct {
 }
 
 type indexedBlob struct {
+	file   cid.Cid
 	digest digest.Digest
 	size   int64
 }
@@ -64,12 +66,16 @@ const minIndexed = 1 << 10
 // leafRecord is how many bytes a leaf takes in a table on disk.
 const leafRecord = 36
 
+// settled is the precision with which file systems know when a directory has changed.
+const settled = 2 * time.Second
+
 // NewLeafIndex returns an index that knows nothing yet. It takes an eighth of the memory
 // that the process may use, or less.
 func (s *Store) NewLeafIndex() *LeafIndex {
 	return &LeafIndex{
 		store:   s,
 		limit:   int(min(maxIndexed, budget.Memory()/8/indexedLeaf)),
+		least:   minIndexed,
 		seen:    map[shelf]map[string]struct{}{},
 		changed: map[shelf]time.Time{},
 		places:  map[shortDigest]leafPlace{},
@@ -86,18 +92,23 @@ func (x *LeafIndex) Len() int {
 // Find returns the blob that has a leaf, the blob's size in bytes, and the offset at
 // which the leaf begins.
 func (x *LeafIndex) Find(leaf [sha256.Size]byte) (d digest.Digest, size, offset int64, ok bool) {
+	b, offset, ok := x.find(leaf)
+	return b.digest, b.size, offset, ok
+}
+
+func (x *LeafIndex) find(leaf [sha256.Size]byte) (b indexedBlob, offset int64, ok bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	p, ok := x.places[shortDigest(leaf[:])]
 	if !ok {
-		return "", 0, 0, false
+		return indexedBlob{}, 0, false
 	}
-	b := x.blobs[p>>offsetBits]
-	return b.digest, b.size, int64(p & (1<<offsetBits - 1)), true
+	return x.blobs[p>>offsetBits], int64(p & (1<<offsetBits - 1)), true
 }
 
-// Add adds the leaves of a blob. It replaces other blobs as the place of these leaves.
-func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
+// Add adds the leaves of a file that is a blob. It replaces other blobs as the place of
+// these leaves.
+func (x *LeafIndex) Add(file cid.Cid, d digest.Digest, t *unixfs.Table) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if t.Size() >= 1<<offsetBits {
@@ -107,9 +118,9 @@ func (x *LeafIndex) Add(d digest.Digest, t *unixfs.Table) {
 		return
 	}
 	number := leafPlace(len(x.blobs))
-	x.blobs = append(x.blobs, indexedBlob{d, t.Size()})
+	x.blobs = append(x.blobs, indexedBlob{file, d, t.Size()})
 	for i := range t.Leaves {
-		if t.Len(i) < minIndexed {
+		if t.Len(i) < x.least {
 			continue
 		}
 		x.places[shortDigest(t.Leaves[i].Digest[:])] = number<<offsetBits | leafPlace(t.Start(i))
@@ -165,11 +176,13 @@ func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
 		}
 		d, table, err := sh.file(c)
 		if err == nil && x.store.hasBlob(d) {
-			x.Add(d, table)
+			x.Add(c, d, table)
 		}
 		seen[key(c)] = struct{}{}
 	}
-	x.changed[sh] = info.ModTime()
+	if time.Since(info.ModTime()) > settled { // or another table may have come since, at the same time
+		x.changed[sh] = info.ModTime()
+	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"testing"
 
+	"github.com/ipfs/go-cid"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
@@ -52,7 +53,7 @@ func TestFullLeafIndexLearnsAnew(t *testing.T) {
 	for i := range tiny.Leaves {
 		tiny.Leaves[i] = unixfs.Leaf{Digest: sha256.Sum256(fmt.Append(nil, i)), End: int64(i + 1)}
 	}
-	if x.Add(digest.FromString("tiny"), tiny); x.Len() != 0 {
+	if x.Add(cid.Undef, digest.FromString("tiny"), tiny); x.Len() != 0 {
 		t.Errorf("the index has %d leaves of one byte", x.Len())
 	}
 	gone := &unixfs.Table{Leaves: make([]unixfs.Leaf, 1<<16)}
@@ -61,7 +62,7 @@ func TestFullLeafIndexLearnsAnew(t *testing.T) {
 			binary.BigEndian.PutUint64(gone.Leaves[i].Digest[:], uint64(blob*len(gone.Leaves)+i))
 			gone.Leaves[i].End = int64(i+1) << 16
 		}
-		x.Add(digest.FromString(fmt.Sprint(blob)), gone)
+		x.Add(cid.Undef, digest.FromString(fmt.Sprint(blob)), gone)
 	}
 	put(t, s, unixfs.V1, long("new"))
 	check(t, x.Learn(t.Context()))
@@ -98,7 +99,7 @@ func TestLeafIndexIsSmall(t *testing.T) {
 			binary.BigEndian.PutUint64(leaf.Digest[:], uint64(blob*len(table.Leaves)+i)*0x9e3779b97f4a7c15)
 			leaf.End = int64(i+1) << 16
 		}
-		x.Add(digest.FromString(fmt.Sprint(blob)), table)
+		x.Add(cid.Undef, digest.FromString(fmt.Sprint(blob)), table)
 		if blob%64 == 63 {
 			worst = max(worst, float64(heap()-before)/float64(x.Len()))
 		}

@@ -37,6 +37,7 @@ var caddyfileCooks = map[string]cook{
 	"names":   (*kitchen).validateWith,
 	"root":    (*kitchen).validateWith,
 	"push":    (*kitchen).validateWith,
+	"provide": (*kitchen).validateWith,
 
 	"private": (*kitchen).validateWith,
 

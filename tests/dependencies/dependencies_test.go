@@ -26,7 +26,7 @@ var house = [][]string{
 	{"converter/internal/ocilayout", "converter/internal/alternatives", "converter/internal/ctxio"},
 	{"internal/registry"},
 	{"internal/images", "internal/repository"},
-	{"internal/fill", "internal/manifest"},
+	{"internal/fill", "internal/manifest", "internal/provide"},
 	{"internal/names", "internal/trustless"},
 	{"internal/car", "internal/gateway", "internal/store", "internal/denylist"},
 	{"internal/layout", "internal/cut"},

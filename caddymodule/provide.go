@@ -1,0 +1,90 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/budget"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/provide"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
+)
+
+// Provide serves what the store has to other registries and to IPFS nodes, at the root of the
+// host. Another registry follows this one with the site as its gateway.
+//
+//	/ipfs/<cid>?format=raw           a block
+//	/ipfs/<cid>[/<path>]?format=car  the blocks of a file or directory
+//	/ipfs/<cid>[/<path>]             a file
+//	/ipns/<key>?format=ipns-record   the newest record of the store's own name
+//
+// Everything that the store and its cache have can be fetched by whoever knows its CID, also
+// what was pushed; access control for `/v2` alone does not cover these paths. No gateway is
+// asked. The deny lists hold. Other requests are passed on.
+type Provide struct{}
+
+// provisionProvide sets up what is served beside the registry, if that is configured.
+func (h *Handler) provisionProvide() error {
+	switch {
+	case h.Provide == nil:
+		return nil
+	case len(h.stores) == 0:
+		return errors.New("'provide' serves what the store has, and there is no store: configure 'store', or remove 'provide'")
+	case len(h.Allow) > 0:
+		return errors.New("'provide' serves everything that the store has, and 'allow' only what it lists: remove one of them")
+	}
+	if h.Push != nil {
+		h.logger.Warn("everybody who reaches this site and knows a CID can fetch what clients pushed: 'provide' is configured")
+	} else {
+		h.logger.Info("everybody who reaches this site and knows a CID can fetch what the store has: 'provide' is configured")
+	}
+	h.provider = provide.New(provide.Config{Stores: h.stores, Lists: h.lists, Logger: h.logger, Refused: countRefusal})
+	return nil
+}
+
+// serveBeside answers requests outside of /v2, or passes them on.
+func (h *Handler) serveBeside(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) (err error) {
+	if h.provider == nil {
+		return next.ServeHTTP(w, r)
+	}
+	req, ok := provide.Parse(r)
+	if !ok {
+		return next.ServeHTTP(w, r)
+	}
+	o, returned := observe(w, r), false
+	defer func() { o.end(err, returned) }()
+	o.Asked(subjectOf(req))
+	o.From(images.FromStore)
+	req.Private = registry.ShowsCredentials(r) || h.isPrivate(o.replacer, r.Header)
+	req.Request = r.WithContext(budget.WithClient(r.Context(), clientOf(r)))
+	err = h.provider.Serve(o, req)
+	if failure, ok := errors.AsType[*provide.Failure](err); ok {
+		err = caddyhttp.Error(failure.Status, failure.Err)
+	}
+	returned = true
+	return err
+}
+
+func subjectOf(r *provide.Request) registry.Subject {
+	s := registry.Subject{Kind: string(r.Kind), Name: r.Path}
+	if r.Root.Defined() {
+		s.CID = r.Root.String()
+	} else {
+		s.Reference = r.Name
+	}
+	return s
+}
+
+func (h *Handler) unmarshalProvide(d *caddyfile.Dispenser) error {
+	if h.Provide != nil {
+		return d.Err("provide already specified")
+	}
+	if d.NextArg() {
+		return d.Errf("'provide' serves everything that the store has: remove '%s'", d.Val())
+	}
+	h.Provide = new(Provide)
+	return nil
+}

@@ -1,0 +1,58 @@
+package caddymodule
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+)
+
+func TestProvideNeedsAStoreAndNoAllowList(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "allow")
+	if err := os.WriteFile(list, []byte(aCID), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for config, want := range map[string]string{
+		`{"provide":{},"gateways":[{"upstreams":["http://gw"]}]}`: "'provide' serves what the store has, and there is no store",
+		`{"provide":{},"allow":["` + list + `"]}`:                 "'provide' serves everything that the store has, and 'allow' only what it lists",
+	} {
+		if _, err := provision(t, config); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", config, err, want)
+		}
+	}
+}
+
+// With provide, content on IPFS is served beside the registry, and what is no such content
+// goes to the next handler. Without it, all of that does.
+func TestProvide(t *testing.T) {
+	im := imagestest.New(t)
+	dir := im.Store(t)
+	layer := "/ipfs/" + im.Root.String() + "/" + layout.BlobPath(imagestest.Ours, digest.FromBytes(im.Layer))
+	s := newSite(t, Handler{Store: &Store{Directory: dir}, Provide: new(Provide)})
+	resp, body := s.get(t, 200, layer)
+	if !bytes.Equal(body, im.Layer) || resp.Header.Get("Cache-Control") != "public, max-age=29030400, immutable, no-transform" {
+		t.Errorf("%d bytes, %v", len(body), resp.Header)
+	}
+	if resp, _ = s.get(t, 200, layer, "Authorization", "Basic YTpi"); !strings.HasPrefix(resp.Header.Get("Cache-Control"), "private") {
+		t.Error(resp.Header)
+	}
+	s.user = "alice"
+	if resp, _ = s.get(t, 200, layer+"?format=car"); !strings.HasPrefix(resp.Header.Get("Cache-Control"), "private") {
+		t.Error(resp.Header)
+	}
+	s.get(t, 200, "/v2/")
+	without := newSite(t, Handler{Store: &Store{Directory: dir}})
+	for path, to := range map[string]*site{"/ipfs/hello": s, "/": s, "/ipns/example.com": s, layer: without} {
+		to.do(t, "GET", path)
+		if err := <-to.errs; !errors.Is(err, errNext) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
