@@ -35,8 +35,8 @@ import (
 // It may also leave a line of a change that did not happen, or a part of one, which the next
 // change removes.
 //
-// If the root has a key, each change ends with a record that names the new state. Where a
-// crash left none, the next process that wants the record signs it.
+// If the root has a key, a record that names the new state is renamed into place after
+// current. Where a crash left none, the next process that wants the record signs it.
 //
 // The methods of a Root may be called concurrently, and several processes may change the
 // root of one store. Changes that wait in one process are made together. A root is changed
@@ -164,11 +164,17 @@ func (r *Root) set(name, value string) error {
 	if err := r.store.mkdirAll(r.dir()); err != nil {
 		return err
 	}
-	mode, err := modeOf(r.dir())
+	mode, err := r.mode()
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(r.path(name), []byte(value+"\n"), mode&0o444|0o600)
+	return atomicfile.Write(r.path(name), []byte(value+"\n"), mode)
+}
+
+// mode returns the permissions of the root's files, but the key's: those of its directory.
+func (r *Root) mode() (fs.FileMode, error) {
+	mode, err := modeOf(r.dir())
+	return mode&0o444 | 0o600, err
 }
 
 // Rollback makes an earlier state the current one. The error is ErrLacking if the log does

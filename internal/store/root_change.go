@@ -147,9 +147,6 @@ func (im *Import) changeRoot(ctx context.Context, take func() []*rootChange) err
 	}
 	changes := take()
 	failed := im.makeChanges(log, current, changes)
-	if failed == nil {
-		_ = r.signIfDue() // Signed does it later, and reports the failure
-	}
 	for _, c := range changes {
 		c.finish(failed)
 	}
@@ -247,7 +244,8 @@ func (im *Import) nodeOnce(b unixfs.Block) error {
 	return im.mkdirs(im.store.nodeDir(b.CID))
 }
 
-// commitState appends a state to the log, and makes it the current one.
+// commitState appends a state to the log, and makes it the current one, with a record that
+// names it.
 func (im *Import) commitState(log *logFile, next State) error {
 	r := im.store.root
 	line, err := next.encode()
@@ -258,12 +256,41 @@ func (im *Import) commitState(log *logFile, next State) error {
 	if err := log.append(line); err != nil {
 		return fmt.Errorf("writing %s: %w", r.path("log"), err)
 	}
-	err = atomicfile.SyncDir(r.dir()) // which may have a new log
+	if before == 0 { // the log may be new
+		err = atomicfile.SyncDir(r.dir())
+	}
+	signed := false
 	if err == nil {
-		err = im.write(r.path("current"), []byte(rootName(next.Root)+"\n"))
+		signed, err = im.stageState(next.Root)
+	}
+	if err == nil {
+		err = r.unstage("current")
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("writing %s: %w", r.path("current"), err), log.cut(before))
 	}
+	if signed {
+		_ = r.unstage("record") // Signed signs it again, and reports the failure
+	}
 	return atomicfile.SyncDir(r.dir())
+}
+
+// stageState writes the files that make a root the current one. It reports whether a record is
+// among them.
+func (im *Import) stageState(root cid.Cid) (signed bool, err error) {
+	r := im.store.root
+	mode, err := r.mode()
+	if err != nil {
+		return false, err
+	}
+	var group errgroup.Group // which waits for the disk once
+	group.Go(func() error {
+		return im.retry(func() error { return r.stage("current", []byte(rootName(root)+"\n"), mode) })
+	})
+	group.Go(func() error {
+		signed = r.stageRecordOf(root)
+		return nil
+	})
+	err = group.Wait()
+	return signed, err
 }

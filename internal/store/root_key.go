@@ -96,7 +96,19 @@ func (r *Root) locked(ctx context.Context, do func() error) error {
 
 // replace writes a file of the root, durably. The root must be locked.
 func (r *Root) replace(name string, data []byte, mode fs.FileMode) error {
-	temp := r.path(name + ".new")
+	if err := r.stage(name, data, mode); err != nil {
+		return err
+	}
+	if err := r.unstage(name); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(r.dir())
+}
+
+// stage writes a file of the root under a temporary name, durably, for unstage to put in
+// place. The root must be locked.
+func (r *Root) stage(name string, data []byte, mode fs.FileMode) error {
+	temp := r.staged(name)
 	if err := r.store.remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a killed process
 		return err
 	}
@@ -108,11 +120,13 @@ func (r *Root) replace(name string, data []byte, mode fs.FileMode) error {
 		_, err = f.Write(data)
 		return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	})
-	if err == nil {
-		err = r.store.rename(temp, r.path(name))
-	}
 	if err != nil {
-		return errors.Join(err, r.store.remove(temp))
+		_ = r.store.remove(temp) // the next stage does it, or fails
 	}
-	return atomicfile.SyncDir(r.dir())
+	return err
 }
+
+func (r *Root) staged(name string) string { return r.path(name + ".new") }
+
+// unstage puts a file in place that stage has written.
+func (r *Root) unstage(name string) error { return r.store.rename(r.staged(name), r.path(name)) }

@@ -27,11 +27,11 @@ type logLine struct {
 func (r *Root) openLog(flag int) (*logFile, error) {
 	var mode fs.FileMode
 	if flag != os.O_RDONLY {
-		in, err := modeOf(r.dir())
-		if err != nil {
+		flag |= os.O_CREATE
+		var err error
+		if mode, err = r.mode(); err != nil {
 			return nil, err
 		}
-		flag, mode = flag|os.O_CREATE, in&0o444|0o600
 	}
 	f := new(logFile)
 	err := r.store.within(r.path("log"), func(dir *os.Root, name string) (err error) {

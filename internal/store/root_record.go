@@ -11,6 +11,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/atomicfile"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
 )
 
@@ -126,17 +127,24 @@ type signing struct {
 	now  time.Time
 }
 
-// signing returns what the next record depends on, and the newest record also if the key
-// cannot be read.
-func (r *Root) signing() (s signing, err error) {
-	s.now = r.now()
+// signing returns what the next record of the root as it is now depends on, and the newest
+// record also if the key cannot be read.
+func (r *Root) signing() (signing, error) {
+	current, failed := r.Current()
+	s, err := r.signingOf(current)
+	if err == nil {
+		err = failed
+	}
+	return s, err
+}
+
+// signingOf is signing for a root that will be the current one.
+func (r *Root) signingOf(root cid.Cid) (s signing, err error) {
+	s.root, s.now = root, r.now()
 	if s.last, err = r.LastRecord(); err != nil && !isLost(err) {
 		return s, err
 	}
 	if s.key, err = r.Key(); err != nil {
-		return s, err
-	}
-	if s.root, err = r.Current(); err != nil {
 		return s, err
 	}
 	s.ttl, err = r.TTL()
@@ -195,20 +203,40 @@ func (r *Root) signIfDue() error {
 	return r.putRecord(s)
 }
 
-// putRecord signs a record, durably: no record is lost whose sequence number was given out.
+// putRecord signs a record, and puts it in place, durably.
 func (r *Root) putRecord(s signing) error {
-	data, err := s.next()
-	if err != nil {
-		return fmt.Errorf("signing the record of the root: %w", err)
-	}
-	mode, err := modeOf(r.dir())
+	err := r.stageRecord(s)
 	if err == nil {
-		err = r.replace("record", data, mode&0o444|0o600)
+		err = r.unstage("record")
+	}
+	if err == nil {
+		err = atomicfile.SyncDir(r.dir())
 	}
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", r.path("record"), err)
+		return fmt.Errorf("signing a record of the root: %w", err)
 	}
 	return nil
+}
+
+// stageRecord signs a record, for unstage to put in place. The root must be locked.
+func (r *Root) stageRecord(s signing) error {
+	data, err := s.next()
+	if err != nil {
+		return err
+	}
+	mode, err := r.mode()
+	if err != nil {
+		return err
+	}
+	return r.stage("record", data, mode)
+}
+
+// stageRecordOf signs a record of the root that is about to be the current one, and reports
+// whether there is one to put in place. There is none if the root has no key, or if the record
+// cannot be signed or written; then Signed does that later, and reports why not.
+func (r *Root) stageRecordOf(root cid.Cid) bool {
+	s, err := r.signingOf(root)
+	return err == nil && r.stageRecord(s) == nil
 }
 
 // DefaultTTL is how long a follower may use a record by default before it looks for a newer
