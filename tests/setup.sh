@@ -2,8 +2,8 @@
 # Gets the programs that the end-to-end tests need. It builds Kubo, xcaddy, crane, oras,
 # regctl and the conformance tests of the distribution specification into bin/, at the
 # versions that tools/ pins. As root on Debian, it also installs container clients and
-# decoders with apt, and makes a Debian trixie, with its newer Docker, in a cache
-# directory.
+# decoders with apt, and makes a Debian trixie, with its newer Docker and BuildKit, in a
+# cache directory.
 #
 # Programs that are already there stay as they are, so a second run takes seconds. The
 # script names each program that it cannot get and goes on: tests that need the program
@@ -72,12 +72,12 @@ debian() {
 
 # trixie makes a root directory of Debian 13. It has another name until it is complete.
 trixie() {
-	[ ! -d "$cache/trixie" ] || return 0
+	[ ! -x "$cache/trixie/usr/libexec/docker/cli-plugins/docker-buildx" ] || return 0
 	if ! command -v debootstrap >/dev/null || [ "$(id -u)" != 0 ]; then
 		say "making a Debian trixie, for a newer Docker, takes debootstrap and root; its tests can't run"
 		return 0
 	fi
-	say "making a Debian trixie with its Docker in $cache/trixie (about 400 MB)"
+	say "making a Debian trixie with its Docker and BuildKit in $cache/trixie (about 400 MB)"
 	rm -rf "$cache/trixie.part"
 	mkdir -p "$cache"
 	# Use the mirror that apt uses here, or debootstrap's default. The mount namespace
@@ -85,12 +85,13 @@ trixie() {
 	# shellcheck disable=SC2016 # apt-get expands it
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
 		'Label: Debian' 'Component: main' 2>/dev/null | head -n 1) || true
-	if ! unshare --mount debootstrap --variant=minbase --include=docker.io \
+	if ! unshare --mount debootstrap --variant=minbase --include=docker.io,docker-buildx \
 		trixie "$cache/trixie.part" ${mirror:+"$mirror"} >&2; then
 		say "debootstrap failed; the tests of a newer Docker can't run"
 		return 0
 	fi
 	rm -rf "$cache/trixie.part/var/cache/apt" "$cache/trixie.part/var/lib/apt/lists"
+	rm -rf "$cache/trixie" # one without BuildKit
 	mv "$cache/trixie.part" "$cache/trixie"
 }
 

@@ -1,5 +1,6 @@
-// Package push tests the registry with the programs that people push with: Docker, podman,
-// skopeo, crane, oras and regctl, and the tests of the distribution specification.
+// Package push tests the registry with the programs that people push with: Docker, BuildKit,
+// podman, containerd, skopeo, crane, oras and regctl, and the tests of the distribution
+// specification.
 package push
 
 import (

@@ -145,15 +145,25 @@ func DigestOf(content []byte) string {
 // /srv, with the given content.
 func ArchiveOfLayers(t *testing.T, name string, layers ...string) (file string) {
 	t.Helper()
+	var tars [][]byte
+	for i, content := range layers {
+		layer := Archive{{tar.Header{Name: fmt.Sprintf("srv/%d", i), Mode: 0o644}, []byte(content)}}.Write(t)
+		tars = append(tars, []byte(ReadFile(t, layer)))
+	}
+	return ArchiveOfTars(t, name, tars...)
+}
+
+// ArchiveOfTars writes an archive as docker save does, with the given layers.
+func ArchiveOfTars(t *testing.T, name string, layers ...[]byte) (file string) {
+	t.Helper()
 	var a Archive
 	config := map[string]any{"architecture": "amd64", "os": "linux"}
 	image := SavedImage{Config: "config.json", RepoTags: []string{name}}
 	var diffIDs []string
-	for i, content := range layers {
-		layer := ReadFile(t, Archive{{tar.Header{Name: fmt.Sprintf("srv/%d", i), Mode: 0o644}, []byte(content)}}.Write(t))
+	for i, layer := range layers {
 		image.Layers = append(image.Layers, fmt.Sprintf("%d/layer.tar", i))
-		diffIDs = append(diffIDs, DigestOf([]byte(layer)))
-		a = append(a, Entry{tar.Header{Name: image.Layers[i], Mode: 0o644}, []byte(layer)})
+		diffIDs = append(diffIDs, DigestOf(layer))
+		a = append(a, Entry{tar.Header{Name: image.Layers[i], Mode: 0o644}, layer})
 	}
 	config["rootfs"] = map[string]any{"type": "layers", "diff_ids": diffIDs}
 	for name, document := range map[string]any{image.Config: config, "manifest.json": []SavedImage{image}} {

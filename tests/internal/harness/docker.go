@@ -1,11 +1,14 @@
 package harness
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/citest"
 )
 
 // A Docker is a Docker daemon that has no images at first. Every test starts its own:
@@ -13,6 +16,8 @@ import (
 type Docker struct {
 	*Daemon
 	Socket string
+	root   string // the daemon's root directory, empty for this machine's
+	work   string // which is /mnt there
 	config string // the client's configuration directory, which is empty
 }
 
@@ -47,6 +52,8 @@ func startDocker(t *testing.T, root, config string, args ...string) *Docker {
 	return &Docker{
 		Daemon: AwaitStart(t, "API listen on", func() *Daemon { return startIsolated(t, "dockerd", root, work, args...) }),
 		Socket: filepath.Join(work, "socket"),
+		root:   root,
+		work:   work,
 		config: t.TempDir(),
 	}
 }
@@ -66,6 +73,38 @@ func (d *Docker) Command(args ...string) *exec.Cmd {
 func (d *Docker) Run(t *testing.T, args ...string) string {
 	t.Helper()
 	return strings.TrimSpace(Run(t, d.Command(args...)))
+}
+
+// buildx is Docker's client for BuildKit, in the Debian trixie.
+const buildx = "/usr/libexec/docker/cli-plugins/docker-buildx"
+
+// Build has the BuildKit of a trixie's daemon build an image of the files, a Dockerfile among
+// them. It returns the digest of what was built.
+func (d *Docker) Build(t *testing.T, files map[string]string, args ...string) (digest string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(d.root, buildx)); err != nil {
+		citest.Skip(t, "no docker-buildx in the Debian trixie: tests/setup.sh installs it")
+	}
+	context, err := os.MkdirTemp(d.work, "context")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range files {
+		WriteFile(t, filepath.Join(context, name), content)
+	}
+	inside := "/mnt/" + filepath.Base(context)
+	args = append([]string{
+		"--mount", "sh", "-ec", inRoot, "sh", d.root, d.work, "env", "HOME=/mnt/home", "DOCKER_HOST=unix:///mnt/socket",
+		buildx, "build", "--progress=plain", "--metadata-file=" + inside + ".json",
+	}, append(args, inside)...)
+	Run(t, exec.Command("unshare", args...))
+	var about struct {
+		Digest string `json:"containerimage.digest"`
+	}
+	if err := json.Unmarshal([]byte(ReadFile(t, context+".json")), &about); err != nil {
+		t.Fatal(err)
+	}
+	return about.Digest
 }
 
 // ID returns the image's ID. In the classic store that is the digest of the config, in
