@@ -82,6 +82,45 @@ func TestGatewayThatIsLateWithoutContentCostsAHeadStart(t *testing.T) {
 	})
 }
 
+// A gateway that lacks one file of an image probably lacks the others. Of other images,
+// that says nothing, and neither does a file that no gateway has.
+func TestGatewayThatLacksAFileIsAskedLastForItsNeighbours(t *testing.T) {
+	missing := status(http.StatusNotFound)
+	f := &farm{gateways: []fake{missing, says("x")}}
+	p := f.pool()
+	ask := func(path string) string {
+		f.asked = nil
+		x := want("x")
+		x.Path = path
+		_ = p.Do(t.Context(), x)
+		return strings.Join(f.asked, "")
+	}
+	for _, step := range []struct{ path, want string }{
+		{"ipfs/one/a", "ab"}, {"ipfs/one/b", "b"}, {"ipfs/one/c", "b"}, {"ipfs/two/a", "b"}, {"ipfs/three", "ab"},
+	} {
+		if got := ask(step.path); got != step.want {
+			t.Errorf("%s: %s was asked instead of %s", step.path, got, step.want)
+		}
+	}
+	f.gateways = []fake{says("x"), says("a lie")}
+	ask("ipfs/three")
+	ask("ipfs/three") // one of the two asks the liar first
+	f.gateways = []fake{missing, says("x")}
+	for _, path := range []string{"ipfs/one/d", "ipfs/one/e"} {
+		if got := ask(path); got != "b" {
+			t.Errorf("%s: %s was asked instead of the gateway with a penalty that has the others", path, got)
+		}
+	}
+	f.gateways, p = []fake{missing, missing}, f.pool()
+	ask("ipfs/four/a")
+	ask("ipfs/four/a")
+	f.gateways[0] = says("x")
+	first := ask("ipfs/four/b")[:1] + ask("ipfs/four/c")[:1]
+	if first != "ab" && first != "ba" {
+		t.Errorf("%s were asked first for the neighbours of a file that both lacked", first)
+	}
+}
+
 // The next group is asked no earlier because the preferred gateway is quick as a rule.
 func TestQuickGatewayHasItsTimeBeforeTheNextGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -8,8 +9,8 @@ import (
 // maxMarks bounds the memory for marks, since any client can cause them.
 const maxMarks = 1024
 
-// marks remember for a Penalty which gateway failed with which path. The zero value is
-// ready for use.
+// marks remember for a Penalty which gateway failed with which path, and which gateway
+// lacked what another one had below which root. The zero value is ready for use.
 type marks struct {
 	mu    sync.Mutex
 	until map[mark]time.Time
@@ -18,6 +19,14 @@ type marks struct {
 type mark struct {
 	gateway *gateway
 	path    string
+}
+
+// rootOf returns the part of a path that ends with its first CID or name: of
+// "ipfs/<cid>/a/b", that is "ipfs/<cid>/".
+func rootOf(path string) string {
+	namespace, rest, _ := strings.Cut(path, "/")
+	root, _, _ := strings.Cut(rest, "/")
+	return namespace + "/" + root + "/"
 }
 
 func (m *marks) has(g *gateway, path string, now time.Time) bool {

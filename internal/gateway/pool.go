@@ -14,7 +14,8 @@
 // content, so every gateway is asked before an exchange fails, except for one that
 // answered with Retry-After: it is not asked until then. A gateway that lied, failed
 // or stalled is asked last in its group for a while, and one that is much later than the
-// others of its group after these. The order of groups is the
+// others of its group after these, as does one that lacked something below the same root.
+// The order of groups is the
 // operator's preference and does not change; only the path that the gateway failed
 // with is requested from all other gateways first. If every gateway failed, the
 // content is more likely to be the reason than any of them, and nothing but that path
@@ -94,8 +95,9 @@ func newGroup(g Group) *group {
 // and last those that failed with the path or refuse the format.
 func (p *Pool) order(x Exchange, now time.Time) []*gateway {
 	var first, last []*gateway
+	root := rootOf(x.Path)
 	for _, g := range p.groups {
-		for _, gw := range g.order(now) {
+		for _, gw := range g.order(now, func(gw *gateway) bool { return p.marks.has(gw, root, now) }) {
 			if p.marks.has(gw, x.Path, now) || gw.refuses(x.Format, now) {
 				last = append(last, gw)
 			} else {
@@ -106,24 +108,26 @@ func (p *Pool) order(x Exchange, now time.Time) []*gateway {
 	return append(first, last...)
 }
 
-// order returns the group's gateways, each first in its turn, then those that are late,
-// and last those with a penalty.
-func (g *group) order(now time.Time) []*gateway {
-	var first, late, last []*gateway
-	turn := g.next.Add(1) - 1
-	n := uint32(len(g.gateways))
+// order returns the group's gateways, each first in its turn. Those that lack the content
+// come last, and of the others those with a penalty, and before these those that are late.
+func (g *group) order(now time.Time, lacks func(*gateway) bool) []*gateway {
+	if len(g.gateways) == 0 {
+		return nil
+	}
+	turn := int((g.next.Add(1) - 1) % uint32(len(g.gateways)))
+	ordered := slices.Concat(g.gateways[turn:], g.gateways[:turn])
 	least := g.leastDelay(now, nil)
-	for i := range n {
-		switch gw := g.gateways[(turn%n+i)%n]; {
-		case gw.hasPenalty(now):
-			last = append(last, gw)
-		case gw.delay.isLate(least, now):
-			late = append(late, gw)
-		default:
-			first = append(first, gw)
+	rank := make(map[*gateway]int, len(ordered))
+	for _, gw := range ordered {
+		for _, isBad := range []bool{lacks(gw), gw.hasPenalty(now), gw.delay.isLate(least, now)} {
+			rank[gw] *= 2
+			if isBad {
+				rank[gw]++
+			}
 		}
 	}
-	return slices.Concat(first, late, last)
+	slices.SortStableFunc(ordered, func(a, b *gateway) int { return cmp.Compare(rank[a], rank[b]) })
+	return ordered
 }
 
 // leastDelay returns the least usual delay of the gateways without a penalty, except one.

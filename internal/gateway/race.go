@@ -24,6 +24,7 @@ type race struct {
 	queue     []*gateway // that had no turn yet
 	overtaken []*gateway // that had one, and may have another
 	failed    Error
+	lacking   []*gateway // that failed
 	strikes   []strike
 	isGood    bool // an answer was good, but more are wanted
 
@@ -123,6 +124,7 @@ func (r *race) settle(end result) (isOver bool, err error) {
 		r.endAll(false)
 		panic(end.panicked)
 	case end.err == nil:
+		r.markLacking()
 		return true, nil
 	case errors.Is(end.err, ErrMore):
 		r.isGood = true
@@ -138,8 +140,17 @@ func (r *race) settle(end result) (isOver bool, err error) {
 		r.overtaken = append(r.overtaken, end.turn.gateway)
 	default:
 		r.failed = append(r.failed, f)
+		r.lacking = append(r.lacking, end.turn.gateway)
 	}
 	return false, nil
+}
+
+// markLacking remembers which gateways failed with what another one has. They probably
+// lack what else is below the same root.
+func (r *race) markLacking() {
+	for _, g := range r.lacking {
+		r.pool.marks.add(g, rootOf(r.x.Path), time.Now())
+	}
 }
 
 // blame reports a failed turn, and remembers it if the gateway was at fault.

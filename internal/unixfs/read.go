@@ -121,6 +121,9 @@ func (r *fileReader) node(b Block, n fileNode, depth int) error {
 		} else {
 			err = r.child(l.CID, n.sizes[i], depth-1)
 		}
+		if err == nil && i == 0 {
+			err = r.expect((len(n.links) - 1) * (len(r.table.Leaves) - from))
+		}
 		if err != nil {
 			return err
 		}
@@ -192,6 +195,13 @@ func (r *fileReader) mayAdd(n int) error {
 		return fmt.Errorf("more than %d leaves: %w", r.limit, ErrShape)
 	}
 	return nil
+}
+
+// expect allocates memory for the n leaves that probably come next: in most files, all
+// children of a node have as many leaves as the first. It spares the reader from copying
+// the table as it grows.
+func (r *fileReader) expect(n int) error {
+	return r.makeRoom(min(n, min(r.most, r.limit)-len(r.table.Leaves)))
 }
 
 // makeRoom allocates memory for n more leaves, and for half as many again as there are.
