@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gets the programs that the end-to-end tests need. It builds Kubo, xcaddy, crane, oras,
-# regctl and the conformance tests of the distribution specification into bin/, at the
+# regctl, helm and the conformance tests of the distribution specification into bin/, at the
 # versions that tools/ pins. As root on Debian, it also installs container clients and
 # decoders with apt, and makes a Debian trixie, with its newer Docker and BuildKit, in a
 # cache directory.
@@ -100,6 +100,7 @@ tool xcaddy xcaddy github.com/caddyserver/xcaddy/cmd/xcaddy
 tool crane crane github.com/google/go-containerregistry/cmd/crane
 tool oras oras oras.land/oras/cmd/oras
 tool regctl regctl github.com/regclient/regclient/cmd/regctl
+tool helm helm helm.sh/helm/v3/cmd/helm
 tool conformance conformance github.com/opencontainers/distribution-spec/conformance
 go build -C tests/oracle/nopfs -o "$PWD/bin/nopfs" . || say "bin/nopfs could not be built; its tests can't run"
 debian

@@ -1,5 +1,5 @@
 // Package push tests the registry with the programs that people push with: Docker, BuildKit,
-// podman, containerd, skopeo, crane, oras and regctl, and the tests of the distribution
+// podman, containerd, skopeo, crane, oras, regctl and helm, and the tests of the distribution
 // specification.
 package push
 
