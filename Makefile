@@ -75,9 +75,10 @@ fuzz: ## every fuzz test for FUZZTIME
 		done; \
 	done
 
-bench: build ## measure against skopeo, docker-registry and Kubo
+PARTS ?=
+bench: build ## measure against skopeo, other registries and Kubo, or some of it: PARTS="push root"
 	tests/setup.sh
-	go run ./tests/bench
+	go run ./tests/bench $(PARTS)
 
 vulnerabilities: ## look for known vulnerabilities at vuln.go.dev
 	go run golang.org/x/vuln/cmd/govulncheck@latest ./...

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Gets the programs that the end-to-end tests need. It builds Kubo, xcaddy, crane, oras,
-# regctl, helm and the conformance tests of the distribution specification into bin/, at the
-# versions that tools/ pins. As root on Debian, it also installs container clients and
-# decoders with apt, and makes a Debian trixie, with its newer Docker and BuildKit, in a
-# cache directory.
+# Gets the programs that the end-to-end tests and benchmarks need. It builds Kubo, xcaddy,
+# crane, oras, regctl, helm, two other registries and the conformance tests of the
+# distribution specification into bin/, at the versions that tools/ pins. As root on Debian,
+# it also installs container clients and decoders with apt, and makes a Debian trixie, with
+# its newer Docker and BuildKit, in a cache directory.
 #
 # Programs that are already there stay as they are, so a second run takes seconds. The
 # script names each program that it cannot get and goes on: tests that need the program
@@ -101,6 +101,8 @@ tool crane crane github.com/google/go-containerregistry/cmd/crane
 tool oras oras oras.land/oras/cmd/oras
 tool regctl regctl github.com/regclient/regclient/cmd/regctl
 tool helm helm helm.sh/helm/v3/cmd/helm
+tool distribution distribution github.com/distribution/distribution/v3/cmd/registry
+tool olareg olareg github.com/olareg/olareg/cmd/olareg
 tool conformance conformance github.com/opencontainers/distribution-spec/conformance
 go build -C tests/oracle/nopfs -o "$PWD/bin/nopfs" . || say "bin/nopfs could not be built; its tests can't run"
 debian

@@ -1,6 +1,7 @@
 // Bench measures the programs in bin/ against named peers on this machine:
 //
 //	make bench
+//	make bench PARTS="push root uploads"
 //
 // It prints ratios, since machines differ and are shared: times of different runs cannot
 // be compared, but those of a pair in one run can. Each measure runs our command and the
@@ -14,20 +15,48 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
-	if err := checkNeeds(); err != nil {
+// A part of the bench prints a few rows. Its name selects it.
+type part struct {
+	name  string
+	run   func(*bench) error
+	needs []string // programs; nil for all
+}
+
+var parts = []part{
+	{"memory", (*bench).memory, nil},
+	{"store", (*bench).store, nil},
+	{"uncompressed", (*bench).uncompressed, nil},
+	{"kubo", (*bench).kubo, nil},
+	{"size", (*bench).size, nil},
+	{"second", (*bench).secondVersion, nil},
+	{"compressed", (*bench).compressedVersions, nil},
+	{"export", (*bench).export, nil},
+	{"serve", (*bench).serving, nil},
+	{"gateways", (*bench).gateways, nil},
+	{"push", (*bench).pushing, []string{"skopeo", "docker-registry", "distribution", "olareg"}},
+	{"root", (*bench).largeRoot, []string{}},
+	{"uploads", (*bench).uploads, []string{}},
+}
+
+func run(ctx context.Context, names []string) error {
+	chosen, err := choose(names)
+	if err != nil {
+		return err
+	}
+	if err := checkNeeds(chosen); err != nil {
 		return err
 	}
 	work, err := os.MkdirTemp("", "bench")
@@ -40,14 +69,25 @@ func run(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("image: %s, %.0f MB\n\n", filepath.Base(b.v2), float64(fileSize(b.v2))/1e6)
-	for _, measure := range []func(*bench) error{
-		(*bench).memory, (*bench).store, (*bench).uncompressed, (*bench).kubo, (*bench).size, (*bench).secondVersion, (*bench).compressedVersions, (*bench).export, (*bench).serving, (*bench).gateways,
-	} {
-		if err := measure(b); err != nil {
+	for _, p := range chosen {
+		if err := p.run(b); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// choose returns the parts with some names, in their order; all without any.
+func choose(names []string) (chosen []part, err error) {
+	for _, p := range parts {
+		if len(names) == 0 || slices.Contains(names, p.name) {
+			chosen = append(chosen, p)
+		}
+	}
+	if len(names) > 0 && len(chosen) < len(names) {
+		return nil, fmt.Errorf("the bench has no such parts as %q, or they are named twice", names)
+	}
+	return chosen, nil
 }
 
 // A bench is a run of all measures.

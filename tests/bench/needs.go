@@ -13,7 +13,7 @@ import (
 
 // programs are what the measures run, with the Debian package of each.
 var programs = map[string]string{
-	"crane": "", "ipfs": "", // tests/setup.sh builds them into bin/
+	"crane": "", "distribution": "", "ipfs": "", "olareg": "", // tests/setup.sh builds them into bin/
 	"docker-registry": "docker-registry",
 	"gzip":            "gzip",
 	"nginx":           "nginx-light",
@@ -24,14 +24,17 @@ var programs = map[string]string{
 
 // addresses are those that the measures listen on.
 var addresses = []string{
-	ourAddress, peerAddress, delayAddress, limitAddress, kuboAPI, kuboGateway, nodeAPI, nodeGateway, dockerRegistryAddress, nginxAddress,
+	ourAddress, peerAddress, delayAddress, limitAddress, kuboAPI, kuboGateway, nodeAPI, nodeGateway, dockerRegistryAddress, distributionAddress, olaregAddress, nginxAddress,
 }
 
-// checkNeeds fails if a program is missing or an address is taken, so that a bench does
+// checkNeeds fails if a program that parts need is missing or an address is taken, so that a bench does
 // not fail after half an hour.
-func checkNeeds() error {
+func checkNeeds(chosen []part) error {
 	var missing, packages []string
 	for _, program := range slices.Sorted(maps.Keys(programs)) {
+		if !slices.ContainsFunc(chosen, func(p part) bool { return p.needs == nil || slices.Contains(p.needs, program) }) {
+			continue
+		}
 		pkg := programs[program]
 		find := exec.LookPath
 		if pkg == "" {

@@ -16,7 +16,6 @@ const (
 // times. Before each it calls reset, which is not timed, to remove what the last one left.
 // A limit of 0 is no bar.
 func (b *bench) compare(name string, limit float64, reset, ours, peer func() error) error {
-	var ratios []float64
 	var mine, theirs []time.Duration
 	n := pairs
 	for i := 0; i < n; i++ {
@@ -32,14 +31,22 @@ func (b *bench) compare(name string, limit float64, reset, ours, peer func() err
 			n = fewPairs
 		}
 		mine, theirs = append(mine, t), append(theirs, p)
-		ratios = append(ratios, t.Seconds()/p.Seconds())
+	}
+	printPairs(name, limit, mine, theirs)
+	return b.ctx.Err()
+}
+
+// printPairs prints the ratio of our times and the peer's.
+func printPairs(name string, limit float64, mine, theirs []time.Duration) {
+	var ratios []float64
+	for i := range mine {
+		ratios = append(ratios, mine[i].Seconds()/theirs[i].Seconds())
 	}
 	low, median, high := quartiles(ratios)
 	_, our, _ := quartiles(mine)
 	_, their, _ := quartiles(theirs)
 	fmt.Printf("%-58s %.2f  [%.2f, %.2f]  %s  (%s : %s, %d pairs)\n", name, median, low, high,
 		verdict(low, limit), our.Round(time.Millisecond), their.Round(time.Millisecond), len(ratios))
-	return b.ctx.Err()
 }
 
 // report prints a ratio that was measured once.

@@ -32,6 +32,23 @@ func CPUSeconds(pid int) (float64, error) {
 	return (user + system) / ticks, nil
 }
 
+// Written returns a figure of what a process has written so far, in bytes: "wchar", to files
+// and connections, or "write_bytes", in whole blocks of disks.
+func Written(pid int, figure string) (int64, error) {
+	name := fmt.Sprintf("/proc/%d/io", pid)
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	_, line, _ := strings.Cut("\n"+string(content), "\n"+figure+": ")
+	line, _, _ = strings.Cut(line, "\n")
+	n, err := strconv.ParseInt(line, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s has no %s: %w", name, figure, err)
+	}
+	return n, nil
+}
+
 // Memory returns a figure of a process's memory in bytes: "VmRSS", what it has now, or
 // "VmHWM", the most that it had.
 func Memory(pid int, figure string) (int64, error) {
