@@ -38,12 +38,6 @@ const (
 	wrongClock = time.Hour
 )
 
-// Record returns the newest record of the root, as Signed does.
-func (r *Root) Record(ctx context.Context) ([]byte, error) {
-	signed, err := r.Signed(ctx)
-	return signed.Data, err
-}
-
 // Signed returns a record of the root as it is now. It signs one if there is none: if a
 // process was killed before it signed one, or none has renewed it. If Signed cannot do that,
 // because the store belongs to another user or the disk is full, it returns the newest one

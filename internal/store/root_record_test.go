@@ -34,11 +34,9 @@ func signed(t *testing.T, s *Store) SignedRecord {
 	if !got.Root.Equals(current(t, s)) || !ok || got.Name != name {
 		t.Fatalf("record %d of %s names %s; the root of %s is %s", got.Sequence, got.Name, got.Root, name, current(t, s))
 	}
-	data, err := s.Root().Record(t.Context())
-	check(t, err)
 	key, err := ipns.ParseName(name)
 	check(t, err)
-	read, err := ipns.ReadRecord(data, key)
+	read, err := ipns.ReadRecord(got.Data, key)
 	check(t, err)
 	if value, err := read.Value(); err != nil || value != "/ipfs/"+cid.NewCidV1(got.Root.Type(), got.Root.Hash()).String() || read.Sequence != got.Sequence {
 		t.Fatalf("the record has the value %s, %v", value, err)
@@ -79,7 +77,7 @@ func TestARootWithoutAKeyHasNoRecord(t *testing.T) {
 	if _, ok := s.Root().Name(); ok {
 		t.Error("it has a name")
 	}
-	if _, err := s.Root().Record(t.Context()); !errors.Is(err, ErrLacking) {
+	if _, err := s.Root().Signed(t.Context()); !errors.Is(err, ErrLacking) {
 		t.Errorf("error %v", err)
 	}
 	check(t, s.Root().Renew(t.Context()))
@@ -97,7 +95,7 @@ func TestAnEmptyRootHasANameAndNoRecord(t *testing.T) {
 	if got, ok := s.Root().Name(); !ok || got != name {
 		t.Errorf("the name is %q, and EnsureKey says %q", got, name)
 	}
-	if _, err := s.Root().Record(t.Context()); !errors.Is(err, ErrLacking) {
+	if _, err := s.Root().Signed(t.Context()); !errors.Is(err, ErrLacking) {
 		t.Errorf("error %v", err)
 	}
 	if again, err := s.Root().EnsureKey(t.Context()); err != nil || again != name {
@@ -227,7 +225,7 @@ func TestALostKeyIsNoticed(t *testing.T) {
 		t.Errorf("while it is valid, the last record is %d, %v", got.Sequence, err)
 	}
 	s.root.at(time.Now().Add(recordLife + time.Minute))
-	if _, err := s.Root().Record(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.Root().Signed(t.Context()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := s.Root().Publish(t.Context()); !errors.Is(err, ErrLacking) {
