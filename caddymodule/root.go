@@ -17,9 +17,10 @@ import (
 // A root does not change the meaning of repositories that begin with an address. Only tags
 // in `tags/list` are answered. So `latest` is answered if an image is tagged so, but not if
 // it is only an alias for clients that name no tag. If all tags of an image lead to one
-// manifest, `latest` beside another tag counts as an alias and is not answered. Plain names
-// can change with the configuration, so tags must be revalidated (`no-cache`), which costs
-// a 304.
+// manifest, `latest` beside another tag counts as an alias and is not answered, unless the
+// record of an IPNS key says that there are no aliases, as that of a store's own root. Plain
+// names can change with the configuration, so tags must be revalidated (`no-cache`), which
+// costs a 304.
 type Root struct {
 	// The directory: a CID in any spelling, an IPNS key or a domain with a DNSLink. It
 	// need not be allowed in `names`. It is resolved, and may be cached, like the names

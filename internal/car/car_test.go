@@ -2,10 +2,12 @@ package car
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -48,6 +50,28 @@ func write(t testing.TB, blocks blockMap, root cid.Cid) []byte {
 		check(t, w.Put(unixfs.Block{CID: cid.NewCidV1(cid.Raw, []byte(hash)), Data: blocks[hash]}))
 	}
 	return b.Bytes()
+}
+
+// A block that is copied from a reader is whole, or an error.
+func TestBlockFromAReader(t *testing.T) {
+	var file bytes.Buffer
+	e, err := NewEncoder(&file)
+	check(t, err)
+	b := rawBlock("content")
+	check(t, e.PutFrom(b.CID, int64(len(b.Data)), strings.NewReader("content and more")))
+	check(t, e.Put(b)) // an Encoder writes what it gets
+	if err := e.PutFrom(b.CID, int64(len(b.Data)), strings.NewReader("cont")); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a reader that ends early: %v", err)
+	}
+	r, err := NewReader(&file)
+	check(t, err)
+	for range 2 {
+		c, _, err := r.Next()
+		check(t, err)
+		if data, err := r.Block(); err != nil || !c.Equals(b.CID) || string(data) != "content" {
+			t.Errorf("%s: %q, %v", c, data, err)
+		}
+	}
 }
 
 // Reading a CAR ends within bounds, whatever it contains.

@@ -13,7 +13,7 @@ import (
 
 // remembered returns the form of the query's image if that is known, and may be used.
 func (v view) remembered(ctx context.Context) (layout.Form, bool, error) {
-	if v.query.Own {
+	if v.query.Literal {
 		return layout.Literal(v.query.Image), true, nil
 	}
 	known, ok := v.library.memory.forms.Get(v.query.Image)

@@ -79,9 +79,12 @@ type Query struct {
 	Digest    digest.Digest // of a blob, or of the subject of referrers
 	Only      Origin        // the only sources to ask; empty for all
 
-	// Own says that the image is in a store's own root. There every name is as it was put
-	// there, no name is an alias, and no allow list need name the root.
+	// Own says that the image is in a store's own root, which no allow list need name.
 	Own bool
+
+	// Literal says that every name is as it was put there, and no name is an alias. It is
+	// true if Own is.
+	Literal bool
 }
 
 // Fields returns what every log entry about the query has.

@@ -63,7 +63,7 @@ func (v view) manifest(ctx context.Context) (layout.Manifest, error) {
 	if err != nil {
 		return layout.Manifest{}, err
 	}
-	if !v.query.Own && (!known || form.IsNative()) {
+	if !v.query.Literal && (!known || form.IsNative()) {
 		m, err := layout.ReadManifest(ctx, v, v.query.Image, v.query.Reference)
 		if err == nil && !known {
 			v.library.memory.forms.Add(v.query.Image, knownForm{Form: layout.Native(v.query.Image)})

@@ -27,6 +27,7 @@ type Record struct {
 	Sequence uint64
 	Expires  time.Time
 	TTL      time.Duration // 0 if the record has none
+	Literal  bool          // as in the Statement
 
 	signed *ipns.Record
 }
@@ -76,6 +77,9 @@ func verify(signed *ipns.Record, name ipns.Name) (r Record, err error) {
 	if r.TTL, err = signed.TTL(); err != nil {
 		r.TTL = 0 // the TTL is only a hint
 	}
+	if literal, err := signed.Metadata(literalKey); err == nil {
+		r.Literal, _ = literal.AsBool() // false for a value of another type
+	}
 	return r, nil
 }
 
@@ -94,7 +98,15 @@ type Statement struct {
 	Sequence uint64
 	Expires  time.Time
 	TTL      time.Duration
+
+	// Literal says that images below the value have exactly the tags that they were given,
+	// and that latest is never an alias, as in a store's own root.
+	Literal bool
 }
+
+// literalKey is the name of Literal in a record. The specification leaves names that begin
+// so to applications.
+const literalKey = "_literal_tags"
 
 // Sign returns a record, with the public key in it, so that the record alone tells whose it
 // is.
@@ -103,7 +115,11 @@ func (k Key) Sign(s Statement) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	signed, err := ipns.NewRecord(k.private, value, s.Sequence, s.Expires, s.TTL, ipns.WithPublicKey(true))
+	options := []ipns.Option{ipns.WithPublicKey(true)}
+	if s.Literal {
+		options = append(options, ipns.WithMetadata(map[string]any{literalKey: true}))
+	}
+	signed, err := ipns.NewRecord(k.private, value, s.Sequence, s.Expires, s.TTL, options...)
 	if err != nil {
 		return nil, err
 	}

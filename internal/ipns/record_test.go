@@ -9,7 +9,7 @@ import (
 const aPath = "/ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
 
 func statement(sequence uint64) Statement {
-	return Statement{Value: aPath, Sequence: sequence, Expires: time.Now().Add(time.Hour).Truncate(0), TTL: time.Minute}
+	return Statement{Value: aPath, Sequence: sequence, Expires: time.Now().Add(time.Hour).Truncate(0), TTL: time.Minute, Literal: sequence%2 == 0}
 }
 
 func TestRecordsAreReadAsTheyWereSigned(t *testing.T) {
@@ -25,7 +25,7 @@ func TestRecordsAreReadAsTheyWereSigned(t *testing.T) {
 	check(t, err)
 	for _, r := range []Record{own, byName} {
 		value, err := r.Value()
-		if err != nil || (Statement{value, r.Sequence, r.Expires, r.TTL}) != (Statement{said.Value, said.Sequence, said.Expires.UTC(), said.TTL}) || FormatName(r.Key) != k.Name() {
+		if err != nil || (Statement{value, r.Sequence, r.Expires, r.TTL, r.Literal}) != (Statement{said.Value, said.Sequence, said.Expires.UTC(), said.TTL, said.Literal}) || FormatName(r.Key) != k.Name() {
 			t.Errorf("the record of %s says %s, %+v, %v", FormatName(r.Key), value, r, err)
 		}
 	}

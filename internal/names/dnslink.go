@@ -88,7 +88,7 @@ func (d domains) lookup(ctx context.Context, n Name) (link, error) {
 		return link{}, err
 	}
 	now := time.Now()
-	return link{t, now.Add(dnslinkTTL), now.Add(dnslinkStale)}, nil
+	return link{target: t, fresh: now.Add(dnslinkTTL), valid: now.Add(dnslinkStale)}, nil
 }
 
 // target asks the resolver for the one DNSLink of a domain.

@@ -135,7 +135,7 @@ func TestDNSLinkIsUsedForAnHourWhileLookupsFail(t *testing.T) {
 		lookups := 0
 		w.links.lookup = func(context.Context, Name) (link, error) {
 			lookups++
-			return link{target, time.Now().Add(dnslinkTTL), time.Now().Add(dnslinkStale)}, failure
+			return link{target: target, fresh: time.Now().Add(dnslinkTTL), valid: time.Now().Add(dnslinkStale)}, failure
 		}
 		w.must(n, "x")
 		failure = errors.New("no resolver answers")

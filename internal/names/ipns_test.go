@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ipfs/boxo/ipns"
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/crypto"
 
@@ -335,6 +336,20 @@ func TestConfiguredKeyIsLookedUpEachSecond(t *testing.T) {
 	}
 }
 
+// The owner of a key can say that no tag is an alias.
+func TestRecordSaysThatTagsAreLiteral(t *testing.T) {
+	o := newOwner(t, crypto.Ed25519)
+	for _, literal := range []bool{true, false} {
+		record := o.sign(t, pathOf("x"), 1, time.Now().Add(time.Hour), time.Minute, ipns.WithMetadata(map[string]any{"_literal_tags": literal}))
+		if got := newWorld(t, Config{Keys: true}, gives(record)).must(o.name, "x"); got.Literal != literal {
+			t.Errorf("%v, want %v", got.Literal, literal)
+		}
+	}
+	if got := newWorld(t, Config{Keys: true}, gives(o.publish(t, pathOf("x"), 1))).must(o.name, "x"); got.Literal {
+		t.Error("a record that says nothing of tags")
+	}
+}
+
 func TestTTLEndsWithTheValidity(t *testing.T) {
 	o := newOwner(t, crypto.Ed25519)
 	synctest.Test(t, func(t *testing.T) {
@@ -456,7 +471,7 @@ func TestAbandonedLookupDoesNotReplaceALaterResult(t *testing.T) {
 		answers := make(chan func() string, 2)
 		w.links.lookup = func(context.Context, Name) (link, error) {
 			root, _ := content((<-answers)())
-			return link{target{root: root}, time.Now().Add(time.Hour), time.Now().Add(time.Hour)}, nil
+			return link{target: target{root: root}, fresh: time.Now().Add(time.Hour), valid: time.Now().Add(time.Hour)}, nil
 		}
 		answers <- func() string {
 			<-time.After(time.Minute)

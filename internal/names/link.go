@@ -8,6 +8,8 @@ const retryInterval = 30 * time.Second
 // A link is what a name stands for, and for how long.
 type link struct {
 	target
+	literal bool // as in a record
+
 	fresh time.Time // end of the time without another look-up
 	valid time.Time // end of the time in which it may be used if look-ups fail
 }

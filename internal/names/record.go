@@ -14,6 +14,7 @@ type record struct {
 	sequence uint64
 	expires  time.Time
 	ttl      time.Duration
+	literal  bool // whether no tag below the target is an alias
 }
 
 // readRecord verifies and parses a record of the key. It also returns a record that has
@@ -23,7 +24,7 @@ func readRecord(data []byte, key Name) (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	r := record{sequence: signed.Sequence, expires: signed.Expires, ttl: signed.TTL}
+	r := record{sequence: signed.Sequence, expires: signed.Expires, ttl: signed.TTL, literal: signed.Literal}
 	if r.target, err = readValue(signed); err != nil {
 		r.useless = fmt.Sprintf("%.300s", err)
 	}
@@ -67,5 +68,5 @@ const (
 // record's TTL, but not before the least time has passed.
 func (r record) link(least time.Duration) link {
 	fresh := time.Now().Add(min(max(r.ttl, least), maxTTL))
-	return link{r.target, earlier(fresh, r.expires), r.expires}
+	return link{r.target, r.literal, earlier(fresh, r.expires), r.expires}
 }

@@ -90,6 +90,10 @@ type Step struct {
 type End struct {
 	Place
 	Way []Step
+
+	// Literal says that no tag below the place is an alias, in the words of the key's owner:
+	// the place is in a store's own root.
+	Literal bool
 }
 
 // A Resolved is what a name stands for.
@@ -129,7 +133,7 @@ func (r *Resolver) Resolve(ctx context.Context, n Name) (Resolved, error) {
 			found.Expires = l.fresh
 		}
 		if l.root.Defined() {
-			found.Root = l.root
+			found.Root, found.Literal = l.root, l.literal
 			found.Before = r.moved(n, found.End)
 			return found, nil
 		}

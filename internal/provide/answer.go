@@ -139,6 +139,8 @@ func (p *Provider) cut(r *Request, err error) {
 	case isDenied:
 		p.config.Refused(err)
 		p.log(r, "refused", zap.String("rule", denied.Rule()))
+	case errors.Is(err, store.ErrLacking):
+		p.log(r, "answer cut off", zap.Error(err))
 	case r.Context().Err() == nil:
 		p.config.Logger.Error("answer cut off", zap.String("kind", string(r.Kind)), zap.String("path", r.URL.Path), zap.Error(err))
 	}

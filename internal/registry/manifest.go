@@ -77,7 +77,7 @@ func (g *Registry) findManifest(ctx context.Context, q request) (m layout.Manife
 // checkTag returns the answer to a tag that a plain name does not have. A mirror must
 // not serve an alias as another registry's latest image when the client named no tag.
 func (g *Registry) checkTag(ctx context.Context, q request) error {
-	if !q.rooted || q.Own || !layout.MayBeAlias(q.Reference) {
+	if !q.rooted || q.Literal || !layout.MayBeAlias(q.Reference) {
 		return nil
 	}
 	if err := g.Library.Admit(q.Query, q.paths()...); err != nil {

@@ -57,7 +57,7 @@ func (g *Registry) ofOwnRoot(ctx context.Context, q images.Query) (images.Query,
 	if q.Image.Root, err = g.Root.now(); err != nil {
 		return q, images.Classify(ctx, err)
 	}
-	q.Own, q.Only = true, images.FromStore
+	q.Own, q.Literal, q.Only = true, true, images.FromStore
 	return q, nil
 }
 
@@ -132,6 +132,7 @@ func (g *Registry) serveEnd(w http.ResponseWriter, r Request, q request, end nam
 		q.way = append(slices.Clip(q.way), names.Step{Name: step.Name, Path: through.Image.Name})
 	}
 	q.Image = layout.Image{Root: end.Root, Name: path.Join(end.Path, q.Image.Name)}
+	q.Literal = end.Literal
 	r.asked(q)
 	return g.serveImage(w, r, q)
 }

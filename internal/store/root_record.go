@@ -163,6 +163,7 @@ func (s signing) next() ([]byte, error) {
 		Sequence: sequence,
 		Expires:  s.now.Add(recordLife),
 		TTL:      s.ttl,
+		Literal:  true,
 	})
 }
 

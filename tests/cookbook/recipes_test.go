@@ -372,6 +372,26 @@ var cooks = map[string]cook{
 		}
 	},
 
+	"Follow another registry by its key": func(k *kitchen, img harness.Image) {
+		k.follow() // the Caddyfile of the first
+		k.caddy()
+		k.trust()
+		key := strings.TrimSpace(k.follow())
+		for i := range k.left {
+			k.left[i].text = strings.ReplaceAll(k.left[i].text, "k51…", key)
+		}
+		k.follow() // the Caddyfile of the second
+		k.write("/etc/caddy/second", "{\nadmin off\n}\nimport Caddyfile\n")
+		d := harness.StartDaemon(k.T, "second", k.command("caddy", "run", "--adapter=caddyfile", "--config=/etc/caddy/second"))
+		d.AwaitLine(k.T, "serving initial configuration")
+		k.docker()
+		k.have(img)
+		k.follow()
+		k.forget()
+		k.follow()
+		k.mustHave(img, "localhost:5000/team/app:v1")
+	},
+
 	"Publishing from CI": func(k *kitchen, img harness.Image) {
 		k.kubo("127.0.0.1")
 		k.docker()

@@ -152,6 +152,8 @@ func TestFollowerServesWhatIsPushed(t *testing.T) {
 	docker.Run(t, "load", "--input="+img.Archive)
 	docker.Run(t, "tag", harness.ImageName+":v1", f.Host()+"/team/app:1.2")
 	docker.Run(t, "push", f.Host()+"/team/app:1.2")
+	docker.Run(t, "tag", harness.ImageName+":v1", f.Host()+"/team/app")
+	docker.Run(t, "push", f.Host()+"/team/app")
 	pushed := harness.Get(t, manifest(f.Caddy, "team/app", "1.2")).Header.Get("Docker-Content-Digest")
 
 	img.MustBe(t, harness.PullByDocker(t, second.Host()+"/team/app:1.2"))
@@ -168,8 +170,11 @@ func TestFollowerServesWhatIsPushed(t *testing.T) {
 	if cache := resp.Header.Get("Cache-Control"); !strings.HasPrefix(cache, "public, max-age=") || strings.Contains(cache, "immutable") {
 		t.Errorf("Cache-Control: %s", cache)
 	}
-	if tags := harness.Get(t, second.URL+"/v2/team/app/tags/list"); !strings.Contains(tags.Text, `["1.2"]`) {
+	if tags := harness.Get(t, second.URL+"/v2/team/app/tags/list"); !strings.Contains(tags.Text, `["1.2","latest"]`) {
 		t.Errorf("tags: %s", tags.Text)
+	}
+	if latest := harness.Get(t, manifest(second, "team/app", "latest")); latest.Text != resp.Text {
+		t.Errorf("latest, which leads to the same manifest: %s", latest.Status)
 	}
 	if all := harness.Get(t, second.URL+"/v2/_catalog"); !strings.Contains(all.Text, `"team/app"`) {
 		t.Errorf("catalog: %s", all.Text)
