@@ -159,11 +159,6 @@ func goldens() []golden {
 			v0: "QmU6Zwqp7xsHY3pDXxSxze8CBM8mS6PBzEkRHGaEVvHMkb",
 		},
 		{
-			name: "dense gzip", archive: denseArchive(), sum: "38c1942d",
-			v1: "bafybeic5qxn5vcaupf2ubkly3s7mx24axt4oqtw77izipdx6xm5gntojr4",
-			v0: "QmYj7HyWNbHUXeKuPc5ZQkbDf2CJrQDVjmXH7urWhBkN9L",
-		},
-		{
 			name: "zstd", archive: zstdArchive(), sum: "da073f83",
 			v1: "bafybeidfu5mxzwzp4xiaeisuuakwmanxllsptt77vhaq6ux77jtao6whiq",
 			v0: "QmQYjdLJLxbHA5gUeyMebuGFEfkFYqisjz1dZTv3xQozpw",
@@ -342,21 +337,6 @@ func indexOf(tb *testimage.Tarball, manifests ...v1.Descriptor) v1.Descriptor {
 	data := testimage.Marshal(index)
 	tb.Blob(data)
 	return testimage.Describe(v1.MediaTypeImageIndex, data)
-}
-
-// denseArchive is an OCI layout of an image whose layer is 300 MB of zeros, compressed to
-// 300 members.
-func denseArchive() []byte {
-	zeros := make([]byte, 1_000_000)
-	diffID := digest.SHA256.Digester()
-	for range 300 {
-		diffID.Hash().Write(zeros)
-	}
-	layer := bytes.Repeat(deflate.NewEncoder(4).Append(nil, zeros), 300)
-	config := []byte(strings.Replace(string(testimage.New(nil, zeros).Config), digest.FromBytes(zeros).String(), diffID.Digest().String(), 1))
-	tb := new(testimage.Tarball)
-	image := testimage.OCIManifest(tb.Blob(config).Blob(layer), config, v1.MediaTypeImageConfig, layer)
-	return testimage.LayoutOf(tb, testimage.Tagged(image, "example.org/team/app:1.0"))
 }
 
 // sha512Archive is an OCI layout in which everything is called by its sha512, and

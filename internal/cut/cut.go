@@ -2,8 +2,7 @@
 // docs/format-1.md has it. So a blob has the same leaves, and the same CID, whether the
 // converter, a push or a mirror brought it.
 //
-//   - gzip is cut where its members end, if each of them can be a leaf, and they do not
-//     decompress to far more bytes than they have.
+//   - gzip is cut where its members end, if each of them can be a leaf.
 //   - zstd is cut into runs of whole frames.
 //   - A tar, and any other long file, is cut into the pieces of package align.
 //   - Anything else is cut into leaves of a fixed length.
@@ -35,6 +34,9 @@ type cutter interface {
 }
 
 // NewCutter returns a cutter for the leaves of a profile. The caller must call Close.
+//
+// Unlike the converter, it cuts gzip like any other file if it decompresses to more than
+// 256 MiB and 64 times its length: who sends a few bytes must not make it work for long.
 func NewCutter(p unixfs.Profile) *Cutter { return &Cutter{profile: p} }
 
 // Write adds the next bytes of the blob. It never fails.

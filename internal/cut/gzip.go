@@ -20,18 +20,6 @@ const gzipMagic = "\x1f\x8b"
 // ErrTrailing says that other bytes follow after the end of the compressed data.
 var ErrTrailing = errors.New("other bytes follow after its end")
 
-// A gzip file is dense if the members up to one of their ends decompress to more bytes than
-// mostContent says. A dense file is cut like any other, so the work for a blob is bounded by
-// its length, though deflate makes a thousand bytes of one.
-const (
-	freeContent = 256 << 20
-	mostRatio   = 64
-)
-
-// mostContent returns the most bytes that the members of a file which is not dense decompress
-// to, up to the offset at which one of them ends.
-func mostContent(end int64) int64 { return freeContent + mostRatio*end }
-
 // A GzipReader decompresses a gzip file and notes where its members end. Leaves end
 // there. So an aligned layer that was pulled and saved again has the same leaves as
 // before, and the leaves of an eStargz layer are its files.
@@ -41,7 +29,6 @@ type GzipReader struct {
 	z       *gzip.Reader
 	content int64 // decompressed bytes so far
 	ends    []int64
-	isDense bool
 	err     error // at the end of the last member
 }
 
@@ -69,10 +56,8 @@ func (g *GzipReader) Read(p []byte) (int, error) {
 	if err != io.EOF {
 		return n, err
 	}
-	end := g.offset()
-	g.isDense = g.isDense || g.content > mostContent(end)
 	if len(g.ends) <= maxMembers {
-		g.ends = append(g.ends, end)
+		g.ends = append(g.ends, g.offset())
 	}
 	next, err := g.r.Peek(len(gzipMagic))
 	switch {
@@ -95,8 +80,7 @@ func (g *GzipReader) Read(p []byte) (int, error) {
 func (g *GzipReader) offset() int64 { return g.read.n - int64(g.r.Buffered()) }
 
 // Ends returns the offsets at which leaves end, after the file was read to its end
-// without an error: those of the members, if each member can be a leaf and the file is not
-// dense, or else nil.
+// without an error: those of the members, if each member can be a leaf, or else nil.
 func (g *GzipReader) Ends() []int64 {
 	start := int64(0)
 	for _, end := range g.ends {
@@ -105,7 +89,7 @@ func (g *GzipReader) Ends() []int64 {
 		}
 		start = end
 	}
-	if len(g.ends) > maxMembers || g.isDense {
+	if len(g.ends) > maxMembers {
 		return nil
 	}
 	return g.ends

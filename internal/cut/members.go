@@ -8,7 +8,7 @@ import (
 )
 
 // members cuts gzip. It decompresses the blob to find its members, until one is too large
-// for a leaf, or the blob is dense: then the blob is cut like any other file. Most blobs are
+// for a leaf, or a few bytes stand for too many: then the blob is cut like any other file. Most blobs are
 // one member, so this is known after a MiB.
 type members struct {
 	fixed *unixfs.Cutter // the leaves, unless the blob is cut at its members
@@ -65,6 +65,18 @@ func (m *members) end(err error) {
 	<-m.done
 }
 
+// Deflate makes a thousand bytes of one. So a cutter decompresses no more of a blob than
+// mostContent says, and cuts a blob that is denser like any other file: the work for a blob
+// is bounded by its length. A layer has to hold hundreds of MiB of zeros, or of another
+// pattern that repeats, and little else to be that dense.
+const (
+	freeContent = 256 << 20
+	mostRatio   = 64
+)
+
+// mostContent returns how many bytes the first n bytes of a blob may decompress to.
+func mostContent(n int64) int64 { return freeContent + mostRatio*n }
+
 // findMembers makes a leaf of each member of a blob. The error says why it is not cut so.
 func findMembers(r io.Reader, leaves *unixfs.Cutter) error {
 	f := &memberFinder{r: r, leaves: leaves}
@@ -79,7 +91,7 @@ func findMembers(r io.Reader, leaves *unixfs.Cutter) error {
 		switch assigned := f.assign(); {
 		case assigned != nil:
 			return assigned
-		case z.isDense || z.content > mostContent(f.start+unixfs.MaxLeaf):
+		case z.content > mostContent(z.offset()):
 			return errDense
 		case err == io.EOF:
 			return nil
