@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -36,13 +37,23 @@ func (h *Handler) provisionProvide() error {
 	case len(h.Allow) > 0:
 		return errors.New("'provide' serves everything that the store has, and 'allow' only what it lists: remove one of them")
 	}
-	if h.Push != nil {
-		h.logger.Warn("everybody who reaches this site and knows a CID can fetch what clients pushed: 'provide' is configured")
-	} else {
-		h.logger.Info("everybody who reaches this site and knows a CID can fetch what the store has: 'provide' is configured")
-	}
+	h.tellWhatIsProvided()
 	h.provider = provide.New(provide.Config{Stores: h.stores, Lists: h.lists, Logger: h.logger, Refused: countRefusal})
 	return nil
+}
+
+// tellWhatIsProvided tells the log who may fetch what.
+func (h *Handler) tellWhatIsProvided() {
+	const toEverybody = "everybody who reaches this site and knows a CID can fetch what "
+	needsSecret := func(g *Gateway) bool { return len(g.Headers) > 0 }
+	switch {
+	case h.Push != nil:
+		h.logger.Warn(toEverybody + "clients pushed: 'provide' is configured")
+	case slices.ContainsFunc(h.Gateways, needsSecret):
+		h.logger.Warn(toEverybody + "came from gateways that may ask for credentials: 'provide' is configured")
+	default:
+		h.logger.Info(toEverybody + "the store has: 'provide' is configured")
+	}
 }
 
 // serveBeside answers requests outside of /v2, or passes them on.

@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
@@ -53,6 +56,24 @@ func TestProvide(t *testing.T) {
 		to.do(t, "GET", path)
 		if err := <-to.errs; !errors.Is(err, errNext) {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// The log warns where strangers may get what was not meant for them.
+func TestLogSaysWhatIsProvided(t *testing.T) {
+	secret := &Gateway{Headers: map[string]string{"Authorization": "Bearer x"}}
+	for level, handlers := range map[zapcore.Level][]Handler{
+		zap.WarnLevel: {{Push: new(Push)}, {Gateways: []*Gateway{new(Gateway), secret}}},
+		zap.InfoLevel: {{}, {Gateways: []*Gateway{new(Gateway)}}},
+	} {
+		for _, h := range handlers {
+			core, logs := observer.New(zap.DebugLevel)
+			h.logger = zap.New(core)
+			h.tellWhatIsProvided()
+			if all := logs.All(); len(all) != 1 || all[0].Level != level {
+				t.Errorf("%v; want one entry of level %s", all, level)
+			}
 		}
 	}
 }
