@@ -136,14 +136,11 @@ func play(t *testing.T, a attack) (c cost) {
 
 // idleCPU returns the processor time that the registry takes without requests.
 func (r *arena) idleCPU(t *testing.T) float64 {
-	settle()
+	r.site.settle(t)
 	before := r.site.cpu(t)
 	time.Sleep(settleTime)
 	return r.site.cpu(t) - before
 }
-
-// settle waits until what ends at once has ended.
-func settle() { time.Sleep(500 * time.Millisecond) }
 
 // crowd has all clients attack for a while, and then leave.
 func (r *arena) crowd(t *testing.T, do func(*stranger)) {

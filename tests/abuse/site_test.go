@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/usage"
@@ -79,6 +80,22 @@ func controlGroup(t *testing.T) []string {
 		}
 	}
 	return nil
+}
+
+// settle waits until no request is being answered. It does not wait for requests that go on
+// after their clients have left, since these are part of an attack.
+func (s *site) settle(t *testing.T) {
+	t.Helper()
+	late := time.After(500 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for strings.Contains(s.Ask(t, "GET", "/debug/pprof/goroutine?debug=1").Text, "caddymodule.(*Handler).ServeHTTP") {
+		select {
+		case <-tick.C:
+		case <-late:
+			return
+		}
+	}
 }
 
 func (s *site) pid() int { return s.Cmd.Process.Pid }
