@@ -27,10 +27,17 @@ func newSum() *sum {
 }
 
 // close releases what the cutter holds. Sums that are not put back must be closed.
-func (s *sum) close() { s.cutter.Close() }
+func (s *sum) close() {
+	if s != nil {
+		s.cutter.Close()
+	}
+}
 
 // add adds the next bytes.
 func (s *sum) add(b []byte) error {
+	if s == nil {
+		return nil
+	}
 	s.hash.Write(b)
 	if _, err := s.cutter.Write(b); err != nil {
 		return err
@@ -55,9 +62,10 @@ func (s *sum) digest(ctx context.Context, u *store.Upload, a digest.Algorithm) (
 func (s *sum) file() (*unixfs.File, error) { return s.cutter.File() }
 
 // sums are the sums of uploads that no request is adding to at the moment, by ID. They are
-// kept in memory, and for a short time: the sums of an upload that is continued later, after
-// a restart or in another process, are computed anew from its bytes on disk, since neither
-// the state of a hash nor that of the cutting has a form that lasts.
+// kept in memory, and for a short time, since neither the state of a hash nor that of the
+// cutting has a form that lasts. The sums of an upload that is continued later, after a restart
+// or in another process, are lost: nil. They are computed of its bytes on disk when it is
+// finished, and not before, or each small request could cost the reading of a large upload.
 type sums struct {
 	mu   sync.Mutex
 	idle map[string]*sum
@@ -71,19 +79,28 @@ const (
 	maxIdle = 64
 )
 
-// take returns the sums of an open upload.
-func (all *sums) take(ctx context.Context, id string, u *store.Upload) (*sum, error) {
+// take returns the sums of an open upload, or nil if they are lost.
+func (all *sums) take(id string, u *store.Upload) *sum {
 	all.mu.Lock()
 	s := all.idle[id]
 	delete(all.idle, id)
 	all.mu.Unlock()
 	if s != nil && s.size == u.Size {
+		return s
+	}
+	s.close()
+	if u.Size > 0 {
+		return nil
+	}
+	return newSum()
+}
+
+// complete returns the sums of an open upload. It reads the upload if they are lost.
+func (all *sums) complete(ctx context.Context, id string, u *store.Upload) (*sum, error) {
+	if s := all.take(id, u); s != nil {
 		return s, nil
 	}
-	if s != nil {
-		s.close()
-	}
-	s = newSum()
+	s := newSum()
 	if err := s.read(ctx, u); err != nil {
 		s.close()
 		return nil, err
@@ -93,6 +110,9 @@ func (all *sums) take(ctx context.Context, id string, u *store.Upload) (*sum, er
 
 // put keeps sums for the next request that adds to the upload.
 func (all *sums) put(id string, s *sum) {
+	if s == nil {
+		return
+	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if len(all.idle) >= maxIdle {

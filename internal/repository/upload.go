@@ -79,46 +79,46 @@ func (r *Repository) Append(ctx context.Context, id string, offset int64, body i
 	if offset >= 0 && offset != u.Size {
 		return Upload{id, u.Size}, &RangeError{offset, u.Size}
 	}
-	s, err := r.repositories.sums.take(ctx, id, u)
-	if err != nil {
-		return Upload{id, u.Size}, err
-	}
-	err = r.receive(ctx, u, s, body)
+	s := r.repositories.sums.take(id, u)
+	size, err := r.receive(ctx, u, s, body)
 	if _, tooLarge := errors.AsType[*TooLargeError](err); tooLarge {
 		s.close()
 		return Upload{ID: id}, errors.Join(err, u.Remove())
 	}
 	r.repositories.sums.put(id, s)
-	return Upload{id, s.size}, err
+	return Upload{id, size}, err
 }
 
 // received is how many bytes are taken from a client at a time.
 const received = 128 << 10
 
-// receive takes the bytes of body into an upload and its sums.
-func (r *Repository) receive(ctx context.Context, u *store.Upload, s *sum, body io.Reader) error {
+// receive takes the bytes of body into an upload and its sums, which may be nil. It returns how
+// far the upload has come.
+func (r *Repository) receive(ctx context.Context, u *store.Upload, s *sum, body io.Reader) (size int64, err error) {
 	limit := r.repositories.config.MaxBlob
 	buf := make([]byte, received)
+	size = u.Size
 	for {
 		if ctx.Err() != nil {
-			return &ReadError{context.Cause(ctx)}
+			return size, &ReadError{context.Cause(ctx)}
 		}
 		n, failed := readFull(body, buf)
-		if limit > 0 && s.size+int64(n) > limit {
-			return &TooLargeError{"blob", limit}
+		if limit > 0 && size+int64(n) > limit {
+			return size, &TooLargeError{"blob", limit}
 		}
 		if _, err := u.Write(buf[:n]); err != nil {
-			return errors.Join(err, u.Truncate(s.size))
+			return size, errors.Join(err, u.Truncate(size))
 		}
+		size += int64(n)
 		if err := s.add(buf[:n]); err != nil {
-			return err
+			return size, err
 		}
 		switch failed {
 		case nil:
 		case io.EOF:
-			return nil
+			return size, nil
 		default:
-			return &ReadError{failed}
+			return size, &ReadError{failed}
 		}
 	}
 }
@@ -145,7 +145,7 @@ func (r *Repository) Finish(ctx context.Context, id string, d digest.Digest) err
 		return err
 	}
 	defer u.Close()
-	s, err := r.repositories.sums.take(ctx, id, u)
+	s, err := r.repositories.sums.complete(ctx, id, u)
 	if err != nil {
 		return err
 	}
