@@ -27,12 +27,26 @@ func (r *Root) Key() (ipns.Key, error) {
 	if err != nil {
 		return ipns.Key{}, lacking(err)
 	}
+	r.guardKey()
 	key, err := ipns.ParseKey(data)
 	if err != nil {
 		return ipns.Key{}, fmt.Errorf("%s is %w: %w", r.path("key"), ErrDamaged, err)
 	}
 	return key, nil
 }
+
+// guardKey takes the permission to read the key from other users, who may have got it when the
+// store was restored from a backup or made readable as a whole.
+func (r *Root) guardKey() {
+	info, err := r.store.lstat(r.path("key"))
+	if err != nil || info.Mode().Perm() == keyMode {
+		return
+	}
+	_ = r.store.within(r.path("key"), func(dir *os.Root, name string) error { return dir.Chmod(name, keyMode) })
+}
+
+// keyMode is the mode of the file of the key.
+const keyMode fs.FileMode = 0o600
 
 // errKeyMissing is the error for a root that had a key. A new key would be another name,
 // which nobody follows.
@@ -72,7 +86,7 @@ func (r *Root) putKey(key ipns.Key) error {
 	if err != nil {
 		return err
 	}
-	if err := r.replace("key", data, 0o600); err != nil {
+	if err := r.replace("key", data, keyMode); err != nil {
 		return err
 	}
 	return r.signIfDue()

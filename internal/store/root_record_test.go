@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -65,6 +66,20 @@ func TestEveryChangeIsSigned(t *testing.T) {
 	if again := signed(t, s); again.Sequence != before.Sequence {
 		t.Errorf("a reader got record %d, and the last one is %d", again.Sequence, before.Sequence)
 	}
+	info, err := os.Stat(s.Root().path("key"))
+	if check(t, err); info.Mode().Perm() != 0o600 {
+		t.Errorf("the key has mode %s", info.Mode())
+	}
+}
+
+// Other users lose the key when a process uses it: it may have been restored from a backup.
+func TestOthersLoseTheKey(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // where files have no modes
+	}
+	s, _ := named(t)
+	check(t, os.Chmod(s.Root().path("key"), 0o644))
+	signed(t, s)
 	info, err := os.Stat(s.Root().path("key"))
 	if check(t, err); info.Mode().Perm() != 0o600 {
 		t.Errorf("the key has mode %s", info.Mode())
