@@ -214,7 +214,7 @@ func TestRangesOfFiles(t *testing.T) {
 	}
 }
 
-// What a deny list names is not served in any form, nor is anything that contains it.
+// Content that a deny list names is not served in any form, nor is anything that contains it.
 func TestDeniedContent(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "deny")
 	check(t, os.WriteFile(list, nil, 0o600))
@@ -267,7 +267,7 @@ func TestDeniedContent(t *testing.T) {
 	}
 }
 
-// A damaged node is served to nobody, and it proves no absence.
+// A damaged node is not served, and it proves no absence.
 func TestDamagedNodes(t *testing.T) {
 	s := newSite(t, unixfs.V1, nil)
 	team := s.trail(t, "team")[0]

@@ -1,23 +1,23 @@
-// Package provide serves what stores have to other registries and to IPFS nodes, as a
-// trustless gateway that asks nobody:
+// Package provide serves the content of stores to other registries and to IPFS nodes, as a
+// trustless gateway without any other source:
 //
 //	/ipfs/<cid>?format=raw           a block
 //	/ipfs/<cid>[/<path>]?format=car  the blocks on a path, and those of what is at its end
 //	/ipfs/<cid>[/<path>]             a file
 //	/ipns/<key>?format=ipns-record   the record of a store's own root
 //
-// An Accept header may stand in place of the format. Whoever receives an answer can verify
-// it, so the package need not be trusted, and it does not trust its disk either: directories
-// and the nodes of files are verified when they are read. Leaves, which are most of the
-// bytes, go from the file of a blob to the client as they are.
+// An Accept header may stand in place of the format. Clients can verify every answer.
+// Directories and the nodes of files are verified when they are read, so damage on the disk
+// proves no absence. Leaves, which are most of the bytes, go from a blob's file to the client
+// as they are.
 //
-// What is not in the stores is 404. A path that a directory proves to be absent is answered
-// with a CAR of the proof. The deny lists hold for everything that is asked for, for the
-// directories on the way to it, and for each block below it that is sent.
+// Content that the stores lack is answered with 404. If a directory proves that a path does
+// not exist, a request for a CAR gets the proof. Deny lists hold for the content of a request,
+// for the directories on the way to it, and for each block below it that is sent.
 //
-// Memory is bounded: a CAR is sent while it is made, and takes a node for each level of the
-// DAG, and the set of its blocks if no block may come twice. Larger nodes, and the set, count
-// for the budget of the process.
+// Memory is bounded: a CAR is sent while the DAG is walked. A walk holds one node for each
+// level, and the set of the blocks that were sent if none may come twice. Large nodes, and the
+// set, count against the budget of the process.
 //
 // https://specs.ipfs.tech/http-gateways/trustless-gateway/
 package provide

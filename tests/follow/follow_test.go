@@ -269,6 +269,30 @@ func TestFollowerNeverGoesBack(t *testing.T) {
 	stays(third, "after a restart of the first registry")
 }
 
+// Lists of a follower hold for images that it follows, by the name of the root and by the
+// address that the name leads to.
+func TestListsHoldForAFollower(t *testing.T) {
+	harness.Parallel(t)
+	harness.Need(t, "bin/crane")
+	f := newFirst(t)
+	for _, repository := range []string{"open", "secret", "hidden"} {
+		push(t, f.Caddy, repository, "latest", repository)
+	}
+	name := harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "name", "hidden", "--store="+f.store))
+	address := name[strings.Index(name, "ciq"):][:len("ciq")+52]
+	list := filepath.Join(t.TempDir(), "deny")
+	harness.WriteFile(t, list, fmt.Sprintf("/ipns/%s/secret\n", f.key))
+	second := newFollower(t, f.key, f.URL, t.TempDir(), "deny "+list)
+	for repository, want := range map[string]int{"open": 200, "secret": 410, "ipns/" + f.key + "/secret": 410, "ipns/" + f.key + "/open": 200, address + "/hidden": 200} {
+		if got := harness.Get(t, manifest(second, repository, "latest")); got.StatusCode != want {
+			t.Errorf("%s: %s, want %d", repository, got.Status, want)
+		}
+	}
+	if all := harness.Get(t, second.URL+"/v2/_catalog").Text; strings.Contains(all, "secret") || !strings.Contains(all, "open") {
+		t.Errorf("the catalog lists %s", all)
+	}
+}
+
 // A first registry that sends false bytes gets none of them to a client, whatever it changes.
 func TestFalseBytesOfTheFirstReachNoClient(t *testing.T) {
 	harness.Parallel(t)
