@@ -17,9 +17,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 func main() {
@@ -51,7 +55,7 @@ func run(ctx context.Context, kills int, fuzzTime time.Duration, file string) er
 	s := &soak{
 		progress: p, command: goCommand, out: os.Stdout,
 		save:  func() error { return p.save(file) },
-		kills: kills, fuzzTime: fuzzTime, fuzzers: fuzzers,
+		kills: kills, fuzzTime: fuzzTime, fuzzers: fuzzers, fuzzing: map[fuzzer]bool{},
 	}
 	err = s.all(ctx)
 	fmt.Printf("\n%s", p.table(kills, len(s.fuzzers), fuzzTime))
@@ -85,20 +89,36 @@ func goCommand(ctx context.Context, args ...string) (output string, err error) {
 
 // A soak runs the steps that its progress lacks.
 type soak struct {
-	*progress
 	command  func(ctx context.Context, args ...string) (output string, err error)
 	save     func() error
 	out      io.Writer
 	kills    int
 	fuzzTime time.Duration
 	fuzzers  []fuzzer
+
+	mu sync.Mutex // guards the rest
+	*progress
+	fuzzing map[fuzzer]bool // those that were begun
 }
 
-// all runs steps until none is left, one of each kind in turn.
+// fuzzedAtOnce is how many fuzz tests run at once. They have all processors together.
+const fuzzedAtOnce = 2
+
+// all runs steps until none is left.
 func (s *soak) all(ctx context.Context) error {
-	for {
-		idle := true
-		for _, next := range []func(context.Context) (bool, error){s.killSome, s.killPushes, s.tellSomeLies, s.fuzzOne} {
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return s.take(ctx, s.killSome, s.killPushes, s.tellSomeLies) })
+	for range fuzzedAtOnce {
+		all.Go(func() error { return s.take(ctx, s.fuzzOne) })
+	}
+	return all.Wait()
+}
+
+// take runs steps of some kinds in turns, until none is left.
+func (s *soak) take(ctx context.Context, kinds ...func(context.Context) (did bool, err error)) error {
+	for idle := false; !idle; {
+		idle = true
+		for _, next := range kinds {
 			did, err := next(ctx)
 			if ctx.Err() != nil {
 				return errors.New("interrupted; the same command goes on from here")
@@ -106,18 +126,18 @@ func (s *soak) all(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if !did {
-				continue
-			}
-			idle = false
-			if err := s.save(); err != nil {
-				return err
-			}
-		}
-		if idle {
-			return nil
+			idle = idle && !did
 		}
 	}
+	return nil
+}
+
+// record notes a step that has ended, and saves the progress.
+func (s *soak) record(note func()) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	note()
+	return s.save()
 }
 
 // killBatch is how many kills a step has.
@@ -148,10 +168,11 @@ func (s *soak) kill(ctx context.Context, k *killed, pkg, test, what string) (did
 	if err := scan(output, "%d kills, %d "+what+" checked", &done, &checked); err != nil {
 		return true, err
 	}
-	k.Batches, k.Done, k.Checked = k.Batches+1, k.Done+done, k.Checked+checked
-	k.Seconds += time.Since(begun).Seconds()
-	fmt.Fprintf(s.out, "%s: %d of %d kills, %d %s checked\n", test, k.Done, s.kills, k.Checked, what)
-	return true, nil
+	return true, s.record(func() {
+		k.Batches, k.Done, k.Checked = k.Batches+1, k.Done+done, k.Checked+checked
+		k.Seconds += time.Since(begun).Seconds()
+		fmt.Fprintf(s.out, "%s: %d of %d kills, %d %s checked\n", test, k.Done, s.kills, k.Checked, what)
+	})
 }
 
 // lieParts is how many steps the lies have.
@@ -173,29 +194,43 @@ func (s *soak) tellSomeLies(ctx context.Context) (did bool, err error) {
 	if err := scan(output, "%d combinations, %d lies told", &combinations, &lies); err != nil {
 		return true, err
 	}
-	l.Parts, l.Combinations, l.Told = l.Parts+1, l.Combinations+combinations, l.Told+lies
-	l.Seconds += time.Since(begun).Seconds()
-	fmt.Fprintf(s.out, "%d of %d parts of the lies, %d combinations\n", l.Parts, lieParts, l.Combinations)
-	return true, nil
+	return true, s.record(func() {
+		l.Parts, l.Combinations, l.Told = l.Parts+1, l.Combinations+combinations, l.Told+lies
+		l.Seconds += time.Since(begun).Seconds()
+		fmt.Fprintf(s.out, "%d of %d parts of the lies, %d combinations\n", l.Parts, lieParts, l.Combinations)
+	})
 }
 
-// fuzzOne runs one fuzz test, unless all of them are done.
+// fuzzOne runs one fuzz test, unless all of them were begun.
 func (s *soak) fuzzOne(ctx context.Context) (did bool, err error) {
-	for _, f := range s.fuzzers {
-		if s.Fuzzers[f.String()].Seconds >= s.fuzzTime.Seconds() {
-			continue
-		}
-		output, err := s.command(ctx, "test", "-run=^$", "-fuzz=^"+f.name+"$", "-fuzztime="+s.fuzzTime.String(), "-fuzzminimizetime=5x", f.pkg)
-		if err != nil {
-			return true, fmt.Errorf("%w\n%s", err, output)
-		}
-		executions, err := lastExecutions(output)
-		if err != nil {
-			return true, err
-		}
+	f, found := s.nextFuzzer()
+	if !found {
+		return false, nil
+	}
+	output, err := s.command(ctx, "test", "-run=^$", "-fuzz=^"+f.name+"$", "-fuzztime="+s.fuzzTime.String(), "-fuzzminimizetime=5x",
+		fmt.Sprintf("-parallel=%d", max(1, runtime.NumCPU()/fuzzedAtOnce)), f.pkg)
+	if err != nil {
+		return true, fmt.Errorf("%w\n%s", err, output)
+	}
+	executions, err := lastExecutions(output)
+	if err != nil {
+		return true, err
+	}
+	return true, s.record(func() {
 		s.Fuzzers[f.String()] = fuzzed{s.fuzzTime.Seconds(), executions}
 		fmt.Fprintf(s.out, "%s: %d executions in %v\n", f, executions, s.fuzzTime)
-		return true, nil
+	})
+}
+
+// nextFuzzer returns a fuzz test that was not begun, and notes that it is.
+func (s *soak) nextFuzzer() (f fuzzer, found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.fuzzers {
+		if s.Fuzzers[f.String()].Seconds < s.fuzzTime.Seconds() && !s.fuzzing[f] {
+			s.fuzzing[f] = true
+			return f, true
+		}
 	}
-	return false, nil
+	return fuzzer{}, false
 }

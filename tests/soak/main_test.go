@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -14,6 +15,7 @@ import (
 // fake stands for go test. It fails after a number of commands.
 type fake struct {
 	t     *testing.T
+	mu    sync.Mutex
 	left  int
 	asked []string
 }
@@ -21,6 +23,8 @@ type fake struct {
 var errStopped = errors.New("stopped")
 
 func (f *fake) command(_ context.Context, args ...string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.left == 0 {
 		return "", errStopped
 	}
@@ -54,7 +58,7 @@ func TestSecondRunGoesOnWhereTheFirstStopped(t *testing.T) {
 		f := &fake{t: t, left: 4}
 		s := &soak{
 			progress: p, command: f.command, out: io.Discard, save: func() error { return p.save(file) },
-			kills: kills, fuzzTime: time.Minute, fuzzers: fuzzers,
+			kills: kills, fuzzTime: time.Minute, fuzzers: fuzzers, fuzzing: map[fuzzer]bool{},
 		}
 		err = s.all(t.Context())
 		asked = append(asked, f.asked...)
