@@ -29,18 +29,18 @@ const (
 	// recordLife is how long a record is valid.
 	recordLife = 48 * time.Hour
 
-	// renewAt is the age at which a record is signed again. It leaves a process that looks
-	// every hour hours to spare before half of the record's life is over.
+	// renewAt is the age from which on a record is renewed. A process that looks every hour
+	// renews it long before half of its life is over.
 	renewAt = 20 * time.Hour
 
-	// wrongClock is how much later than a new record may another one end. A record that
-	// ends later still was signed by a clock that was wrong.
+	// wrongClock is the most by which a record may end later than a new one would. Beyond
+	// that, the clock was wrong when the record was signed.
 	wrongClock = time.Hour
 )
 
-// Signed returns a record of the root as it is now. It signs one if there is none: if a
-// process was killed before it signed one, or none has renewed it. If Signed cannot do that,
-// because the store belongs to another user or the disk is full, it returns the newest one
+// Signed returns a record of the root as it is now. It signs one if the newest record names
+// another state, as after a process was killed, or is due to be renewed. If Signed cannot sign,
+// because the store belongs to another user or the disk is full, it returns the newest record
 // while that is valid. The error is ErrLacking if the root has no key, or if nothing was put
 // into it.
 func (r *Root) Signed(ctx context.Context) (SignedRecord, error) {
@@ -60,9 +60,9 @@ func (r *Root) Signed(ctx context.Context) (SignedRecord, error) {
 	return SignedRecord{}, err
 }
 
-// Renew signs a record if there is none of the root as it is now, or if less than half of the
-// newest one's life will soon be left. It does nothing if the root has no key, if nothing was
-// put into it, or if the key belongs to another user.
+// Renew signs a record if the newest one names another state, or is due to be renewed. It does
+// nothing if the root has no key, if nothing was put into it, or if the key belongs to another
+// user.
 func (r *Root) Renew(ctx context.Context) error {
 	s, err := r.signing()
 	if errors.Is(err, ErrLacking) || errors.Is(err, fs.ErrPermission) {
