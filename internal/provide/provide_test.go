@@ -36,8 +36,11 @@ const (
 	smallPath    = "team/app/blobs/small"
 	emptyPath    = "team/app/blobs/empty"
 	manifestPath = "team/app/manifests/v1"
-	manyPath     = "many" // a directory that is sharded in the profile V0 and V1
+	manyPath     = "many" // a directory that is sharded in the profiles V0 and V1
 )
+
+// many is how many entries the directory has.
+const many = 1300
 
 // A site is a provider with a store and a root in it.
 type site struct {
@@ -76,8 +79,8 @@ func newSite(t testing.TB, profile unixfs.Profile, configure func(*Config)) *sit
 	s.files[smallPath] = []byte("a small blob")
 	s.files[emptyPath] = nil
 	s.files[manifestPath] = []byte(`{"schemaVersion":2}`)
-	for i := range 4000 {
-		s.files[fmt.Sprintf("%s/%d-%s", manyPath, i, strings.Repeat("x", 60))] = []byte("one of many")
+	for i := range many {
+		s.files[fmt.Sprintf("%s/%d-%s", manyPath, i, strings.Repeat("x", 220))] = []byte("one of many")
 	}
 	dir := t.TempDir()
 	s.store = store.Open(dir)
@@ -188,7 +191,7 @@ func TestOwnClientReadsEverything(t *testing.T) {
 					}
 				}
 				entries, err := session.ReadDir(t.Context(), s.root, manyPath)
-				if err != nil || len(entries) != 4000 {
+				if err != nil || len(entries) != many {
 					t.Errorf("%d entries, %v", len(entries), err)
 				}
 				for _, path := range []string{"team/app/manifests/v2", "team/none/x", manyPath + "/none", manifestPath + "/x"} {
