@@ -101,6 +101,7 @@ tool crane crane github.com/google/go-containerregistry/cmd/crane
 tool oras oras oras.land/oras/cmd/oras
 tool regctl regctl github.com/regclient/regclient/cmd/regctl
 tool helm helm helm.sh/helm/v3/cmd/helm
+tool cosign cosign github.com/sigstore/cosign/v3/cmd/cosign
 tool distribution distribution github.com/distribution/distribution/v3/cmd/registry
 tool olareg olareg github.com/olareg/olareg/cmd/olareg
 tool conformance conformance github.com/opencontainers/distribution-spec/conformance

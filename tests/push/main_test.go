@@ -1,6 +1,6 @@
 // Package push tests the registry with the programs that people push with: Docker, BuildKit,
-// podman, containerd, skopeo, crane, oras, regctl and helm, and the tests of the distribution
-// specification.
+// podman, containerd, skopeo, crane, oras, regctl, helm and cosign, and the tests of the
+// distribution specification.
 package push
 
 import (
