@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gets the programs that the end-to-end tests and benchmarks need. It builds Kubo, xcaddy,
-# crane, oras, regctl, helm, two other registries and the conformance tests of the
+# crane, oras, regctl, helm, cosign, two other registries and the conformance tests of the
 # distribution specification into bin/, at the versions that tools/ pins. As root on Debian,
 # it also installs container clients and decoders with apt, and makes a Debian trixie, with
 # its newer Docker and BuildKit, in a cache directory.
