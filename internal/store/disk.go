@@ -42,6 +42,11 @@ func (sh shelf) within(path string, use func(dir *os.Root, name string) error) e
 
 // open opens a file for reading. It does not block on a named pipe.
 func (sh shelf) open(path string) (f *os.File, err error) {
+	if name, ok := strings.CutPrefix(path, sh.dir+string(filepath.Separator)); ok {
+		if f, err = openBeneath(sh.dir, name); !errors.Is(err, errors.ErrUnsupported) {
+			return f, err
+		}
+	}
 	err = sh.within(path, func(dir *os.Root, name string) error {
 		f, err = dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		return err
