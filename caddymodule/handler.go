@@ -119,8 +119,8 @@ type Handler struct {
 	// Whether clients can push, and what. Default: they cannot.
 	Push *Push `json:"push,omitempty"`
 
-	// Whether what the store has is served to other registries and to IPFS nodes, at the root
-	// of the host. Default: it is not.
+	// Serves the content of the store to other registries and to IPFS nodes, at the root of
+	// the host. Default: off.
 	Provide *Provide `json:"provide,omitempty"`
 
 	// How long a state of the store's own root is kept after it was replaced, so that what

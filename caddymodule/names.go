@@ -18,7 +18,7 @@ import (
 //
 //	docker pull registry.example.com/ipns/<key or domain>[/<name>][:<tag>]
 //
-// The IPNS name of the store's own root needs no option.
+// The IPNS name of the store's own root is always allowed.
 //
 // Clients may cache a tag under a name for as long as the name's owner says, but at least
 // 5 seconds (a second if the name is the root) and at most an hour. A client that began to

@@ -17,14 +17,14 @@ import (
 type ownRoot struct {
 	*store.Root
 	repositories *repository.Repositories // nil if clients cannot push
-	keep, ttl    caddy.Duration           // as configured, 0 for what the store remembers
+	keep, ttl    caddy.Duration           // as configured, 0 for the value that the store remembers
 	configured   context.Context          // done when another configuration replaces this one
 	logger       *zap.Logger
 }
 
-// whenRunning has Caddy call o.Handle once the configuration runs. Caddy also provisions
-// configurations that it only validates, perhaps as another user, and these must leave the
-// store alone.
+// whenRunning makes Caddy call o.Handle once the configuration runs. Caddy also provisions
+// configurations that it only validates, perhaps as another user; these must not change the
+// store.
 func (o *ownRoot) whenRunning(ctx caddy.Context) error {
 	app, err := ctx.App("events")
 	if err != nil {
@@ -54,12 +54,12 @@ func (o *ownRoot) tend() {
 	}
 }
 
-// tendedEvery is how often records are renewed, and uploads and blobs removed that no client
-// wants any more.
+// tendedEvery is how often tend renews the record and removes uploads and blobs that no
+// client wants any more.
 const tendedEvery = time.Hour
 
-// begin stores the options that every process obeys. With push, it gives the root its IPNS
-// name.
+// begin writes the options that every process obeys to the store. With push, it makes the
+// root's key if there is none. It logs the root's IPNS name.
 func (o *ownRoot) begin() {
 	if err := o.remember(); err != nil {
 		o.logger.Error("the options of the store's own root cannot be stored", zap.Error(err))

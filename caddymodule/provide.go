@@ -14,20 +14,20 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
 )
 
-// Provide serves what the store has to other registries and to IPFS nodes, at the root of the
-// host. Another registry follows this one with the site as its gateway.
+// Provide serves the content of the store to other registries and to IPFS nodes, at the root
+// of the host. Another registry can follow this one, with the site as its gateway.
 //
 //	/ipfs/<cid>?format=raw           a block
 //	/ipfs/<cid>[/<path>]?format=car  the blocks of a file or directory
 //	/ipfs/<cid>[/<path>]             a file
-//	/ipns/<key>?format=ipns-record   the newest record of the store's own name
+//	/ipns/<key>?format=ipns-record   the newest record of the store's own root
 //
-// Everything that the store and its cache have can be fetched by whoever knows its CID, also
-// what was pushed; access control for `/v2` alone does not cover these paths. No gateway is
-// asked. The deny lists hold. Other requests are passed on.
+// Anyone who knows a CID can fetch its content if the store or its cache has it, including
+// content that clients pushed. Access control for `/v2` alone does not cover these paths. The
+// registry asks no gateway for them. The deny lists apply. Other requests are passed on.
 type Provide struct{}
 
-// provisionProvide sets up what is served beside the registry, if that is configured.
+// provisionProvide sets up the provider, if it is configured.
 func (h *Handler) provisionProvide() error {
 	switch {
 	case h.Provide == nil:
@@ -42,7 +42,7 @@ func (h *Handler) provisionProvide() error {
 	return nil
 }
 
-// tellWhatIsProvided tells the log who may fetch what.
+// tellWhatIsProvided logs who can fetch which content.
 func (h *Handler) tellWhatIsProvided() {
 	const toEverybody = "everybody who reaches this site and knows a CID can fetch what "
 	needsSecret := func(g *Gateway) bool { return len(g.Headers) > 0 }

@@ -32,8 +32,8 @@ func TestProvideNeedsAStoreAndNoAllowList(t *testing.T) {
 	}
 }
 
-// With provide, content on IPFS is served beside the registry, and what is no such content
-// goes to the next handler. Without it, all of that does.
+// With provide, the handler serves content on IPFS beside the registry, and passes other
+// requests to the next handler. Without provide, it passes on requests for content as well.
 func TestProvide(t *testing.T) {
 	im := imagestest.New(t)
 	dir := im.Store(t)
@@ -60,7 +60,7 @@ func TestProvide(t *testing.T) {
 	}
 }
 
-// The log warns where strangers may get what was not meant for them.
+// The log has a warning if strangers may be able to fetch private content.
 func TestLogSaysWhatIsProvided(t *testing.T) {
 	secret := &Gateway{Headers: map[string]string{"Authorization": "Bearer x"}}
 	for level, handlers := range map[zapcore.Level][]Handler{

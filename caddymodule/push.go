@@ -29,8 +29,9 @@ import (
 // (`{http.auth.user.id}`, as `basic_auth` sets it) or with a verified client certificate.
 // Requests that a browser sends on behalf of another site are refused.
 //
-// The root has an IPNS name (k51…), which always leads to the root as it is. Its key is made
-// when Caddy first runs with this option, and each change signs a record of it.
+// The root has an IPNS name (k51…), which always leads to the root's current state. Caddy
+// makes the key of the name when it first runs with this option, and signs a new record with
+// each change.
 //
 // A manifest can name only blobs that its repository has: that were pushed to it or mounted
 // into it. Clients cannot find out which blobs other repositories have. They can mount blobs
@@ -51,8 +52,8 @@ type Push struct {
 	Uploads int `json:"uploads,omitempty"`
 
 	// How long a registry that follows the root's IPNS name may take to see a change: the
-	// TTL of its IPNS record. From a second to a day. It is remembered in the store. Default:
-	// what the store remembers, at first a minute.
+	// TTL of the IPNS record, from a second to a day. The store remembers it. Default: the
+	// value that the store remembers, at first a minute.
 	TTL caddy.Duration `json:"ttl,omitempty"`
 }
 

@@ -149,7 +149,7 @@ func TestStoreRemembersOptions(t *testing.T) {
 	}
 }
 
-// A configuration that is only validated changes nothing in the store, and a root that clients
+// A configuration that Caddy only validates does not change the store. A root that clients
 // push to gets its name when the configuration runs.
 func TestOwnRootGetsItsNameWhenCaddyRuns(t *testing.T) {
 	dir := t.TempDir()
@@ -162,7 +162,7 @@ func TestOwnRootGetsItsNameWhenCaddyRuns(t *testing.T) {
 	name, ok := s.handler.stores[0].Root().Name()
 	told := s.logs.FilterField(zap.String("name", name)).Len()
 	if !ok || told != 1 {
-		t.Errorf("the root has the name %q, and the log tells it %d times", name, told)
+		t.Errorf("the root has the name %q, and the log has it %d times, want once", name, told)
 	}
 	s = newSite(t, Handler{Store: &Store{Directory: t.TempDir()}, Root: new(Root)})
 	s.handler.own.begin()

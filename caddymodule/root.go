@@ -18,7 +18,7 @@ import (
 // in `tags/list` are answered. So `latest` is answered if an image is tagged so, but not if
 // it is only an alias for clients that name no tag. If all tags of an image lead to one
 // manifest, `latest` beside another tag counts as an alias and is not answered, unless the
-// record of an IPNS key says that there are no aliases, as that of a store's own root. Plain
+// record of an IPNS key says that no tag is an alias, as the record of a store's own root does. Plain
 // names can change with the configuration, so tags must be revalidated (`no-cache`), which
 // costs a 304.
 type Root struct {

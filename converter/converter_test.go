@@ -243,7 +243,7 @@ func TestRename(t *testing.T) {
 		{[]testimage.Image{reserved}, "", "", ref{}, `image name "app/blobs:1"`},
 		{[]testimage.Image{reserved}, "", "2", ref{}, `image name "app/blobs:1"`},
 		{[]testimage.Image{reserved}, "team/app", "", ref{"team/app", "1"}, ""},
-		{[]testimage.Image{long}, "", "2", ref{}, "there is room for"},
+		{[]testimage.Image{long}, "", "2", ref{}, "fit below an address"},
 		{[]testimage.Image{capitals}, "", "", ref{}, "App"},
 		{[]testimage.Image{capitals}, "", "2", ref{}, "App"},
 		{[]testimage.Image{capitals}, "app", "", ref{"app", "V1"}, ""},

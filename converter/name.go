@@ -53,7 +53,7 @@ func parseRef(s string) (ref, error) {
 // address. Either may be empty.
 func checkRef(r ref) error {
 	if len(r.name) > layout.MaxImageName {
-		return fmt.Errorf("the name has %d characters, and below an address there is room for %d", len(r.name), layout.MaxImageName)
+		return fmt.Errorf("the name has %d characters, but at most %d fit below an address", len(r.name), layout.MaxImageName)
 	}
 	if r.name != "" {
 		if err := layout.CheckName(r.name); err != nil {

@@ -31,7 +31,8 @@ func (f *storeFlag) register(cmd *cobra.Command) {
 	_ = cmd.MarkFlagDirname("store")
 }
 
-// open returns the store. If it has a root of its own, root becomes its owner.
+// open returns the store. If the store has a root of its own and this process runs as root,
+// the process becomes the store's owner.
 func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
 	s, err := f.find(fs)
 	if err != nil {
@@ -40,7 +41,8 @@ func (f *storeFlag) open(fs *pflag.FlagSet) (*store.Store, error) {
 	return s, becomeOwner(s, false)
 }
 
-// openOwn is open for a store that is to get a root of its own, and need not exist.
+// openOwn is like open, for a store that will get a root of its own. The store need not
+// exist.
 func (f *storeFlag) openOwn(fs *pflag.FlagSet) (*store.Store, error) {
 	if _, err := givenFlags(fs, "store"); err != nil {
 		return nil, err
@@ -53,7 +55,7 @@ func (f *storeFlag) openOwn(fs *pflag.FlagSet) (*store.Store, error) {
 	return s, becomeOwner(s, true)
 }
 
-// find returns the store, to read from it.
+// find returns the store without becoming its owner, to read from it.
 func (f *storeFlag) find(fs *pflag.FlagSet) (*store.Store, error) {
 	given, err := givenFlags(fs, "store")
 	if err != nil {

@@ -14,12 +14,12 @@ func newKeyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
 		Short: "Print the IPNS name of a store's own root",
-		Long: `Key prints the IPNS name of a store's own root, k51…, which leads to the root as it is
-at any time. It makes the private key of that name if the root has none.
+		Long: `Key prints the IPNS name of a store's own root, k51…, which always leads to the root's
+current state. If the root has no private key, key makes one.
 
-Whoever has the private key decides what the name leads to. It is in the file root/key
-of the store, which only the owner of the store can read. Keep a copy of it, which
-converter key export writes: without the key, the name ends within two days.`,
+Anyone who has the private key can decide what the name leads to. The key is in the file
+root/key of the store, which only the owner of the store can read. Keep a copy of it
+(converter key export): if the key is lost, the name stops working within two days.`,
 		Example: `  converter key
   converter key export registry.key
   converter key import registry.key --store /srv/images`,
@@ -47,11 +47,11 @@ func newKeyRotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Give a store's own root a new key, and so another IPNS name",
-		Long: `Rotate gives a store's own root a new key, and prints its new IPNS name. The old key is
-removed from the store.
+		Long: `Rotate gives a store's own root a new key, removes the old key from the store, and prints
+the new IPNS name.
 
-The old name leads nowhere new from then on: each registry that follows it needs the
-new name in its configuration. Rotate the key if somebody else may have it.`,
+The old name no longer shows changes: each registry that follows it needs the new name
+in its configuration. Rotate the key if somebody else may have it.`,
 		Example: `  converter key rotate`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,8 +70,8 @@ new name in its configuration. Rotate the key if somebody else may have it.`,
 	return cmd
 }
 
-// setKey gives the root of a store a key, and prints its name. It says what followers of an
-// earlier name have to do.
+// setKey gives the root of a store a key, and prints its name. If the root had another name,
+// it also prints what the followers of that name need.
 func setKey(cmd *cobra.Command, s *store.Store, key ipns.Key) error {
 	before, had := s.Root().Name()
 	if err := s.Root().SetKey(cmd.Context(), key); err != nil {

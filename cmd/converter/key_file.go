@@ -68,7 +68,7 @@ read; - is standard output. The key is not encrypted. Kubo reads it with ipfs ke
 	return cmd
 }
 
-// oneKeyFile is a cobra.PositionalArgs that wants the file of a key.
+// oneKeyFile is a cobra.PositionalArgs that requires one argument, the file of a key.
 func oneKeyFile(_ *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
 		return errors.New("give one file for the key, or - for standard input or output")
@@ -76,7 +76,7 @@ func oneKeyFile(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// writeSecret writes a key to standard output, unless that is a terminal that cannot show it.
+// writeSecret writes a key to standard output. It refuses to write a binary key to a terminal.
 func writeSecret(w io.Writer, data []byte, format string) error {
 	if file, ok := w.(*os.File); ok && format == protobufFormat && term.IsTerminal(int(file.Fd())) {
 		return fmt.Errorf("the output is a terminal, and the key is binary: give a FILE, or --format %s", pemFormat)
@@ -85,11 +85,11 @@ func writeSecret(w io.Writer, data []byte, format string) error {
 	return err
 }
 
-// writeNewFile writes a file that only this user can read. It replaces none.
+// writeNewFile creates a file that only this user can read. It fails if the file exists.
 func writeNewFile(path string, data []byte) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("%s exists, and a key replaces no file: give another name", path)
+		return fmt.Errorf("%s exists, and export does not overwrite files: give another name", path)
 	}
 	if err != nil {
 		return err
@@ -113,8 +113,9 @@ func newKeyImportCommand() *cobra.Command {
 standard input. The key is an ed25519 key, as converter key export and ipfs key export
 write it, in either format.
 
-A file that other users can read is refused, since they may have the key. A key belongs
-to one store: two stores that sign with the same key take turns in what the name leads to.`,
+Import refuses a file that other users can read or write, since they may have the key.
+Use a key in one store only: if two stores sign with the same key, the name leads to
+one root or the other.`,
 		Example: `  converter key import registry.key
   age -d registry.key.age | converter key import -`,
 		Args: oneKeyFile,
@@ -128,7 +129,7 @@ to one store: two stores that sign with the same key take turns in what the name
 				return err
 			}
 			if name, had := s.Root().Name(); had && name != key.Name() && !replace {
-				return fmt.Errorf("the own root of the store %s has the name %s, which would lead nowhere new: --replace gives it the name %s instead", s.Dir(), name, key.Name())
+				return fmt.Errorf("the own root of the store %s already has a key, with the name %s: --replace replaces it, and gives the root the name %s", s.Dir(), name, key.Name())
 			}
 			return setKey(cmd, s, key)
 		},
@@ -165,14 +166,14 @@ func readKey(path string, stdin io.Reader) (ipns.Key, error) {
 	return key, nil
 }
 
-// checkPrivate returns an error if other users can read a file.
+// checkPrivate returns an error if other users can read or write a file.
 func checkPrivate(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
 	if mode := info.Mode(); runtime.GOOS != "windows" && mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		return fmt.Errorf("other users can read or write %s (%s), so they may have the key: make a new one with `converter key rotate`, or, if none of them has it, use it after `chmod 600 %[1]s`", file.Name(), mode.Perm())
+		return fmt.Errorf("other users can read or write %s (%s), so they may have the key: make a new key with `converter key rotate`, or, if you are sure that none of them has it, run `chmod 600 %[1]s` and import it again", file.Name(), mode.Perm())
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func TestKeyIsMadeOnce(t *testing.T) {
 	}
 }
 
-// A key that is exported, in each format, gives another store the same name.
+// An exported key, in each format, gives another store the same name.
 func TestKeyGoesToAnotherStore(t *testing.T) {
 	dir := t.TempDir()
 	name := key(t, "--store", dir)
@@ -43,7 +43,7 @@ func TestKeyGoesToAnotherStore(t *testing.T) {
 		}
 		other := t.TempDir()
 		if got := key(t, "import", file, "--store", other); got != name || key(t, "--store", other) != name {
-			t.Errorf("as %s, the key gives the name %s, and was of %s", format, got, name)
+			t.Errorf("as %s, the key gives the name %s, want %s", format, got, name)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func TestExportToStandardOutput(t *testing.T) {
 	dir := t.TempDir()
 	key(t, "--store", dir)
 	if text := key(t, "export", "-", "-f", pemFormat, "--store", dir); !strings.HasPrefix(text, "-----BEGIN PRIVATE KEY-----") {
-		t.Error("it is no PEM")
+		t.Errorf("not PEM: %q", text)
 	}
 	if _, err := run(t, "key", "export", "-", "--format", "jwk", "--store", dir); err == nil || !strings.Contains(err.Error(), pemFormat) {
 		t.Errorf("error %v", err)

@@ -25,9 +25,9 @@ func newNameCommand() *cobra.Command {
 first and the last three can be part of an image name.
 
 NAME is an image in the own root of a registry or of a store. Its CID is that of a
-directory that holds the image's repository alone, as it is now. If NAME begins with
-a registry's host, name asks that registry, with the credentials that docker and
-podman keep. Otherwise, and with --store, it looks into the store.`,
+directory that holds the image's repository alone, in its current state. If NAME
+begins with a registry's host, name asks that registry, with the credentials that
+docker and podman keep. Otherwise, and always with --store, it looks in the store.`,
 		Example: `  converter name QmXobd2Bvr2NaLwvWamszFEZQVw9qMh5rJtdx9CSwQWw5a
   converter name registry.example.com/team/app:v1
   converter name team/app --store /srv/images`,
@@ -63,7 +63,7 @@ func (f *nameFlags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.verify, "src-tls-verify", true, "verify the TLS certificate of the registry that is asked")
 }
 
-// parse returns the CID that an argument is, or that of the image that it names.
+// parse returns the CID in an argument, or the address of the image that the argument names.
 func (f *nameFlags) parse(cmd *cobra.Command, arg string) (cid.Cid, error) {
 	c, err := cidname.ParseAny(arg)
 	if err == nil {
@@ -79,7 +79,7 @@ func (f *nameFlags) parse(cmd *cobra.Command, arg string) (cid.Cid, error) {
 		return source.AddressOf(cmd.Context(), arg, f.verify)
 	}
 	if cmd.Flags().Changed("src-tls-verify") {
-		return cid.Undef, fmt.Errorf("--src-tls-verify is for a registry, and %s is looked for in a store", arg)
+		return cid.Undef, fmt.Errorf("--src-tls-verify applies to registries only, and %s is looked up in a store", arg)
 	}
 	s, noStore := f.open(cmd.Flags())
 	if noStore != nil {

@@ -9,17 +9,17 @@ import (
 	"strconv"
 )
 
-// startedAs is the user who started this process. It may have become the owner of a store
-// since.
+// startedAs is the user who started this process. The process may have become the owner of
+// a store since then.
 var startedAs = os.Geteuid()
 
-// ownerHint says why a source that root may read is closed to the owner of a store, and what
-// to do.
+// ownerHint returns a hint for a source that root can read, but the owner of the store
+// cannot. It is empty for all other errors.
 func ownerHint(err error) string {
 	if os.Geteuid() == startedAs || !errors.Is(err, fs.ErrPermission) {
 		return ""
 	}
-	return fmt.Sprintf("the converter has become user %d, who owns the store: let that user read this, or give an archive, which is opened before, as in `docker save IMAGE | converter --onto root`", os.Geteuid())
+	return fmt.Sprintf("the converter has become user %d, who owns the store: give that user permission to read this, or pass an archive, which the converter opens while it is still root, as in `docker save IMAGE | converter --onto root`", os.Geteuid())
 }
 
 // userName returns the name of the user who runs this process, for the log of a root.

@@ -114,7 +114,7 @@ func TestTerminalsGetNoControlCharactersOfStrangers(t *testing.T) {
 	}
 }
 
-// A private key does not reach a terminal by mistake.
+// A binary private key is not written to a terminal.
 func TestTerminalsGetNoBinaryKey(t *testing.T) {
 	dir := t.TempDir()
 	key(t, "--store", dir)

@@ -20,11 +20,12 @@ func newPublishCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "publish",
 		Short: "Sign a new IPNS record of a store's own root",
-		Long: `Publish signs a new IPNS record of a store's own root, and prints what it says. The
+		Long: `Publish signs a new IPNS record of a store's own root, and prints its content. The
 record is valid for 48 hours.
 
-A running Caddy with the option push renews the record in time. Where none runs, run
-publish every day. Publish writes the record to the store only, and sends it to no node.`,
+A running Caddy with the option push or root renews the record in time. If none runs,
+run publish every day. Publish only writes the record to the store: it does not send
+the record to an IPFS node.`,
 		Example: `  converter publish
   converter publish --json`,
 		Args: cobra.NoArgs,
@@ -51,7 +52,7 @@ publish every day. Publish writes the record to the store only, and sends it to 
 	return cmd
 }
 
-// checkPublishable returns an error that says what the root lacks for a record.
+// checkPublishable returns an error if the root has no state or no key.
 func checkPublishable(s *store.Store) error {
 	_, err := s.Root().Current()
 	if errors.Is(err, store.ErrLacking) {
@@ -66,7 +67,7 @@ func checkPublishable(s *store.Store) error {
 	return err
 }
 
-// A publishedRecord is what --json prints of a record.
+// A publishedRecord is a record as --json prints it.
 type publishedRecord struct {
 	Name     string    `json:"name"`
 	Value    string    `json:"value"`

@@ -119,8 +119,8 @@ func (r *Registry) Page(ctx context.Context, path string) (data []byte, next str
 	return data, next, err
 }
 
-// Manifest reads a manifest by its tag or digest, and the path on IPFS that the registry tells
-// of it (X-Ipfs-Path), which is empty if it tells none.
+// Manifest reads a manifest by its tag or digest. It also returns the path on IPFS in the
+// answer's header X-Ipfs-Path, which is empty if there is none.
 func (r *Registry) Manifest(ctx context.Context, reference string) (data []byte, path string, err error) {
 	resp, err := r.get(ctx, "manifests/"+reference, 0)
 	if err != nil {

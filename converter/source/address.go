@@ -17,7 +17,7 @@ import (
 // AddressOf asks the registry of an image for the address on IPFS of the image's repository:
 // the root of a directory that has the image, at its name. It checks that the registry has
 // the same manifest at that address. The credentials are those that docker and podman keep.
-// If verify is false, the registry need not prove who it is, nor encrypt.
+// If verify is false, it does not verify the registry's TLS certificate, and may use HTTP.
 func AddressOf(ctx context.Context, image string, verify bool) (cid.Cid, error) {
 	named, err := registrySource{image: image, verify: verify}.parse()
 	if err != nil {
@@ -36,19 +36,19 @@ func AddressOf(ctx context.Context, image string, verify bool) (cid.Cid, error) 
 	}
 	text, found := strings.CutPrefix(path, "/ipfs/")
 	if !found {
-		return cid.Undef, fmt.Errorf("%s tells no address on IPFS for %s: only a registry of this project does, for images in its own root", r, image)
+		return cid.Undef, fmt.Errorf("%s sends no address on IPFS for %s: only registries of this project do, for images in their own root", r, image)
 	}
 	root, err := cidname.ParseAny(text)
 	if err != nil {
-		return cid.Undef, fmt.Errorf("%s tells the address %.100q for %s: %w", r, text, image, err)
+		return cid.Undef, fmt.Errorf("%s sends the address %.100q for %s: %w", r, text, image, err)
 	}
 	address, err := cidname.Format(root)
 	if err != nil {
-		return cid.Undef, fmt.Errorf("%s tells the address %s for %s: %w", r, root, image, err)
+		return cid.Undef, fmt.Errorf("%s sends the address %s for %s: %w", r, root, image, err)
 	}
 	at := fmt.Sprintf("%s/%s/%s@%s", named.Context().RegistryStr(), address, named.Context().RepositoryStr(), digest.FromBytes(data))
 	if err := mustHave(ctx, at, verify, data); err != nil {
-		return cid.Undef, fmt.Errorf("%s tells an address of %s that does not lead there: %w", r, image, err)
+		return cid.Undef, fmt.Errorf("%s sends an address for %s that does not lead to the image: %w", r, image, err)
 	}
 	return root, nil
 }

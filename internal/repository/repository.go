@@ -100,7 +100,7 @@ var reserved = []string{"v2", "ipfs", "ipns", "routing"}
 // reserved component, or one that has no room below an address.
 func CheckName(name string) error {
 	if len(name) > layout.MaxImageName {
-		return &NameError{Name: name, Err: fmt.Errorf("the name has %d characters, and below an address on IPFS there is room for %d", len(name), layout.MaxImageName)}
+		return &NameError{Name: name, Err: fmt.Errorf("the name has %d characters, but at most %d fit below an address on IPFS", len(name), layout.MaxImageName)}
 	}
 	if err := layout.CheckName(name); err != nil {
 		return &NameError{Name: name, Err: err}

@@ -46,7 +46,7 @@ func TestConverterAsksForAddress(t *testing.T) {
 	harness.MustRefuse(t, name(caddy.Host()+"/team/app:v1", "DOCKER_CONFIG="+t.TempDir()), "refuses access")
 }
 
-// A registry that tells no address, or one that does not have the image, is refused.
+// The converter reports an error if a registry sends no address, or one without the image.
 func TestConverterChecksAddress(t *testing.T) {
 	harness.Parallel(t)
 	const index = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
@@ -62,8 +62,8 @@ func TestConverterChecksAddress(t *testing.T) {
 	}
 	const elsewhere = "X-Ipfs-Path /ipfs/bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
 	for header, says := range map[string]string{
-		"":                     "tells no address on IPFS",
-		"X-Ipfs-Path /ipfs/ap": `tells the address "ap"`,
+		"":                     "sends no address on IPFS",
+		"X-Ipfs-Path /ipfs/ap": `sends the address "ap"`,
 		elsewhere:              "does not lead there",
 	} {
 		cmd := harness.Converter(t, os.DevNull, "name", registry(header).Host()+"/app:v1")
