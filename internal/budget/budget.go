@@ -70,8 +70,8 @@ var (
 	// Documents is a quarter of Process, for documents that are being sent.
 	Documents = sync.OnceValue(func() *Budget { return Process().Part(4) })
 
-	// BlockSets is an eighth of Process, for the sets of the blocks that a CAR has while it
-	// is sent.
+	// BlockSets is an eighth of Process, for the sets of blocks that were already sent in
+	// CARs.
 	BlockSets = sync.OnceValue(func() *Budget { return Process().Part(8) })
 )
 

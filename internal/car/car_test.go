@@ -52,7 +52,7 @@ func write(t testing.TB, blocks blockMap, root cid.Cid) []byte {
 	return b.Bytes()
 }
 
-// A block that is copied from a reader is whole, or an error.
+// A block that is copied from a reader is complete, or PutFrom returns an error.
 func TestBlockFromAReader(t *testing.T) {
 	var file bytes.Buffer
 	e, err := NewEncoder(&file)

@@ -21,7 +21,7 @@ type Encoder struct {
 	buf []byte
 }
 
-// NewEncoder writes the header, which names the given roots. There may be none.
+// NewEncoder writes the header, which names the given roots, if any.
 func NewEncoder(w io.Writer, roots ...cid.Cid) (*Encoder, error) {
 	h := header(roots)
 	b := binary.AppendUvarint(nil, uint64(len(h)))

@@ -35,8 +35,9 @@ type cutter interface {
 
 // NewCutter returns a cutter for the leaves of a profile. The caller must call Close.
 //
-// Unlike the converter, it cuts gzip like any other file if it decompresses to more than
-// 256 MiB and 64 times its length: who sends a few bytes must not make it work for long.
+// Unlike the converter, it cuts gzip like any other file if the gzip decompresses to more
+// than 256 MiB plus 64 times its length, so a client that sends a few bytes cannot cause much
+// work.
 func NewCutter(p unixfs.Profile) *Cutter { return &Cutter{profile: p} }
 
 // Write adds the next bytes of the blob. It never fails.

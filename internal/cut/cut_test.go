@@ -363,7 +363,7 @@ func TestTooManyMembersAreCutLikeAnyFile(t *testing.T) {
 	}
 }
 
-// A few bytes that stand for many cost a bounded time.
+// Gzip that decompresses to far more than its length costs bounded time.
 func TestDenseGzipIsCutLikeAnyFile(t *testing.T) {
 	const content = 1 << 20
 	var member bytes.Buffer

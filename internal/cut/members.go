@@ -7,12 +7,12 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// members cuts gzip. It decompresses the blob to find its members, until one is too large
-// for a leaf, or a few bytes stand for too many: then the blob is cut like any other file. Most blobs are
-// one member, so this is known after a MiB.
+// members cuts gzip. It decompresses the blob to find its members. If a member is too large
+// for a leaf, or the blob decompresses to too much, it cuts the blob like any other file. Most
+// blobs are one member, so it knows this after a MiB.
 type members struct {
 	fixed *unixfs.Cutter // the leaves, unless the blob is cut at its members
-	pipe  *io.PipeWriter // nil when it is known that it is not
+	pipe  *io.PipeWriter // nil once the blob is known not to be cut at its members
 
 	done   chan struct{} // closed when leaves is complete
 	leaves *unixfs.Cutter
@@ -31,10 +31,10 @@ func newMembers(p unixfs.Profile) *members {
 }
 
 var (
-	errDecided     = errors.New("it is known how the blob is cut")
+	errDecided     = errors.New("already known how the blob is cut")
 	errLargeMember = errors.New("a member that is too large for a leaf")
 	errManyMembers = errors.New("too many members")
-	errDense       = errors.New("a few bytes stand for too many")
+	errDense       = errors.New("the blob decompresses to too much")
 )
 
 func (m *members) Write(b []byte) (int, error) {
@@ -65,10 +65,10 @@ func (m *members) end(err error) {
 	<-m.done
 }
 
-// Deflate makes a thousand bytes of one. So a cutter decompresses no more of a blob than
-// mostContent says, and cuts a blob that is denser like any other file: the work for a blob
-// is bounded by its length. A layer has to hold hundreds of MiB of zeros, or of another
-// pattern that repeats, and little else to be that dense.
+// One byte of deflate can decompress to a thousand. To bound the work for a blob by its
+// length, a cutter decompresses a blob up to mostContent, and cuts a denser blob like any
+// other file. Only a layer that is little else than hundreds of MiB of zeros, or of another
+// pattern that repeats, is that dense.
 const (
 	freeContent = 256 << 20
 	mostRatio   = 64
@@ -77,7 +77,8 @@ const (
 // mostContent returns how many bytes the first n bytes of a blob may decompress to.
 func mostContent(n int64) int64 { return freeContent + mostRatio*n }
 
-// findMembers makes a leaf of each member of a blob. The error says why it is not cut so.
+// findMembers makes a leaf of each member of a blob. The error says why the blob is not cut
+// at its members.
 func findMembers(r io.Reader, leaves *unixfs.Cutter) error {
 	f := &memberFinder{r: r, leaves: leaves}
 	z, err := NewGzipReader(f)
@@ -101,16 +102,16 @@ func findMembers(r io.Reader, leaves *unixfs.Cutter) error {
 	}
 }
 
-// A memberFinder passes a blob on to a GzipReader, and makes leaves of the bytes that are
-// decompressed. It keeps those that are not, since nobody knows yet to which member they
-// belong: about as many as the reader has in its buffer.
+// A memberFinder passes a blob on to a GzipReader, and makes leaves of the bytes that the
+// reader has decompressed. It keeps the other bytes, which are about as many as the reader has
+// in its buffer, until their member is known.
 type memberFinder struct {
 	r      io.Reader
 	z      *GzipReader // nil while it reads the first header
 	leaves *unixfs.Cutter
 
 	start   int64  // where the current member begins
-	members int    // that have ended
+	members int    // how many members have ended
 	unused  []byte // bytes that are not decompressed yet
 	used    int64  // how many bytes came before them
 }

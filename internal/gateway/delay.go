@@ -9,13 +9,13 @@ import (
 // A delay is how long a gateway usually takes until the first part of a good answer is
 // verified.
 //
-// A gateway may be too late for the clients and too early for a race to begin, such as one
-// that takes a second for every small file. So a gateway that is much later than another
-// of its group comes after it, until lateMemory is over.
+// A gateway can be slow for clients and yet too fast for a race to begin, such as one that
+// takes a second for every small file. A gateway that is much later than another one of its
+// group is therefore asked after it, until lateMemory is over.
 type delay struct {
 	mu    sync.Mutex
 	usual time.Duration // a mean in which the last answer counts as much as all before it
-	at    time.Time     // when the last one came
+	at    time.Time     // when the last answer came
 }
 
 const (

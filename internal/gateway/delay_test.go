@@ -52,8 +52,8 @@ func TestLateGatewayIsAskedAfterTheOthersForAWhile(t *testing.T) {
 	}
 }
 
-// A gateway that takes long to say that it has nothing costs a head start, and that
-// once a minute, beside one that usually answers at once.
+// Beside a gateway that usually answers at once, one that takes long to say that it has
+// nothing costs a head start, once a minute.
 func TestGatewayThatIsLateWithoutContentCostsAHeadStart(t *testing.T) {
 	const late = Patience/3 - time.Second
 	synctest.Test(t, func(t *testing.T) {
@@ -82,8 +82,8 @@ func TestGatewayThatIsLateWithoutContentCostsAHeadStart(t *testing.T) {
 	})
 }
 
-// A gateway that lacks one file of an image probably lacks the others. Of other images,
-// that says nothing, and neither does a file that no gateway has.
+// A gateway that lacks one file of an image probably lacks the others. This says nothing
+// about other images, and a file that no gateway has says nothing about any.
 func TestGatewayThatLacksAFileIsAskedLastForItsNeighbours(t *testing.T) {
 	missing := status(http.StatusNotFound)
 	f := &farm{gateways: []fake{missing, says("x")}}
@@ -121,7 +121,7 @@ func TestGatewayThatLacksAFileIsAskedLastForItsNeighbours(t *testing.T) {
 	}
 }
 
-// The next group is asked no earlier because the preferred gateway is quick as a rule.
+// A preferred gateway that is usually quick does not make the next group start earlier.
 func TestQuickGatewayHasItsTimeBeforeTheNextGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		delay := time.Duration(0)
@@ -154,8 +154,8 @@ func TestLateGatewayIsAskedBeforeOneWithAPenalty(t *testing.T) {
 	})
 }
 
-// One answer in which an honest gateway had to look for the content is no reason to leave
-// it for good.
+// An honest gateway that was late once, because it had to look for the content, is not late
+// for good.
 func TestGatewayIsLateNoLongerOnceItAnswersInTime(t *testing.T) {
 	var d delay
 	now := time.Now()

@@ -13,8 +13,8 @@
 // look bad with a DAG that is false in itself, and a client can by requesting missing
 // content, so every gateway is asked before an exchange fails, except for one that
 // answered with Retry-After: it is not asked until then. A gateway that lied, failed
-// or stalled is asked last in its group for a while, and one that is much later than the
-// others of its group after these, as does one that lacked something below the same root.
+// or stalled is asked last in its group for a while. A gateway that is much later than the
+// others of its group, or that lacked something below the same root, is asked after them.
 // The order of groups is the
 // operator's preference and does not change; only the path that the gateway failed
 // with is requested from all other gateways first. If every gateway failed, the
@@ -65,12 +65,12 @@ func NewPool(c Config) *Pool {
 	return p
 }
 
-// pace returns how long a turn may wait before it is slow, if it has more than a head start.
+// pace returns how long a turn that has more than a head start may wait before it is slow.
 func pace(patience time.Duration) time.Duration { return patience / 3 }
 
-// headStart returns how long a turn of a gateway may wait before it is slow. That is not
-// long for a gateway that is silent or has a penalty, and while another one of its group
-// would usually have answered long ago.
+// headStart returns how long a turn of a gateway may wait before it is slow. The time is
+// short if the gateway is silent or has a penalty, or if another one of its group would
+// usually have answered long ago.
 func (p *Pool) headStart(gw *gateway, now time.Time) time.Duration {
 	if gw.silence.silent.Load() || gw.hasPenalty(now) || gw.group.leastDelay(now, gw) < headStart/lateFactor {
 		return min(headStart, pace(p.patience))
@@ -108,8 +108,8 @@ func (p *Pool) order(x Exchange, now time.Time) []*gateway {
 	return append(first, last...)
 }
 
-// order returns the group's gateways, each first in its turn. Those that lack the content
-// come last, and of the others those with a penalty, and before these those that are late.
+// order returns the group's gateways, each first in its turn. Late gateways come after the
+// others, then those with a penalty, and those that lack the content come last.
 func (g *group) order(now time.Time, lacks func(*gateway) bool) []*gateway {
 	if len(g.gateways) == 0 {
 		return nil

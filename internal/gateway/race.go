@@ -24,7 +24,7 @@ type race struct {
 	queue     []*gateway // that had no turn yet
 	overtaken []*gateway // that had one, and may have another
 	failed    Error
-	lacking   []*gateway // that failed
+	lacking   []*gateway // the gateways that failed
 	strikes   []strike
 	isGood    bool // an answer was good, but more are wanted
 
@@ -145,8 +145,8 @@ func (r *race) settle(end result) (isOver bool, err error) {
 	return false, nil
 }
 
-// markLacking remembers which gateways failed with what another one has. They probably
-// lack what else is below the same root.
+// markLacking remembers which gateways failed with content that another gateway has. They
+// probably lack other content below the same root, too.
 func (r *race) markLacking() {
 	for _, g := range r.lacking {
 		r.pool.marks.add(g, rootOf(r.x.Path), time.Now())

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// How a slow turn ends once another gateway gave more. A turn that only had a head start,
-// and has given nothing, does not count as stalled.
+// How a slow turn ends once another gateway gave more. A turn that had only a head start and
+// gave nothing does not count as stalled.
 var (
 	errOvertaken = fmt.Errorf("%w: another gateway was faster", ErrStalled)
 	errLate      = Soft(errors.New("another gateway was faster"))

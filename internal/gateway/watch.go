@@ -18,8 +18,8 @@ const (
 	// is slow.
 	minRate = 128 << 10
 
-	// headStart is how long a gateway may wait before it is slow if another one is likely
-	// to be faster. All others may wait for a third of the patience.
+	// headStart is how long a gateway may wait before it is slow, if another one is likely
+	// to be faster. Otherwise it may wait for a third of the patience.
 	headStart = time.Second
 
 	// maxDelay is how much longer than at minRate a gateway that has given verified

@@ -82,8 +82,8 @@ type Query struct {
 	// Own says that the image is in a store's own root, which no allow list need name.
 	Own bool
 
-	// Literal says that every name is as it was put there, and no name is an alias. It is
-	// true if Own is.
+	// Literal says that every tag is one that was given to the image, and none is an alias.
+	// It is true if Own is.
 	Literal bool
 }
 

@@ -66,11 +66,11 @@ func (k Key) MarshalPEM() ([]byte, error) {
 // MaxKey is the most bytes of a file that ParseKey reads.
 const MaxKey = 4 << 10
 
-// errNotKey is the error for data in none of the formats. It quotes nothing of a file that
-// may have a key in it.
+// errNotKey is the error for data in none of the formats. It does not quote the data, which
+// may contain a key.
 var errNotKey = errors.New("not a private key: give an ed25519 key, as `ipfs key export` writes it, in the format libp2p-protobuf-cleartext or pem-pkcs8-cleartext")
 
-// ParseKey parses a key in either format. Its errors quote nothing of the data.
+// ParseKey parses a key in either format. Its errors do not quote the data.
 func ParseKey(data []byte) (Key, error) {
 	if len(data) > MaxKey {
 		return Key{}, errNotKey
@@ -83,7 +83,8 @@ func ParseKey(data []byte) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	// The second half is the public key, and a wrong one gives away the private key.
+	// The second half is the public key. Signing with a wrong one would give away the
+	// private key.
 	if !bytes.Equal(raw, ed25519.NewKeyFromSeed(raw[:ed25519.SeedSize])) {
 		return Key{}, errors.New("the private key does not belong to the public key beside it: the file is damaged")
 	}

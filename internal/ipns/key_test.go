@@ -79,7 +79,7 @@ func TestOnlyWholeEd25519KeysAreRead(t *testing.T) {
 	}
 }
 
-// Any bytes are a key or an error. What is a key can be written and read again.
+// Any bytes are a key or an error. A key can be written and read again.
 func FuzzParseKey(f *testing.F) {
 	k, err := NewKey()
 	check(f, err)

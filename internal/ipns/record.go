@@ -1,5 +1,5 @@
 // Package ipns signs and verifies IPNS records, and reads and writes the keys that sign
-// them. Package names resolves the names of other owners with it, and package store signs
+// them. Package names uses it to resolve the names of other owners, and package store to sign
 // the records of a store's own root.
 // https://specs.ipfs.tech/ipns/ipns-record/
 package ipns
@@ -104,12 +104,12 @@ type Statement struct {
 	Literal bool
 }
 
-// literalKey is the name of Literal in a record. The specification leaves names that begin
-// so to applications.
+// literalKey is the name of Literal in a record. The specification reserves names with this
+// prefix for applications.
 const literalKey = "_literal_tags"
 
-// Sign returns a record, with the public key in it, so that the record alone tells whose it
-// is.
+// Sign returns a record that contains the public key, so that the record alone shows which
+// key signed it.
 func (k Key) Sign(s Statement) ([]byte, error) {
 	value, err := path.NewPath(s.Value)
 	if err != nil {

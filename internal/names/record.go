@@ -55,8 +55,8 @@ const (
 	// request would cost the gateways a look-up.
 	minTTL = 5 * time.Second
 
-	// minConfigured is minTTL for keys that the configuration names: their owners are not
-	// strangers.
+	// minConfigured is minTTL for keys that the configuration names, whose owners the
+	// operator trusts.
 	minConfigured = time.Second
 
 	// maxTTL is the most time between two look-ups of a key. With a TTL of years, no

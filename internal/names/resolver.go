@@ -91,8 +91,8 @@ type End struct {
 	Place
 	Way []Step
 
-	// Literal says that no tag below the place is an alias, in the words of the key's owner:
-	// the place is in a store's own root.
+	// Literal says that no tag below the place is an alias, because the place is in a store's
+	// own root. The owner of the key says so in the record.
 	Literal bool
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
-// A refusal is an answer about what the client asked for, and not a failure.
+// A refusal is an answer that says why a request is refused. It is not a Failure.
 type refusal struct {
 	status  int
 	message string
@@ -36,7 +36,8 @@ func (f *Failure) Error() string { return f.Err.Error() }
 
 func (f *Failure) Unwrap() error { return f.Err }
 
-// refuse writes the answer to an error, or returns the *Failure that the error is.
+// refuse writes the answer to an error. If the error is a failure of the provider, it returns
+// a *Failure instead.
 func (p *Provider) refuse(w http.ResponseWriter, r *Request, err error) error {
 	answer := &refusal{status: http.StatusNotFound}
 	said, isAnswer := errors.AsType[*refusal](err)
@@ -57,7 +58,7 @@ func (p *Provider) refuse(w http.ResponseWriter, r *Request, err error) error {
 	case isFailed:
 		return &Failure{http.StatusInternalServerError, failed}
 	case errors.Is(err, store.ErrLacking):
-		answer.message = "this is not here"
+		answer.message = "this content is not in the store"
 	case errors.Is(err, fs.ErrNotExist):
 		answer.message = "there is nothing at this path"
 	default:
@@ -115,8 +116,8 @@ func (r *Request) isKnown(etag string) bool {
 	return false
 }
 
-// withoutBody answers HEAD, and a client that has the content, and reports whether it did.
-// The header fields must be set.
+// withoutBody answers a HEAD request, or a client that already has the content, and reports
+// whether it did. The header fields must be set.
 func (r *Request) withoutBody(w http.ResponseWriter) bool {
 	switch {
 	case r.isKnown(w.Header().Get("ETag")):
@@ -131,8 +132,8 @@ func (r *Request) withoutBody(w http.ResponseWriter) bool {
 	return true
 }
 
-// cut ends an answer that has begun and cannot be finished. A closed connection keeps the
-// client from taking what it has for all.
+// cut ends an answer that has begun and cannot be finished. It closes the connection, so that
+// the client does not take a part for the whole.
 func (p *Provider) cut(r *Request, err error) {
 	denied, isDenied := errors.AsType[*denylist.Denied](err)
 	switch {
@@ -147,11 +148,11 @@ func (p *Provider) cut(r *Request, err error) {
 	panic(http.ErrAbortHandler)
 }
 
-// small is the size of content, in bytes, that is held without counting it.
+// small is the size, in bytes, up to which content in memory is not counted.
 const small = 64 << 10
 
-// hold takes the memory for n bytes until they are sent. If other requests need it, a client
-// that takes them slowly loses its connection.
+// hold takes memory for n bytes until they are sent. If other requests need the memory, a
+// client that reads slowly loses its connection.
 func hold(w http.ResponseWriter, r *Request, n int) (release func(), err error) {
 	if n <= small {
 		return func() {}, nil

@@ -22,7 +22,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// lackingCID is of content that no store has.
+// lackingCID is the CID of content that no store has.
 const lackingCID = "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e"
 
 // Every request gets its status, and the header fields that keep browsers and caches right.
@@ -148,7 +148,8 @@ func TestAnswersToCredentialsArePrivate(t *testing.T) {
 	}
 }
 
-// The record of the own root is served by its name alone, and may be kept for its TTL.
+// The record of the own root is served only by the root's name. Caches may keep it for its
+// TTL.
 func TestRecordOfTheOwnRoot(t *testing.T) {
 	s := newSite(t, unixfs.V1, nil)
 	root := s.store.Root()
@@ -156,7 +157,7 @@ func TestRecordOfTheOwnRoot(t *testing.T) {
 	check(t, err)
 	path := "/ipns/" + name + "?format=ipns-record"
 	if resp, _, _ := s.get(t, "GET", path); resp.StatusCode != 404 {
-		t.Errorf("a root that is nothing yet: %s", resp.Status)
+		t.Errorf("a root without a state: %s", resp.Status)
 	}
 	check(t, root.SetTTL(7*time.Second))
 	put := func(tag string) cid.Cid {
@@ -200,7 +201,7 @@ func TestRecordOfTheOwnRoot(t *testing.T) {
 	}
 }
 
-// Parts of a file are answered as HTTP has it.
+// Range requests for a file are answered as HTTP specifies.
 func TestRangesOfFiles(t *testing.T) {
 	s := newSite(t, unixfs.V1, nil)
 	content := s.files[blobPath]
@@ -288,7 +289,7 @@ func TestDamagedNodes(t *testing.T) {
 	}
 }
 
-// Nodes that link to one another again and again cost no more than what is sent.
+// Nodes that are linked again and again cost no more than the blocks that are sent.
 func TestHostileDAGsEndSoon(t *testing.T) {
 	s := newSite(t, unixfs.V1, nil)
 	cache := s.store.NewCache(store.CacheConfig{MaxSize: 1 << 30})

@@ -17,8 +17,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
-// serveCAR answers with the blocks on a path, and with those of what is at its end. If the
-// path does not exist, the blocks prove it.
+// serveCAR answers with the blocks on a path, and with those of the content at its end. If
+// the path does not exist, the blocks prove that.
 func (p *Provider) serveCAR(w http.ResponseWriter, r *Request) error {
 	trail, err := p.trail(r)
 	isAbsent := errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrLacking)
@@ -81,7 +81,7 @@ func (p *Provider) writeCAR(w http.ResponseWriter, r *Request, trail []cid.Cid, 
 	return out.Flush()
 }
 
-// An awayWriter gives the turn of a request to others while it writes.
+// An awayWriter lets other requests have the turn of its request while it writes.
 type awayWriter struct {
 	ctx context.Context
 	w   http.ResponseWriter
@@ -121,8 +121,8 @@ func (c *carWalk) put(ctx context.Context, b unixfs.Block) error {
 	return c.car.Put(b)
 }
 
-// admit reports whether a block is to be written. The error says that the lists deny it, or
-// that there is no memory to remember it.
+// admit reports whether a block is to be written. It returns an error if the lists deny the
+// block, or if there is no memory to remember it.
 func (c *carWalk) admit(ctx context.Context, id cid.Cid) (bool, error) {
 	if _, inline := unixfs.Inline(id); inline {
 		return false, nil // the CID has its data
@@ -135,7 +135,7 @@ func (c *carWalk) admit(ctx context.Context, id cid.Cid) (bool, error) {
 	return true, c.config.Lists.CheckDenied(id, "")
 }
 
-// end writes the blocks of what is at the end of the path.
+// end writes the blocks of the content at the end of the path.
 func (c *carWalk) end(id cid.Cid, trail []cid.Cid) error {
 	ctx := c.r.Context()
 	data, err := c.anyBlock(ctx, id)
@@ -159,10 +159,10 @@ func (c *carWalk) end(id cid.Cid, trail []cid.Cid) error {
 	return c.directory(ctx, first, entries, maxDepth)
 }
 
-// maxDepth is how many nodes a CAR may have above one another, besides those of a file.
+// maxDepth is how deep nodes may be nested in a CAR, not counting those of a file.
 const maxDepth = 64
 
-var errTooDeep = fmt.Errorf("more than %d directories in one another", maxDepth)
+var errTooDeep = fmt.Errorf("directories are nested more than %d deep", maxDepth)
 
 // directory writes the nodes of a directory.
 func (c *carWalk) directory(ctx context.Context, b unixfs.Block, entries []unixfs.Entry, depth int) error {
@@ -204,7 +204,7 @@ type place struct {
 	trail []cid.Cid
 }
 
-// all writes the blocks of all that is below a block.
+// all writes the blocks of everything below a block.
 func (c *carWalk) all(ctx context.Context, b unixfs.Block, at place, depth int) error {
 	if depth == 0 {
 		return errTooDeep
@@ -251,8 +251,8 @@ func (c *carWalk) entry(ctx context.Context, e unixfs.Entry, at place, depth int
 	return c.all(ctx, unixfs.Block{CID: e.CID, Data: data}, at, depth-1)
 }
 
-// file writes the blocks that hold a part of a file. A block that is no part of a file, nor
-// of a directory, is written alone.
+// file writes the blocks that hold a part of a file. A block that belongs neither to a file
+// nor to a directory is written alone.
 func (c *carWalk) file(ctx context.Context, first unixfs.Block, part *byteRange) error {
 	size, err := unixfs.FileSize(first)
 	if err != nil {

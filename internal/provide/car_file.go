@@ -63,12 +63,12 @@ func (f carFile) Leaf(ctx context.Context, c cid.Cid, offset, size int64) error 
 	return f.car.Put(b)
 }
 
-// A blockSet remembers the blocks that a CAR has, so that none comes twice. Its memory counts
-// for the budget.
+// A blockSet remembers the blocks that were written to a CAR, so that none is written twice.
+// Its memory counts against the budget.
 type blockSet struct {
 	share *budget.Share
-	has   map[shortHash]bool // whether all blocks below it are there as well, or on their way
-	room  int                // for how many more there is memory
+	has   map[shortHash]bool // whether all blocks below it were written as well, or will be
+	room  int                // how many more blocks there is memory for
 }
 
 // A shortHash is the last part of a CID's multihash. It is too long for an attacker to make
@@ -85,7 +85,7 @@ const (
 	// blockMemory is about how many bytes a block takes in a set.
 	blockMemory = 48
 
-	// blocksAtOnce is for how many blocks memory is taken at once.
+	// blocksAtOnce is the number of blocks for which memory is taken at once.
 	blocksAtOnce = 1 << 10
 )
 
@@ -113,7 +113,7 @@ func (s *blockSet) add(ctx context.Context, c cid.Cid) (bool, error) {
 	return true, nil
 }
 
-// complete notes that all blocks below a block are there, or on their way.
+// complete notes that all blocks below a block were written, or will be.
 func (s *blockSet) complete(c cid.Cid) {
 	h := shortHashOf(c)
 	if _, known := s.has[h]; known {

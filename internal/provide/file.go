@@ -63,7 +63,8 @@ func (p *Provider) blob(c cid.Cid) (*store.File, error) {
 	return nil, err
 }
 
-// serveNodes answers with a file that is in its nodes. Ranges are answered with all of it.
+// serveNodes answers with a file that is stored in its nodes. It answers a Range request with
+// the whole file.
 func (p *Provider) serveNodes(w http.ResponseWriter, r *Request, c cid.Cid, name string) error {
 	first, err := p.block(r.Context(), c)
 	if err != nil {

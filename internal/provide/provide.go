@@ -2,18 +2,18 @@
 // trustless gateway without any other source:
 //
 //	/ipfs/<cid>?format=raw           a block
-//	/ipfs/<cid>[/<path>]?format=car  the blocks on a path, and those of what is at its end
+//	/ipfs/<cid>[/<path>]?format=car  the blocks on a path, and those of the content at its end
 //	/ipfs/<cid>[/<path>]             a file
 //	/ipns/<key>?format=ipns-record   the record of a store's own root
 //
-// An Accept header may stand in place of the format. Clients can verify every answer.
+// An Accept header may name the format instead. Clients can verify every answer.
 // Directories and the nodes of files are verified when they are read, so damage on the disk
 // proves no absence. Leaves, which are most of the bytes, go from a blob's file to the client
 // as they are.
 //
 // Content that the stores lack is answered with 404. If a directory proves that a path does
-// not exist, a request for a CAR gets the proof. Deny lists hold for the content of a request,
-// for the directories on the way to it, and for each block below it that is sent.
+// not exist, a request for a CAR gets the proof. Deny lists apply to the content of a request,
+// to the directories on the way to it, and to each block below it that is sent.
 //
 // Memory is bounded: a CAR is sent while the DAG is walked. A walk holds one node for each
 // level, and the set of the blocks that were sent if none may come twice. Large nodes, and the
@@ -68,8 +68,8 @@ func New(c Config) *Provider {
 	return p
 }
 
-// Serve answers a request, also with errors that are the client's, or about what it asks
-// for. If the provider fails, Serve writes nothing and returns a *Failure.
+// Serve answers a request, also one with an error of the client, or for missing or denied
+// content. If the provider fails, Serve writes nothing and returns a *Failure.
 func (p *Provider) Serve(w http.ResponseWriter, r *Request) error {
 	ctx, end := budget.WithTurns(r.Context())
 	defer end()
@@ -98,7 +98,7 @@ func (p *Provider) serve(w http.ResponseWriter, r *Request) error {
 	return p.serveFile(w, r)
 }
 
-// A storeError is a failure of a store, and not what its content says.
+// A storeError is a failure of a store, as opposed to an error in its content.
 type storeError struct{ error }
 
 func (e *storeError) Unwrap() error { return e.error }

@@ -177,7 +177,7 @@ type buffer struct{ bytes.Buffer }
 
 func (b *buffer) Start(trustless.File, int64, int64) {}
 
-// Our own client gets everything, in each of the forms that it asks for.
+// Our own client reads everything, in each format that it requests.
 func TestOwnClientReadsEverything(t *testing.T) {
 	for _, profile := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
 		s := newSite(t, profile, nil)
@@ -360,8 +360,8 @@ func TestCARHasTheBlocksOfItsScope(t *testing.T) {
 	}
 }
 
-// Each block of a root can be asked for by its CID, leaves of blobs included, also those of
-// blobs that came later.
+// Each block of a root is served by its CID, including the leaves of blobs, and those of
+// blobs that were added later.
 func TestEveryBlockIsServedByItsCID(t *testing.T) {
 	for _, profile := range []unixfs.Profile{unixfs.V0, unixfs.V1} {
 		s := newSite(t, profile, nil)

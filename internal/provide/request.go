@@ -50,8 +50,8 @@ type Request struct {
 // maxPath is how many bytes a path may have.
 const maxPath = 4 << 10
 
-// Parse returns the request if a Provider answers it: GET and HEAD of a path below
-// /ipfs/<cid>, and of the record of an IPNS key.
+// Parse returns the request if a Provider answers it. A Provider answers GET and HEAD of a
+// path below /ipfs/<cid>, and of the record of an IPNS key.
 func Parse(r *http.Request) (*Request, bool) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return nil, false
@@ -121,7 +121,7 @@ func kindOf(format string, accept []string) (Kind, map[string]string, error) {
 	return kind, nil, nil
 }
 
-// A scope is how much of what is at the end of a path a CAR has.
+// A scope is how much of the content at the end of a path a CAR has.
 type scope string
 
 const (
@@ -181,7 +181,7 @@ func parseCAROptions(query url.Values, parameters map[string]string) (carOptions
 			return o, err
 		}
 	}
-	// Below hostile directories, a block can occur more often than anything could send it.
+	// Below hostile directories, a block can occur more often than any server could send it.
 	o.dups = o.dups && o.scope != scopeAll
 	return o, nil
 }

@@ -35,7 +35,7 @@ func TestByteRanges(t *testing.T) {
 	}
 }
 
-// Whatever a client sends, the request is either passed on, or has a root or a name.
+// Every request is either passed on, or has a root or a name.
 func FuzzParse(f *testing.F) {
 	for _, path := range []string{"/ipfs/" + lackingCID + "/a/b", "/ipfs/bafkqaaa", "/ipns/k51qzi5uqu5dgutdk6i1ynyzgkqngpha5xpgia3a5qqp4jsh0u4csozksxel2r", "/ipfs//", "/ipns/..", "ipfs/x"} {
 		f.Add(path, "format=ipns-record&entity-bytes=0:*", "application/vnd.ipld.car; dups=y, */*")

@@ -61,8 +61,8 @@ func cacheScope(r Request) string {
 	return "public"
 }
 
-// ShowsCredentials reports whether a client may have sent credentials of a kind that every
-// server knows.
+// ShowsCredentials reports whether a request has an Authorization or Cookie header, or a TLS
+// client certificate.
 func ShowsCredentials(r *http.Request) bool {
 	return r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.TLS != nil && len(r.TLS.PeerCertificates) > 0
 }

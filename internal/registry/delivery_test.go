@@ -20,9 +20,9 @@ func (left) ReadFrom(io.Reader) (int64, error) {
 	return 0, os.NewSyscallError("sendfile", syscall.EPIPE)
 }
 
-// A client that leaves in the middle of a blob is no fault of anybody, and the log says
-// nothing of it: neither for a file that the system sends, nor for bytes of a gateway.
-func TestClientThatLeavesIsNoCutOffBlob(t *testing.T) {
+// When a client disconnects in the middle of a blob, the log does not report a blob that was
+// cut off, whether the blob comes from a file or from a gateway.
+func TestClientThatDisconnectsIsNotLogged(t *testing.T) {
 	im := imagestest.New(t)
 	for name, c := range map[string]setup{"store": stored(t, im), "gateway": gateways(im.Gateway(t))} {
 		for _, ranges := range []string{"", "bytes=0-99999,600000-600001"} {

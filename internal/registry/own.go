@@ -39,15 +39,15 @@ func (g *Registry) serveOwnBlob(w http.ResponseWriter, r Request, q request) err
 	return nil
 }
 
-// newAddresses returns a memory of the addresses of repositories, by what they are in a state
+// newAddresses returns a cache of the addresses of repositories, by their directory in a state
 // of the own root. It takes at most a MiB.
 func newAddresses() *memo.Cache[layout.Image, cid.Cid] {
 	return memo.NewCache(1<<20, func(i layout.Image, c cid.Cid) int { return len(i.Name) + c.ByteLen() })
 }
 
 // tellPath tells the client the path of a directory on IPFS that holds the repository alone,
-// so that whoever pulls an image by its name can find its address. An answer without it is
-// right as well.
+// so that a client that pulls an image by its name can find its address. If there is an error,
+// the answer goes without it.
 func (g *Registry) tellPath(ctx context.Context, w http.ResponseWriter, q request) {
 	c, known := g.addresses.Get(q.Image)
 	if !known {

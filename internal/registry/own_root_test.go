@@ -130,8 +130,8 @@ func TestListsOfTheOwnRoot(t *testing.T) {
 	}
 }
 
-// The own root is found by its IPNS name too, whatever names are allowed, and no gateway is
-// asked about it.
+// The own root is also found by its IPNS name, whichever names are allowed. The registry asks
+// no gateway about it.
 func TestOwnRootByItsName(t *testing.T) {
 	dir := t.TempDir()
 	im := imagestest.New(t)

@@ -134,8 +134,9 @@ var otherSites = http.NewCrossOriginProtection()
 // beginsWithAddress is the answer to a push to a name that begins with an address.
 var beginsWithAddress = &protocolError{codeNotAllowed, "names that begin with an address on IPFS cannot be pushed to: choose another name"}
 
-// refuseName returns the answer to a name that cannot be pulled, for the reason err. A push
-// to an address is refused however the address is spelled: another spelling would not help.
+// refuseName returns the answer to a name that cannot be pulled, for the reason err. The
+// answer to a push to an address is the same for every spelling of the address, since another
+// spelling would not help.
 func refuseName(method string, err error) error {
 	if _, ok := errors.AsType[*addressError](err); ok && method != http.MethodGet && method != http.MethodHead {
 		return beginsWithAddress
@@ -165,8 +166,8 @@ func (g *Registry) writable(r Request, q request) (*repository.Repository, error
 	return repo, err
 }
 
-// inTurn returns a verb that waits until the client may send bytes of a blob, and then does
-// what the given verb does.
+// inTurn returns a verb that waits until the client may send bytes of a blob, and then calls
+// do.
 func inTurn(do verb) verb {
 	return func(g *Registry, w http.ResponseWriter, r Request, q request, repo *repository.Repository) error {
 		leave, err := g.takeTurn(r, q)

@@ -25,13 +25,13 @@ type Root struct {
 	Name  names.Name // the zero Name if it is not a name
 	Hosts []string   // the registries that its images are from, as CheckHost wants them
 
-	Own OwnRoot // nil if it is not that of a store
+	Own OwnRoot // nil if the root is not a store's own root
 }
 
 // An OwnRoot is a store's own root.
 type OwnRoot interface {
-	// Current returns the root as it is now. The error is fs.ErrNotExist if nothing was put
-	// into it yet.
+	// Current returns the current state of the root. The error is fs.ErrNotExist if the root
+	// has no state yet.
 	Current() (cid.Cid, error)
 
 	// AloneIn returns the root of a directory that holds one repository of a state of this

@@ -90,8 +90,7 @@ func (g *Registry) serveNamed(w http.ResponseWriter, r Request, q request) error
 	return g.serveResolved(w, r, q, found)
 }
 
-// serveOwnName answers a request by the IPNS name of the own root, about which no gateway is
-// asked.
+// serveOwnName answers a request by the IPNS name of the own root. It asks no gateway.
 func (g *Registry) serveOwnName(w http.ResponseWriter, r Request, q request) (err error) {
 	if q.Query, err = g.ofOwnRoot(r.Context(), q.Query); err != nil {
 		return g.answerTo(q, err, nil)

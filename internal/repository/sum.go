@@ -64,8 +64,9 @@ func (s *sum) file() (*unixfs.File, error) { return s.cutter.File() }
 // sums are the sums of uploads that no request is adding to at the moment, by ID. They are
 // kept in memory, and for a short time, since neither the state of a hash nor that of the
 // cutting has a form that lasts. The sums of an upload that is continued later, after a restart
-// or in another process, are lost: nil. They are computed of its bytes on disk when it is
-// finished, and not before, or each small request could cost the reading of a large upload.
+// or in another process, are lost: nil. They are then computed from the bytes on disk when the
+// upload is finished. If they were computed earlier, each small request could cause a large
+// upload to be read.
 type sums struct {
 	mu   sync.Mutex
 	idle map[string]*sum

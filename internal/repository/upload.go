@@ -92,8 +92,8 @@ func (r *Repository) Append(ctx context.Context, id string, offset int64, body i
 // received is how many bytes are taken from a client at a time.
 const received = 128 << 10
 
-// receive takes the bytes of body into an upload and its sums, which may be nil. It returns how
-// far the upload has come.
+// receive adds the bytes of body to an upload and to its sums, which may be nil. It returns the
+// new size of the upload.
 func (r *Repository) receive(ctx context.Context, u *store.Upload, s *sum, body io.Reader) (size int64, err error) {
 	limit := r.repositories.config.MaxBlob
 	buf := make([]byte, received)

@@ -16,8 +16,8 @@ var ErrLacking = fmt.Errorf("not in this store: %w", fs.ErrNotExist)
 // ErrDamaged says that a file of the store has changed since it was written.
 var ErrDamaged = errors.New("damaged")
 
-// An OwnerError says that a store, or a part of it, belongs to another user, and which command
-// helps.
+// An OwnerError says that a store, or a part of it, belongs to another user. Its text names
+// the command that helps.
 type OwnerError struct{ text string }
 
 func (e *OwnerError) Error() string { return e.text }

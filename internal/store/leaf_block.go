@@ -18,8 +18,8 @@ import (
 )
 
 // LeafBlocks finds the blocks of leaves: the parts of blobs that have CIDs of their own. It
-// stands on a LeafIndex that knows the smallest leaves as well, and has its bounds. It takes
-// no memory before the first look-up.
+// uses a LeafIndex that includes the smallest leaves, and has the same bounds. It takes no
+// memory before the first look-up.
 type LeafBlocks struct {
 	index  *LeafIndex
 	tables *memo.Cache[string, *unixfs.Table] // by file
@@ -37,8 +37,8 @@ func (s *Store) NewLeafBlocks() *LeafBlocks {
 	})}
 }
 
-// A LeafBlock is the block of a leaf, in the open file of a blob. It is not verified. Its
-// caller closes it.
+// A LeafBlock is the block of a leaf, in the open file of a blob. It is not verified. The
+// caller must close it.
 type LeafBlock struct {
 	io.ReadSeeker
 	Size  int64 // bytes
@@ -48,12 +48,12 @@ type LeafBlock struct {
 // Close closes the blob's file.
 func (b *LeafBlock) Close() error { return b.close() }
 
-// Open opens the block of a leaf. The error is ErrLacking if no blob has the leaf, or none
-// that the index has room for.
+// Open opens the block of a leaf. The error is ErrLacking if no blob in the index has
+// the leaf.
 func (l *LeafBlocks) Open(ctx context.Context, c cid.Cid) (*LeafBlock, error) {
 	hash, err := mh.Decode(c.Hash())
 	if err != nil || hash.Code != mh.SHA2_256 || len(hash.Digest) != sha256.Size {
-		return nil, fmt.Errorf("block %s is no leaf: %w", c, ErrLacking)
+		return nil, fmt.Errorf("block %s is not a leaf: %w", c, ErrLacking)
 	}
 	leaf := [sha256.Size]byte(hash.Digest)
 	blob, offset, ok := l.index.find(leaf)

@@ -158,7 +158,7 @@ func (e *earlyBlocks) add(b unixfs.Block) error {
 	}
 	if !e.isChild(b.CID) {
 		if e.unlinked += len(b.Data); e.unlinked > maxUnlinked {
-			return fmt.Errorf("more than %d bytes of blocks that no block before links to", maxUnlinked)
+			return fmt.Errorf("more than %d bytes of blocks to which no earlier block links", maxUnlinked)
 		}
 		return nil
 	}

@@ -11,8 +11,8 @@ import (
 
 // A FileVisitor takes the blocks of a file one after another, depth first.
 type FileVisitor interface {
-	// Wants reports whether a node that is about to be read is wanted, with all that is
-	// below it. The caller says whether all of this is in the range that is visited.
+	// Wants reports whether to read a node, and to visit everything below it. isWhole says
+	// whether all of this is in the range that is visited.
 	Wants(c cid.Cid, isWhole bool) bool
 
 	// Node takes a node, or the only block of a file. It returns a function that is called
@@ -24,7 +24,7 @@ type FileVisitor interface {
 }
 
 // VisitFile visits the blocks that hold the bytes [from, to) of a file, each as often as
-// it occurs, whatever the shape of the file's DAG. It visits the first block in any case.
+// it occurs, for any shape of the file's DAG. It always visits the first block.
 //
 // The size of the range bounds the cost. When ctx is done, VisitFile ends before the next
 // block.
@@ -52,10 +52,10 @@ type fileVisit struct {
 	cost     cost
 }
 
-// isWanted reports whether some of so many bytes from an offset on are in the range.
+// isWanted reports whether any of the size bytes from an offset on are in the range.
 func (w *fileVisit) isWanted(at, size int64) bool { return max(w.from, at) < min(w.to, at+size) }
 
-// isWhole reports whether so many bytes from an offset on are all in the range.
+// isWhole reports whether all of the size bytes from an offset on are in the range.
 func (w *fileVisit) isWhole(at, size int64) bool { return w.from <= at && at+size <= w.to }
 
 // node visits a node whose bytes begin at an offset of the file.
@@ -115,8 +115,8 @@ func (w *fileVisit) link(l Node, at, size int64, depth int) error {
 	return w.node(b, n, at, depth-1)
 }
 
-// LeafBlock returns the block of a leaf, given the leaf's bytes of the file. The error is
-// ErrMismatch if these are other bytes.
+// LeafBlock returns the block of a leaf, given the bytes of the leaf. The error is ErrMismatch
+// if the bytes do not match the CID.
 func LeafBlock(c cid.Cid, data []byte) (Block, error) {
 	table := Table{Wrapped: c.Type() == cid.DagProtobuf}
 	table.Add(data)

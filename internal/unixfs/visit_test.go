@@ -8,7 +8,7 @@ import (
 	ft "github.com/ipfs/boxo/ipld/unixfs"
 )
 
-// A leaf's block is made of the leaf's bytes, whichever kind of leaf it is, and of no others.
+// The bytes of a leaf give its block, for each kind of leaf, and other bytes give an error.
 func TestLeafBlockHasTheCIDOfTheLeaf(t *testing.T) {
 	for _, n := range []int{0, 1, 1000, MaxLeaf} {
 		data := bytes.Repeat([]byte{7}, n)
