@@ -60,7 +60,7 @@ e2e: build ## the end-to-end tests, or those of E2E=./tests/store alone
 	go test -json -count=1 -p 1 -timeout 90m $(E2E) | go run ./tests/report
 
 KILLS ?= 1000
-soak: build ## kill programs KILLS times, try all lies, fuzz: an hour and more; goes on where it was stopped
+soak: build ## kill programs KILLS times, try all lies, fuzz: an hour or more; continues where it was stopped
 	tests/setup.sh
 	go run ./tests/soak -kills $(KILLS)
 

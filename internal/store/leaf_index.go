@@ -180,7 +180,7 @@ func (x *LeafIndex) learn(ctx context.Context, sh shelf) error {
 		}
 		seen[key(c)] = struct{}{}
 	}
-	if time.Since(info.ModTime()) > settled { // or another table may have come since, at the same time
+	if time.Since(info.ModTime()) > settled { // otherwise another table may have been added since, with the same time
 		x.changed[sh] = info.ModTime()
 	}
 	return nil

@@ -10,8 +10,8 @@ import (
 
 // openBeneath opens a file for reading, by its name in a directory, and follows no link out
 // of the directory. It takes three system calls, where os.Root takes two for each directory
-// on the way. The error is errors.ErrUnsupported where only os.Root can tell what is wrong:
-// before Linux 5.6, in some sandboxes, and for links out of the directory.
+// on the way. The error is errors.ErrUnsupported if the caller must use os.Root instead: before
+// Linux 5.6, in some sandboxes, and for links out of the directory.
 func openBeneath(dir, name string) (*os.File, error) {
 	root, err := ignoringEINTR(func() (int, error) {
 		return unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Linux itself keeps to the directory, and leaves what it refuses to os.Root.
+// openBeneath stays in the directory, and leaves all that Linux refuses to os.Root.
 func TestOpenBeneathKeepsToTheDirectory(t *testing.T) {
 	outside, dir := t.TempDir(), t.TempDir()
 	for name, target := range map[string]string{

@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// openBeneath is only for Linux.
+// openBeneath is implemented on Linux only.
 func openBeneath(_, _ string) (*os.File, error) { return nil, errors.ErrUnsupported }

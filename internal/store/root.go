@@ -26,7 +26,7 @@ import (
 //	root/collected   when the oldest states that are complete were replaced
 //	root/key         the private key of the root's IPNS name, as Kubo keeps keys
 //	root/record      the newest signed IPNS record
-//	root/ttl         the TTL of records, unless that is the default
+//	root/ttl         the TTL of records, if it was set
 //	root/pending/    uploads, and blobs that no manifest names yet
 //	root/lock        held by the process that changes the root
 //
@@ -36,7 +36,7 @@ import (
 // change removes.
 //
 // If the root has a key, a record that names the new state is renamed into place after
-// current. Where a crash left none, the next process that wants the record signs it.
+// current. If a crash prevents that, the next process that needs the record signs it.
 //
 // The methods of a Root may be called concurrently, and several processes may change the
 // root of one store. Changes that wait in one process are made together. A root is changed
@@ -171,7 +171,8 @@ func (r *Root) set(name, value string) error {
 	return atomicfile.Write(r.path(name), []byte(value+"\n"), mode)
 }
 
-// mode returns the permissions of the root's files, but the key's: those of its directory.
+// mode returns the permissions of the root's files, which are those of its directory. The key
+// has keyMode instead.
 func (r *Root) mode() (fs.FileMode, error) {
 	mode, err := modeOf(r.dir())
 	return mode&0o444 | 0o600, err

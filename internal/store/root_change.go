@@ -275,8 +275,8 @@ func (im *Import) commitState(log *logFile, next State) error {
 	return atomicfile.SyncDir(r.dir())
 }
 
-// stageState writes the files that make a root the current one. It reports whether a record is
-// among them.
+// stageState writes the files that make root the current state. It reports whether a record
+// is among them.
 func (im *Import) stageState(root cid.Cid) (signed bool, err error) {
 	r := im.store.root
 	mode, err := r.mode()

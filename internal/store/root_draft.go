@@ -210,7 +210,7 @@ func (r *Root) Alone(ctx context.Context, name string) (cid.Cid, error) {
 	return r.AloneIn(ctx, current, name)
 }
 
-// AloneIn is Alone for a state of the root.
+// AloneIn is like Alone, for a given state of the root.
 func (r *Root) AloneIn(ctx context.Context, state cid.Cid, name string) (cid.Cid, error) {
 	c, err := (&Draft{store: r.store, root: state, blocks: map[string]unixfs.Block{}}).alone(ctx, name)
 	if err == nil && !c.Defined() {

@@ -35,8 +35,8 @@ func (r *Root) Key() (ipns.Key, error) {
 	return key, nil
 }
 
-// guardKey takes the permission to read the key from other users, who may have got it when the
-// store was restored from a backup or made readable as a whole.
+// guardKey restores keyMode if the key has another mode, for example because the store was
+// restored from a backup: other users could read the key.
 func (r *Root) guardKey() {
 	info, err := r.store.lstat(r.path("key"))
 	if err != nil || info.Mode().Perm() == keyMode {
@@ -48,9 +48,9 @@ func (r *Root) guardKey() {
 // keyMode is the mode of the file of the key.
 const keyMode fs.FileMode = 0o600
 
-// errKeyMissing is the error for a root that had a key. A new key would be another name,
-// which nobody follows.
-var errKeyMissing = errors.New("the key is missing: take it from a backup, with `converter key import`, or give the root another name, with `converter key rotate`")
+// errKeyMissing is the error for a root that has lost its key. EnsureKey does not make a new
+// one, since no registry would follow the new name.
+var errKeyMissing = errors.New("the key is missing: restore it from a backup with `converter key import`, or give the root another name with `converter key rotate`")
 
 // EnsureKey makes a key for the root unless it has one, and returns the root's IPNS name.
 func (r *Root) EnsureKey(ctx context.Context) (name string, err error) {
@@ -73,14 +73,14 @@ func (r *Root) EnsureKey(ctx context.Context) (name string, err error) {
 	return name, err
 }
 
-// SetKey gives the root another key, and with it another IPNS name, and signs a record with
-// it. Followers of the old name see no change of the root from then on.
+// SetKey gives the root a key, and with it an IPNS name, and signs a record with it. Followers
+// of an earlier name no longer see changes of the root.
 func (r *Root) SetKey(ctx context.Context, key ipns.Key) error {
 	return r.locked(ctx, func() error { return r.putKey(key) })
 }
 
-// putKey writes the key, and signs a record with it if the root has a state. A crash in
-// between is mended like one before a record. The root must be locked.
+// putKey writes the key, and signs a record with it if the root has a state. After a
+// crash in between, Signed signs the record. The root must be locked.
 func (r *Root) putKey(key ipns.Key) error {
 	data, err := key.Marshal()
 	if err != nil {
@@ -92,7 +92,7 @@ func (r *Root) putKey(key ipns.Key) error {
 	return r.signIfDue()
 }
 
-// locked calls do while no other process changes the root.
+// locked calls do with the root locked, so that no other process changes it.
 func (r *Root) locked(ctx context.Context, do func() error) error {
 	if err := r.checkOwner(); err != nil {
 		return err
@@ -142,5 +142,5 @@ func (r *Root) stage(name string, data []byte, mode fs.FileMode) error {
 
 func (r *Root) staged(name string) string { return r.path(name + ".new") }
 
-// unstage puts a file in place that stage has written.
+// unstage renames a file that stage has written into place.
 func (r *Root) unstage(name string) error { return r.store.rename(r.staged(name), r.path(name)) }

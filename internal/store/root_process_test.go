@@ -100,7 +100,7 @@ type writer struct {
 	gave []given
 }
 
-// A given is a record that was given out.
+// A given describes a record that was given out.
 type given struct {
 	sequence uint64
 	hash     string
@@ -109,8 +109,8 @@ type given struct {
 // A ledger has every record that was given out.
 type ledger map[uint64]string
 
-// enter adds the records that a process gave out. It checks that no two have one sequence
-// number, and that those of one process never go back.
+// enter adds the records that a process gave out. It checks that no two have the same sequence
+// number, and that the numbers of one process never decrease.
 func (l ledger) enter(t *testing.T, gave []given) {
 	t.Helper()
 	last := uint64(0)
@@ -162,8 +162,8 @@ func (w *writer) answered() (tags []string, err error) {
 }
 
 // Several processes and a goroutine change one root, and a collection runs beside them: no
-// change is lost, and none is made twice. No two records with one sequence number are given
-// out, though the goroutine signs its own as well.
+// change is lost, and none is made twice. No two records with the same sequence number are
+// given out, though the goroutine signs its own as well.
 func TestProcessesShareARoot(t *testing.T) {
 	s := Open(t.TempDir())
 	_, err := s.Root().EnsureKey(t.Context())

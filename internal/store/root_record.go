@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
 )
 
-// A SignedRecord is an IPNS record that says what the root is.
+// A SignedRecord is an IPNS record that names a state of the root.
 type SignedRecord struct {
 	Name     string // of the key that signed it (k51…)
 	Root     cid.Cid
@@ -29,7 +29,7 @@ const (
 	// recordLife is how long a record is valid.
 	recordLife = 48 * time.Hour
 
-	// renewAt is the age from which on a record is renewed. A process that looks every hour
+	// renewAt is the age at which a record is due to be renewed. A process that looks every hour
 	// renews it long before half of its life is over.
 	renewAt = 20 * time.Hour
 
@@ -38,8 +38,8 @@ const (
 	wrongClock = time.Hour
 )
 
-// Signed returns a record of the root as it is now. It signs one if the newest record names
-// another state, as after a process was killed, or is due to be renewed. If Signed cannot sign,
+// Signed returns a record of the current state of the root. It signs one if the newest record
+// names another state, as after a process was killed, or is due to be renewed. If Signed cannot sign,
 // because the store belongs to another user or the disk is full, it returns the newest record
 // while that is valid. The error is ErrLacking if the root has no key, or if nothing was put
 // into it.
@@ -75,7 +75,7 @@ func (r *Root) Renew(ctx context.Context) error {
 	return err
 }
 
-// Publish signs a record of the root as it is now, whatever the age of the newest one. The
+// Publish always signs a new record of the current state of the root. The
 // error is ErrLacking if the root has no key, or if nothing was put into it.
 func (r *Root) Publish(ctx context.Context) (SignedRecord, error) { return r.sign(ctx, true) }
 
@@ -109,10 +109,10 @@ func parseRecord(data []byte) (SignedRecord, error) {
 	return SignedRecord{ipns.FormatName(record.Key), root, record.Sequence, record.Expires, record.TTL, data}, err
 }
 
-// valuePrefix begins what a record says that the root is.
+// valuePrefix is the prefix of the value of a root's record.
 const valuePrefix = "/ipfs/"
 
-// A signing has what the next record of a root depends on.
+// A signing has everything that the next record of a root depends on.
 type signing struct {
 	key  ipns.Key
 	root cid.Cid
@@ -121,8 +121,8 @@ type signing struct {
 	now  time.Time
 }
 
-// signing returns what the next record of the root as it is now depends on, and the newest
-// record also if the key cannot be read.
+// signing returns the signing of the root's current state. It returns the newest record even
+// if the key cannot be read.
 func (r *Root) signing() (signing, error) {
 	current, failed := r.Current()
 	s, err := r.signingOf(current)
@@ -132,7 +132,7 @@ func (r *Root) signing() (signing, error) {
 	return s, err
 }
 
-// signingOf is signing for a root that will be the current one.
+// signingOf is like signing, for a state that will be the current one.
 func (r *Root) signingOf(root cid.Cid) (s signing, err error) {
 	s.root, s.now = root, r.now()
 	if s.last, err = r.LastRecord(); err != nil && !isLost(err) {
@@ -153,9 +153,9 @@ func (s signing) isDue() bool {
 }
 
 // next returns the next record. Its sequence number is higher than that of the last one, and
-// at least the time in microseconds since 1970. So it is higher than any that was given out
-// before, also if a backup has brought back an older record, unless the clock is behind what
-// it was when those were signed.
+// at least the number of microseconds since 1970. It is therefore higher than all that were
+// given out before, even if a backup has brought back an older record, unless the clock was
+// set back since.
 func (s signing) next() ([]byte, error) {
 	sequence := max(s.last.Sequence+1, uint64(max(0, s.now.UnixMicro())))
 	return s.key.Sign(ipns.Statement{
@@ -167,7 +167,7 @@ func (s signing) next() ([]byte, error) {
 	})
 }
 
-// sign signs a record if one is due, or always, and returns the newest one.
+// sign signs a record if one is due or if always is true, and returns the newest record.
 func (r *Root) sign(ctx context.Context, always bool) (signed SignedRecord, err error) {
 	err = r.locked(ctx, func() error {
 		s, err := r.signing()
@@ -198,7 +198,7 @@ func (r *Root) signIfDue() error {
 	return r.putRecord(s)
 }
 
-// putRecord signs a record, and puts it in place, durably.
+// putRecord signs a record, and durably puts it in place.
 func (r *Root) putRecord(s signing) error {
 	err := r.stageRecord(s)
 	if err == nil {
@@ -226,9 +226,9 @@ func (r *Root) stageRecord(s signing) error {
 	return r.stage("record", data, mode)
 }
 
-// stageRecordOf signs a record of the root that is about to be the current one, and reports
-// whether there is one to put in place. There is none if the root has no key, or if the record
-// cannot be signed or written; then Signed does that later, and reports why not.
+// stageRecordOf signs a record of the state that is about to be the current one, and reports
+// whether unstage can put it in place. It reports false if the root has no key, or if it cannot
+// sign or write the record: Signed tries again later, and returns the error.
 func (r *Root) stageRecordOf(root cid.Cid) bool {
 	s, err := r.signingOf(root)
 	return err == nil && r.stageRecord(s) == nil
@@ -238,7 +238,7 @@ func (r *Root) stageRecordOf(root cid.Cid) bool {
 // one.
 const DefaultTTL = time.Minute
 
-// TTL returns the TTL of records: as SetTTL left it, or DefaultTTL.
+// TTL returns the TTL of records that SetTTL has set, or DefaultTTL.
 func (r *Root) TTL() (time.Duration, error) {
 	ttl := DefaultTTL
 	err := r.setting("ttl", func(text string) (err error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/ipns"
 )
 
-// named returns a store whose root has a key and a state, and the record of that.
+// named returns a store whose root has a key and a state, and the root's record.
 func named(t *testing.T) (*Store, SignedRecord) {
 	t.Helper()
 	s := Open(t.TempDir())
@@ -25,8 +25,8 @@ func named(t *testing.T) (*Store, SignedRecord) {
 	return s, signed(t, s)
 }
 
-// signed returns the record of the root, and checks that it names the current state and is
-// one of the root's name.
+// signed returns the record of the root, and checks that the root's key signed it and that it
+// names the current state.
 func signed(t *testing.T, s *Store) SignedRecord {
 	t.Helper()
 	got, err := s.Root().Signed(t.Context())
@@ -72,10 +72,10 @@ func TestEveryChangeIsSigned(t *testing.T) {
 	}
 }
 
-// Other users lose the key when a process uses it: it may have been restored from a backup.
-func TestOthersLoseTheKey(t *testing.T) {
+// A process that uses the key takes the permission to read it from other users.
+func TestOtherUsersCannotReadTheKey(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		return // where files have no modes
+		return // files have no modes
 	}
 	s, _ := named(t)
 	check(t, os.Chmod(s.Root().path("key"), 0o644))
@@ -225,7 +225,7 @@ func TestAnotherKeyIsAnotherName(t *testing.T) {
 	}
 }
 
-// A lost key is not replaced by itself: nobody follows the new name.
+// EnsureKey does not replace a lost key, since no registry follows the new name.
 func TestALostKeyIsNoticed(t *testing.T) {
 	s, first := named(t)
 	check(t, os.Remove(s.Root().path("key")))

@@ -83,7 +83,7 @@ func controlGroup(t *testing.T) []string {
 }
 
 // settle waits until no request is being answered. It does not wait for requests that go on
-// after their clients have left, since these are part of an attack.
+// after their clients have disconnected, since these are part of an attack.
 func (s *site) settle(t *testing.T) {
 	t.Helper()
 	late := time.After(500 * time.Millisecond)

@@ -77,7 +77,8 @@ func run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// choose returns the parts with some names, in their order; all without any.
+// choose returns the parts with the given names, in the order of parts. Without names, it
+// returns all of them.
 func choose(names []string) (chosen []part, err error) {
 	for _, p := range parts {
 		if len(names) == 0 || slices.Contains(names, p.name) {
@@ -85,7 +86,7 @@ func choose(names []string) (chosen []part, err error) {
 		}
 	}
 	if len(names) > 0 && len(chosen) < len(names) {
-		return nil, fmt.Errorf("the bench has no such parts as %q, or they are named twice", names)
+		return nil, fmt.Errorf("some of the parts %q do not exist, or are named twice", names)
 	}
 	return chosen, nil
 }

@@ -27,7 +27,7 @@ var addresses = []string{
 	ourAddress, peerAddress, delayAddress, limitAddress, kuboAPI, kuboGateway, nodeAPI, nodeGateway, dockerRegistryAddress, distributionAddress, olaregAddress, nginxAddress,
 }
 
-// checkNeeds fails if a program that parts need is missing or an address is taken, so that a bench does
+// checkNeeds fails if a program that the parts need is missing or an address is taken, so that a bench does
 // not fail after half an hour.
 func checkNeeds(chosen []part) error {
 	var missing, packages []string

@@ -70,7 +70,7 @@ func (b *bench) peer(address string, cmd *exec.Cmd) (*server, error) {
 	return &server{url, stop, cmd.Process.Pid}, nil
 }
 
-// empty starts a target with nothing in it.
+// empty starts a target with an empty directory.
 func (b *bench) empty(t *target) error {
 	t.stopped()
 	t.dir = filepath.Join(b.work, "target-"+t.name)
@@ -79,11 +79,11 @@ func (b *bench) empty(t *target) error {
 	}
 	var err error
 	t.server, err = t.start(t.dir)
-	syscall.Sync() // no target waits for what another one wrote
+	syscall.Sync() // so that no target waits for the writes of another one
 	return err
 }
 
-// stopped stops a target if it runs.
+// stopped stops a target if it is running.
 func (t *target) stopped() {
 	if t.server != nil {
 		t.stop()
@@ -132,7 +132,8 @@ func (b *bench) pushing() error {
 		}))
 }
 
-// copyInto copies an OCI layout into a registry. Skopeo forgets afterwards what is where.
+// copyInto copies an OCI layout into a registry. It discards what skopeo remembers about the
+// places of blobs.
 func (b *bench) copyInto(layout string, t *target, name string) error {
 	memory, err := os.MkdirTemp(b.work, "skopeo")
 	if err != nil {
@@ -140,12 +141,13 @@ func (b *bench) copyInto(layout string, t *target, name string) error {
 	}
 	defer os.RemoveAll(memory)
 	cmd := exec.CommandContext(b.ctx, "skopeo", "copy", "--quiet", "--dest-tls-verify=false", "oci:"+layout+":1", "docker://"+host(t.server)+"/"+name+":1")
-	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+memory, "_CONTAINERS_ROOTLESS_UID=1") // whose memory is not the machine's
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+memory, "_CONTAINERS_ROOTLESS_UID=1") // skopeo's own memory, not this machine's
 	return output(cmd)
 }
 
-// compareTargets measures the same work with all targets in turns, and prints the ratio of the
-// first one's time to that of each other one. Before each it calls reset, which is not timed.
+// compareTargets measures the same work with each target in turn, and prints the ratio of the
+// first one's time to that of each other one. It calls reset before each run, and does not
+// time it.
 func (b *bench) compareTargets(name string, all []*target, reset, work func(*target) error) error {
 	times := make([][]time.Duration, len(all))
 	n := pairs

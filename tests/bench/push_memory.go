@@ -24,7 +24,7 @@ func (b *bench) uploads() error {
 	rand.NewChaCha8([32]byte{}).Read(noise)
 	for _, kind := range []struct {
 		name            string
-		first, repeated []byte // what the blobs begin with, and go on with
+		first, repeated []byte // what the blobs begin with, and what they repeat after that
 	}{
 		{"of noise", nil, noise},
 		{"of gzip", []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}, storedBlock(noise[:65535])},
@@ -62,8 +62,8 @@ func member(content []byte) []byte {
 	return b.Bytes()
 }
 
-// memoryOfUploads returns how many bytes of memory uploads need at most that run at the same
-// time. They are cancelled at their end.
+// memoryOfUploads returns the most memory, in bytes, that uploads at the same time need. It
+// cancels the uploads in the end.
 func (b *bench) memoryOfUploads(first, repeated []byte) (int64, error) {
 	t := b.targets()[0]
 	if err := b.empty(t); err != nil {

@@ -75,7 +75,8 @@ func (b *bench) largeRoot() error {
 	return b.ctx.Err()
 }
 
-// writtenBy returns how many bytes a server has written to files, and to blocks of the disk.
+// writtenBy returns how many bytes a server has written to files and connections, and how many
+// to disks.
 func writtenBy(s *server) (all [2]float64, err error) {
 	for i, figure := range []string{"wchar", "write_bytes"} {
 		n, err := usage.Written(s.pid, figure)
@@ -126,7 +127,7 @@ func manifestOf(i int) string {
 	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":2},"layers":[],"annotations":{"number":"%d"}}`, digest.FromString("{}"), i)
 }
 
-// send is request with a content that is a string.
+// send is like request, with a string as the content.
 func send(method, url, content string) error {
 	_, err := request(method, url, strings.NewReader(content))
 	return err

@@ -65,7 +65,7 @@ type savedImage struct {
 	as     func(t *testing.T, layer string) []byte // the form of the layers; nil as they are
 }
 
-// inMembers compresses a layer with gzip, as a member for each MiB.
+// inMembers compresses a layer with gzip, with one member for each MiB.
 func inMembers(_ *testing.T, layer string) []byte {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 // ttl is the TTL of the records in these tests.
 const ttl = 4 * time.Second
 
-// A first is a registry that clients push to, and which provides what it has.
+// A first is a registry that clients push to, and that provides the content of its store.
 type first struct {
 	*harness.Caddy
 	key   string
@@ -136,9 +136,9 @@ func (w *meteredWriter) Write(b []byte) (int, error) {
 }
 
 // An image that is pushed to one registry is pulled from another one that follows it: by its
-// name, by the name of the root, and by its address. A moved tag is seen within the TTL and a
-// second. What was pulled is served after the first one has ended, also by a follower that
-// was started again.
+// name, by the name of the root, and by its address. The follower sees a moved tag within the
+// TTL plus a second. After the first registry has ended, the follower still serves what was
+// pulled, even after a restart.
 func TestFollowerServesWhatIsPushed(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "skopeo", "bin/crane")
@@ -215,8 +215,8 @@ func TestFollowerServesWhatIsPushed(t *testing.T) {
 	}
 }
 
-// A follower never serves an earlier state of the root, though its gateway sends an older
-// record: not while it runs, and not after it, or the first registry, was started again.
+// A follower never serves an earlier state of the root, even if its gateway sends an older
+// record, and even after it or the first registry was restarted.
 func TestFollowerNeverGoesBack(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
@@ -269,7 +269,7 @@ func TestFollowerNeverGoesBack(t *testing.T) {
 	stays(third, "after a restart of the first registry")
 }
 
-// Lists of a follower hold for images that it follows, by the name of the root and by the
+// The lists of a follower apply to images that it follows, by the name of the root and by the
 // address that the name leads to.
 func TestListsHoldForAFollower(t *testing.T) {
 	harness.Parallel(t)
@@ -293,7 +293,7 @@ func TestListsHoldForAFollower(t *testing.T) {
 	}
 }
 
-// A first registry that sends false bytes gets none of them to a client, whatever it changes.
+// If the first registry sends false bytes, the follower passes none of them on to a client.
 func TestFalseBytesOfTheFirstReachNoClient(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane")
@@ -332,7 +332,7 @@ func TestFalseBytesOfTheFirstReachNoClient(t *testing.T) {
 	}
 }
 
-// Kubo takes what is provided: CARs, blocks, and records.
+// Kubo accepts the CARs, blocks and records that a registry provides.
 func TestKuboAgrees(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/crane", "bin/ipfs", "bin/converter")

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A registry that clients push to has an IPNS name from its start on, tells the operator, and
-// serves what its root has by that name at once, though its configuration allows no names. A
+// A registry that clients push to has an IPNS name from its first start, and logs it. It serves
+// the content of its root by that name at once, even if its configuration allows no names. A
 // second Caddy on the same store has the same name.
 func TestOwnRootHasAName(t *testing.T) {
 	harness.Parallel(t)
@@ -32,7 +32,7 @@ func TestOwnRootHasAName(t *testing.T) {
 		for _, o := range caddies {
 			_, digest = harness.FetchManifest(t, o.HostOfName(name)+"/team/app")
 			if _, plain := harness.FetchManifest(t, o.Host()+"/team/app"); digest != plain || digest == before {
-				t.Errorf("by its name, the root has %s, and else %s; before, it had %s", digest, plain, before)
+				t.Errorf("by the root's IPNS name, the tag is %s, and by its plain name %s; before, it was %s", digest, plain, before)
 			}
 		}
 		var states []struct {
@@ -54,7 +54,7 @@ func TestOwnRootHasAName(t *testing.T) {
 	}
 }
 
-// Caddy that only validates a configuration, perhaps as root, leaves the store alone.
+// When Caddy only validates a configuration, perhaps as root, it does not change the store.
 func TestValidationLeavesTheStoreAlone(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/caddy")

@@ -13,7 +13,7 @@ import (
 )
 
 // The converter asks a registry for the address of an image, with the credentials of docker
-// login, and prints the one that the registry told when the image was pushed.
+// login, and prints the address that the registry sent when the image was pushed.
 func TestConverterAsksForAddress(t *testing.T) {
 	harness.Parallel(t)
 	caddy := harness.NewCaddy(t, fmt.Sprintf(`basic_auth {

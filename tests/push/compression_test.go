@@ -16,7 +16,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// Layers that BuildKit and podman compress in their own ways come back as they were pushed. A
+// Layers that BuildKit and podman compress in their own ways are pulled as they were pushed. A
 // second version of eStargz or zstd:chunked shares at least half of its bytes with the first;
 // the log of the test has the figures.
 func TestCompressedLayers(t *testing.T) {
@@ -73,8 +73,8 @@ func mustComeBack(t *testing.T, caddy *harness.Caddy, repository string, push fu
 	}
 }
 
-// newBuildKit returns a function that starts a BuildKit. It returns one that builds an image of
-// one layer, with an attestation of how it was built, and pushes both.
+// newBuildKit returns a function that starts a BuildKit, and returns a function that builds an
+// image of one layer, with an attestation of its provenance, and pushes both.
 func newBuildKit(compression string) func(t *testing.T) func(layer []byte, ref string) {
 	return func(t *testing.T) func(layer []byte, ref string) {
 		d := harness.NewTrixieDocker(t, "containerd")
@@ -109,7 +109,7 @@ func manyFiles(t *testing.T, version int) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for i := range 640 {
-		if i%32 == 0 { // a builder would give a directory of its own making the time of day
+		if i%32 == 0 { // a builder would give a directory that it makes the current time
 			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: fmt.Sprintf("%d/", i/32), Mode: 0o755}); err != nil {
 				t.Fatal(err)
 			}
@@ -163,7 +163,7 @@ func layerOf(t *testing.T, caddy *harness.Caddy, repository, reference string) [
 	return []byte(content)
 }
 
-// share returns which part of the bytes of a layer is in leaves that an earlier one lacks.
+// share returns the fraction of a layer's bytes in leaves that an earlier layer lacks.
 func share(t *testing.T, before, after []byte) float64 {
 	t.Helper()
 	known := leavesOf(t, before)

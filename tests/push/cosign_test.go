@@ -12,9 +12,9 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// cosign signs an image and attests to it, in the format of bundles that are referrers, and in
-// the older one of tags. The signatures verify by tag and by address, not when they were
-// deleted, and again when they were made anew.
+// Cosign signs an image and attests to it, both with bundles that are referrers and in the older
+// format of tags. The signatures verify by tag and by address, fail to verify after they were
+// deleted, and verify again after cosign has signed again.
 func TestCosign(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/cosign", "bin/crane")
@@ -83,8 +83,8 @@ func TestCosign(t *testing.T) {
 	}
 }
 
-// signaturesOf returns what is known to refer to a manifest: the digests of its referrers, and
-// the tags that begin with its digest.
+// signaturesOf returns the digests of a manifest's referrers, and the tags that begin with the
+// digest of the manifest.
 func signaturesOf(t *testing.T, caddy *harness.Caddy, repository, digest string) (signatures []string) {
 	t.Helper()
 	var index struct{ Manifests []harness.Descriptor }

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A push that finds the disk full gets one clear answer in the protocol's form, and gives the
-// room back: what fits can be pushed then.
+// A push that fills the disk gets one clear answer in the protocol's form, and frees its space,
+// so that a smaller push succeeds afterwards.
 func TestFullDisk(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "bin/caddy")
@@ -41,8 +41,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A registry that may not write to its store refuses pushes with one clear error, and serves
-// what is there.
+// A registry that may not write to its store refuses pushes with one clear error, and still
+// serves the content of the store.
 func TestReadOnlyStore(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "root", "unshare", "setpriv", "bin/caddy")

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/tests/internal/harness"
 )
 
-// A client pushes to a repository of its own on a Caddy that may be killed, and notes what it
-// is told. An answer that comes must be the right one.
+// A client pushes to a repository of its own on a Caddy that may be killed, and notes the
+// answers. Each answer that it receives must be right.
 type client struct {
 	t          *testing.T
 	host       string // the URL of the Caddy
@@ -20,8 +20,8 @@ type client struct {
 	told       *told
 }
 
-// push pushes an image, pulls it, and deletes each third one. It reports whether all answers
-// came.
+// push pushes an image and pulls it. It deletes every third image. It reports whether it
+// received all answers.
 func (c *client) push(i int) bool {
 	config, layer := "{}", fmt.Sprintf("layer %d of %s", i, c.repository)
 	manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}]}`,
@@ -67,13 +67,14 @@ type upload struct {
 	acknowledged int    // bytes, by the answers that came
 }
 
-// uploadOf is what an upload is the beginning of, and uploadPart the bytes of a request.
+// uploadOf is the content of which an upload has the beginning, and uploadPart the number of
+// bytes in a request.
 var (
 	uploadOf   = harness.Noise(64 << 20)
 	uploadPart = 100_000
 )
 
-// upload begins an upload, and continues it until an answer does not come.
+// upload begins an upload, and continues it until a request gets no answer.
 func (c *client) upload(u *upload) {
 	resp, ok := c.send(http.StatusAccepted, "POST", c.repository+"/blobs/uploads/", "")
 	u.location = resp.Header.Get("Location")
@@ -85,7 +86,7 @@ func (c *client) upload(u *upload) {
 	}
 }
 
-// goOn continues an upload at the byte that its state names, and ends it.
+// goOn continues an upload at the offset that the registry reports, and finishes it.
 func (c *client) goOn(u *upload) {
 	var size int
 	resp, _ := c.send(http.StatusNoContent, "GET", u.location, "")

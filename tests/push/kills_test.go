@@ -23,9 +23,9 @@ var (
 )
 
 // Caddys and converters that change one root are killed at random moments, while eight
-// clients push, pull and delete through one of these Caddys and through one that stays. What
-// was answered is so afterwards, every image is whole, uploads go on, and the log of the root
-// and its IPNS record name its current state.
+// clients push, pull and delete through one of these Caddys and through one that stays.
+// Afterwards, everything that was answered still holds, every image is whole, uploads can be
+// continued, and the log of the root and its IPNS record name the current state.
 func TestKilledPushes(t *testing.T) {
 	harness.ParallelFor(t, 10*time.Minute+time.Duration(*kills)*time.Minute)
 	k := &killing{store: t.TempDir(), random: rand.New(rand.NewPCG(*seed, 6))}
@@ -42,10 +42,10 @@ func TestKilledPushes(t *testing.T) {
 	harness.Run(t, exec.Command(harness.InRepo("bin/converter"), "verify", "--all", "--store="+k.store))
 	harness.InStore(t, k.store, "gc")
 	if k.uploads == 0 || k.conversions == 0 || len(all.manifests) < *kills {
-		t.Errorf("%d uploads went on, %d conversions ended, %d manifests were pushed", k.uploads, k.conversions, len(all.manifests))
+		t.Errorf("%d uploads were continued, %d conversions ended, %d manifests were pushed", k.uploads, k.conversions, len(all.manifests))
 	}
 	t.Logf("%d kills, %d manifests checked, 0 lost", k.killed, len(all.manifests))
-	t.Logf("%d uploads went on, %d conversions ended", k.uploads, k.conversions)
+	t.Logf("%d uploads were continued, %d conversions ended", k.uploads, k.conversions)
 }
 
 // A killing is the store that programs are killed on, and what they did so far.
@@ -58,12 +58,12 @@ type killing struct {
 	caddys, converters victims
 	killed             int
 
-	uploads, conversions int    // that went on, and that ended
+	uploads, conversions int    // how many were continued, and how many ended
 	sequence             uint64 // of the newest record that was signed
 }
 
-// Victims are programs of one kind, killed at a random moment within a time. The time adapts to
-// about twice what their work takes on this machine now.
+// Victims are programs of one kind, each killed at a random moment within a time. The time
+// adapts to about twice the time that their work now takes on this machine.
 type victims struct{ time time.Duration }
 
 func (v *victims) adapt(finished bool) {
@@ -74,8 +74,8 @@ func (v *victims) adapt(finished bool) {
 	}
 }
 
-// killAtRandom kills a program at a random moment, unless it ends before, and returns when it
-// has ended.
+// killAtRandom kills a program at a random moment, unless the program ends before, and waits
+// for its end.
 func (k *killing) killAtRandom(d *harness.Daemon, v *victims) {
 	k.mu.Lock()
 	moment := time.NewTimer(time.Duration(k.random.Int64N(int64(v.time))))
@@ -95,7 +95,8 @@ func (k *killing) killAtRandom(d *harness.Daemon, v *victims) {
 	}
 }
 
-// round kills a Caddy, and a few converters, and returns what clients were told meanwhile.
+// round kills a Caddy and a few converters, and returns the answers that clients received
+// meanwhile.
 func (k *killing) round(t *testing.T, number int) *told {
 	dies, told, ended := newRegistry(t, k.store), newTold(), make(chan struct{})
 	at := func(host *harness.Caddy, name string) *client {
@@ -160,7 +161,7 @@ func (k *killing) collect(t *testing.T) {
 	k.converter(t, os.DevNull, "gc", "--keep=0s")
 }
 
-// converter runs a converter that may be killed, and reports whether it was not.
+// converter runs a converter that may be killed, and reports whether it ended by itself.
 func (k *killing) converter(t *testing.T, input string, args ...string) bool {
 	t.Helper()
 	d := harness.StartDaemon(t, "converter", harness.Converter(t, input, append(args, "--store="+k.store)...))
@@ -182,8 +183,8 @@ func (k *killing) mustAgree(t *testing.T) {
 	}
 }
 
-// mustSign has a converter sign a record of the root, which must name its current state, with a
-// higher sequence number than before.
+// mustSign makes a converter sign a record of the root. The record must name the current state,
+// and have a higher sequence number than before.
 func (k *killing) mustSign(t *testing.T) {
 	t.Helper()
 	var record struct {
@@ -202,7 +203,7 @@ func (k *killing) mustSign(t *testing.T) {
 	k.sequence = record.Sequence
 }
 
-// A told is what clients were told, by path.
+// A told has the answers that clients received, by path.
 type told struct {
 	mu        sync.Mutex
 	manifests map[string]string // the content of those that were pushed; empty where it does not matter
@@ -220,8 +221,8 @@ func (told *told) note(manifest, content string) {
 	told.manifests[manifest] = content
 }
 
-// add adds what clients were told in another round, without their layers: the manifests
-// need these.
+// add adds the answers of another round, without those about layers, since the manifests
+// need their layers.
 func (told *told) add(other *told) {
 	for path, content := range other.manifests {
 		told.manifests[path] = content
@@ -231,7 +232,7 @@ func (told *told) add(other *told) {
 	}
 }
 
-// mustHold asks a Caddy for all that clients were told.
+// mustHold checks with a Caddy that all answers still hold.
 func (told *told) mustHold(t *testing.T, caddy *harness.Caddy) {
 	t.Helper()
 	for path, content := range told.manifests {

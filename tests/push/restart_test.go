@@ -80,7 +80,7 @@ func TestLocationsBehindProxies(t *testing.T) {
 	}
 }
 
-// A client that has a path in the registry's address pushes and pulls below that path.
+// A client whose registry address has a path pushes and pulls below that path.
 func TestPushBelowAPath(t *testing.T) {
 	harness.Parallel(t)
 	img := harness.DockerImage(t)

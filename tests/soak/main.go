@@ -98,10 +98,10 @@ type soak struct {
 
 	mu sync.Mutex // guards the rest
 	*progress
-	fuzzing map[fuzzer]bool // those that were begun
+	fuzzing map[fuzzer]bool // the fuzz tests that were begun
 }
 
-// fuzzedAtOnce is how many fuzz tests run at once. They have all processors together.
+// fuzzedAtOnce is how many fuzz tests run at once. They share all processors.
 const fuzzedAtOnce = 2
 
 // all runs steps until none is left.
@@ -114,7 +114,7 @@ func (s *soak) all(ctx context.Context) error {
 	return all.Wait()
 }
 
-// take runs steps of some kinds in turns, until none is left.
+// take runs steps of the given kinds in turn, until none is left.
 func (s *soak) take(ctx context.Context, kinds ...func(context.Context) (did bool, err error)) error {
 	for idle := false; !idle; {
 		idle = true
@@ -153,7 +153,7 @@ func (s *soak) killPushes(ctx context.Context) (did bool, err error) {
 	return s.kill(ctx, &s.Pushes, "./tests/push", "TestKilledPushes", "manifests")
 }
 
-// kill kills some programs by a test that counts what it checks.
+// kill runs a test that kills programs, and adds up what the test checked.
 func (s *soak) kill(ctx context.Context, k *killed, pkg, test, what string) (did bool, err error) {
 	if k.Done >= s.kills {
 		return false, nil

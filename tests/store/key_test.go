@@ -20,7 +20,8 @@ func nameOf(t *testing.T, store string, args ...string) string {
 	return strings.TrimSpace(harness.InStore(t, store, append([]string{"key"}, args...)...))
 }
 
-// The key of a root goes to Kubo and back, in both formats, and keeps its name.
+// Kubo imports the key of a root and exports it again, in both formats, and the name stays the
+// same.
 func TestKeysGoToKuboAndBack(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
@@ -44,7 +45,7 @@ func TestKeysGoToKuboAndBack(t *testing.T) {
 	}
 }
 
-// Kubo verifies the record of a root, and resolves the root's name by it.
+// Kubo verifies the record of a root, and resolves the root's name with it.
 func TestKuboVerifiesRecords(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")
@@ -86,8 +87,8 @@ func TestKuboVerifiesRecords(t *testing.T) {
 	}
 }
 
-// After a rotation, the old name leads nowhere new, and the converter says what followers have
-// to do.
+// After a rotation, the old name shows no further changes, and the converter says what followers
+// have to do.
 func TestRotatedKey(t *testing.T) {
 	harness.Parallel(t)
 	harness.Need(t, "bin/converter")

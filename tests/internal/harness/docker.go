@@ -78,8 +78,8 @@ func (d *Docker) Run(t *testing.T, args ...string) string {
 // buildx is Docker's client for BuildKit, in the Debian trixie.
 const buildx = "/usr/libexec/docker/cli-plugins/docker-buildx"
 
-// Build has the BuildKit of a trixie's daemon build an image of the files, a Dockerfile among
-// them. It returns the digest of what was built.
+// Build makes the BuildKit of a trixie's daemon build an image from the files, which include a
+// Dockerfile. It returns the digest of the image.
 func (d *Docker) Build(t *testing.T, files map[string]string, args ...string) (digest string) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(d.root, buildx)); err != nil {

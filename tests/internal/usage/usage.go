@@ -32,8 +32,8 @@ func CPUSeconds(pid int) (float64, error) {
 	return (user + system) / ticks, nil
 }
 
-// Written returns a figure of what a process has written so far, in bytes: "wchar", to files
-// and connections, or "write_bytes", in whole blocks of disks.
+// Written returns how many bytes a process has written so far. The figure is "wchar", for files
+// and connections, or "write_bytes", for whole blocks on disks.
 func Written(pid int, figure string) (int64, error) {
 	name := fmt.Sprintf("/proc/%d/io", pid)
 	content, err := os.ReadFile(name)
