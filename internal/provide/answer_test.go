@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	mh "github.com/multiformats/go-multihash"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/denylist"
@@ -331,5 +334,73 @@ func TestHostileDAGsEndSoon(t *testing.T) {
 				t.Errorf("%s of %s: %d blocks", query, c, n)
 			}
 		}
+	}
+}
+
+// A shard that links to one node from each of its slots is no directory, and costs no more
+// than the nodes that it has.
+func TestHostileShardsEndSoon(t *testing.T) {
+	s := newSite(t, unixfs.V1, nil)
+	cache := s.store.NewCache(store.CacheConfig{MaxSize: 1 << 30})
+	empty, err := unixfs.V1.Directory(t.Context(), nil, func(b unixfs.Block) error {
+		cache.AddNode(b)
+		return nil
+	})
+	check(t, err)
+	shard := empty.CID
+	for range 8 {
+		b := shardOf(t, shard)
+		cache.AddNode(b)
+		shard = b.CID
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, query := range []string{"", "&dag-scope=entity", "&dag-scope=entity&car-dups=y"} {
+		r := httptest.NewRequest("GET", "/ipfs/"+shard.String()+"?format=car"+query, nil).WithContext(ctx)
+		req, _ := Parse(r)
+		w := httptest.NewRecorder()
+		check(t, s.provider.Serve(w, req))
+		if n := len(carOf(t, w.Body.Bytes())); n > 9 {
+			t.Errorf("%s: %d blocks", query, n)
+		}
+	}
+}
+
+// shardOf returns a node of a sharded directory of which all 256 links lead to one block.
+func shardOf(t *testing.T, c cid.Cid) unixfs.Block {
+	t.Helper()
+	field := func(b []byte, tag byte, data []byte) []byte {
+		return append(binary.AppendUvarint(append(b, tag), uint64(len(data))), data...)
+	}
+	var data []byte
+	for slot := range 256 {
+		link := field(field(nil, 0x0a, c.Bytes()), 0x12, fmt.Appendf(nil, "%02X", slot))
+		data = field(data, 0x12, append(link, 0x18, 1))
+	}
+	message := append(field([]byte{0x08, 5}, 0x12, bytes.Repeat([]byte{0xff}, 32)), 0x28, mh.MURMUR3X64_64, 0x30, 0x80, 2)
+	data = field(data, 0x0a, message)
+	hash, err := mh.Sum(data, mh.SHA2_256, -1)
+	check(t, err)
+	return unixfs.Block{CID: cid.NewCidV1(cid.DagProtobuf, hash), Data: data}
+}
+
+// A leaf that cannot be read is a failure, of which clients see no file name.
+func TestDamagedBlobs(t *testing.T) {
+	s := newSite(t, unixfs.V1, nil)
+	content, blob := s.files[blobPath], s.built[blobPath]
+	leaf := "/ipfs/" + blob.Table.CID(0).String() + "?format=raw"
+	if resp, _, _ := s.get(t, "GET", leaf); resp.StatusCode != http.StatusOK {
+		t.Fatalf("a leaf: %s", resp.Status)
+	}
+	file, err := s.store.OpenBlob(digest.FromBytes(content), int64(len(content)))
+	check(t, err)
+	check(t, file.Close())
+	check(t, os.Chmod(file.Name(), 0o600))
+	check(t, os.Truncate(file.Name(), 1))
+	req, _ := Parse(httptest.NewRequest("GET", leaf, nil))
+	w := httptest.NewRecorder()
+	err = s.provider.Serve(w, req)
+	if failure, ok := errors.AsType[*Failure](err); !ok || failure.Status != http.StatusInternalServerError {
+		t.Errorf("a leaf of a damaged blob: %v, and the client got %q", err, w.Body)
 	}
 }

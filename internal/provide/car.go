@@ -156,6 +156,7 @@ func (c *carWalk) end(id cid.Cid, trail []cid.Cid) error {
 	if err != nil {
 		return err
 	}
+	c.r.car.dups = false // each node of a sharded directory occurs once
 	return c.directory(ctx, first, entries, maxDepth)
 }
 
@@ -172,13 +173,14 @@ func (c *carWalk) directory(ctx context.Context, b unixfs.Block, entries []unixf
 	if err := c.put(ctx, b); err != nil {
 		return err
 	}
+	c.blocks.complete(b.CID)
 	leave, err := c.hold(b)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	for _, e := range entries {
-		if !e.IsInner {
+		if !e.IsInner || c.blocks.isComplete(e.CID) {
 			continue
 		}
 		data, err := c.block(ctx, e.CID)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -51,14 +52,14 @@ func (p *Provider) open(w http.ResponseWriter, r *Request, c cid.Cid) (block io.
 
 // leaf opens the block of a leaf of a blob.
 func (p *Provider) leaf(ctx context.Context, c cid.Cid) (*store.LeafBlock, error) {
-	err := store.ErrLacking
+	err := fmt.Errorf("block %s: %w", c, store.ErrLacking)
 	for _, leaves := range p.leaves {
 		leaf, failed := leaves.Open(ctx, c)
 		if failed == nil {
 			return leaf, nil
 		}
 		if !errors.Is(failed, store.ErrLacking) {
-			err = failed
+			err = &storeError{failed}
 		}
 	}
 	return nil, err
