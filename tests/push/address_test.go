@@ -64,7 +64,7 @@ func TestConverterChecksAddress(t *testing.T) {
 	for header, says := range map[string]string{
 		"":                     "sends no address on IPFS",
 		"X-Ipfs-Path /ipfs/ap": `sends the address "ap"`,
-		elsewhere:              "does not lead there",
+		elsewhere:              "does not lead to the image",
 	} {
 		cmd := harness.Converter(t, os.DevNull, "name", registry(header).Host()+"/app:v1")
 		harness.MustRefuse(t, cmd, says)
