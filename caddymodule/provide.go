@@ -12,6 +12,7 @@ import (
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/provide"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/registry"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
 )
 
 // Provide serves the content of the store to other registries and to IPFS nodes, at the root
@@ -46,8 +47,9 @@ func (h *Handler) provisionProvide() error {
 func (h *Handler) tellWhatIsProvided() {
 	const toEverybody = "everybody who reaches this site and knows a CID can fetch what "
 	needsSecret := func(g *Gateway) bool { return len(g.Headers) > 0 }
+	hasRoot := func(s *store.Store) bool { _, err := s.Root().Current(); return err == nil }
 	switch {
-	case h.Push != nil:
+	case h.Push != nil, slices.ContainsFunc(h.stores, hasRoot): // another site may have 'push' for the store
 		h.logger.Warn(toEverybody + "clients pushed: 'provide' is configured")
 	case slices.ContainsFunc(h.Gateways, needsSecret):
 		h.logger.Warn(toEverybody + "came from gateways that may ask for credentials: 'provide' is configured")

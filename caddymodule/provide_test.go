@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/images/imagestest"
 	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/layout"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/store"
+	"github.com/seed-9e24ebb9/caddy-ipfs-registry/internal/unixfs"
 )
 
 func TestProvideNeedsAStoreAndNoAllowList(t *testing.T) {
@@ -63,8 +66,19 @@ func TestProvide(t *testing.T) {
 // The log has a warning if strangers may be able to fetch private content.
 func TestLogSaysWhatIsProvided(t *testing.T) {
 	secret := &Gateway{Headers: map[string]string{"Authorization": "Bearer x"}}
+	pushedTo := store.Open(t.TempDir())
+	_, err := pushedTo.Root().Change(t.Context(), func(ctx context.Context, d *store.Draft) error {
+		file, err := d.AddFile([]byte("content"))
+		if err != nil {
+			return err
+		}
+		return d.Edit(ctx, map[string]*unixfs.Node{"app/manifests/v1": &file})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for level, handlers := range map[zapcore.Level][]Handler{
-		zap.WarnLevel: {{Push: new(Push)}, {Gateways: []*Gateway{new(Gateway), secret}}},
+		zap.WarnLevel: {{Push: new(Push)}, {Gateways: []*Gateway{new(Gateway), secret}}, {instance: instance{stores: []*store.Store{pushedTo}}}},
 		zap.InfoLevel: {{}, {Gateways: []*Gateway{new(Gateway)}}},
 	} {
 		for _, h := range handlers {

@@ -56,14 +56,33 @@ func (l *LeafBlocks) Open(ctx context.Context, c cid.Cid) (*LeafBlock, error) {
 		return nil, fmt.Errorf("block %s is not a leaf: %w", c, ErrLacking)
 	}
 	leaf := [sha256.Size]byte(hash.Digest)
-	blob, offset, ok := l.index.find(leaf)
-	if !ok {
+	_, _, known := l.index.find(leaf)
+	if !known {
 		if err := l.index.Learn(ctx); err != nil {
 			return nil, err
 		}
-		if blob, offset, ok = l.index.find(leaf); !ok {
-			return nil, fmt.Errorf("block %s: %w", c, ErrLacking)
+	}
+	block, err := l.find(ctx, leaf)
+	if known && errors.Is(err, ErrLacking) {
+		did, failed := l.index.LearnAgain(ctx)
+		if failed != nil {
+			return nil, failed
 		}
+		if did {
+			block, err = l.find(ctx, leaf)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("block %s: %w", c, err)
+	}
+	return block, nil
+}
+
+// find opens the block of a leaf where the index says that it is.
+func (l *LeafBlocks) find(ctx context.Context, leaf [sha256.Size]byte) (*LeafBlock, error) {
+	blob, offset, ok := l.index.find(leaf)
+	if !ok {
+		return nil, ErrLacking
 	}
 	table, err := l.table(ctx, blob.file)
 	if err != nil {
@@ -75,7 +94,7 @@ func (l *LeafBlocks) Open(ctx context.Context, c cid.Cid) (*LeafBlock, error) {
 			return l.open(blob, table, i)
 		}
 	}
-	return nil, fmt.Errorf("block %s: %w", c, ErrLacking)
+	return nil, ErrLacking
 }
 
 // table returns the leaf table of a file.

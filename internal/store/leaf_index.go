@@ -28,9 +28,11 @@ type LeafIndex struct {
 	limit int // leaves
 	least int // bytes of a leaf
 
-	learning sync.Mutex
-	seen     map[shelf]map[string]struct{} // names of the leaf tables that were read
-	changed  map[shelf]time.Time           // when a leaf table was added last
+	learning  chan struct{}                 // has a value while a Learn runs, which guards the next fields
+	began     time.Time                     // when the last complete Learn began
+	forgotten time.Time                     // when LearnAgain forgot everything
+	seen      map[shelf]map[string]struct{} // names of the leaf tables that were read
+	changed   map[shelf]time.Time           // when a leaf table was added last
 
 	mu     sync.RWMutex
 	places map[shortDigest]leafPlace
@@ -73,12 +75,13 @@ const settled = 2 * time.Second
 // that the process may use, or less.
 func (s *Store) NewLeafIndex() *LeafIndex {
 	return &LeafIndex{
-		store:   s,
-		limit:   int(min(maxIndexed, budget.Memory()/8/indexedLeaf)),
-		least:   minIndexed,
-		seen:    map[shelf]map[string]struct{}{},
-		changed: map[shelf]time.Time{},
-		places:  map[shortDigest]leafPlace{},
+		store:    s,
+		limit:    int(min(maxIndexed, budget.Memory()/8/indexedLeaf)),
+		least:    minIndexed,
+		learning: make(chan struct{}, 1),
+		seen:     map[shelf]map[string]struct{}{},
+		changed:  map[shelf]time.Time{},
+		places:   map[shortDigest]leafPlace{},
 	}
 }
 
@@ -128,17 +131,55 @@ func (x *LeafIndex) Add(file cid.Cid, d digest.Digest, t *unixfs.Table) {
 }
 
 // Learn reads the leaf tables that were added since the last call, or the newest of
-// them if they are too many. It leaves out tables that it cannot read. Its only error
-// is the cause of ctx.
+// them if they are too many. It leaves out tables that it cannot read. Callers that wait
+// for a call to end share the next one. Its only error is the cause of ctx.
 func (x *LeafIndex) Learn(ctx context.Context) error {
-	x.learning.Lock()
-	defer x.learning.Unlock()
+	arrived := time.Now()
+	select {
+	case x.learning <- struct{}{}:
+		defer func() { <-x.learning }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if x.began.After(arrived) {
+		return nil
+	}
+	return x.learnAll(ctx)
+}
+
+// forgetAgain is how often LearnAgain forgets everything.
+const forgetAgain = 30 * time.Second
+
+// LearnAgain forgets everything and learns it again, because the blob that the index
+// names for a leaf is gone and another one may have that leaf. Since that reads all leaf
+// tables, it reports false, and does nothing, if it did so a short while ago.
+func (x *LeafIndex) LearnAgain(ctx context.Context) (did bool, err error) {
+	select {
+	case x.learning <- struct{}{}:
+		defer func() { <-x.learning }()
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	if time.Since(x.forgotten) < forgetAgain {
+		return false, nil
+	}
+	x.forgotten = time.Now()
+	x.mu.Lock()
+	x.isFull = true
+	x.mu.Unlock()
+	return true, x.learnAll(ctx)
+}
+
+// learnAll must be called with learning taken.
+func (x *LeafIndex) learnAll(ctx context.Context) error {
+	began := time.Now()
 	x.forgetIfFull()
 	for _, sh := range []shelf{x.store.shelf, x.store.cached} {
 		if err := x.learn(ctx, sh); err != nil {
 			return err
 		}
 	}
+	x.began = began
 	return nil
 }
 
