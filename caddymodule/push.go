@@ -188,7 +188,7 @@ func (h *Handler) unmarshalPush(d *caddyfile.Dispenser) error {
 	}
 	h.Push = new(Push)
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("push has no arguments: write 'push {', then '%s' on a line of its own, then '}'", d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		var err error

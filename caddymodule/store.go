@@ -71,7 +71,7 @@ func (s *Store) provision(logger *zap.Logger) ([]*store.Store, error) {
 		}
 	}
 	if len(absent) == len(dirs) {
-		logger.Warn("there is no store yet; the converter makes it", zap.Errors("errors", absent))
+		logger.Warn("there is no store yet; the first image makes it", zap.Errors("errors", absent))
 	}
 	return stores, nil
 }

@@ -76,7 +76,7 @@ func findRemovals(ctx context.Context, s *store.Store, args []string) ([]*remova
 		}
 		i := slices.IndexFunc(found, func(r *removal) bool { return bytes.Equal(r.root.Hash(), ref.root.Hash()) })
 		if i < 0 {
-			r, err := newRemoval(s, ref, arg)
+			r, err := newRemoval(ctx, s, ref, arg)
 			if err != nil {
 				return nil, err
 			}
@@ -94,9 +94,11 @@ func findRemovals(ctx context.Context, s *store.Store, args []string) ([]*remova
 	return found, nil
 }
 
-func newRemoval(s *store.Store, ref imageRef, arg string) (*removal, error) {
+func newRemoval(ctx context.Context, s *store.Store, ref imageRef, arg string) (*removal, error) {
 	r, err := s.Record(ref.root)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && s.Root().HasState(ctx, ref.root):
+		return nil, fmt.Errorf("%s is a state of the root of %s: clients delete images from the root, and `converter gc --keep` removes old states", arg, s.Dir())
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, notInStore(arg, s)
 	case errors.Is(err, store.ErrDamaged) && !ref.IsAll():

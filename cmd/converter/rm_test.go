@@ -156,3 +156,21 @@ func TestRemoveDamaged(t *testing.T) {
 		t.Errorf("then images prints %q, %v", stdout, err)
 	}
 }
+
+// Rm says how images go from the store's own root, which it does not change.
+func TestRemoveRefusesStatesOfTheRoot(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	imageIn(t, "app:v1", "--store", dir, "--onto", "root")
+	state, err := store.Open(dir).Root().Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ciq, err := cidname.Format(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "is a state of the root of "
+	if stdout, err := run(t, "rm", ciq, "--store", dir); err == nil || !strings.Contains(err.Error(), want) || stdout != "" {
+		t.Errorf("%q, %v", stdout, err)
+	}
+}

@@ -22,7 +22,7 @@ func (g *Registry) Serve(w http.ResponseWriter, r Request) error {
 func (g *Registry) serve(w http.ResponseWriter, r Request) error {
 	if g.Push == nil && r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		return &protocolError{codeUnsupported, "this registry is read-only: add images with the converter instead of pushing them"}
+		return &protocolError{codeUnsupported, "this registry is read-only: add images with the converter, or have its operator configure 'push'"}
 	}
 	ns := namespaceOf(r.Request, g.Root)
 	q, err := parseRequest(r.URL, ns)

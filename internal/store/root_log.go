@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -143,6 +144,16 @@ func (r *Root) EachState(ctx context.Context, visit func(State) (more bool)) err
 		newer = s.Time
 		return visit(s), nil
 	})
+}
+
+// HasState reports whether c is or was the root.
+func (r *Root) HasState(ctx context.Context, c cid.Cid) bool {
+	found := false
+	_ = r.EachState(ctx, func(s State) bool {
+		found = bytes.Equal(s.Root.Hash(), c.Hash())
+		return !found
+	})
+	return found
 }
 
 // States returns the states of the root, the newest first, up to a number of them.
