@@ -67,6 +67,7 @@ func (o *ownRoot) begin() {
 	if o.repositories != nil {
 		if _, err := o.EnsureKey(o.configured); err != nil && o.configured.Err() == nil {
 			o.logger.Error("the store's own root has no IPNS name", zap.Error(err))
+			return
 		}
 	}
 	if name, ok := o.Name(); ok {

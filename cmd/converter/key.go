@@ -29,9 +29,13 @@ root/key of the store, which only the owner of the store can read. Keep a copy o
 			if err != nil {
 				return err
 			}
+			_, had := s.Root().Name()
 			name, err := s.Root().EnsureKey(cmd.Context())
 			if err != nil {
 				return inStore(s, err)
+			}
+			if !had {
+				fmt.Fprintf(cmd.ErrOrStderr(), "made a new key for the root of %s\n", s.Dir())
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), name)
 			return err

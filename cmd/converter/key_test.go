@@ -145,6 +145,14 @@ func TestPublish(t *testing.T) {
 		t.Errorf("without a key: %v", err)
 	}
 	name := key(t, "--store", dir)
+	defer func() {
+		if err := os.Remove(filepath.Join(dir, "root", "key")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := run(t, "publish", "--store", dir); err == nil || !strings.Contains(err.Error(), "is missing") {
+			t.Errorf("with a lost key: %v", err)
+		}
+	}()
 	var before uint64
 	for range 2 {
 		stdout, err := run(t, "publish", "--json", "--store", dir)

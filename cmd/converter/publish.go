@@ -61,7 +61,11 @@ func checkPublishable(s *store.Store) error {
 	if err != nil {
 		return err
 	}
-	if _, err = s.Root().Key(); errors.Is(err, store.ErrLacking) {
+	_, err = s.Root().Key()
+	if _, had := s.Root().Name(); had && errors.Is(err, store.ErrLacking) {
+		return fmt.Errorf("the key of the root of %s is missing: take it from a backup, with `converter key import`, or make another one, with `converter key rotate`", s.Dir())
+	}
+	if errors.Is(err, store.ErrLacking) {
 		return fmt.Errorf("the own root of the store %s has no key: `converter key` makes one", s.Dir())
 	}
 	return err
