@@ -151,6 +151,9 @@ func (g *Registry) writable(r Request, q request) (*repository.Repository, error
 		return nil, &protocolError{codeNotAllowed, "a web page of another site sent this request"}
 	}
 	if r.User == "" && !g.Push.Anonymous {
+		g.noUser.Do(func() {
+			g.Logger.Warn("a client tried to push, and nothing authenticates clients before 'ipfs_registry': 'basic_auth' does, or something like it", q.Fields()...)
+		})
 		return nil, &protocolError{codeUnauthorized, "log in to push to this registry"}
 	}
 	if !q.Own {

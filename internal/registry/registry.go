@@ -18,6 +18,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"sync"
 
 	"github.com/ipfs/go-cid"
 	"go.uber.org/zap"
@@ -95,12 +96,13 @@ type Registry struct {
 	Config
 	tagged    tagged
 	addresses *memo.Cache[layout.Image, cid.Cid]
+	noUser    sync.Once // to log that a client without a user tried to push
 }
 
 // New returns a registry.
 func New(c Config) *Registry {
 	c.Hooks = c.Hooks.withDefaults()
-	return &Registry{c, newTagged(), newAddresses()}
+	return &Registry{Config: c, tagged: newTagged(), addresses: newAddresses()}
 }
 
 // A Request is a client's request, and what the server around the registry knows

@@ -36,6 +36,9 @@ func TestOnlyUsersPush(t *testing.T) {
 			t.Errorf("%s %s: WWW-Authenticate: %q", write.method, write.path, got)
 		}
 	}
+	if n := len(s.logged("a client tried to push, and nothing authenticates clients before 'ipfs_registry': 'basic_auth' does, or something like it")); n != 1 {
+		t.Errorf("the log says %d times that nobody is authenticated", n)
+	}
 	s.get(t, 200, "/v2/")
 	s.get(t, 404, "/v2/app/manifests/v1")
 	s.change(t, 202, http.MethodPost, "/v2/app/blobs/uploads/", nil, "X-Test-User", "alice")
