@@ -62,7 +62,11 @@ func (g *Registry) hold(w http.ResponseWriter, r Request, q request, size int) (
 }
 
 func manifestUnknown(q request) *protocolError {
-	return &protocolError{codeManifestUnknown, "there is no manifest " + q.Reference + " at this address"}
+	where := "at this address"
+	if q.rooted {
+		where = "of " + q.Image.Name
+	}
+	return &protocolError{codeManifestUnknown, "there is no manifest " + q.Reference + " " + where}
 }
 
 func (g *Registry) findManifest(ctx context.Context, q request) (m layout.Manifest, from images.Origin, err error) {

@@ -48,6 +48,9 @@ func TestOwnRootFollowsChanges(t *testing.T) {
 	d := digest.FromString(image).String()
 
 	checkError(t, s, http.MethodGet, "/v2/team/app/manifests/v1", "MANIFEST_UNKNOWN", 404)
+	if _, body := s.get(t, 404, "/v2/team/app/manifests/v1"); !strings.Contains(string(body), "there is no manifest v1 of team/app") {
+		t.Errorf("%s", body)
+	}
 	checkError(t, s, http.MethodGet, "/v2/team/app/tags/list", "NAME_UNKNOWN", 404)
 	if _, body := s.get(t, 200, "/v2/team/app/referrers/"+d); !strings.Contains(string(body), `"manifests":[]`) {
 		t.Errorf("the referrers in an empty root are %s", body)
