@@ -64,8 +64,8 @@ const (
 	maxTTL = time.Hour
 )
 
-// link returns the link that the record makes from now on. It is looked up again after the
-// record's TTL, but not before the least time has passed.
+// link returns where the name leads from now on. The resolver looks the name up again after
+// the record's TTL, but at the earliest after least.
 func (r record) link(least time.Duration) link {
 	fresh := time.Now().Add(min(max(r.ttl, least), maxTTL))
 	return link{r.target, r.literal, earlier(fresh, r.expires), r.expires}

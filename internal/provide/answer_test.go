@@ -366,7 +366,7 @@ func TestHostileShardsEndSoon(t *testing.T) {
 	}
 }
 
-// shardOf returns a node of a sharded directory of which all 256 links lead to one block.
+// shardOf returns a node of a sharded directory. All its 256 links lead to one block.
 func shardOf(t *testing.T, c cid.Cid) unixfs.Block {
 	t.Helper()
 	field := func(b []byte, tag byte, data []byte) []byte {
@@ -384,7 +384,7 @@ func shardOf(t *testing.T, c cid.Cid) unixfs.Block {
 	return unixfs.Block{CID: cid.NewCidV1(cid.DagProtobuf, hash), Data: data}
 }
 
-// A leaf that cannot be read is a failure, of which clients see no file name.
+// If a leaf cannot be read, the answer is a failure and does not name the file.
 func TestDamagedBlobs(t *testing.T) {
 	s := newSite(t, unixfs.V1, nil)
 	content, blob := s.files[blobPath], s.built[blobPath]

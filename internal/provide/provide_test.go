@@ -69,8 +69,8 @@ func random(n int) []byte {
 	return b
 }
 
-// newSite serves a store with a blob of several leaves, of which some are equal, small files
-// and a sharded directory.
+// newSite serves a store with small files, a sharded directory, and a blob of several leaves.
+// Some of these leaves are equal.
 func newSite(t testing.TB, profile unixfs.Profile, configure func(*Config)) *site {
 	t.Helper()
 	s := &site{files: map[string][]byte{}, built: map[string]*unixfs.File{}, blocks: map[string]unixfs.Block{}}

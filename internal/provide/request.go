@@ -187,7 +187,7 @@ func parseCAROptions(query url.Values, parameters map[string]string) (carOptions
 }
 
 func parseByteRange(s string) (*byteRange, error) {
-	malformed := &refusal{http.StatusBadRequest, "entity-bytes is <from>:<to>, two offsets, of which the second may be *"}
+	malformed := &refusal{http.StatusBadRequest, "entity-bytes must be <from>:<to>: two offsets, or an offset and *"}
 	first, last, ok := strings.Cut(s, ":")
 	if !ok {
 		return nil, malformed

@@ -135,12 +135,11 @@ func (x *LeafIndex) Add(file cid.Cid, d digest.Digest, t *unixfs.Table) {
 // for a call to end share the next one. Its only error is the cause of ctx.
 func (x *LeafIndex) Learn(ctx context.Context) error {
 	arrived := time.Now()
-	select {
-	case x.learning <- struct{}{}:
-		defer func() { <-x.learning }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	end, err := x.beginLearning(ctx)
+	if err != nil {
+		return err
 	}
+	defer end()
 	if x.began.After(arrived) {
 		return nil
 	}
@@ -154,12 +153,11 @@ const forgetAgain = 30 * time.Second
 // names for a leaf is gone and another one may have that leaf. Since that reads all leaf
 // tables, it reports false, and does nothing, if it did so a short while ago.
 func (x *LeafIndex) LearnAgain(ctx context.Context) (did bool, err error) {
-	select {
-	case x.learning <- struct{}{}:
-		defer func() { <-x.learning }()
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
+	end, err := x.beginLearning(ctx)
+	if err != nil {
+		return false, err
 	}
+	defer end()
 	if time.Since(x.forgotten) < forgetAgain {
 		return false, nil
 	}
@@ -168,6 +166,16 @@ func (x *LeafIndex) LearnAgain(ctx context.Context) (did bool, err error) {
 	x.isFull = true
 	x.mu.Unlock()
 	return true, x.learnAll(ctx)
+}
+
+// beginLearning waits until no other call learns.
+func (x *LeafIndex) beginLearning(ctx context.Context) (end func(), err error) {
+	select {
+	case x.learning <- struct{}{}:
+		return func() { <-x.learning }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // learnAll must be called with learning taken.

@@ -118,7 +118,7 @@ func TestAnEmptyRootHasANameAndNoRecord(t *testing.T) {
 	}
 }
 
-// What a killed process left is mended by the next one that wants the record.
+// The next process that wants the record mends what a killed one left.
 func TestReadersMendTheRecord(t *testing.T) {
 	for what, damage := range map[string]func(t *testing.T, r *Root, older []byte){
 		"of an earlier state": func(t *testing.T, r *Root, older []byte) { check(t, os.WriteFile(r.path("record"), older, 0o600)) },

@@ -67,8 +67,7 @@ type upload struct {
 	acknowledged int    // bytes, by the answers that came
 }
 
-// uploadOf is the content of which an upload has the beginning, and uploadPart the number of
-// bytes in a request.
+// Each upload sends uploadOf from its beginning on, uploadPart bytes in a request.
 var (
 	uploadOf   = harness.Noise(64 << 20)
 	uploadPart = 100_000
@@ -94,7 +93,7 @@ func (c *client) goOn(u *upload) {
 		c.t.Fatalf("the range of an upload is %q", resp.Header.Get("Range"))
 	}
 	if size++; size < u.acknowledged || size > len(uploadOf) {
-		c.t.Fatalf("an upload has %d bytes, of which %d were acknowledged", size, u.acknowledged)
+		c.t.Fatalf("an upload has %d bytes, and the registry had acknowledged %d", size, u.acknowledged)
 	}
 	end := min(size+uploadPart, len(uploadOf))
 	d := harness.DigestOf([]byte(uploadOf[:end]))
